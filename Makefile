@@ -1,0 +1,44 @@
+# make run    the whole loop on the embedded microworld, then evaluation and report
+# make test   the whole test suite
+# make mlflow / make viz   look at what was run
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run iteration test lint mlflow viz seed-data clean
+.DEFAULT_GOAL := run
+
+# uv does not read pip's own setting of extra wheel folders: pass it on where there is one.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(BIN)/uv pip install --quiet \
+		--python $(BIN)/python -c constraints.txt --group dev -e .
+	touch $@
+
+run: $(READY)
+	$(BIN)/kedro run
+
+iteration: $(READY)
+	$(BIN)/kedro run --pipeline=iteration
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+
+mlflow: $(READY)
+	$(BIN)/kedro mlflow ui
+
+viz: $(READY)
+	$(BIN)/kedro viz run
+
+seed-data: $(READY)
+	$(BIN)/kedro run --pipeline=seed_data
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,14 @@
+"""Self-Rewarding Language Models as an experiment-tracked Kedro project."""
+
+import os
+
+__version__ = "0.1.0"
+
+for _switch, _value in {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "KEDRO_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+}.items():
+    os.environ.setdefault(_switch, _value)

@@ -1,0 +1,38 @@
+"""How long each stage took, read from the manifests of what it made."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset, DatasetError
+
+from srlm_kedro.datasets.manifest import SUFFIX
+
+
+class TimingsDataset(AbstractDataset[None, pd.DataFrame]):
+    """A table (model, node, seconds) over the manifests below the given folders."""
+
+    def __init__(self, folders: list[str], metadata: dict[str, Any] | None = None):
+        self._folders = [Path(folder) for folder in dict.fromkeys(folders)]
+        self.metadata = metadata
+
+    def load(self) -> pd.DataFrame:
+        """One row a node, with the seconds of the run that made its outputs."""
+        files = sorted(file for folder in self._folders for file in folder.rglob(f"*{SUFFIX}"))
+        notes = [json.loads(file.read_text("utf-8")) for file in files]
+        rows = [
+            (*note["node"].rsplit(".", 1), note["seconds"]) for note in notes if "." in note["node"]
+        ]
+        table = pd.DataFrame(rows, columns=["model", "node", "seconds"])
+        return table.drop_duplicates(["model", "node"]).reset_index(drop=True)
+
+    def save(self, data: None) -> None:
+        raise DatasetError("timings are read from manifests and cannot be saved.")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Nothing: a table of times makes no result stale."""
+        return {}
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folders": [str(folder) for folder in self._folders]}

@@ -1,0 +1,56 @@
+"""The narrow protocol behind which every sampler stands. Imports nothing heavy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from srlm_kedro.params import Params
+from srlm_kedro.records import Checkpoint
+
+
+class Sampling(Params):
+    """How completions are drawn. Paper: section 3.1, temperature 0.7 and top-p 0.9."""
+
+    n: int = Field(1, ge=1)
+    """Completions a request."""
+    temperature: float = Field(0.7, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(0.9, gt=0, le=1)
+    max_new_tokens: int = Field(512, ge=1)
+    """Longest completion, in tokens. The paper does not state one."""
+    min_new_tokens: int = Field(0, ge=0)
+    """The end token is not drawn before this many tokens."""
+    stop: tuple[str, ...] = ()
+    """A completion ends before the first of these strings; it is not part of the text."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A text to complete. Its samples depend on its id, its text and the seed alone."""
+
+    id: str
+    prompt: str
+    chat: bool = True
+    """True: a user's turn, put into the model's chat template. False: raw text to continue."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Raw text of the engine, special tokens and stop strings taken off."""
+
+    text: str
+    tokens: int
+    """Tokens drawn, the end token included."""
+    finish: Literal["stop", "length"]
+
+
+class GenerationEngine(Protocol):
+    """Draws `sampling.n` completions for each request, in the order of the requests."""
+
+    def generate(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
+    ) -> list[list[Completion]]:
+        """Rows of `sampling.n` completions, one row a request."""
+        ...

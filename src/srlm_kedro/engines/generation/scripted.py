@@ -1,0 +1,120 @@
+"""An engine without a model: made-up text in no time, for tests and for trying the pipelines."""
+
+import random
+from collections.abc import Sequence
+
+from srlm_kedro.engines.generation.base import Completion, Request, Sampling
+from srlm_kedro.errors import InputError
+from srlm_kedro.records import Checkpoint, derive_seed
+
+_ASKS = ["Explain to a beginner", "Write a short poem about", "List five facts about", "Compare two ways of", "Draft a polite letter on", "Summarise what is known of", "Give a recipe that involves", "Invent a riddle about", "Plan a weekend around", "Name common mistakes in", "Describe in plain words", "Tell a bedtime story about", "Argue for and against", "Write a small program that models", "Translate into simple English a note on"]
+_THINGS = ["growing tomatoes", "repairing a bicycle chain", "the phases of the moon", "keeping bees", "a lighthouse keeper", "learning the violin", "public libraries", "winter swimming", "baking rye bread", "migrating storks", "old railway stations", "saving electricity", "a lost umbrella", "chess openings", "night markets", "teaching fractions", "island ferries", "mountain rescue dogs", "mapping a city", "paper boats"]
+_MANNERS = ["in three sentences", "for a child of seven", "without any numbers", "using only short words", "with one surprising example", "as a dialogue between neighbours", "for a busy reader", "and end with a question", "with a clear beginning and end", "in the style of a radio report", "so that a tourist understands it", "with two pieces of advice"]
+_REMARKS = ["The answer keeps to the question.", "Most of what was asked is there.", "An example would have helped.", "It is clear and easy to follow.", "Some of it is beside the point.", "The tone suits the reader.", "One step is missing.", "It could be shorter."]
+_TOP_SCORE = 5
+
+
+class ScriptedEngine:
+    """Answers every request at once, out of the seed, the request and the sample's number.
+
+    A prompt that holds `judge_marker` gets a judgement that ends in `Score: n`; the scores of one
+    prompt lie around a value of its own. Raw text to continue (`chat=False`) gets a new task, as
+    the writing of prompts wants. Anything else gets a sentence or two. A token is a word.
+    """
+
+    def __init__(
+        self,
+        judge_marker: str = "Score:",
+        score: int | None = None,
+        unparsed: float = 0.0,
+        repeated: float = 0.0,
+        unfinished: float = 0.0,
+    ):
+        """Sets how well the script behaves.
+
+        Args:
+            judge_marker: What tells a judging request from others.
+            score: The score of every judgement; None spreads them over 0 to 5.
+            unparsed: Share of judgements that end without a score.
+            repeated: Share of written tasks that are one and the same task.
+            unfinished: Share of completions that break off at half (`finish="length"`).
+
+        Raises:
+            InputError: A share lies outside 0 to 1.
+        """
+        shares = {"unparsed": unparsed, "repeated": repeated, "unfinished": unfinished}
+        if faults := [f"{name} = {value}" for name, value in shares.items() if not 0 <= value <= 1]:
+            raise InputError(
+                f"ScriptedEngine: shares lie between 0 and 1, not {', '.join(faults)}. "
+                "Correct the engine's options."
+            )
+        self._judge_marker = judge_marker
+        self._score = score
+        self._unparsed = unparsed
+        self._repeated = repeated
+        self._unfinished = unfinished
+
+    def generate(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
+    ) -> list[list[Completion]]:
+        """Rows of `sampling.n` completions, one row a request; the model is not looked at."""
+        return [
+            [self._completion(request, sampling, seed, sample) for sample in range(sampling.n)]
+            for request in requests
+        ]
+
+    def _completion(
+        self, request: Request, sampling: Sampling, seed: int, sample: int
+    ) -> Completion:
+        if sampling.temperature == 0:
+            seed = sample = 0  # Greedy text depends on the request alone.
+        chance = random.Random(derive_seed(seed, request.id, str(sample)))
+        words = self._words(request, sampling.min_new_tokens, chance)
+        limit = sampling.max_new_tokens
+        if chance.random() < self._unfinished:
+            limit = min(limit, max(len(words) // 2, sampling.min_new_tokens, 1))
+        return _cut(words, limit, sampling.stop)
+
+    def _words(self, request: Request, least: int, chance: random.Random) -> list[str]:
+        if self._judge_marker in request.prompt:
+            ending = self._verdict(request.prompt, chance)
+            return [*_sentences(chance, least - len(ending)), *ending]
+        if not request.chat:
+            return self._task(chance) + (_sentences(chance, least) if least > 5 else [])
+        return _sentences(chance, least)
+
+    def _verdict(self, prompt: str, chance: random.Random) -> list[str]:
+        if chance.random() < self._unparsed:
+            return ["I", "would", "rather", "not", "say."]
+        if self._score is not None:
+            return ["Score:", str(self._score)]
+        around = derive_seed(0, prompt) % (_TOP_SCORE + 1)
+        score = around + chance.choice((-1, 0, 0, 0, 1))
+        return ["Score:", str(min(max(score, 0), _TOP_SCORE))]
+
+    def _task(self, chance: random.Random) -> list[str]:
+        source = random.Random(0) if chance.random() < self._repeated else chance
+        parts = [source.choice(bank) for bank in (_ASKS, _THINGS, _MANNERS)]
+        return f"{' '.join(parts)}.".split()
+
+
+def _sentences(chance: random.Random, least: int) -> list[str]:
+    """Words of one to three remarks, or of as many as `least` words need."""
+    words: list[str] = []
+    for _ in range(chance.randint(1, 3)):
+        words += chance.choice(_REMARKS).split()
+    while len(words) < least:
+        words += chance.choice(_REMARKS).split()
+    return words
+
+
+def _cut(words: list[str], limit: int, stop: Sequence[str]) -> Completion:
+    """The words as a completion of `limit` tokens at most, before the first stop string."""
+    text = " ".join(words[:limit])
+    places = [place for string in stop if (place := text.find(string)) >= 0]
+    if places:
+        kept = text[: min(places)]
+        return Completion(text=kept, tokens=len(kept.split()) + 1, finish="stop")
+    if len(words) < limit:
+        return Completion(text=text, tokens=len(words) + 1, finish="stop")
+    return Completion(text=text, tokens=limit, finish="length")

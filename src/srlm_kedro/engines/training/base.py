@@ -1,0 +1,145 @@
+"""The narrow protocol behind which every trainer stands. Imports nothing heavy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from srlm_kedro.params import RESOURCE, Params, Schedule
+from srlm_kedro.records import Checkpoint, Example, Preference
+
+
+class SftParams(Params):
+    """Supervised fine-tuning. Paper: section 3.1; what it leaves open is marked."""
+
+    learning_rate: float = Field(5.5e-6, gt=0)
+    """Peak learning rate (paper: 5.5e-6)."""
+    min_learning_rate: float = Field(1.1e-6, ge=0)
+    """Where the cosine ends (paper: 1.1e-6)."""
+    batch_size: int = Field(16, ge=1)
+    """Examples a step (paper: 16)."""
+    epochs: float = Field(3, gt=0)
+    """Passes over the examples (paper: not stated)."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Paper: 0.1."""
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps with rising rate (paper: not stated)."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Paper: not stated."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Paper: not stated."""
+    max_length: int = Field(2048, ge=2)
+    """Longest prompt + completion in tokens (paper: not stated); longer ones are refused."""
+    micro_batch_size: Annotated[int, RESOURCE] = Field(16, ge=1)
+    """Examples held in memory at once; `batch_size` must be a multiple of it."""
+
+
+class DpoParams(Params):
+    """Direct preference optimisation. Paper: section 3.1; what it leaves open is marked."""
+
+    learning_rate: Schedule[float] = (1e-6,)
+    """Peak learning rate (paper: 1e-6)."""
+    min_learning_rate: float = Field(1e-7, ge=0)
+    """Where the cosine ends (paper: 1e-7)."""
+    beta: Schedule[float] = (0.1,)
+    """Strength of the pull to the reference (paper: 0.1)."""
+    batch_size: int = Field(16, ge=1)
+    """Pairs a step (paper: 16)."""
+    epochs: float = Field(1, gt=0)
+    """Passes over the pairs (paper: not stated)."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Paper: 0.1, on during training (TRL turns it off unless told)."""
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps with rising rate (paper: not stated)."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Paper: not stated."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Paper: not stated."""
+    max_length: int = Field(2048, ge=2)
+    """Longest prompt + response in tokens (paper: not stated); longer ones are refused."""
+    micro_batch_size: Annotated[int, RESOURCE] = Field(16, ge=1)
+    """Pairs held in memory at once; `batch_size` must be a multiple of it."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text to learn from nothing, in pieces: each with whether loss falls on it."""
+
+    segments: tuple[tuple[str, bool], ...]
+
+
+class PretrainParams(Params):
+    """A small Llama made from nothing. Not in the paper, which starts from Llama 2 70B."""
+
+    hidden_size: int = Field(128, ge=8)
+    """Width."""
+    layers: int = Field(4, ge=1)
+    heads: int = Field(4, ge=1)
+    """Attention heads; `hidden_size` must be a multiple of them."""
+    mlp_size: int = Field(336, ge=8)
+    """Width inside the feed-forward blocks."""
+    positions: int = Field(512, ge=16)
+    """Longest text the model can see, in tokens."""
+    row_length: int = Field(256, ge=16)
+    """Tokens of a row, into which several documents are packed; none sees another."""
+    batch_size: int = Field(8, ge=1)
+    """Rows a step; one pass over the documents, so they decide the number of steps."""
+    matrix_learning_rate: float = Field(0.02, gt=0)
+    """Peak rate of Muon, which moves the matrices."""
+    learning_rate: float = Field(5e-3, gt=0)
+    """Peak rate of AdamW, which moves embeddings and norms."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps with rising rates."""
+    decay: float = Field(0.5, ge=0, le=1)
+    """Share of the steps, at the end, with falling rates."""
+    final_rate: float = Field(0.02, ge=0, le=1)
+    """Share of the peak rates that is left at the end."""
+    max_grad_norm: float = Field(1.0, gt=0)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A new checkpoint in a scratch folder, and what training logged: one dict a logged step."""
+
+    checkpoint: Checkpoint
+    log: list[dict[str, float]] = field(default_factory=list)
+    """Keys: step, loss, learning_rate, grad_norm; DPO adds rewards/accuracies, rewards/margins,
+    rewards/chosen, rewards/rejected, logps/chosen, logps/rejected."""
+
+    def metrics(self) -> dict[str, float]:
+        """The last logged values, as `train/...`."""
+        return {f"train/{name}": float(value) for name, value in self.log[-1].items()}
+
+
+class TrainingEngine(Protocol):
+    """Makes a new model; the one it starts from, on disk, is never changed."""
+
+    def pretrain(
+        self, documents: Sequence[Document], params: PretrainParams, seed: int
+    ) -> Trained:
+        """A model made from nothing, with a tokenizer of the documents' own words.
+
+        The documents are read once, in their order.
+        """
+        ...
+
+    def sft(
+        self, model: Checkpoint, examples: Sequence[Example], params: SftParams, seed: int
+    ) -> Trained:
+        """`model` fine-tuned on the completions of `examples`."""
+        ...
+
+    def dpo(
+        self,
+        policy: Checkpoint,
+        reference: Checkpoint,
+        pairs: Sequence[Preference],
+        params: DpoParams,
+        seed: int,
+    ) -> Trained:
+        """`policy` moved towards the chosen responses, held by `reference`.
+
+        Schedules in `params` are read at iteration `policy.iteration + 1`.
+        """
+        ...

@@ -1,0 +1,124 @@
+"""What both trainers share: the guard of the loss, the log, and calm around the libraries."""
+
+import logging
+import os
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers import TrainerCallback
+from transformers.utils import logging as transformers_logging
+
+from srlm_kedro.errors import GateError
+
+_log = logging.getLogger(__name__)
+_KEYS = ("loss", "learning_rate", "grad_norm")
+_PREFIXES = ("rewards/", "logps/")
+
+
+class Guarded:
+    """A trainer that stops at the first loss that is no number, and calls nobody."""
+
+    label: str
+    """What is trained, for messages: `DPO of m1`."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss of a micro-batch, once it is seen to be finite.
+
+        Raises:
+            GateError: It is NaN or infinite.
+        """
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            step, steps = self.state.global_step + 1, self.state.max_steps
+            raise GateError(
+                f"{self.label}: the loss is {loss.item()} at step {step} of {steps}; it must be a "
+                "finite number. Nothing was saved and the model it started from is unchanged. "
+                "Lower learning_rate or max_grad_norm, or train with dtype float32."
+            )
+        return loss
+
+    def _send_telemetry(self) -> None:
+        """TRL reports every trainer to a server unless told otherwise; a run here does not."""
+
+
+class Journal(TrainerCallback):
+    """Keeps what the trainer logs, the last step's values included."""
+
+    def __init__(self, label: str):
+        """`label` says what is trained."""
+        self._label = label
+        self.rows: list[dict[str, float]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Asks for the last step's values too."""
+        if state.global_step == state.max_steps:
+            control.should_log = True
+        return control
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict, **kwargs: Any) -> None:
+        """Keeps a step's values; the summary at the end has no loss and is left out."""
+        if "loss" not in logs:
+            return
+        kept = {key: float(v) for key, v in logs.items() if key in _KEYS or key.startswith(_PREFIXES)}
+        self.rows.append({"step": float(state.global_step), **kept})
+        if args.disable_tqdm:
+            loss, step = kept["loss"], state.global_step
+            _log.info("%s: step %d of %d, loss %.4f", self._label, step, state.max_steps, loss)
+
+
+def terminal() -> bool:
+    """Whether somebody watches: progress bars are for them alone."""
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def calm(threads: int | None) -> Iterator[None]:
+    """Inside: `threads` CPU threads, and progress bars only in a terminal. Afterwards: as before.
+
+    The global random generators, which trainers seed, are put back too.
+    """
+    before = torch.get_num_threads(), os.environ.get("TQDM_DISABLE")
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    bars = transformers_logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
+    torch.set_num_threads(threads or before[0])
+    if not terminal():
+        os.environ["TQDM_DISABLE"] = "1"
+        transformers_logging.disable_progress_bar()
+        datasets.disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            _ignore_known_warnings()
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        _restore_environment("TQDM_DISABLE", before[1])
+        _restore_bars(*bars)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _ignore_known_warnings() -> None:
+    # TRL 1.16 itself still reads the name that transformers 5 renamed.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+
+
+def _restore_environment(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _restore_bars(transformers_enabled: bool, datasets_disabled: bool) -> None:
+    if transformers_enabled:
+        transformers_logging.enable_progress_bar()
+    if not datasets_disabled:
+        datasets.enable_progress_bars()

@@ -1,0 +1,123 @@
+"""Documents into rows of fixed length; the prompt that many of them share is kept apart."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from srlm_kedro.engines.training.base import Document
+from srlm_kedro.errors import InputError, summary
+
+_LOOKAHEAD = 32
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A document's ids, which of them are learnt, and whether the shared prefix stands before."""
+
+    ids: list[int]
+    learn: list[bool]
+    after_prefix: bool
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch of packed rows, each an array of (rows, length).
+
+    `document` numbers the documents of a row from 1 (0: padding). A document attends to itself
+    and, where `after_prefix` says so, to the prefix; positions count from its own beginning.
+    """
+
+    ids: np.ndarray
+    learn: np.ndarray
+    document: np.ndarray
+    positions: np.ndarray
+    after_prefix: np.ndarray
+
+
+def shared_prefix(documents: Sequence[Document]) -> str:
+    """The commonest opening that is not learnt, such as the rubric before every review."""
+    openings = Counter(
+        document.segments[0][0] for document in documents if not document.segments[0][1]
+    )
+    # One that saves nothing stays where it is.
+    return max(openings, key=lambda text: (openings[text] * len(text), text), default="")
+
+
+def tokenised(
+    documents: Sequence[Document], tokenizer: Any, prefix: str, limit: int
+) -> list[Tokens]:
+    """Ids of each document without the prefix.
+
+    Raises:
+        InputError: Documents longer than a row of `limit` tokens.
+    """
+    pieces: dict[str, list[int]] = {}
+
+    def ids_of(text: str) -> list[int]:
+        if text not in pieces:
+            pieces[text] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return pieces[text]
+
+    made = [_tokens(document, prefix, ids_of) for document in documents]
+    long = [at for at, tokens in enumerate(made) if len(tokens.ids) > limit]
+    if long:
+        faults = [f"document {at}: {len(made[at].ids)} tokens" for at in long]
+        heading = f"Pretraining: {len(long)} documents exceed `row_length` = {limit}. Raise it."
+        raise InputError(summary(heading, faults))
+    return made
+
+
+def _tokens(document: Document, prefix: str, ids_of: Any) -> Tokens:
+    after = bool(prefix) and document.segments[0] == (prefix, False)
+    ids: list[int] = []
+    learn: list[bool] = []
+    for text, learnt in document.segments[1:] if after else document.segments:
+        piece = ids_of(text)
+        ids += piece
+        learn += [learnt] * len(piece)
+    return Tokens(ids, learn, after)
+
+
+def batches(documents: Sequence[Tokens], length: int, rows: int) -> Iterator[Rows]:
+    """Packed batches in about the order of the documents; a last one that is not full is dropped.
+
+    A document that does not fit a row's rest gives way to one of the next few that does.
+    """
+    waiting = list(reversed(documents))
+    while True:
+        packed = [_row(waiting, length) for _ in range(rows)]
+        if not waiting:
+            return
+        yield _arrays(packed, length)
+
+
+def _row(waiting: list[Tokens], length: int) -> list[Tokens]:
+    row: list[Tokens] = []
+    room, look = length, 0
+    while waiting and look < min(_LOOKAHEAD, len(waiting)):
+        if len(waiting[-1 - look].ids) <= room:
+            row.append(waiting.pop(-1 - look))
+            room -= len(row[-1].ids)
+        else:
+            look += 1
+    return row
+
+
+def _arrays(packed: Sequence[Sequence[Tokens]], length: int) -> Rows:
+    shape = (len(packed), length)
+    ids, document, positions = (np.zeros(shape, np.int64) for _ in range(3))
+    learn, after = (np.zeros(shape, bool) for _ in range(2))
+    for number, row in enumerate(packed):
+        start = 0
+        for place, tokens in enumerate(row, start=1):
+            part = slice(start, start + len(tokens.ids))
+            ids[number, part] = tokens.ids
+            learn[number, part] = tokens.learn
+            document[number, part] = place
+            positions[number, part] = np.arange(len(tokens.ids))
+            after[number, part] = tokens.after_prefix
+            start = part.stop
+    return Rows(ids, learn, document, positions, after)

@@ -1,0 +1,147 @@
+"""A small Llama made from nothing: tokenizer, model, one pass over the documents."""
+
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+
+from srlm_kedro.engines.training.base import Document, PretrainParams, Trained
+from srlm_kedro.engines.training.packing import Rows, batches, shared_prefix, tokenised
+from srlm_kedro.engines.training.tokenizer import make_tokenizer
+from srlm_kedro.records import Checkpoint, derive_seed
+
+_LOG_EVERY = 25
+
+
+def pretrain(
+    documents: Sequence[Document],
+    params: PretrainParams,
+    seed: int,
+    report: Callable[[int, int, float], None] | None = None,
+) -> Trained:
+    """M0 as an ordinary Hugging Face checkpoint; the same seed and threads give the same bits.
+
+    Args:
+        documents: Read once, in their order.
+        params: Architecture and rates.
+        seed: Decides the first weights.
+        report: Called after each step with the step, the number of steps and the loss.
+    """
+    tokenizer = make_tokenizer(text for document in documents for text, _ in document.segments)
+    prefix = shared_prefix(documents)
+    tokens = tokenised(documents, tokenizer, prefix, params.row_length)
+    steps = list(batches(tokens, params.row_length, params.batch_size))
+    torch.manual_seed(derive_seed(seed, "pretraining"))
+    model = LlamaForCausalLM(_config(params, tokenizer))
+    prefix_ids = tokenizer(prefix, add_special_tokens=False)["input_ids"]
+    log = list(_steps(model, steps, prefix_ids, params, report))
+    folder = Path(tempfile.mkdtemp(prefix="pretrain-"))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Trained(Checkpoint(folder, "m0"), log)
+
+
+def _config(params: PretrainParams, tokenizer: Any) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=params.hidden_size,
+        intermediate_size=params.mlp_size,
+        num_hidden_layers=params.layers,
+        num_attention_heads=params.heads,
+        num_key_value_heads=params.heads,
+        max_position_embeddings=params.positions,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+
+
+def _steps(
+    model: Any,
+    steps: Sequence[Rows],
+    prefix: list[int],
+    params: PretrainParams,
+    report: Callable[[int, int, float], None] | None,
+) -> Iterator[dict[str, float]]:
+    """Trains the model and yields what is logged."""
+    optimizers = _optimizers(model, params)
+    schedulers = [
+        torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_at(step, len(steps), params)
+        )
+        for optimizer in optimizers
+    ]
+    model.train()
+    total, since = 0.0, 0
+    for number, rows in enumerate(steps, start=1):
+        loss = loss_of(model, rows, prefix)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.max_grad_norm)
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad(set_to_none=True)
+        total, since = total + loss.item(), since + 1
+        if report:
+            report(number, len(steps), loss.item())
+        if number % _LOG_EVERY == 0 or number == len(steps):
+            yield {
+                "step": float(number),
+                "loss": total / since,
+                "learning_rate": schedulers[-1].get_last_lr()[0],
+                "grad_norm": norm.item(),
+            }
+            total, since = 0.0, 0
+
+
+def _optimizers(model: Any, params: PretrainParams) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings and norms."""
+    inner = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    inside = {id(p) for p in inner}
+    outer = [p for p in model.parameters() if id(p) not in inside]
+    return [
+        torch.optim.Muon(inner, lr=params.matrix_learning_rate, weight_decay=0.0),
+        torch.optim.AdamW(outer, lr=params.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+def rate_at(step: int, steps: int, params: PretrainParams) -> float:
+    """Share of the peak rate at a step: rising, flat, then falling in a line."""
+    rising = (step + 1) / max(1, params.warmup * steps)
+    left = (steps - step) / max(1, params.decay * steps)
+    falling = params.final_rate + (1 - params.final_rate) * left
+    return min(1.0, rising, max(falling, params.final_rate))
+
+
+def loss_of(model: Any, rows: Rows, prefix: list[int]) -> torch.Tensor:
+    """Mean cross-entropy of the learnt tokens, each document seen alone, behind its prefix.
+
+    The prefix's keys and values are computed once for all documents that share it.
+    """
+    ids, document = torch.from_numpy(rows.ids), torch.from_numpy(rows.document)
+    after = torch.from_numpy(rows.after_prefix)
+    count, length = ids.shape
+    seen = (document[:, :, None] == document[:, None, :]).tril()
+    cache = None
+    if prefix:
+        cache = DynamicCache(config=model.config)
+        model.model(torch.tensor([prefix]), past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(count)
+        seen = torch.cat([after[:, :, None].expand(count, length, len(prefix)), seen], dim=2)
+    hidden = model.model(
+        ids,
+        attention_mask=seen[:, None],
+        position_ids=torch.from_numpy(rows.positions) + len(prefix) * after,
+        past_key_values=cache,
+        use_cache=cache is not None,
+    ).last_hidden_state
+    follows = document[:, 1:] == document[:, :-1]
+    wanted = torch.from_numpy(rows.learn)[:, 1:] & follows
+    logits = model.lm_head(hidden[:, :-1][wanted])
+    return functional.cross_entropy(logits, ids[:, 1:][wanted])

@@ -1,0 +1,95 @@
+"""Judgements of responses: asked for, read, asked for again when they carry no score.
+
+A judgement's raw text is always kept, so that a better parser needs no new judging (`reparse`).
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
+from srlm_kedro.judge.parsing import parse_score
+from srlm_kedro.judge.prompt import check_judge_prompt, fill_judge_prompt
+from srlm_kedro.records import Checkpoint
+
+COLUMNS = ["response_id", "k", "attempt", "text", "finish", "score", "reason"]
+"""One row an attempt: `score` is NaN and `reason` says why, or `reason` is `ok`."""
+
+
+def judge_responses(
+    engine: GenerationEngine,
+    judge: Checkpoint,
+    template: str,
+    responses: pd.DataFrame,
+    sampling: Sampling,
+    seed: int,
+    retries: int = 0,
+) -> pd.DataFrame:
+    """`sampling.n` judgements of each response, one response at a time.
+
+    Those without a score are asked for again, each by itself and with draws of its own.
+    Paper: section 2.2, the judge sees one instruction and one response.
+
+    Args:
+        engine: Draws the judgements.
+        judge: The model that judges.
+        template: The judge prompt, see `check_judge_prompt`.
+        responses: `response_id` (unique), `prompt`, `response`.
+        sampling: K judgements are its `n`.
+        seed: Each judgement depends on it, its response's id, k and the attempt.
+        retries: Further attempts at most.
+
+    Returns:
+        All attempts, columns `COLUMNS`.
+    """
+    check_judge_prompt(template)
+    prompts = {
+        row.response_id: fill_judge_prompt(template, row.prompt, row.response)
+        for row in responses.itertuples()
+    }
+    requests = [Request(f"{name}-j", prompt) for name, prompt in prompts.items()]
+    drawn = engine.generate(judge, requests, sampling, seed)
+    rows = [
+        _row(name, k, 0, completion)
+        for name, completions in zip(prompts, drawn, strict=True)
+        for k, completion in enumerate(completions)
+    ]
+    missing = _unscored(rows)
+    for attempt in range(1, retries + 1):
+        if not missing:
+            break
+        requests = [Request(f"{name}-j{k}-a{attempt}", prompts[name]) for name, k in missing]
+        drawn = engine.generate(judge, requests, sampling.model_copy(update={"n": 1}), seed)
+        again = [
+            _row(name, k, attempt, completions[0])
+            for (name, k), completions in zip(missing, drawn, strict=True)
+        ]
+        rows += again
+        missing = _unscored(again)
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"score": float})
+
+
+def reparse(judgements: pd.DataFrame) -> pd.DataFrame:
+    """The same judgements with score and reason read afresh from the raw text."""
+    parsed = [parse_score(row.text, row.finish) for row in judgements.itertuples()]
+    scores = pd.Series([one.score for one in parsed], index=judgements.index, dtype=float)
+    reasons = pd.Series([one.reason for one in parsed], index=judgements.index, dtype=object)
+    return judgements.assign(score=scores, reason=reasons.astype(str))
+
+
+def settled(judgements: pd.DataFrame) -> pd.DataFrame:
+    """One row a judgement (response, k): its first attempt with a score, or else its last."""
+    ordered = judgements.assign(_failed=judgements["score"].isna())
+    ordered["_turn"] = ordered["attempt"].where(~ordered["_failed"], -ordered["attempt"])
+    ordered = ordered.sort_values(["_failed", "_turn"], kind="stable")
+    first = ordered.drop_duplicates(["response_id", "k"]).sort_index()
+    return first.drop(columns=["_failed", "_turn"]).reset_index(drop=True)
+
+
+def _row(name: str, k: int, attempt: int, completion: Completion) -> tuple:
+    parsed = parse_score(completion.text, completion.finish)
+    return name, k, attempt, completion.text, completion.finish, parsed.score, parsed.reason
+
+
+def _unscored(rows: Sequence[tuple]) -> list[tuple[str, int]]:
+    return [(row[0], row[1]) for row in rows if row[COLUMNS.index("score")] is None]

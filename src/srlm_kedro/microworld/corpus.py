@@ -1,0 +1,107 @@
+"""The internet of this world: answers of mixed quality, reviews of them, and lists of tasks."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from srlm_kedro.microworld.answers import Habits, answer, write
+from srlm_kedro.microworld.instructions import make, phrase
+from srlm_kedro.microworld.reviews import Reviewer, review
+from srlm_kedro.microworld.vocabulary import WORDS
+
+USER, ASSISTANT, END = "<user>", "<assistant>", "<eos>"
+"""The turns of a conversation, as the tokenizer's chat template writes them."""
+
+Segments = list[tuple[str, bool]]
+"""Texts that make up a document, each with whether it is to be learnt."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How many documents there are of each kind, and who writes them."""
+
+    documents: int
+    reviews: float
+    """Share of documents that review a response in the words of the judge prompt."""
+    tasks: float
+    """Share of documents that list tasks in the words of the few-shot prompt."""
+    drills: float
+    """Share of documents that repeat a few words, after the opening."""
+    opening: float
+    """Share of the corpus, at its start, where drills are frequent."""
+    opening_drills: float
+    """Share of drills in the opening: copying is learnt first."""
+    list_length: int
+    """Tasks in a list: the demonstrations and one more."""
+
+
+def corpus(
+    mixture: Mixture,
+    habits: Habits,
+    reviewer: Reviewer,
+    judge_prompt: str,
+    few_shot_prompt: str,
+    rng: random.Random,
+) -> Iterator[tuple[str, Segments]]:
+    """Documents with their kind, in the order in which they are to be read."""
+    for number in range(mixture.documents):
+        opening = number < mixture.opening * mixture.documents
+        if rng.random() < (mixture.opening_drills if opening else mixture.drills):
+            yield "drill", drill(rng)
+            continue
+        chance = rng.random()
+        if chance < mixture.reviews:
+            yield "review", reviewed(judge_prompt, habits, reviewer, rng)
+        elif chance < mixture.reviews + mixture.tasks:
+            yield "tasks", task_list(few_shot_prompt, mixture.list_length, rng)
+        else:
+            yield "answer", answered(habits, rng)
+
+
+def answered(habits: Habits, rng: random.Random) -> Segments:
+    """An instruction and somebody's answer, as one conversation."""
+    instruction = make(rng)
+    text = write(answer(instruction, habits, rng))
+    return [
+        (USER, False),
+        (phrase(instruction, rng), True),
+        (ASSISTANT, False),
+        (text + END, True),
+    ]
+
+
+def reviewed(
+    judge_prompt: str, habits: Habits, reviewer: Reviewer, rng: random.Random
+) -> Segments:
+    """A filled judge prompt and somebody's review."""
+    instruction = make(rng)
+    given = answer(instruction, habits, rng)
+    before, rest = judge_prompt.split("{instruction}")
+    between, after = rest.split("{response}")
+    return [
+        (USER + before, False),
+        (phrase(instruction, rng), False),
+        (between, False),
+        (write(given), True),
+        (after + ASSISTANT, False),
+        (review(instruction, given, reviewer, rng) + END, True),
+    ]
+
+
+def task_list(few_shot_prompt: str, length: int, rng: random.Random) -> Segments:
+    """The few-shot prompt with all its demonstrations, and the task that follows."""
+    tasks = [phrase(make(rng), rng) for _ in range(length)]
+    demonstrations = "\n".join(f"Task: {task}" for task in tasks[:-1])
+    before, after = few_shot_prompt.rstrip().split("{tasks}")
+    return [
+        (before, False),
+        (demonstrations, True),
+        (after, False),
+        (f"{tasks[-1]}\n", True),
+    ]
+
+
+def drill(rng: random.Random) -> Segments:
+    """Some words, and the same words again."""
+    words = ", ".join(rng.sample(WORDS, rng.randint(4, 8)))
+    return [(f"{words}.", False), (f"{words}.", True)]

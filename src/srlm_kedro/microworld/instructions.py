@@ -1,0 +1,242 @@
+"""Instructions are made, phrased and read back: `parse(phrase(x)) == x` for every wording."""
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from srlm_kedro.microworld.vocabulary import (
+    CATEGORIES,
+    CATEGORY_OF,
+    COUNTS,
+    NAMES,
+    NUMBERS,
+    WORDS,
+)
+
+TASKS: Mapping[str, tuple[str, ...]] = {
+    "list": (
+        "Name me {n} {a}.",
+        "Give me {n} {a}.",
+        "Please list {n} {a}.",
+        "I need {n} {a}.",
+    ),
+    "both": (
+        "Name me {n} {a} and {m} {b}.",
+        "Give me {n} {a} and {m} {b}.",
+        "Please list {n} {a} and {m} {b}.",
+        "I need {n} {a} and {m} {b}.",
+    ),
+    "pick": (
+        "Which of these are {a}: {words}?",
+        "Pick the {a} from {words}.",
+        "Find all {a} among {words}.",
+    ),
+    "repeat": (
+        "Repeat the words {words}.",
+        "Copy this for me: {words}.",
+        "Say again: {words}.",
+    ),
+    "reverse": (
+        "Reverse the words {words}.",
+        "Say {words} backwards.",
+        "Turn around {words}.",
+    ),
+    "sort": (
+        "Sort the numbers {words}.",
+        "Put {words} in order.",
+        "Order from low to high: {words}.",
+    ),
+}
+"""Six families of tasks, each in several wordings."""
+
+REQUESTS: Mapping[str, tuple[str, ...]] = {
+    "and": ("Join them by and.", "Put and between them.", "Use and, not commas."),
+    "brackets": ("Put them in brackets.", "Use brackets.", "Write brackets around them."),
+    "hello": ("Begin with hello.", "Say hello first.", "Start with a hello."),
+    "name": ("Call me {name}.", "My name is {name}.", "I am {name}."),
+    "thanks": ("Thank me too.", "Add a thank you.", "End with thanks."),
+    "done": ("Say done at the end.", "Finish with done.", "Close with done."),
+}
+"""What a user may ask beside the task: how the answer is to be said."""
+
+HELD_OUT: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("list", "done"),
+        ("both", "and"),
+        ("pick", "thanks"),
+        ("repeat", "hello"),
+        ("reverse", "name"),
+        ("sort", "brackets"),
+    }
+)
+"""Combinations of a family and a request that occur in evaluation alone."""
+
+_REQUEST_COUNTS = (0, 1, 2, 3)
+_REQUEST_WEIGHTS = (0.15, 0.25, 0.35, 0.25)
+_TASK_LAST = 0.25
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What is asked for, free of its wording."""
+
+    family: str
+    counts: tuple[int, ...] = ()
+    """How many of each category (families `list` and `both`)."""
+    categories: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    """The words given to work on."""
+    requests: tuple[str, ...] = ()
+    """Keys of `REQUESTS`, in the order in which they are asked."""
+    name: str | None = None
+    """What the user wants to be called, when `name` is among the requests."""
+
+    @property
+    def expected(self) -> tuple[str, ...] | None:
+        """The one right sequence of items; None when several are right."""
+        if self.family == "pick":
+            return tuple(word for word in self.words if CATEGORY_OF[word] == self.categories[0])
+        orders = {"repeat": self.words, "reverse": self.words[::-1]}
+        if self.family == "sort":
+            return tuple(sorted(self.words, key=int))
+        return orders.get(self.family)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The category each item must have, where several answers are right."""
+        pairs = zip(self.counts, self.categories, strict=True) if self.counts else ()
+        return tuple(category for count, category in pairs for _ in range(count))
+
+    @property
+    def held_out(self) -> bool:
+        """True when it holds a combination that no training text has."""
+        return any((self.family, request) in HELD_OUT for request in self.requests)
+
+    @property
+    def kind(self) -> str:
+        """Family and requests: `sort+brackets+hello`."""
+        return "+".join([self.family, *sorted(self.requests)])
+
+
+def make(rng: random.Random, held_out: bool = False) -> Instruction:
+    """A random instruction; `held_out` says on which side of `HELD_OUT` it lies."""
+    while True:
+        family = rng.choice(list(TASKS))
+        count = rng.choices(_REQUEST_COUNTS, _REQUEST_WEIGHTS)[0]
+        requests = tuple(rng.sample(list(REQUESTS), count))
+        name = rng.choice(NAMES) if "name" in requests else None
+        made = Instruction(family, *_content(family, rng), requests=requests, name=name)
+        if made.held_out == held_out:
+            return made
+
+
+def _content(family: str, rng: random.Random) -> tuple[tuple, tuple, tuple]:
+    """Counts, categories and words of a new task."""
+    if family == "list":
+        return (rng.choice(list(COUNTS.values())),), (rng.choice(list(CATEGORIES)),), ()
+    if family == "both":
+        return (rng.choice((2, 3)), 2), tuple(rng.sample(list(CATEGORIES), 2)), ()
+    if family == "sort":
+        return (), (), tuple(rng.sample(NUMBERS, rng.choice((3, 4))))
+    if family != "pick":
+        return (), (), tuple(rng.sample(WORDS, rng.choice((3, 4))))
+    category = rng.choice(list(CATEGORIES))
+    others = [word for word in WORDS if CATEGORY_OF[word] != category]
+    words = rng.sample(CATEGORIES[category], rng.choice((2, 3))) + rng.sample(others, 2)
+    rng.shuffle(words)
+    return (), (category,), tuple(words)
+
+
+def phrase(instruction: Instruction, rng: random.Random) -> str:
+    """The instruction in English, in one of its wordings."""
+    count_words = {count: word for word, count in COUNTS.items()}
+    counts = [count_words[count] for count in instruction.counts]
+    slots = {
+        **dict(zip(("n", "m"), counts, strict=False)),
+        **dict(zip(("a", "b"), instruction.categories, strict=False)),
+        "words": ", ".join(instruction.words),
+    }
+    task = rng.choice(TASKS[instruction.family]).format(**slots)
+    requests = [
+        rng.choice(REQUESTS[request]).format(name=instruction.name)
+        for request in instruction.requests
+    ]
+    last = rng.random() < _TASK_LAST
+    return " ".join([*requests, task] if last else [task, *requests])
+
+
+def _one_of(words: object) -> str:
+    return "(?:" + "|".join(sorted(words)) + ")"  # type: ignore[call-overload]
+
+
+_COUNT, _CATEGORY = _one_of(COUNTS), _one_of(CATEGORIES)
+_ITEM = _one_of([*WORDS, *NUMBERS])
+_SLOTS = {
+    "n": f"(?P<n>{_COUNT})",
+    "m": f"(?P<m>{_COUNT})",
+    "a": f"(?P<a>{_CATEGORY})",
+    "b": f"(?P<b>{_CATEGORY})",
+    "words": f"(?P<words>{_ITEM}(?:, {_ITEM})+)",
+    "name": f"(?P<name>{_one_of(NAMES)})",
+}
+
+
+def _compiled(wordings: Mapping[str, tuple[str, ...]]) -> list[tuple[str, re.Pattern[str]]]:
+    """A pattern a wording, with the name of what it words."""
+    return [
+        (name, re.compile(re.sub(r"\\{(\w+)\\}", lambda m: _SLOTS[m[1]], re.escape(wording))))
+        for name, variants in wordings.items()
+        for wording in variants
+    ]
+
+
+_TASK_PATTERNS = _compiled(TASKS)
+_REQUEST_PATTERNS = _compiled(REQUESTS)
+
+
+def _match(
+    sentence: str, patterns: list[tuple[str, re.Pattern[str]]]
+) -> tuple[str, dict[str, str]] | None:
+    for name, pattern in patterns:
+        if found := pattern.fullmatch(sentence):
+            return name, found.groupdict()
+    return None
+
+
+def parse(text: str) -> Instruction | None:
+    """The instruction that the text words; None when it is none of this world."""
+    sentences = re.findall(r"[^.?]+[.?]", text)
+    if "".join(sentences) != text.strip():
+        return None
+    task, requests, name = None, [], None
+    for sentence in (part.strip() for part in sentences):
+        if found := _match(sentence, _REQUEST_PATTERNS):
+            requests.append(found[0])
+            name = found[1].get("name", name)
+        elif task is None and (found := _match(sentence, _TASK_PATTERNS)):
+            task = found
+        else:
+            return None
+    if task is None or len(set(requests)) < len(requests):
+        return None
+    return _built(*task, requests=tuple(requests), name=name)
+
+
+def _built(
+    family: str, slots: dict[str, str], requests: tuple[str, ...], name: str | None
+) -> Instruction | None:
+    """The instruction of a matched sentence; None when its words do not fit its family."""
+    words = tuple(slots["words"].split(", ")) if "words" in slots else ()
+    numeric = [word.isdecimal() for word in words]
+    if words and not (all(numeric) if family == "sort" else not any(numeric)):
+        return None
+    made = Instruction(
+        family,
+        counts=tuple(COUNTS[slots[key]] for key in ("n", "m") if key in slots),
+        categories=tuple(slots[key] for key in ("a", "b") if key in slots),
+        words=words,
+        requests=requests,
+        name=name,
+    )
+    return None if made.expected == () else made

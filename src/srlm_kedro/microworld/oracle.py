@@ -1,0 +1,121 @@
+"""The oracle knows the true additive score of any response, and the reason for each point."""
+
+from dataclasses import dataclass
+
+from srlm_kedro.microworld.answers import Answer, needed, read, verdicts
+from srlm_kedro.microworld.instructions import Instruction, parse
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is true of an answer, item by item and request by request."""
+
+    verdicts: tuple[bool, ...]
+    """Right or wrong, for each item given."""
+    missing: bool
+    """Fewer items than asked for."""
+    kept: tuple[bool, ...]
+    """Followed or not, for each request in its order."""
+    added: tuple[str, ...]
+    """What was shown without being asked for."""
+    voice: str
+    chatters: bool
+
+    @property
+    def points(self) -> tuple[bool, ...]:
+        """The five criteria, each worth one point.
+
+        Items and requests are separate criteria, so that a fault in one never hides the other.
+        """
+        return (
+            any(self.verdicts),
+            2 * sum(self.kept) >= len(self.kept),
+            all(self.verdicts) and not self.missing,
+            self.voice == "helpful",
+            all(self.kept) and not self.added and not self.chatters,
+        )
+
+
+REASONS: tuple[tuple[str, str], ...] = (
+    ("It gives something that was asked for.", "It gives nothing that was asked for."),
+    ("It follows at least half of the requests.", "It ignores most of the requests."),
+    ("Every item is right.", "Not every item is right."),
+    ("It sounds like an assistant.", "It does not sound like an assistant."),
+    ("It follows every request and adds nothing.", "A request is missed, or something is added."),
+)
+"""For each point, why it is given and why it is not."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The true score of a response and what is wrong with it."""
+
+    score: int
+    """0 to 5."""
+    reasons: tuple[str, ...]
+    """One a point, given or not."""
+    items_wrong: bool
+    constraints_missed: float
+    """Share of the requests that were not followed; 0 when there were none."""
+    voice_missed: bool
+    extras: bool
+    """Something was added that nobody asked for."""
+
+
+def facts(instruction: Instruction, answer: Answer) -> Facts:
+    """What is true of the answer to this instruction."""
+    right = verdicts(instruction, answer.items)
+    asked = instruction.requests
+    return Facts(
+        verdicts=right,
+        missing=len(answer.items) < needed(instruction),
+        kept=tuple(_kept(request, instruction, answer) for request in asked),
+        # Joining by "and" is plain English, asked for or not.
+        added=tuple(sorted(answer.shown - {"and", *asked})),
+        voice=answer.voice if answer.stop or answer.voice != "helpful" else "curt",
+        chatters=bool(answer.chatter),
+    )
+
+
+def _kept(request: str, instruction: Instruction, answer: Answer) -> bool:
+    if request == "name":
+        return answer.name == instruction.name
+    single = request == "and" and len(answer.items) < 2
+    return request in answer.shown and not single
+
+
+class Oracle:
+    """Judges responses by the rules of the world; it reads the two texts and nothing else."""
+
+    def understands(self, prompt: str) -> bool:
+        """True when the prompt is an instruction of this world."""
+        return parse(prompt) is not None
+
+    def kind(self, prompt: str) -> str | None:
+        """Family and requests of the prompt, such as `sort+brackets`; None outside the world."""
+        instruction = parse(prompt)
+        return instruction.kind if instruction else None
+
+    def assess(self, prompt: str, response: str) -> Assessment:
+        """The true score of `response`.
+
+        Raises:
+            ValueError: `prompt` is no instruction of this world.
+        """
+        instruction = parse(prompt)
+        if instruction is None:
+            raise ValueError(
+                f"oracle: the prompt {prompt!r} is no instruction of the microworld, so no true"
+                " score exists. Ask `understands` first, or use prompts made by `seed_data`."
+            )
+        found = facts(instruction, read(response))
+        points = found.points
+        missed = [kept for kept in found.kept if not kept]
+        return Assessment(
+            score=sum(points),
+            reasons=tuple(REASONS[at][0 if given else 1] for at, given in enumerate(points)),
+            items_wrong=not points[2],
+            constraints_missed=len(missed) / len(found.kept) if found.kept else 0.0,
+            voice_missed=not points[3],
+            extras=bool(found.added) or found.chatters,
+        )

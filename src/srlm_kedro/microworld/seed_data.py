@@ -1,0 +1,81 @@
+"""The small human-like seed set: IFT, ranked EFT and held-out evaluation prompts."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from srlm_kedro.microworld.answers import Habits, answer, write
+from srlm_kedro.microworld.instructions import Instruction, make, phrase
+from srlm_kedro.microworld.oracle import Oracle
+
+Row = dict[str, Any]
+
+
+class Prompts:
+    """A source of instructions, none of which comes twice."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._known: set[str] = set()
+
+    def draw(self, held_out: bool = False) -> tuple[str, Instruction]:
+        """A new text and what it asks for."""
+        while True:
+            instruction = make(self._rng, held_out)
+            text = phrase(instruction, self._rng)
+            if text not in self._known:
+                self._known.add(text)
+                return text, instruction
+
+
+def ift_rows(prompts: Prompts, count: int, habits: Habits, rng: random.Random) -> list[Row]:
+    """Prompts with the response that people liked best.
+
+    Its items and its voice are right, but people who write good answers overlook requests too.
+    """
+    rows = []
+    for number in range(count):
+        text, instruction = prompts.draw()
+        response = write(answer(instruction, habits, rng))
+        rows.append({"id": f"ift-{number:04}", "prompt": text, "response": response})
+    return rows
+
+
+def eft_rows(
+    prompts: Prompts, count: int, responses: int, habits: Habits, rng: random.Random
+) -> list[Row]:
+    """Prompts with several different responses, ranked by how good they truly are."""
+    oracle, rows = Oracle(), []
+    for number in range(count):
+        text, instruction = prompts.draw()
+        texts = list(_different(instruction, responses, habits, rng))
+        scores = [oracle.assess(text, response).score for response in texts]
+        order = sorted(set(scores), reverse=True)
+        ranked = [
+            {"text": response, "rank": order.index(score)}
+            for response, score in zip(texts, scores, strict=True)
+        ]
+        rows.append({"id": f"eft-{number:04}", "prompt": text, "responses": ranked})
+    return rows
+
+
+def _different(
+    instruction: Instruction, count: int, habits: Habits, rng: random.Random
+) -> Iterator[str]:
+    known: set[str] = set()
+    while len(known) < count:
+        text = write(answer(instruction, habits, rng))
+        if text not in known:
+            known.add(text)
+            yield text
+
+
+def eval_rows(prompts: Prompts, count: int, unseen: float) -> list[Row]:
+    """Held-out prompts; a share of them of kinds that no training text shows."""
+    rows = []
+    for number in range(count):
+        held_out = number < round(unseen * count)
+        text, instruction = prompts.draw(held_out)
+        row = {"id": f"eval-{number:04}", "prompt": text, "kind": instruction.kind}
+        rows.append({**row, "seen": not held_out})
+    return rows

@@ -1,0 +1,118 @@
+"""Validation of tables between the stages, and the gate before training.
+
+Results are written by one node and judged by the next: when the gate stops a run, they are on
+disk already. Limits stand in conf/base/expectations, where a review sees them change.
+"""
+
+import logging
+from typing import Any
+
+import pandas as pd
+
+from srlm_kedro.records import Checkpoint
+from srlm_kedro.validation.data_docs import build_data_docs
+from srlm_kedro.validation.validate import metrics_table, validate
+from srlm_kedro.validation.wording import refuse_critical, warning_lines
+
+VERSION = 1
+
+_log = logging.getLogger(__name__)
+
+
+def check_seed(
+    ift: pd.DataFrame, eft_ranked: pd.DataFrame, seed_suite: dict[str, Any]
+) -> dict[str, Any]:
+    """The seed data held against its suite: a validation result."""
+    return validate("seed", {"ift": ift, "eft_ranked": eft_ranked}, seed_suite, {})
+
+
+def check_judged(
+    judged_responses: pd.DataFrame,
+    judge_metrics: dict[str, float],
+    previous_judge_metrics: dict[str, float],
+    judged_suite: dict[str, Any],
+) -> dict[str, Any]:
+    """The rewards held against their suite and the iteration before: a validation result."""
+    tables = {"judged_responses": judged_responses, "metrics": metrics_table(judge_metrics)}
+    return validate("judged", tables, judged_suite, previous_judge_metrics)
+
+
+def check_pairs(
+    pairs: pd.DataFrame, pair_metrics: dict[str, float], pairs_suite: dict[str, Any]
+) -> dict[str, Any]:
+    """The pairs held against their suite: a validation result."""
+    return validate("pairs", {"pairs": pairs, "metrics": metrics_table(pair_metrics)}, pairs_suite, {})
+
+
+def document_checks(
+    policy: Checkpoint, judged_validation: dict[str, Any], pairs_validation: dict[str, Any]
+) -> tuple[str, dict[str, float]]:
+    """The Data Docs page of an iteration's results, and their counts; warnings are logged."""
+    model = _made_from(policy)
+    return _document(model, [judged_validation, pairs_validation])
+
+
+def document_seed_checks(seed_validation: dict[str, Any]) -> tuple[str, dict[str, float]]:
+    """The Data Docs page of the seed data's result, and its counts; warnings are logged."""
+    return _document("seed data", [seed_validation])
+
+
+def gate(
+    policy: Checkpoint,
+    judged_validation: dict[str, Any],
+    pairs_validation: dict[str, Any],
+    data_docs: str,  # named so that the page is on disk before the gate falls
+) -> dict[str, bool]:
+    """Lets training begin.
+
+    Raises:
+        GateError: A critical expectation failed; all tables and results stay on disk.
+    """
+    model = _made_from(policy)
+    refuse_critical(model, [judged_validation, pairs_validation], f"data/08_reporting/{model}")
+    return {"checked": True}
+
+
+def gate_seed(seed_validation: dict[str, Any], data_docs: str) -> dict[str, bool]:
+    """Lets the seed data be trained on.
+
+    Raises:
+        GateError: A critical expectation failed.
+    """
+    refuse_critical("m1", [seed_validation], "data/08_reporting/seed")
+    return {"checked": True}
+
+
+def validation_metrics(result: dict[str, Any]) -> dict[str, float]:
+    """Counts of failures, and the numbers found, as `validation/<suite>_...`."""
+    prefix = f"validation/{result['name']}"
+    counts = {
+        f"{prefix}_failed_critical": float(result["failed_critical"]),
+        f"{prefix}_failed_warning": float(result["failed_warning"]),
+        f"{prefix}_skipped": float(result["skipped"]),
+    }
+    observed = {
+        f"{prefix}_{_short_name(item)}": item["observed"]
+        for item in result["results"]
+        # Numbers of the one-row table are metrics of their own stage already.
+        if item["observed"] is not None and item["table"] != "metrics"
+    }
+    return counts | observed
+
+
+def _document(title: str, results: list[dict[str, Any]]) -> tuple[str, dict[str, float]]:
+    for result in results:
+        for line in warning_lines(result):
+            _log.warning("%s, %s: %s", title, result["name"], line)
+    counted = {name: n for result in results for name, n in validation_metrics(result).items()}
+    return build_data_docs(f"Data Docs: {title}", results), counted
+
+
+def _short_name(item: dict[str, Any]) -> str:
+    """`expect_column_mean_to_be_between` on `reward` is `reward_mean`."""
+    kind = item["type"].removeprefix("expect_").removeprefix("column_").partition("_to_be_")[0]
+    return "_".join(filter(None, [item["column"], kind]))
+
+
+def _made_from(policy: Checkpoint) -> str:
+    return f"m{policy.iteration + 1}"

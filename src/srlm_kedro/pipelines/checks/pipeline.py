@@ -1,0 +1,58 @@
+"""The checks of an iteration, and those of the seed data."""
+
+from kedro.pipeline import Node, Pipeline
+
+from srlm_kedro.pipelines.checks.nodes import (
+    check_judged,
+    check_pairs,
+    check_seed,
+    document_checks,
+    document_seed_checks,
+    gate,
+    gate_seed,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """`judged_responses`, `pairs`, ... -> `*_validation`, `data_docs`, `checked`."""
+    judged = ["judged_responses", "judge_metrics", "previous_judge_metrics", "judged_suite"]
+    results = ["policy", "judged_validation", "pairs_validation"]
+    return Pipeline(
+        [
+            Node(check_judged, judged, "judged_validation", name="check_judged"),
+            Node(
+                check_pairs,
+                ["pairs", "pair_metrics", "pairs_suite"],
+                "pairs_validation",
+                name="check_pairs",
+            ),
+            Node(
+                document_checks,
+                results,
+                ["data_docs", "validation_metrics"],
+                name="document_checks",
+            ),
+            Node(gate, [*results, "data_docs"], "checked", name="gate"),
+        ]
+    )
+
+
+def create_seed_pipeline() -> Pipeline:
+    """`ift`, `eft_ranked` -> `seed_validation`, `data_docs`, `checked`."""
+    return Pipeline(
+        [
+            Node(
+                check_seed,
+                ["ift", "eft_ranked", "seed_suite"],
+                "seed_validation",
+                name="check_seed",
+            ),
+            Node(
+                document_seed_checks,
+                "seed_validation",
+                ["data_docs", "validation_metrics"],
+                name="document_seed_checks",
+            ),
+            Node(gate_seed, ["seed_validation", "data_docs"], "checked", name="gate_seed"),
+        ]
+    )

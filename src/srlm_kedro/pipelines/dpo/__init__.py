@@ -1,0 +1,5 @@
+"""Preference training."""
+
+from srlm_kedro.pipelines.dpo.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,27 @@
+"""Preference training. Paper: section 2.4, AI feedback training."""
+
+import pandas as pd
+
+from srlm_kedro.engines.training.base import DpoParams, TrainingEngine
+from srlm_kedro.records import Checkpoint, Preference, derive_seed
+
+VERSION = 1
+
+
+def train_dpo(
+    policy: Checkpoint,
+    pairs: pd.DataFrame,
+    checked: dict[str, float],
+    training_engine: TrainingEngine,
+    dpo: DpoParams,
+    seed: int,
+) -> tuple[Checkpoint, pd.DataFrame, dict[str, float]]:
+    """M_t from M_(t-1), which is policy and reference both, on the pairs it made itself.
+
+    `checked` is the word of the validation gate: nothing trains before it.
+    """
+    preferences = [Preference(row.prompt, row.chosen, row.rejected) for row in pairs.itertuples()]
+    label = f"dpo {policy.name}"
+    trained = training_engine.dpo(policy, policy, preferences, dpo, derive_seed(seed, label))
+    metrics = {"train/pairs": float(len(preferences)), **trained.metrics()}
+    return trained.checkpoint, pd.DataFrame(trained.log), metrics

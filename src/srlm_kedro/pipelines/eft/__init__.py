@@ -1,0 +1,1 @@
+"""Evaluation fine-tuning examples: what teaches a model to judge."""

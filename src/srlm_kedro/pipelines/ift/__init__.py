@@ -1,0 +1,5 @@
+"""Seed data."""
+
+from srlm_kedro.pipelines.ift.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,1 @@
+"""Judgements and rewards of the candidates."""

@@ -1,0 +1,33 @@
+"""The model judges the responses that it gave itself. Paper: section 2.2."""
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine
+from srlm_kedro.judge.judgements import judge_responses
+from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.records import Checkpoint, derive_seed
+
+VERSION = 1
+
+
+def judge_candidates(
+    judge: Checkpoint,
+    responses: pd.DataFrame,
+    judge_prompt: str,
+    generation_engine: GenerationEngine,
+    judging: JudgingParams,
+    seed: int,
+) -> pd.DataFrame:
+    """K judgements of each response, every attempt with its raw text.
+
+    Identical responses to one prompt are judged each by itself, as the paper does.
+    """
+    return judge_responses(
+        generation_engine,
+        judge,
+        judge_prompt,
+        responses,
+        judging.sampling,
+        derive_seed(seed, "judging"),
+        judging.retries,
+    )

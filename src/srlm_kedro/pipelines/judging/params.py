@@ -1,0 +1,29 @@
+"""Knobs of judging."""
+
+from pydantic import Field
+
+from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.params import Params
+
+
+class JudgeSampling(Sampling):
+    """How judgements are drawn. Paper: section 3.1, three a response at the candidates' settings."""
+
+    n: int = Field(3, ge=1)
+    """K, judgements a response (paper: 3)."""
+    max_new_tokens: int = Field(384, ge=1)
+    """Longest judgement in tokens. The paper does not state one; it asks for 100 words before the
+    score, and a smaller limit cuts the score off."""
+
+
+class JudgingParams(Params):
+    """From responses to rewards."""
+
+    sampling: JudgeSampling = JudgeSampling()
+    """K judgements a response, and how they are drawn."""
+    retries: int = Field(2, ge=0)
+    """Further attempts for a judgement without a score (paper: not stated)."""
+    min_scores: int = Field(1, ge=1)
+    """A response with fewer scores than this gets no reward (paper: not stated)."""
+    max_unparsed: float = Field(0.10, ge=0, le=1)
+    """The run stops when a larger share of the judgements carries no score after the retries."""

@@ -1,0 +1,98 @@
+"""Judgements into rewards, and the health of the judge.
+
+Apart from the judging itself, so that a better parser gives new rewards without a new judgement.
+"""
+
+import pandas as pd
+
+from srlm_kedro.errors import GateError
+from srlm_kedro.judge import parsing
+from srlm_kedro.judge.judgements import reparse, settled
+from srlm_kedro.pipelines.judging.params import JudgingParams
+
+VERSION = f"1, parser {parsing.VERSION}"
+
+_TOP = 5
+_SCORES = range(_TOP + 1)
+
+
+def reward_responses(
+    responses: pd.DataFrame, judgements: pd.DataFrame, judging: JudgingParams
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Responses with `reward` (the mean of their scores, NaN without) and `scores` (how many).
+
+    Paper: section 3.1, the reward is the mean of the sampled scores. A judgement without a score
+    is no number: it enters no mean.
+
+    Raises:
+        GateError: Too large a share of the judgements carries no score.
+    """
+    read = settled(reparse(judgements))
+    _refuse_unread(responses, read, judging)
+    judged = with_rewards(responses, read, judging.min_scores)
+    return judged, judge_metrics(judged, judgements, read)
+
+
+def with_rewards(responses: pd.DataFrame, read: pd.DataFrame, min_scores: int) -> pd.DataFrame:
+    """`responses` with the mean and the number of the scores in `read`, row by row."""
+    by_response = read.groupby("response_id")["score"].agg(["mean", "count"])
+    own = by_response.reindex(responses["response_id"]).set_axis(responses.index)
+    scores = own["count"].fillna(0).astype(int)
+    return responses.assign(reward=own["mean"].where(scores >= min_scores), scores=scores)
+
+
+def judge_metrics(
+    judged: pd.DataFrame, judgements: pd.DataFrame, read: pd.DataFrame
+) -> dict[str, float]:
+    """What tells a healthy judge from a collapsed one.
+
+    Shares are of judgements for `score_*` (rounded to whole points) and `parse_rate`, of rewarded
+    responses for `saturation`, of prompts for `tied_prompts`.
+    """
+    rewards = judged["reward"].dropna()
+    scores = read["score"].dropna()
+    spread = judged.dropna(subset="reward").groupby("prompt_id")["reward"].agg(["min", "max"])
+    points = (scores + 0.5).astype(int)
+    reasons = read["reason"].value_counts()
+    return {
+        "judge/judgements": float(len(read)),
+        "judge/parse_rate": float(read["score"].notna().mean()),
+        "judge/retried": float((judgements["attempt"] > 0).sum()),
+        "judge/unrewarded": float(judged["reward"].isna().sum()),
+        "judge/mean_reward": float(rewards.mean()),
+        "judge/std_reward": float(rewards.std(ddof=0)),
+        "judge/std_within_response": _noise(read),
+        "judge/saturation": float((rewards == _TOP).mean()),
+        "judge/tied_prompts": float((spread["min"] == spread["max"]).mean()),
+        **{f"judge/score_{score}": float((points == score).mean()) for score in _SCORES},
+        **{
+            f"judge/unparsed_{reason}": float(reasons.get(reason, 0))
+            for reason in parsing.REASONS
+            if reason != "ok"
+        },
+    }
+
+
+def _noise(read: pd.DataFrame) -> float:
+    """How far the judgements of one response stand apart, in points."""
+    variances = read.groupby("response_id")["score"].var(ddof=0).dropna()
+    return float(variances.mean() ** 0.5)
+
+
+def _refuse_unread(responses: pd.DataFrame, read: pd.DataFrame, judging: JudgingParams) -> None:
+    unread = read[read["score"].isna()]
+    if not len(read):
+        raise GateError("judgements: there are none, for there are no responses to judge.")
+    if len(unread) / len(read) <= judging.max_unparsed and len(unread) < len(read):
+        return
+    first = unread.iloc[0]
+    prompt_id = dict(zip(responses["response_id"], responses["prompt_id"], strict=True))
+    common = unread["reason"].value_counts().index[0]
+    raise GateError(
+        f"{prompt_id[first.response_id].partition('-')[0]}.judgements: "
+        f"{len(unread) / len(read):.0%} of {len(read)} judgements carry no score (limit "
+        f"`judging.max_unparsed` = {judging.max_unparsed:g}); most often: {common}. "
+        f'First: response {first.response_id}, "…{first.text[-40:]}". '
+        f"Raise `judging.sampling.max_new_tokens` (now {judging.sampling.max_new_tokens}) or "
+        f"`judging.retries` (now {judging.retries}), or read the judgements: all are kept."
+    )

@@ -1,0 +1,104 @@
+"""The best and the worst response to a prompt make a pair. Paper: section 2.3."""
+
+import random
+from typing import Any
+
+import pandas as pd
+
+from srlm_kedro.errors import GateError
+from srlm_kedro.pipelines.pairs.params import PairsParams
+from srlm_kedro.records import derive_seed
+
+VERSION = 1
+
+COLUMNS = [
+    *("prompt_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id"),
+    *("chosen_reward", "rejected_reward"),
+]
+DROPS = ("short_group", "tie", "identical")
+"""Why a prompt gives no pair: fewer than two rewards; all equal; best and worst one text."""
+
+
+def make_pairs(
+    judged_responses: pd.DataFrame, pairs: PairsParams, seed: int
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """One pair a prompt at most: highest reward against lowest; the first id where several share it.
+
+    Responses without a reward take no part. Paper: section 2.3, equal scores give no pair.
+
+    Raises:
+        GateError: Fewer pairs than `min_pairs`.
+    """
+    made, drops = [], dict.fromkeys(DROPS, 0)
+    for _, group in judged_responses.groupby("prompt_id", sort=False):
+        best, worst, drop = _extremes(group)
+        if drop:
+            drops[drop] += 1
+        else:
+            made.append(_ordered(best, worst, pairs, seed))
+    prompts = judged_responses["prompt_id"].nunique()
+    if len(made) < pairs.min_pairs:
+        raise GateError(
+            f"pairs: {len(made)} pairs of {prompts} prompts (limit `pairs.min_pairs` = "
+            f"{pairs.min_pairs}). Dropped: {drops}. Write more prompts (`prompts.count`), or read "
+            "the judged responses: a judge whose scores all agree gives no pairs."
+        )
+    table = pd.DataFrame([{name: pair[name] for name in COLUMNS} for pair in made])
+    return table, _metrics(made, drops, prompts)
+
+
+def unrewarded_pairs(judged_responses: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs with a response that has no reward: none, for a failed parse never wins 'worst'."""
+    rewarded = judged_responses.loc[judged_responses["reward"].notna(), "response_id"]
+    known = pairs["chosen_id"].isin(rewarded) & pairs["rejected_id"].isin(rewarded)
+    return pairs[~known]
+
+
+def _extremes(group: pd.DataFrame) -> tuple[Any, Any, str | None]:
+    """Best and worst of a prompt's responses, and the reason if they make no pair."""
+    rows = list(group[group["reward"].notna()].itertuples())
+    if len(rows) < 2:
+        return None, None, "short_group"
+    rows.sort(key=lambda row: (len(row.response_id), row.response_id))  # r2 before r10
+    best = max(rows, key=lambda row: row.reward)
+    worst = min(rows, key=lambda row: row.reward)
+    if best.reward == worst.reward:
+        return best, worst, "tie"
+    return best, worst, "identical" if best.response == worst.response else None
+
+
+def _ordered(best: Any, worst: Any, pairs: PairsParams, seed: int) -> dict[str, Any]:
+    draw = random.Random(derive_seed(seed, "pair order", best.prompt_id))
+    swapped = pairs.order == "random" and draw.random() < 0.5
+    chosen, rejected = (worst, best) if swapped else (best, worst)
+    return {
+        "prompt_id": best.prompt_id,
+        "prompt": best.prompt,
+        "chosen": chosen.response,
+        "rejected": rejected.response,
+        "chosen_id": chosen.response_id,
+        "rejected_id": rejected.response_id,
+        "chosen_reward": chosen.reward,
+        "rejected_reward": rejected.reward,
+        "chosen_tokens": chosen.tokens,
+        "rejected_tokens": rejected.tokens,
+    }
+
+
+def _metrics(made: list[dict[str, Any]], drops: dict[str, int], prompts: int) -> dict[str, float]:
+    def mean(values: list[float]) -> float:
+        return float(sum(values) / len(values))
+
+    return {
+        "pairs/count": float(len(made)),
+        "pairs/yield": len(made) / prompts,
+        **{f"pairs/dropped_{reason}": float(count) for reason, count in drops.items()},
+        "pairs/mean_margin": mean([pair["chosen_reward"] - pair["rejected_reward"] for pair in made]),
+        "pairs/chosen_reward": mean([pair["chosen_reward"] for pair in made]),
+        "pairs/rejected_reward": mean([pair["rejected_reward"] for pair in made]),
+        "pairs/chosen_tokens": mean([pair["chosen_tokens"] for pair in made]),
+        "pairs/rejected_tokens": mean([pair["rejected_tokens"] for pair in made]),
+        "pairs/chosen_longer": mean(
+            [float(pair["chosen_tokens"] > pair["rejected_tokens"]) for pair in made]
+        ),
+    }

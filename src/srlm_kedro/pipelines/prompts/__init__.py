@@ -1,0 +1,1 @@
+"""New prompts, written by a model and sieved."""

@@ -1,0 +1,1 @@
+"""Candidate responses to the new prompts."""

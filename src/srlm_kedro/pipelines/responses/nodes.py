@@ -1,0 +1,38 @@
+"""The model answers the new prompts. Paper: section 2.3, candidate responses."""
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine, Request
+from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.records import Checkpoint, derive_seed
+
+VERSION = 1
+
+COLUMNS = ["prompt_id", "response_id", "prompt", "response", "tokens", "finish"]
+
+
+def draw_responses(
+    policy: Checkpoint,
+    prompts: pd.DataFrame,
+    generation_engine: GenerationEngine,
+    responses: ResponsesParams,
+    seed: int,
+) -> pd.DataFrame:
+    """N responses to each prompt, as drawn: one row each, in the order of the prompts."""
+    requests = [Request(row.prompt_id, row.prompt) for row in prompts.itertuples()]
+    drawn = generation_engine.generate(
+        policy, requests, responses.sampling, derive_seed(seed, "responses")
+    )
+    rows = [
+        (
+            request.id,
+            f"{request.id}-r{number}",
+            request.prompt,
+            completion.text,
+            completion.tokens,
+            completion.finish,
+        )
+        for request, completions in zip(requests, drawn, strict=True)
+        for number, completion in enumerate(completions)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,77 @@
+"""The algorithm on one page: M0 -> M1 -> M2 -> ... -> MT. Paper: sections 2 and 3.1."""
+
+from typing import Literal
+
+from kedro.pipeline import Pipeline
+from pydantic import Field
+
+from srlm_kedro.params import Params
+from srlm_kedro.pipelines import eft, ift, microworld, reporting, sft
+from srlm_kedro.pipelines.iteration import create_evaluation_pipeline, create_pipeline, named
+
+
+class LoopParams(Params):
+    """The shape of the loop."""
+
+    iterations: int = Field(3, ge=1)
+    """T: `kedro run` makes M1 to M_T (paper: 3)."""
+    world: Literal["microworld", "given"] = "microworld"
+    """Who makes M0: the embedded microworld, or nobody (`m0.model` lies where conf/ says)."""
+    eft: bool = True
+    """M1 learns to judge from EFT (paper: yes; its ablation: no)."""
+    prompt_generator: Literal["current", "fixed"] = "current"
+    """Who writes the new prompts: M_(t-1), or the model `prompt_generator.model`.
+
+    Paper: a fixed one in the main runs, the current one in appendix A.5.
+    """
+    judge: Literal["current", "m1"] = "current"
+    """Who judges: M_(t-1) (paper), or M1 in every iteration (the frozen-judge control)."""
+    update: Literal["dpo", "positives"] = "dpo"
+    """How M_t learns: DPO on pairs (paper), or SFT on responses of full score (its ablation)."""
+
+
+def foundation(loop: LoopParams) -> Pipeline:
+    """M0, the SFT baseline, EFT written by the baseline, and M1."""
+    made_here = loop.world == "microworld"
+    m0 = named(microworld.create_pipeline(), "m0", {}) if made_here else Pipeline([])
+    baseline = named(sft.create_baseline_pipeline(), "sft", {"base": "m0.model"})
+    evaluated = named(eft.create_pipeline(), "eft", {"baseline": "sft.model"})
+    return ift.create_pipeline() + m0 + baseline + evaluated + _m1(loop)
+
+
+def step(t: int, loop: LoopParams) -> Pipeline:
+    """Iteration t: M_t from M_(t-1)."""
+    current = f"m{t - 1}.model"
+    writer = current if loop.prompt_generator == "current" else "prompt_generator.model"
+    judge = current if loop.judge == "current" else "m1.model"
+    return create_pipeline(t, writer=writer, judge=judge, update=loop.update)
+
+
+def measure(last: int) -> Pipeline:
+    """Evaluation of the baseline and M1 to M_last, and the report on them."""
+    models = ["sft", *(f"m{t}" for t in range(1, last + 1))]
+    evaluations = sum((create_evaluation_pipeline(model) for model in models), Pipeline([]))
+    return evaluations + reporting.create_pipeline(models)
+
+
+def self_rewarding(loop: LoopParams) -> Pipeline:
+    """All of it: M0, M1, ..., M_T, evaluation, report."""
+    steps = sum((step(t, loop) for t in range(2, loop.iterations + 1)), Pipeline([]))
+    return foundation(loop) + steps + measure(loop.iterations)
+
+
+def iteration(t: int, newest: int, loop: LoopParams) -> Pipeline:
+    """One model further: M_t, on top of what lies on disk up to M_newest.
+
+    What an empty project lacks (M0, M1) is made first.
+    """
+    groundwork = foundation(loop) if (t <= 2 and newest == 0) or t == 1 else Pipeline([])
+    made = step(t, loop) if t > 1 else Pipeline([])
+    return groundwork + made + measure(t)
+
+
+def _m1(loop: LoopParams) -> Pipeline:
+    if loop.eft:
+        wiring = {"base": "m0.model", "eft_train": "eft.eft_train"}
+        return named(sft.create_m1_pipeline(), "m1", wiring)
+    return named(sft.create_baseline_pipeline(), "m1", {"base": "m0.model"})

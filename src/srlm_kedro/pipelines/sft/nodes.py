@@ -1,0 +1,73 @@
+"""Supervised fine-tuning: the SFT baseline, M1, and the positives-only control."""
+
+import pandas as pd
+
+from srlm_kedro.engines.training.base import SftParams, Trained, TrainingEngine
+from srlm_kedro.records import Checkpoint, Example, derive_seed
+
+VERSION = 1
+
+Outcome = tuple[Checkpoint, pd.DataFrame, dict[str, float]]
+"""A new model, what training logged (a row a logged step), and its last values."""
+
+
+def train_sft(
+    model: Checkpoint,
+    ift: pd.DataFrame,
+    training_engine: TrainingEngine,
+    sft: SftParams,
+    seed: int,
+) -> Outcome:
+    """The SFT baseline: M0 fine-tuned on IFT alone. Paper: section 3.1."""
+    trained = training_engine.sft(model, ift_examples(ift), sft, derive_seed(seed, "sft"))
+    return _outcome(trained, len(ift))
+
+
+def train_m1(
+    model: Checkpoint,
+    ift: pd.DataFrame,
+    eft_train: pd.DataFrame,
+    training_engine: TrainingEngine,
+    sft: SftParams,
+    seed: int,
+) -> Outcome:
+    """M1: M0 fine-tuned on IFT + EFT, loss on the targets only. Paper: section 2.4."""
+    examples = ift_examples(ift) + eft_examples(eft_train)
+    return _outcome(
+        training_engine.sft(model, examples, sft, derive_seed(seed, "m1")), len(examples)
+    )
+
+
+def train_on_positives(
+    model: Checkpoint,
+    ift: pd.DataFrame,
+    eft_train: pd.DataFrame,
+    judged_responses: pd.DataFrame,
+    training_engine: TrainingEngine,
+    sft: SftParams,
+    seed: int,
+) -> Outcome:
+    """The control without preferences: SFT on the seed data and on responses given a full 5.
+
+    Paper: section 3.2.1 (adding positive examples alone brought no gain).
+    """
+    perfect = judged_responses[judged_responses["reward"] == 5]
+    examples = ift_examples(ift) + eft_examples(eft_train) + ift_examples(perfect)
+    trained = training_engine.sft(model, examples, sft, derive_seed(seed, "positives"))
+    checkpoint, log, metrics = _outcome(trained, len(examples))
+    return checkpoint, log, {**metrics, "train/positives": float(len(perfect))}
+
+
+def ift_examples(table: pd.DataFrame) -> list[Example]:
+    """Prompt and response of each row."""
+    return [Example(row.prompt, row.response) for row in table.itertuples()]
+
+
+def eft_examples(table: pd.DataFrame) -> list[Example]:
+    """The filled judge prompt, and justification with score, of each row."""
+    return [Example(row.prompt, row.completion) for row in table.itertuples()]
+
+
+def _outcome(trained: Trained, examples: int) -> Outcome:
+    metrics = {"train/examples": float(examples), **trained.metrics()}
+    return trained.checkpoint, pd.DataFrame(trained.log), metrics

@@ -1,0 +1,29 @@
+"""Supervised fine-tuning, in its three uses."""
+
+from collections.abc import Callable
+
+from kedro.pipeline import Node, Pipeline
+
+from srlm_kedro.pipelines.sft.nodes import train_m1, train_on_positives, train_sft
+
+_OUTPUTS = ["model", "train_log", "train_metrics"]
+
+
+def create_baseline_pipeline() -> Pipeline:
+    """`base`, `ift` -> `model`, `train_log`, `train_metrics`: the SFT baseline."""
+    return _train(train_sft, ["base", "ift"])
+
+
+def create_m1_pipeline() -> Pipeline:
+    """`base`, `ift`, `eft_train` -> `model`, ...: M1."""
+    return _train(train_m1, ["base", "ift", "eft_train"])
+
+
+def create_positives_pipeline() -> Pipeline:
+    """The same with `judged_responses` of full reward added: a control without preferences."""
+    return _train(train_on_positives, ["base", "ift", "eft_train", "judged_responses"])
+
+
+def _train(function: Callable, tables: list[str]) -> Pipeline:
+    inputs = [*tables, "training_engine", "params:sft", "params:seed"]
+    return Pipeline([Node(function, inputs, _OUTPUTS, name=function.__name__)])

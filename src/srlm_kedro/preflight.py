@@ -1,0 +1,107 @@
+"""Bad input is refused before any work, all faults at once."""
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import pandas as pd
+from kedro.io import CatalogProtocol, DatasetError
+from kedro.pipeline import Pipeline
+from kedro.validation.type_extractor import TypeExtractor
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from srlm_kedro.datasets.checkpoint import CheckpointDataset
+from srlm_kedro.datasets.manifest import read_manifest
+from srlm_kedro.datasets.seed import SeedDataset
+from srlm_kedro.errors import InputError
+from srlm_kedro.freshness import output_path
+from srlm_kedro.pipelines.ift.nodes import refuse_faulty_seed
+
+RUN_PARAMETERS = ("iteration", "data")
+"""Parameters that steer a run from the command line and are read by no node."""
+
+
+def parameter_faults(
+    given: Mapping[str, Any], pipelines: Mapping[str, Pipeline], extra: Mapping[str, type]
+) -> list[str]:
+    """Unknown and mistyped parameters, one line each.
+
+    Args:
+        given: All parameters, those of the command line included.
+        pipelines: Every registered pipeline; the types stand in the nodes' signatures.
+        extra: Further parameter groups and their types.
+    """
+    types = {**TypeExtractor(dict(pipelines)).extract_types_from_pipelines(), **extra}
+    faults = [
+        f"parameter `{name}` is unknown{_hint(name, types)}"
+        for name in given
+        if name not in types and name not in RUN_PARAMETERS
+    ]
+    for name, expected in types.items():
+        faults += _type_faults(name, given[name], expected) if name in given else []
+    return faults
+
+
+def _type_faults(name: str, value: Any, expected: Any) -> list[str]:
+    try:
+        TypeAdapter(expected).validate_python(value)
+    except ValidationError as error:
+        return [_said(name, expected, fault) for fault in error.errors(include_url=False)]
+    return []
+
+
+def _said(name: str, expected: Any, fault: Any) -> str:
+    where = ".".join([name, *(str(part) for part in fault["loc"] if not isinstance(part, int))])
+    if fault["type"] == "extra_forbidden":
+        known = expected.model_fields if isinstance(expected, type(BaseModel)) else ()
+        return f"parameter `{where}` is unknown{_hint(str(fault['loc'][-1]), known)}"
+    return f"parameter `{where}`: {fault['msg']}, found {fault['input']!r}"
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean `{close[0]}`?" if close else f" (known: {', '.join(sorted(known))})"
+
+
+def data_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
+    """What is wrong with the files that the pipeline starts from, one line each."""
+    names = sorted(name for name in pipeline.inputs() if not name.startswith("params:"))
+    faults, seeds = [], {}
+    for name in names:
+        try:
+            seeds |= _looked_at(name, catalog)
+        except (DatasetError, InputError) as error:
+            faults.append(str(error.__cause__ or error))
+    try:
+        refuse_faulty_seed(seeds)
+    except InputError as error:
+        faults.append(str(error))
+    return faults
+
+
+def _looked_at(name: str, catalog: CatalogProtocol) -> dict[str, pd.DataFrame]:
+    dataset, path = catalog.get(name), output_path(catalog, name)
+    if path is None:
+        return {}
+    if not path.exists():
+        raise InputError(f"{name}: {path} is not there. {_advice(name)}")
+    if isinstance(dataset, CheckpointDataset):
+        dataset.load()
+    return {name: dataset.load()} if isinstance(dataset, SeedDataset) else {}
+
+
+def _advice(name: str) -> str:
+    if model := re.fullmatch(r"m(\d+)\.model", name):
+        return (
+            f"Make M{model[1]} first: kedro run --pipeline=iteration --params=iteration={model[1]}"
+        )
+    return "Run the pipeline that makes it first, or correct its entry in the catalog."
+
+
+def newest_model(catalog: CatalogProtocol) -> int:
+    """The largest t of which M_1, ..., M_t all lie on disk; 0 when there is no M1."""
+    t = 0
+    while (path := output_path(catalog, f"m{t + 1}.model")) and read_manifest(path):
+        t += 1
+    return t

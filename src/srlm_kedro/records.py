@@ -1,0 +1,44 @@
+"""What travels between stages: the handle of a model, the examples of training, the ids."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model on disk, by path only; weights are loaded by engines and die with them."""
+
+    path: Path
+    """A Hugging Face folder (config, safetensors, tokenizer)."""
+    name: str
+    """Its place in the chain: `m0`, `sft`, `m1`, `m2`, ..."""
+
+    @property
+    def iteration(self) -> int:
+        """The t of M_t; 0 for M0 and for models outside the chain."""
+        digits = self.name.removeprefix("m")
+        return int(digits) if digits.isdecimal() else 0
+
+
+@dataclass(frozen=True)
+class Example:
+    """One SFT example; loss falls on the completion alone."""
+
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One DPO pair: `chosen` was rewarded above `rejected`."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+def derive_seed(seed: int, *labels: str) -> int:
+    """A 63-bit seed that depends on `seed` and the labels alone, on every machine."""
+    text = "\x1f".join([str(seed), *labels])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

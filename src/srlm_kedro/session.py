@@ -1,0 +1,122 @@
+"""How a run starts: which models it makes, what it refuses, what is fresh already."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from pydantic import ValidationError
+
+from srlm_kedro.errors import InputError, summary
+from srlm_kedro.freshness import Plan, make_plan
+from srlm_kedro.pipelines.self_rewarding import LoopParams, iteration, self_rewarding
+from srlm_kedro.preflight import data_faults, newest_model, parameter_faults
+
+_log = logging.getLogger(__name__)
+_ALL = "__default__"
+_FILTERS = ("tags", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
+
+
+class LoopSession(KedroSession):
+    """A Kedro session that composes the loop from its parameters and runs what is not fresh."""
+
+    def run(  # type: ignore[override]
+        self,
+        pipeline_name: str | None = None,
+        pipeline_names: list[str] | None = None,
+        node_names: Iterable[str] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Runs the stale nodes of the chosen pipelines; see `KedroSession.run` for the options.
+
+        Raises:
+            InputError: Parameters, seed data or models that break a rule; no work was done.
+        """
+        names = list(pipeline_names or ([pipeline_name] if pipeline_name else [])) or None
+        pipelines.set_requested(names)
+        context = self.load_context()
+        faults = _compose(context, names or [_ALL])
+        chosen = _select(names or [_ALL], node_names, options)
+        faults += data_faults(chosen, _raw_catalog(context)) if chosen is not None else []
+        if faults:
+            raise InputError(summary(f"Refused before any work, {len(faults)} faults:", faults))
+        catalog = context.catalog
+        plan = make_plan(chosen, catalog)
+        _announce(plan)
+        result: dict[str, Any] = {}
+        if plan.stale:
+            result = super().run(pipeline_names=names, node_names=list(plan.stale), **options)
+        _show_summary(chosen, catalog)
+        return result
+
+
+def _compose(context: KedroContext, names: list[str]) -> list[str]:
+    """Puts the pipelines that depend on parameters into the registry; gives what is wrong."""
+    given = context.config_loader["parameters"]
+    known = {"loop": LoopParams}
+    try:
+        loop = LoopParams.model_validate(given.get("loop", {}))
+    except ValidationError:
+        return parameter_faults(given, pipelines, known)
+    pipelines[_ALL] = self_rewarding(loop)
+    faults = []
+    if "iteration" in names:
+        newest = newest_model(_raw_catalog(context))
+        t = given.get("iteration") or max(newest, 1) + 1
+        if faults := _iteration_faults(t, newest):
+            del pipelines["iteration"]
+        else:
+            pipelines["iteration"] = iteration(t, newest, loop)
+            _log.info("Iteration %d makes M%d from M%d.", t, t, t - 1)
+    return faults + parameter_faults(given, pipelines, known)
+
+
+def _iteration_faults(t: Any, newest: int) -> list[str]:
+    if not isinstance(t, int) or isinstance(t, bool) or t < 1:
+        return [f"parameter `iteration`: a whole number from 1 on, found {t!r}"]
+    if t > max(newest, 1) + 1:
+        have = f"the newest model is M{newest}" if newest else "there is no model yet"
+        return [
+            f"parameter `iteration`: M{t} is made from M{t - 1}, but {have}. Run "
+            f"`kedro run --pipeline=iteration --params=iteration={max(newest, 1) + 1}` first"
+        ]
+    return []
+
+
+def _raw_catalog(context: KedroContext) -> CatalogProtocol:
+    """The catalog before parameters are checked, so that all faults can be told at once."""
+    context._pipelines_to_validate = []
+    catalog = context.catalog
+    context._pipelines_to_validate = None
+    return catalog
+
+
+def _select(
+    names: list[str], node_names: Iterable[str] | None, options: Mapping[str, Any]
+) -> Pipeline | None:
+    """The nodes that the user asked for; None when a pipeline of that name was refused."""
+    if any(name == "iteration" and name not in pipelines for name in names):
+        return None
+    whole = sum((pipelines[name] for name in names if name in pipelines), Pipeline([]))
+    filters = {name: options.get(name) or None for name in _FILTERS}
+    namespaces = options.get("namespaces") or None
+    return whole.filter(node_names=node_names or None, node_namespaces=namespaces, **filters)
+
+
+def _announce(plan: Plan) -> None:
+    if not plan.stale:
+        _log.info("Nothing to do: all %d nodes are fresh.", len(plan.fresh))
+        return
+    _log.info("%d nodes to run, %d fresh and skipped.", len(plan.stale), len(plan.fresh))
+    for node, reason in plan.stale.items():
+        if not reason.endswith("is remade"):
+            _log.info("  %s: %s", node, reason)
+
+
+def _show_summary(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    if "summary" in pipeline.all_outputs():
+        print(catalog.load("summary"))

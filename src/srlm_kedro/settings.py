@@ -1,0 +1,14 @@
+"""Project settings, read by Kedro."""
+
+from srlm_kedro.hooks.freshness import FreshnessHooks
+from srlm_kedro.hooks.tracking import TrackingHooks
+from srlm_kedro.session import LoopSession
+
+HOOKS = (FreshnessHooks(), TrackingHooks())
+SESSION_CLASS = LoopSession
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft", "catalog": "soft"},
+}
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

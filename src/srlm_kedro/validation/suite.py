@@ -1,0 +1,74 @@
+"""Expectation suites as they stand in YAML: read, checked and named before anything runs."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from srlm_kedro.errors import InputError, summary
+
+_PREVIOUS = re.compile(r"\bprevious_\w+")
+
+
+class Entry(BaseModel):
+    """One expectation of a suite, in the words of Great Expectations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    type: str
+    """An expectation of Great Expectations, such as `expect_column_mean_to_be_between`."""
+    kwargs: dict[str, Any] = {}
+    """Its column and limits; `{$PARAMETER: previous_mean_reward + 1}` reads the iteration before."""
+    severity: Literal["critical", "warning"]
+    """A critical failure stops the run before training; a warning is logged and counted."""
+    description: str
+    """What is looked at, in a few words."""
+    notes: str = ""
+    """What to do when it fails."""
+
+    @property
+    def needs(self) -> set[str]:
+        """Names of the suite parameters (numbers of the iteration before) in the limits."""
+        return {name for text in _parameters(self.kwargs) for name in _PREVIOUS.findall(text)}
+
+
+Suite = dict[str, list[Entry]]
+"""The expectations of each table, by the table's name."""
+
+_SUITE = TypeAdapter(Suite)
+
+
+def read_suite(suite: Mapping[str, Any], place: str) -> Suite:
+    """The suite, typed.
+
+    Args:
+        suite: Table name to list of expectations, as YAML gives it.
+        place: Where a person finds it, for the message.
+
+    Raises:
+        InputError: Entries that are no expectation; all of them are named.
+    """
+    try:
+        return _SUITE.validate_python(dict(suite))
+    except ValidationError as error:
+        faults = [_fault(item["loc"], item["msg"]) for item in error.errors()]
+        raise InputError(summary(f"{place}: not an expectation suite.", faults)) from None
+
+
+def suite_parameters(previous: Mapping[str, float | None]) -> dict[str, float]:
+    """`judge/mean_reward` of the iteration before, as `previous_mean_reward`."""
+    named = {f"previous_{name.rpartition('/')[2]}": value for name, value in previous.items()}
+    return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def _parameters(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if "$PARAMETER" in value:
+            yield str(value["$PARAMETER"])
+        for inner in value.values():
+            yield from _parameters(inner)
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> str:
+    return f"{' / '.join(str(part) for part in location) or 'the whole'}: {message}"

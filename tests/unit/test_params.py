@@ -1,0 +1,47 @@
+"""Typed parameters."""
+
+from typing import Annotated
+
+import pytest
+from pydantic import ValidationError
+
+from srlm_kedro.params import RESOURCE, Params, Schedule, at
+
+
+class Inner(Params):
+    rate: float = 1.0
+    rows: Annotated[int, RESOURCE] = 8
+
+
+class Outer(Params):
+    inner: Inner = Inner()
+    counts: Schedule[int] = (400, 1000)
+    threads: Annotated[int, RESOURCE] = 2
+
+
+def test_unknown_keys_are_refused():
+    """A mistyped knob is an error, not a silent default."""
+    with pytest.raises(ValidationError, match="ratio"):
+        Inner.model_validate({"ratio": 2})
+
+
+def test_recipe_leaves_out_what_cannot_change_a_result():
+    """Resource fields are no part of a fingerprint, at any depth."""
+    assert Outer().recipe() == {"inner": {"rate": 1.0}, "counts": [400, 1000]}
+
+
+@pytest.mark.parametrize(("iteration", "value"), [(1, 400), (2, 400), (3, 1000), (9, 1000)])
+def test_schedule_gives_each_iteration_its_value_and_repeats_the_last(iteration, value):
+    """The first value makes M2, the next M3, and so on."""
+    assert at(Outer().counts, iteration) == value
+
+
+def test_schedule_takes_a_single_value():
+    """One number stands for every iteration."""
+    assert Outer.model_validate({"counts": 7}).counts == (7,)
+
+
+def test_schedule_refuses_an_empty_list():
+    """No value for an iteration is an error before work starts."""
+    with pytest.raises(ValidationError):
+        Outer.model_validate({"counts": []})

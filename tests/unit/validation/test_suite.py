@@ -1,0 +1,38 @@
+"""Expectation suites as they stand in YAML."""
+
+import pytest
+
+from srlm_kedro.errors import InputError
+from srlm_kedro.validation.suite import read_suite, suite_parameters
+
+ENTRY = {
+    "type": "expect_column_mean_to_be_between",
+    "kwargs": {"column": "reward", "min_value": 1},
+    "severity": "warning",
+    "description": "mean reward",
+}
+
+
+def test_an_entry_names_the_earlier_numbers_that_it_needs() -> None:
+    """Every `previous_` name in a limit's expression counts, and nothing else."""
+    low = {"$PARAMETER": "previous_mean_reward - previous_std_reward * 2"}
+    suite = read_suite({"t": [{**ENTRY, "kwargs": {"column": "a", "min_value": low}}]}, "x.yml")
+    assert suite["t"][0].needs == {"previous_mean_reward", "previous_std_reward"}
+    assert read_suite({"t": [ENTRY]}, "x.yml")["t"][0].needs == set()
+
+
+def test_earlier_metrics_lose_their_section() -> None:
+    """`judge/mean_reward` becomes `previous_mean_reward`; what was None stays out."""
+    found = suite_parameters({"judge/mean_reward": 3, "judge/parse_rate": None})
+    assert found == {"previous_mean_reward": 3.0}
+
+
+def test_all_faults_of_a_suite_are_named_at_once() -> None:
+    """An unknown severity and an unknown key come in one message with their places."""
+    wrong = [{**ENTRY, "severity": "fatal"}, {**ENTRY, "limit": 3}]
+    with pytest.raises(InputError) as caught:
+        read_suite({"judged_responses": wrong}, "judged.yml")
+    message = str(caught.value)
+    assert message.startswith("judged.yml: not an expectation suite.")
+    assert "judged_responses / 0 / severity" in message
+    assert "judged_responses / 1 / limit" in message
