@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.validation.type_extractor import TypeExtractor
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from srlm_kedro.datasets.checkpoint import CheckpointDataset
 from srlm_kedro.datasets.manifest import read_manifest
@@ -18,8 +18,13 @@ from srlm_kedro.errors import InputError
 from srlm_kedro.freshness import output_path
 from srlm_kedro.pipelines.ift.nodes import refuse_faulty_seed
 
-RUN_PARAMETERS = ("iteration", "data")
-"""Parameters that steer a run from the command line and are read by no node."""
+RUN_PARAMETERS: dict[str, Any] = {
+    "seed": Annotated[int, Field(strict=True, ge=0)],
+    "iteration": Annotated[int, Field(strict=True, ge=1)],
+    "data": Annotated[str, Field(min_length=1)],
+}
+"""Plain parameters: the seed of everything; and, from the command line, which model to make and
+the folder to make it in."""
 
 
 def parameter_faults(
@@ -36,7 +41,7 @@ def parameter_faults(
     faults = [
         f"parameter `{name}` is unknown{_hint(name, types)}"
         for name in given
-        if name not in types and name not in RUN_PARAMETERS
+        if name not in types
     ]
     for name, expected in types.items():
         faults += _type_faults(name, given[name], expected) if name in given else []

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.freshness import Plan, make_plan
 from srlm_kedro.pipelines.self_rewarding import LoopParams, iteration, self_rewarding
-from srlm_kedro.preflight import data_faults, newest_model, parameter_faults
+from srlm_kedro.preflight import RUN_PARAMETERS, data_faults, newest_model, parameter_faults
 
 _log = logging.getLogger(__name__)
 _ALL = "__default__"
@@ -43,7 +43,7 @@ class LoopSession(KedroSession):
         chosen = _select(names or [_ALL], node_names, options)
         faults += data_faults(chosen, _raw_catalog(context)) if chosen is not None else []
         if faults:
-            raise InputError(summary(f"Refused before any work, {len(faults)} faults:", faults))
+            raise InputError(summary("Refused before any work:", faults))
         catalog = context.catalog
         plan = make_plan(chosen, catalog)
         _announce(plan)
@@ -57,34 +57,35 @@ class LoopSession(KedroSession):
 def _compose(context: KedroContext, names: list[str]) -> list[str]:
     """Puts the pipelines that depend on parameters into the registry; gives what is wrong."""
     given = context.config_loader["parameters"]
-    known = {"loop": LoopParams}
+    known = {"loop": LoopParams, **RUN_PARAMETERS}
     try:
         loop = LoopParams.model_validate(given.get("loop", {}))
     except ValidationError:
         return parameter_faults(given, pipelines, known)
     pipelines[_ALL] = self_rewarding(loop)
-    faults = []
+    faults = parameter_faults(given, pipelines, known)
     if "iteration" in names:
         newest = newest_model(_raw_catalog(context))
-        t = given.get("iteration") or max(newest, 1) + 1
-        if faults := _iteration_faults(t, newest):
+        t = given.get("iteration", max(newest, 1) + 1)
+        countable = type(t) is int and t > 0
+        lacking = _lacking_predecessor(t, newest) if countable else []
+        if lacking or not countable:
             del pipelines["iteration"]
-        else:
-            pipelines["iteration"] = iteration(t, newest, loop)
-            _log.info("Iteration %d makes M%d from M%d.", t, t, t - 1)
-    return faults + parameter_faults(given, pipelines, known)
+            return faults + lacking
+        pipelines["iteration"] = iteration(t, newest, loop)
+        _log.info("Iteration %d makes M%d from M%d.", t, t, t - 1)
+    return faults
 
 
-def _iteration_faults(t: Any, newest: int) -> list[str]:
-    if not isinstance(t, int) or isinstance(t, bool) or t < 1:
-        return [f"parameter `iteration`: a whole number from 1 on, found {t!r}"]
-    if t > max(newest, 1) + 1:
-        have = f"the newest model is M{newest}" if newest else "there is no model yet"
-        return [
-            f"parameter `iteration`: M{t} is made from M{t - 1}, but {have}. Run "
-            f"`kedro run --pipeline=iteration --params=iteration={max(newest, 1) + 1}` first"
-        ]
-    return []
+def _lacking_predecessor(t: int, newest: int) -> list[str]:
+    following = max(newest, 1) + 1
+    if t <= following:
+        return []
+    have = f"the newest model is M{newest}" if newest else "there is no model yet"
+    return [
+        f"parameter `iteration`: M{t} is made from M{t - 1}, but {have}. Run "
+        f"`kedro run --pipeline=iteration --params=iteration={following}` first"
+    ]
 
 
 def _raw_catalog(context: KedroContext) -> CatalogProtocol:

@@ -9,6 +9,6 @@ SESSION_CLASS = LoopSession
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "merge_strategy": {"parameters": "soft", "catalog": "soft"},
+    "merge_strategy": {"parameters": "soft", "globals": "soft"},
 }
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

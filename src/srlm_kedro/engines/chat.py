@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2.exceptions import TemplateError
+
+from srlm_kedro.errors import InputError
+
 PLAIN_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}"
     "### {{ message['role'] | capitalize }}:\n{{ message['content'] }}\n"
@@ -20,16 +24,26 @@ def render(tokenizer: Any, prompt: str) -> list[int]:
 
 
 def render_all(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
-    """`render` of each prompt."""
+    """`render` of each prompt.
+
+    Raises:
+        InputError: The template fails, or the tokenizer cannot write a special token as text.
+    """
     if not prompts:
         return []
-    return tokenizer.apply_chat_template(
-        [[{"role": "user", "content": prompt}] for prompt in prompts],
-        chat_template=None if tokenizer.chat_template else PLAIN_TEMPLATE,
-        add_generation_prompt=True,
-        sanitize_control_tokens=True,
-        return_dict=False,
-    )
+    try:
+        return tokenizer.apply_chat_template(
+            [[{"role": "user", "content": prompt}] for prompt in prompts],
+            chat_template=None if tokenizer.chat_template else PLAIN_TEMPLATE,
+            add_generation_prompt=True,
+            sanitize_control_tokens=True,
+            return_dict=False,
+        )
+    except (ValueError, TemplateError) as error:
+        raise InputError(
+            f"{tokenizer.name_or_path}: its chat template cannot render the prompts: {error}. "
+            "Correct the prompts, or the checkpoint's chat template."
+        ) from error
 
 
 def render_completion(tokenizer: Any, completion: str) -> list[int]:

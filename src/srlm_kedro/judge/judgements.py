@@ -33,10 +33,10 @@ def judge_responses(
     Args:
         engine: Draws the judgements.
         judge: The model that judges.
-        template: The judge prompt, see `check_judge_prompt`.
+        template: The judge prompt.
         responses: `response_id` (unique), `prompt`, `response`.
         sampling: K judgements are its `n`.
-        seed: Each judgement depends on it, its response's id, k and the attempt.
+        seed: A judgement depends on it, the response's id, k and the attempt.
         retries: Further attempts at most.
 
     Returns:
@@ -54,18 +54,17 @@ def judge_responses(
         for name, completions in zip(prompts, drawn, strict=True)
         for k, completion in enumerate(completions)
     ]
-    missing = _unscored(rows)
-    for attempt in range(1, retries + 1):
-        if not missing:
-            break
+    again = sampling.model_copy(update={"n": 1})
+    attempt, missing = 0, _unscored(rows)
+    while missing and attempt < retries:
+        attempt += 1
         requests = [Request(f"{name}-j{k}-a{attempt}", prompts[name]) for name, k in missing]
-        drawn = engine.generate(judge, requests, sampling.model_copy(update={"n": 1}), seed)
-        again = [
+        drawn = engine.generate(judge, requests, again, seed)
+        rows += [
             _row(name, k, attempt, completions[0])
             for (name, k), completions in zip(missing, drawn, strict=True)
         ]
-        rows += again
-        missing = _unscored(again)
+        missing = _unscored(rows[-len(missing) :])
     return pd.DataFrame(rows, columns=COLUMNS).astype({"score": float})
 
 

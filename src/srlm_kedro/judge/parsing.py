@@ -71,8 +71,9 @@ _LABEL = re.compile(
     r"(?<![A-Za-z0-9/]) (?: (?P<score>score) | total(?:\ points)? ) (?![A-Za-z])", _FLAGS
 )
 _QUALIFIER = re.compile(
-    rf"[{_BLANK}{_MARK}]*+ (?: \((?P<inside>[^()\n]{{1,60}}+)\) | (?P<scale>(?:out\ of|/)\ *+\d++) )"
-    rf"(?=[{_BLANK}{_MARK}]*+[:：=\n-])",
+    rf"""[{_BLANK}{_MARK}]*+
+         (?: \((?P<inside>[^()\n]{{1,60}}+)\) | (?P<scale>(?:out\ of|/)\ *+\d++) )
+         (?=[{_BLANK}{_MARK}]*+[:：=\n-])""",
     _FLAGS,
 )
 _BETWEEN = re.compile(
@@ -93,12 +94,14 @@ _NUMBER = re.compile(
 _CLOSING = rf"[{_BLANK}{_MARK}\])}}>]*+"
 _TOTAL = re.compile(
     rf"""{_CLOSING} (?:points?|pts)?[{_BLANK}]*+ \(?
-         (?: / | (?:out\ )?of(?:\ (?:a|the))?(?:\ (?:possible|total|maximum))?(?:\ of)?(?![A-Za-z]) )
+         (?: / | (?:out\ )?of (?:\ (?:a|the))? (?:\ (?:possible|total|maximum))?
+                 (?:\ of)? (?![A-Za-z]) )
          [{_BLANK}{_MARK}]*+ (?P<total>\d++(?:\.\d++)? | [A-Za-z]++ | \S)""",
     _FLAGS,
 )
 _SECOND = re.compile(
-    rf"{_CLOSING} (?: [-–—−~/+*=] | -> | → | => | to\b | or\b | and\b ) {_CLOSING}[\[(<]? (?P<other>\d++)",
+    rf"""{_CLOSING} (?: [-–—−~/+*=] | -> | → | => | to\b | or\b | and\b )
+         {_CLOSING} [\[(<]? (?P<other>\d++)""",
     _FLAGS,
 )
 _HEDGE = re.compile(
@@ -113,7 +116,7 @@ _NEUTRAL = _FINAL | {
     *("and", "additive", "cumulative", "combined", "resulting", "response", "evaluation"),
     *("assessment", "conclusion", "verdict", "result", "answer", "points", "out", "of", "max"),
     *("maximum", "judgement", "judgment", "summary"),
-    *("boxed", "text", "mathbf"),
+    *("boxed", "text", "mathbf", "from", "to", "point", "scale", "range", "possible"),
 }
 _SPELLED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _TAIL = 80
@@ -189,8 +192,11 @@ class _Reader:
         kind = self._kind(label)
         position = label.end()
         if qualifier := _QUALIFIER.match(self._text, position):
-            if (refused := self._qualified(qualifier)) is not None:
-                return refused
+            words, scales = self._qualified(qualifier)
+            if not words:
+                return None
+            if not scales:
+                return _Statement("plain", Parsed(None, "wrong_scale"), qualifier.end())
             position = qualifier.end()
         between = _BETWEEN.match(self._text, position)
         if kind is None or between is None or between.end() == label.end():
@@ -221,13 +227,12 @@ class _Reader:
         attached = not before.rstrip(f"{_TRAILING}([{{<#-").endswith(",")
         return None if attached and not neutral[-1] else "loose"
 
-    def _qualified(self, qualifier: re.Match[str]) -> _Statement | None:
-        """A refusal when `Score (...)` names another scale; None when it names this one."""
-        words = qualifier["inside"] or qualifier["scale"]
-        numbers = re.findall(r"\d+", words, re.ASCII)
-        if numbers and float(numbers[-1]) != self._high:
-            return _Statement("plain", Parsed(None, "wrong_scale"), qualifier.end())
-        return None
+    def _qualified(self, qualifier: re.Match[str]) -> tuple[bool, bool]:
+        """Whether `Score (...)` is about all of the response, and whether on this scale."""
+        inside = qualifier["inside"] or qualifier["scale"]
+        numbers = re.findall(r"\d+", inside, re.ASCII)
+        neutral = all(word.lower() in _NEUTRAL for word in _WORD.findall(inside))
+        return neutral, not numbers or float(numbers[-1]) == self._high
 
     def _concludes(self, start: int, number: _Number) -> bool:
         """True when a loose statement ends the text and its sentence denies nothing."""
@@ -263,7 +268,7 @@ class _Reader:
             if (value, float(second["other"])) == (self._low, self._high):
                 return None  # the scale itself, `0-5`
             refusal = refusal or "unclear"
-        if found["open"] and not re.match(r"[^\w<]*>|[^>\n]{0,20}>", self._text[end - 1 : end + 40]):
+        if found["open"] and not re.match(r"[^>\n]{0,20}>", self._text[end - 1 : end + _TAIL]):
             refusal = refusal or "unclear"
         return _Number(self._checked(value, refusal, end), end, total is not None)
 
@@ -295,7 +300,7 @@ class _Reader:
 
 
 def _is_label(tail: str) -> bool:
-    """True for `Score 5: impeccable` and `a score of 5-point`: the number names, it does not rate."""
+    """True for `Score 5: impeccable` and `a score of 5-point`: a name, no answer."""
     return re.match(r"-[A-Za-z]|\s*:\s*[A-Za-z]", tail) is not None
 
 

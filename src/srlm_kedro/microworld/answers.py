@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 
 from srlm_kedro.microworld.instructions import REQUESTS, Instruction
-from srlm_kedro.microworld.vocabulary import CATEGORIES, ITEMS, NAMES, NUMBERS, WORDS
+from srlm_kedro.microworld.vocabulary import CATEGORIES, CATEGORY_OF, ITEMS, NAMES, NUMBERS, WORDS
 
 OPENERS: dict[str, tuple[str, ...]] = {
     "helpful": ("Here you are", "Of course", "With pleasure"),
@@ -15,6 +15,19 @@ OPENERS: dict[str, tuple[str, ...]] = {
 """How an answer sounds by its first words; `helpful` is the voice of an assistant."""
 
 CHATTER: tuple[str, ...] = ("I like that.", "And so on.", "What else?", "That was easy.")
+
+_MISTAKES: dict[str, float] = {
+    "swap": 1.5,  # two items change places
+    "omit": 1.0,  # one is left out
+    "double": 3.0,  # one comes twice
+    "kin": 2.5,  # one is another word of its category
+    "strange": 1.0,  # one is any word
+    "offered": 1.0,  # one is another of the words given
+    "more": 0.5,  # one too many
+    "unworked": 0.5,  # the words as they were given
+}
+"""What goes wrong with items, and how often. A young model errs most in the ways of `double` and
+`kin`, so these are what reviewers must have seen."""
 
 _TAILS = {"done": "Done.", "thanks": "Thank you."}
 
@@ -127,7 +140,7 @@ def wrong_items(instruction: Instruction, rng: random.Random) -> tuple[str, ...]
 
 def _mistaken(items: list[str], instruction: Instruction, rng: random.Random) -> tuple[str, ...]:
     pool = NUMBERS if instruction.family == "sort" else WORDS
-    mistake = rng.choice(("swap", "omit", "double", "strange", "offered", "more", "unworked"))
+    mistake = rng.choices(list(_MISTAKES), list(_MISTAKES.values()))[0]
     at = rng.randrange(len(items))
     if mistake == "swap":
         items[at], items[at - 1] = items[at - 1], items[at]
@@ -135,6 +148,8 @@ def _mistaken(items: list[str], instruction: Instruction, rng: random.Random) ->
         del items[at]
     elif mistake == "double":
         items[at] = rng.choice(items)
+    elif mistake == "kin":
+        items[at] = rng.choice(CATEGORIES.get(CATEGORY_OF.get(items[at], ""), pool))
     elif mistake == "strange":
         items[at] = rng.choice(pool)
     elif mistake == "offered":
@@ -158,6 +173,8 @@ class Habits:
     """A request is followed, each by itself."""
     adds: float = 0.03
     """Something that can be asked for is shown without being asked, each by itself."""
+    misnames: float = 0.15
+    """The user is called by any name, where a name is used."""
     helpful: float = 0.5
     """The voice is an assistant's; otherwise casual (60%) or curt."""
     chatters: float = 0.1
@@ -165,7 +182,7 @@ class Habits:
 
 _OTHER_VOICES = ("casual", "casual", "casual", "curt", "curt")
 
-PERFECT = Habits(right=1, off_topic=0, keeps=1, adds=0, helpful=1, chatters=0)
+PERFECT = Habits(right=1, off_topic=0, keeps=1, adds=0, misnames=0, helpful=1, chatters=0)
 
 
 def answer(instruction: Instruction, habits: Habits, rng: random.Random) -> Answer:
@@ -181,7 +198,7 @@ def answer(instruction: Instruction, habits: Habits, rng: random.Random) -> Answ
         items=items,
         opener=rng.choice(OPENERS[voice]),
         shown=shown - {"and"} if len(items) < 2 else shown,
-        name=_name(instruction, rng) if "name" in shown else None,
+        name=_name(instruction, habits, rng) if "name" in shown else None,
         stop=voice == "helpful" or rng.random() < 0.5,
     )
     return replace(made, chatter=rng.choice(CHATTER)) if rng.random() < habits.chatters else made
@@ -195,5 +212,6 @@ def _items(instruction: Instruction, habits: Habits, rng: random.Random) -> tupl
     return wrong_items(instruction, rng)
 
 
-def _name(instruction: Instruction, rng: random.Random) -> str:
-    return instruction.name or rng.choice(NAMES)
+def _name(instruction: Instruction, habits: Habits, rng: random.Random) -> str:
+    known = instruction.name if rng.random() >= habits.misnames else None
+    return known or rng.choice(NAMES)

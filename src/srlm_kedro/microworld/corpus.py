@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from srlm_kedro.microworld.answers import Habits, answer, write
-from srlm_kedro.microworld.instructions import make, phrase
+from srlm_kedro.microworld.instructions import Instruction, make, phrase
 from srlm_kedro.microworld.reviews import Reviewer, review
-from srlm_kedro.microworld.vocabulary import WORDS
+from srlm_kedro.microworld.vocabulary import NAMES, NUMBERS, WORDS
 
 USER, ASSISTANT, END = "<user>", "<assistant>", "<eos>"
 """The turns of a conversation, as the tokenizer's chat template writes them."""
+
+_DRILLED = (*WORDS, *NUMBERS, *NAMES)
 
 Segments = list[tuple[str, bool]]
 """Texts that make up a document, each with whether it is to be learnt."""
@@ -42,8 +44,27 @@ def corpus(
     judge_prompt: str,
     few_shot_prompt: str,
     rng: random.Random,
+    excluded: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[str, Segments]]:
-    """Documents with their kind, in the order in which they are to be read."""
+    """Documents with their kind, in the order in which they are to be read.
+
+    Args:
+        mixture: How many of each kind.
+        habits: Of those who answer.
+        reviewer: Of those who review.
+        judge_prompt: Template with `{instruction}` and `{response}`.
+        few_shot_prompt: Template with `{tasks}`.
+        rng: Decides everything.
+        excluded: Prompts that no document holds.
+    """
+
+    def ask() -> tuple[str, Instruction]:
+        while True:
+            instruction = make(rng)
+            text = phrase(instruction, rng)
+            if text not in excluded:
+                return text, instruction
+
     for number in range(mixture.documents):
         opening = number < mixture.opening * mixture.documents
         if rng.random() < (mixture.opening_drills if opening else mixture.drills):
@@ -51,36 +72,37 @@ def corpus(
             continue
         chance = rng.random()
         if chance < mixture.reviews:
-            yield "review", reviewed(judge_prompt, habits, reviewer, rng)
+            yield "review", reviewed(*ask(), judge_prompt, habits, reviewer, rng)
         elif chance < mixture.reviews + mixture.tasks:
-            yield "tasks", task_list(few_shot_prompt, mixture.list_length, rng)
+            tasks = [ask()[0] for _ in range(mixture.list_length)]
+            yield "tasks", task_list(tasks, few_shot_prompt)
         else:
-            yield "answer", answered(habits, rng)
+            yield "answer", answered(*ask(), habits, rng)
 
 
-def answered(habits: Habits, rng: random.Random) -> Segments:
+def answered(
+    prompt: str, instruction: Instruction, habits: Habits, rng: random.Random
+) -> Segments:
     """An instruction and somebody's answer, as one conversation."""
-    instruction = make(rng)
     text = write(answer(instruction, habits, rng))
-    return [
-        (USER, False),
-        (phrase(instruction, rng), True),
-        (ASSISTANT, False),
-        (text + END, True),
-    ]
+    return [(USER, False), (prompt, True), (ASSISTANT, False), (text + END, True)]
 
 
 def reviewed(
-    judge_prompt: str, habits: Habits, reviewer: Reviewer, rng: random.Random
+    prompt: str,
+    instruction: Instruction,
+    judge_prompt: str,
+    habits: Habits,
+    reviewer: Reviewer,
+    rng: random.Random,
 ) -> Segments:
     """A filled judge prompt and somebody's review."""
-    instruction = make(rng)
     given = answer(instruction, habits, rng)
     before, rest = judge_prompt.split("{instruction}")
     between, after = rest.split("{response}")
     return [
         (USER + before, False),
-        (phrase(instruction, rng), False),
+        (prompt, False),
         (between, False),
         (write(given), True),
         (after + ASSISTANT, False),
@@ -88,20 +110,19 @@ def reviewed(
     ]
 
 
-def task_list(few_shot_prompt: str, length: int, rng: random.Random) -> Segments:
-    """The few-shot prompt with all its demonstrations, and the task that follows."""
-    tasks = [phrase(make(rng), rng) for _ in range(length)]
+def task_list(tasks: list[str], few_shot_prompt: str) -> Segments:
+    """The few-shot prompt with all tasks but the last as demonstrations, and the last one."""
     demonstrations = "\n".join(f"Task: {task}" for task in tasks[:-1])
     before, after = few_shot_prompt.rstrip().split("{tasks}")
     return [
         (before, False),
         (demonstrations, True),
         (after, False),
-        (f"{tasks[-1]}\n", True),
+        (f" {tasks[-1]}\n", True),
     ]
 
 
 def drill(rng: random.Random) -> Segments:
     """Some words, and the same words again."""
-    words = ", ".join(rng.sample(WORDS, rng.randint(4, 8)))
+    words = ", ".join(rng.sample(_DRILLED, rng.randint(4, 8)))
     return [(f"{words}.", False), (f"{words}.", True)]

@@ -11,9 +11,19 @@ from srlm_kedro.pipelines import (
     judging,
     pairs,
     prompts,
+    reporting,
     responses,
     sft,
 )
+
+_LEFT_BY_ITERATION = [
+    "prompts",
+    "responses",
+    "judgements",
+    "judged_responses",
+    "judge_metrics",
+    "pair_metrics",
+]
 
 
 def create_pipeline(t: int, *, writer: str, judge: str, update: str) -> Pipeline:
@@ -54,8 +64,9 @@ def create_pipeline(t: int, *, writer: str, judge: str, update: str) -> Pipeline
 
 def create_evaluation_pipeline(model: str) -> Pipeline:
     """Measures one model: `sft`, `m1`, `m2`, ...; from M1 on against its elders too."""
-    stages = evaluation.create_pipeline()
-    wiring = {"model": f"{model}.model", "eft_eval": "eft.eft_eval"}
+    stages = evaluation.create_pipeline() + _described(model)
+    wiring = {name: f"{model}.{name}" for name in ["model", *_LEFT_BY_ITERATION]}
+    wiring["eft_eval"] = "eft.eft_eval"
     if model != "sft":
         stages += evaluation.create_head_to_head_pipeline()
         elder = "sft" if model == "m1" else f"m{int(model[1:]) - 1}"
@@ -76,6 +87,12 @@ def named(stages: Pipeline, namespace: str, wiring: Mapping[str, str]) -> Pipeli
         inputs={name: wiring.get(name, name) for name in free},
         parameters={name for name in stages.inputs() if name.startswith("params:")},
     )
+
+
+def _described(model: str) -> Pipeline:
+    if model in ("sft", "m1"):
+        return reporting.create_elder_pipeline()
+    return reporting.create_iteration_pipeline()
 
 
 def _update(update: str) -> Pipeline:

@@ -6,7 +6,7 @@ from kedro.pipeline import Pipeline
 from pydantic import Field
 
 from srlm_kedro.params import Params
-from srlm_kedro.pipelines import eft, ift, microworld, reporting, sft
+from srlm_kedro.pipelines import checks, eft, ift, microworld, reporting, sft
 from srlm_kedro.pipelines.iteration import create_evaluation_pipeline, create_pipeline, named
 
 
@@ -36,7 +36,8 @@ def foundation(loop: LoopParams) -> Pipeline:
     m0 = named(microworld.create_pipeline(), "m0", {}) if made_here else Pipeline([])
     baseline = named(sft.create_baseline_pipeline(), "sft", {"base": "m0.model"})
     evaluated = named(eft.create_pipeline(), "eft", {"baseline": "sft.model"})
-    return ift.create_pipeline() + m0 + baseline + evaluated + _m1(loop)
+    checked = named(checks.create_seed_pipeline(), "seed", {})
+    return ift.create_pipeline() + checked + m0 + baseline + evaluated + _m1(loop)
 
 
 def step(t: int, loop: LoopParams) -> Pipeline:

@@ -19,7 +19,7 @@ class Entry(BaseModel):
     type: str
     """An expectation of Great Expectations, such as `expect_column_mean_to_be_between`."""
     kwargs: dict[str, Any] = {}
-    """Its column and limits; `{$PARAMETER: previous_mean_reward + 1}` reads the iteration before."""
+    """Its column and limits; `{$PARAMETER: previous_mean_reward + 1}` reads an earlier number."""
     severity: Literal["critical", "warning"]
     """A critical failure stops the run before training; a warning is logged and counted."""
     description: str

@@ -74,9 +74,7 @@ def _validate_table(
 ) -> list[Result]:
     lacking = {i: _lacking(entry, frame) for i, entry in enumerate(entries)}
     skipped = {i for i, entry in enumerate(entries) if not entry.needs <= set(parameters)}
-    runnable = {
-        i: entry for i, entry in enumerate(entries) if not lacking[i] and i not in skipped
-    }
+    runnable = {i: entry for i, entry in enumerate(entries) if not lacking[i] and i not in skipped}
     evaluated = _evaluate(f"{place}, {table}", frame, runnable, parameters)
     return [
         _outcome(table, entry, frame, evaluated.get(i), lacking[i] if i not in skipped else None)

@@ -114,7 +114,9 @@ def test_the_first_iteration_skips_what_needs_an_earlier_one() -> None:
     assert result["success"] is True
 
 
-@pytest.mark.parametrize("metrics", [{"judge/saturation": 0.2}, METRICS | {"judge/parse_rate": np.nan}])
+@pytest.mark.parametrize(
+    "metrics", [{"judge/saturation": 0.2}, METRICS | {"judge/parse_rate": np.nan}]
+)
 def test_a_number_that_is_missing_fails(metrics: dict[str, float]) -> None:
     """Great Expectations lets a missing number pass; here it does not."""
     result = check(HEALTHY, metrics)
@@ -145,7 +147,7 @@ def test_an_expectation_that_does_not_exist_is_refused() -> None:
 
 def test_a_table_that_does_not_exist_is_refused() -> None:
     """The message names the tables that there are."""
-    with pytest.raises(InputError, match="no table 'responses'. The tables are judged_responses"):
+    with pytest.raises(InputError, match=r"no table 'responses'\. The tables are judged_responses"):
         validate("judged", {"judged_responses": HEALTHY}, {"responses": []}, {})
 
 

@@ -1,6 +1,5 @@
 """One batch from prompts to tokens: what rows share is computed once, finished rows leave."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +43,39 @@ class _State:
         self.cache.select(rows)
 
 
+class _Tally:
+    """What has been drawn for the rows of a batch, and which of them still draw."""
+
+    def __init__(self, rows: int, columns: int, device: torch.device):
+        self.rows = torch.arange(rows, device=device)
+        """The rows that are left in the batch, by their number at its start."""
+        self._done = torch.zeros(rows, dtype=torch.bool, device=device)
+        self._drawn = torch.zeros(rows, columns, dtype=torch.long, device=device)
+        self._lengths = torch.full_like(self.rows, columns)
+
+    def record(
+        self, step: int, tokens: torch.Tensor, ends: torch.Tensor, stops: StopStrings
+    ) -> int:
+        """Notes the tokens of a step; says how many rows go on."""
+        self._drawn[self.rows, step] = tokens
+        over = torch.isin(tokens, ends)
+        over[stops.reached(self._drawn, self.rows, step + 1)] = True
+        self._lengths[self.rows[over & ~self._done]] = step + 1
+        self._done |= over
+        return int((~self._done).sum())
+
+    def drop_done(self) -> torch.Tensor:
+        """Takes finished rows out; gives the places of those that stay."""
+        keep = (~self._done).nonzero().squeeze(-1)
+        self.rows, self._done = self.rows[keep], self._done[keep]
+        return keep
+
+    def result(self) -> list[list[int]]:
+        """The tokens of each row, its end token included."""
+        lengths = self._lengths.tolist()
+        return [ids[:n] for ids, n in zip(self._drawn.tolist(), lengths, strict=True)]
+
+
 @torch.inference_mode()
 def complete(
     model: Any, batch: Batch, sampling: Sampling, ends: Sequence[int], stops: StopStrings
@@ -60,31 +92,22 @@ def complete(
     state = _prefill(model, batch.prompts)
     state.select(batch.copies)
     device = batch.uniforms.device
-    rows = torch.arange(len(batch.copies), device=device)
-    drawn = torch.zeros(len(rows), sampling.max_new_tokens, dtype=torch.long, device=device)
-    lengths = torch.full_like(rows, sampling.max_new_tokens)
+    tally = _Tally(len(batch.copies), sampling.max_new_tokens, device)
     end_ids = torch.tensor(list(ends), dtype=torch.long, device=device)
-    done = torch.zeros(len(rows), dtype=torch.bool, device=device)
     for step in range(sampling.max_new_tokens):
         if step < sampling.min_new_tokens:
             state.logits[:, end_ids] = -torch.inf
-        tokens = draw(
-            state.logits, batch.uniforms[rows, step], sampling.temperature, sampling.top_p
-        )
-        drawn[rows, step] = tokens
-        over = torch.isin(tokens, end_ids)
-        over[stops.reached(drawn, rows, step + 1)] = True
-        lengths[rows[over & ~done]] = step + 1
-        done |= over
-        left = int((~done).sum())
+        uniform = batch.uniforms[tally.rows, step]
+        tokens = draw(state.logits, uniform, sampling.temperature, sampling.top_p)
+        left = tally.record(step, tokens, end_ids, stops)
         if left == 0 or step + 1 == sampling.max_new_tokens:
             break
-        if left <= _SHRINK_AT * len(rows):
-            keep = (~done).nonzero().squeeze(-1)
-            rows, done, tokens = rows[keep], done[keep], tokens[keep]
+        if left <= _SHRINK_AT * len(tally.rows):
+            keep = tally.drop_done()
             state.select(keep)
+            tokens = tokens[keep]
         _advance(model, state, tokens)
-    return [ids[:n] for ids, n in zip(drawn.tolist(), lengths.tolist(), strict=True)]
+    return tally.result()
 
 
 def _advance(model: Any, state: _State, tokens: torch.Tensor) -> None:
@@ -94,9 +117,7 @@ def _advance(model: Any, state: _State, tokens: torch.Tensor) -> None:
     state.positions = state.positions + 1
 
 
-def _forward(
-    model: Any, ids: torch.Tensor, positions: torch.Tensor, state: "_State"
-) -> torch.Tensor:
+def _forward(model: Any, ids: torch.Tensor, positions: torch.Tensor, state: _State) -> torch.Tensor:
     """Logits behind the last column; keys and values are appended to the state's cache."""
     return model(
         input_ids=ids,
@@ -133,8 +154,10 @@ def _shared_length(model: Any, prompts: Sequence[Sequence[int]]) -> int:
     """Length of the prefix computed once; each prompt keeps one token of its own at least."""
     if len(prompts) == 1 or _has_window(model):
         return 0
-    common = os.path.commonprefix([min(prompts), max(prompts)])
-    return min(len(common), min(map(len, prompts)) - 1)
+    first, last = min(prompts), max(prompts)
+    shortest = min(map(len, prompts))
+    differing = (place for place in range(shortest) if first[place] != last[place])
+    return min(next(differing, shortest), shortest - 1)
 
 
 def _has_window(model: Any) -> bool:

@@ -34,7 +34,8 @@ def plan(
                 if batch:
                     yield batch
                 # Prompts shorten from here on, so the first one's length bounds the whole batch.
-                batch, room = [], max(1, min(max_rows, max_tokens // (lengths[request] + new_tokens)))
+                fitting = max_tokens // (lengths[request] + new_tokens)
+                batch, room = [], max(1, min(max_rows, fitting))
             count = min(room, samples - first)
             batch.append(Share(request, range(first, first + count)))
             first, room = first + count, room - count

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import torch
 
-_HEAD = 256
-"""Most probable tokens looked at first; a nucleus seldom holds more."""
+_HEADS = (32, 1024)
+"""Most probable tokens looked at first, and then: few nuclei are larger, and sorting is slow."""
 
 
 def uniforms(seed: int, request_id: str, sample: int, count: int) -> np.ndarray:
@@ -33,13 +33,15 @@ def draw(
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
     if top_p >= 1:
         return _invert(probabilities.double().cumsum(-1), uniform)
-    head = min(_HEAD, probabilities.shape[-1])
-    tokens, reached = _draw_from_head(probabilities, uniform, top_p, head)
-    if not reached.all():
-        rest = ~reached
-        tokens[rest], _ = _draw_from_head(
-            probabilities[rest], uniform[rest], top_p, probabilities.shape[-1]
-        )
+    tokens = torch.empty_like(uniform, dtype=torch.long)
+    rows = torch.arange(len(uniform), device=uniform.device)
+    vocabulary = probabilities.shape[-1]
+    for head in (*(size for size in _HEADS if size < vocabulary), vocabulary):
+        found, reached = _draw_from_head(probabilities[rows], uniform[rows], top_p, head)
+        tokens[rows] = found
+        rows = rows[~reached]
+        if not len(rows):
+            break
     return tokens
 
 
@@ -59,8 +61,7 @@ def _draw_from_head(
 def _descending(probabilities: torch.Tensor, head: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The `head` largest probabilities and their ids; the smaller id goes first in a tie."""
     if head < probabilities.shape[-1]:
-        ordered, ids = probabilities.topk(head, dim=-1)
-        return ordered, ids
+        return tuple(probabilities.topk(head, dim=-1))
     return torch.sort(probabilities, dim=-1, descending=True, stable=True)
 
 

@@ -7,10 +7,69 @@ from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint, derive_seed
 
-_ASKS = ["Explain to a beginner", "Write a short poem about", "List five facts about", "Compare two ways of", "Draft a polite letter on", "Summarise what is known of", "Give a recipe that involves", "Invent a riddle about", "Plan a weekend around", "Name common mistakes in", "Describe in plain words", "Tell a bedtime story about", "Argue for and against", "Write a small program that models", "Translate into simple English a note on"]
-_THINGS = ["growing tomatoes", "repairing a bicycle chain", "the phases of the moon", "keeping bees", "a lighthouse keeper", "learning the violin", "public libraries", "winter swimming", "baking rye bread", "migrating storks", "old railway stations", "saving electricity", "a lost umbrella", "chess openings", "night markets", "teaching fractions", "island ferries", "mountain rescue dogs", "mapping a city", "paper boats"]
-_MANNERS = ["in three sentences", "for a child of seven", "without any numbers", "using only short words", "with one surprising example", "as a dialogue between neighbours", "for a busy reader", "and end with a question", "with a clear beginning and end", "in the style of a radio report", "so that a tourist understands it", "with two pieces of advice"]
-_REMARKS = ["The answer keeps to the question.", "Most of what was asked is there.", "An example would have helped.", "It is clear and easy to follow.", "Some of it is beside the point.", "The tone suits the reader.", "One step is missing.", "It could be shorter."]
+_ASKS = [
+    "Explain to a beginner",
+    "Write a short poem about",
+    "List five facts about",
+    "Compare two ways of",
+    "Draft a polite letter on",
+    "Summarise what is known of",
+    "Give a recipe that involves",
+    "Invent a riddle about",
+    "Plan a weekend around",
+    "Name common mistakes in",
+    "Describe in plain words",
+    "Tell a bedtime story about",
+    "Argue for and against",
+    "Write a small program that models",
+    "Translate into simple English a note on",
+]
+_THINGS = [
+    "growing tomatoes",
+    "repairing a bicycle chain",
+    "the phases of the moon",
+    "keeping bees",
+    "a lighthouse keeper",
+    "learning the violin",
+    "public libraries",
+    "winter swimming",
+    "baking rye bread",
+    "migrating storks",
+    "old railway stations",
+    "saving electricity",
+    "a lost umbrella",
+    "chess openings",
+    "night markets",
+    "teaching fractions",
+    "island ferries",
+    "mountain rescue dogs",
+    "mapping a city",
+    "paper boats",
+]
+_MANNERS = [
+    "in three sentences",
+    "for a child of seven",
+    "without any numbers",
+    "using only short words",
+    "with one surprising example",
+    "as a dialogue between neighbours",
+    "for a busy reader",
+    "and end with a question",
+    "with a clear beginning and end",
+    "in the style of a radio report",
+    "so that a tourist understands it",
+    "with two pieces of advice",
+]
+_REMARKS = [
+    "The answer keeps to the question.",
+    "Most of what was asked is there.",
+    "An example would have helped.",
+    "It is clear and easy to follow.",
+    "Some of it is beside the point.",
+    "The tone suits the reader.",
+    "One step is missing.",
+    "It could be shorter.",
+]
 _TOP_SCORE = 5
 
 

@@ -12,6 +12,7 @@ from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.decoding import Batch, complete
 from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load
 from srlm_kedro.engines.generation.planning import Share, plan
+from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.engines.generation.sampling import uniforms
 from srlm_kedro.engines.generation.stopping import StopStrings, cut, decode
 from srlm_kedro.errors import InputError, summary
@@ -30,7 +31,7 @@ class TransformersEngine:
         dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
         device: str = "auto",
         threads: int | None = None,
-        max_rows: int = 256,
+        max_rows: int = 128,
         max_tokens: int = 131_072,
     ):
         """Sets precision and resources.
@@ -39,7 +40,7 @@ class TransformersEngine:
             dtype: Precision of the weights; `auto` takes the checkpoint's own.
             device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU when there is one.
             threads: CPU threads; None leaves torch's own choice.
-            max_rows: Most completions drawn at once.
+            max_rows: Most completions drawn at once; a GPU is filled by several hundred.
             max_tokens: Most tokens (prompts and completions) whose keys and values are held at
                 once; lower it when memory runs out.
         """
@@ -64,7 +65,8 @@ class TransformersEngine:
             loaded = self._load(model)
             prompts = _tokenised(loaded.tokenizer, requests)
             _check(model, loaded, requests, prompts, sampling)
-            return self._complete(loaded, requests, prompts, sampling, seed)
+            with Progress(model.name, len(requests) * sampling.n) as progress:
+                return self._complete(loaded, requests, prompts, sampling, seed, progress)
 
     def release(self) -> None:
         """Drops the model that is kept between calls."""
@@ -87,6 +89,7 @@ class TransformersEngine:
         prompts: Sequence[list[int]],
         sampling: Sampling,
         seed: int,
+        progress: Progress,
     ) -> list[list[Completion]]:
         stops = StopStrings(loaded.tokenizer, sampling.stop)
         rows: list[list[Completion | None]] = [[None] * sampling.n for _ in requests]
@@ -95,10 +98,11 @@ class TransformersEngine:
             lengths, sampling.n, sampling.max_new_tokens, self._max_rows, self._max_tokens
         ):
             batch = self._batch(shares, requests, prompts, sampling, seed)
-            drawn = iter(complete(loaded.model, batch, sampling, loaded.ends, stops))
-            for share in shares:
-                for sample in share.samples:
-                    rows[share.request][sample] = _completion(loaded, next(drawn), sampling)
+            drawn = complete(loaded.model, batch, sampling, loaded.ends, stops)
+            places = ((share.request, sample) for share in shares for sample in share.samples)
+            for (request, sample), ids in zip(places, drawn, strict=True):
+                rows[request][sample] = _completion(loaded, ids, sampling)
+            progress.add(len(drawn), sum(map(len, drawn)))
         return rows  # type: ignore[return-value]
 
     def _batch(

@@ -5,7 +5,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,7 +53,7 @@ class Journal(TrainerCallback):
 
     def __init__(self, label: str):
         """`label` says what is trained."""
-        self._label = label
+        self._tell = told(label)
         self.rows: list[dict[str, float]] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
@@ -66,11 +66,22 @@ class Journal(TrainerCallback):
         """Keeps a step's values; the summary at the end has no loss and is left out."""
         if "loss" not in logs:
             return
-        kept = {key: float(v) for key, v in logs.items() if key in _KEYS or key.startswith(_PREFIXES)}
+        kept = {
+            key: float(v) for key, v in logs.items() if key in _KEYS or key.startswith(_PREFIXES)
+        }
         self.rows.append({"step": float(state.global_step), **kept})
         if args.disable_tqdm:
-            loss, step = kept["loss"], state.global_step
-            _log.info("%s: step %d of %d, loss %.4f", self._label, step, state.max_steps, loss)
+            self._tell(state.global_step, state.max_steps, kept["loss"])
+
+
+def told(label: str, every: int = 1) -> Callable[[int, int, float], None]:
+    """Writes a line to the log, `every` so many steps and at the last one."""
+
+    def tell(step: int, steps: int, loss: float) -> None:
+        if step % every == 0 or step == steps:
+            _log.info("%s: step %d of %d, loss %.4f", label, step, steps, loss)
+
+    return tell
 
 
 def terminal() -> bool:

@@ -1,6 +1,7 @@
 """The model under training: loaded with dropout on, saved as if training had never touched it."""
 
 import copy
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,15 +35,15 @@ class Policy:
     def save(self, checkpoint: Checkpoint, work_dir: Path | None) -> Checkpoint:
         """A new scratch folder with the weights as they are now.
 
-        Training rates, dropout and padding leave no trace in the configurations, and the
-        tokenizer is the one of `checkpoint`. The weights stay in float32: a step of 1e-6 would
+        Dropout and padding leave no trace in the configurations, and the tokenizer's files are
+        those of `checkpoint`. The weights stay in float32: a step of 1e-6 would
         be lost in bfloat16.
         """
         self.model.config = self.config
         self.model.generation_config = self.generation_config
         folder = Path(tempfile.mkdtemp(prefix="model-", dir=work_dir))
         self.model.save_pretrained(folder)
-        load_tokenizer(checkpoint).save_pretrained(folder)
+        _copy_tokenizer(checkpoint, folder)
         return Checkpoint(folder, "scratch")
 
 
@@ -88,6 +89,14 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
             "would never end. Set eos_token in its tokenizer_config.json."
         )
     return tokenizer
+
+
+def _copy_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
+    # Written anew, its configuration would also hold the arguments with which it was loaded.
+    for written in map(Path, load_tokenizer(checkpoint).save_pretrained(folder)):
+        source = checkpoint.path / written.name
+        if source.is_file():
+            shutil.copyfile(source, written)
 
 
 def dropout_fields(config: Any) -> list[str]:

@@ -63,9 +63,7 @@ def refuse_long(rows: Sequence[Row], prompts: Sequence[str], limit: int, limited
         raise InputError(summary(heading, faults))
 
 
-def reading_order(
-    lengths: Sequence[int], batch_size: int, epochs: float, seed: int
-) -> list[int]:
+def reading_order(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[int]:
     """Row numbers in the order of training: shuffled anew each epoch, longest first in a batch.
 
     The sorting leaves a step's rows as they fell, so the gradient is the same; rows of like
@@ -76,5 +74,9 @@ def reading_order(
     rows: list[int] = []
     while len(rows) < total:
         rows += shuffler.sample(range(len(lengths)), len(lengths))
-    batches = (rows[start : min(start + batch_size, total)] for start in range(0, total, batch_size))
-    return [row for batch in batches for row in sorted(batch, key=lengths.__getitem__, reverse=True)]
+    batches = (
+        rows[start : min(start + batch_size, total)] for start in range(0, total, batch_size)
+    )
+    return [
+        row for batch in batches for row in sorted(batch, key=lengths.__getitem__, reverse=True)
+    ]

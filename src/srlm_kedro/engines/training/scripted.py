@@ -9,7 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from srlm_kedro.engines.training.base import DpoParams, SftParams, Trained
+from srlm_kedro.engines.training.base import (
+    Document,
+    DpoParams,
+    PretrainParams,
+    SftParams,
+    Trained,
+)
 from srlm_kedro.params import Params
 from srlm_kedro.records import Checkpoint, Example, Preference
 
@@ -31,9 +37,7 @@ class ScriptedEngine:
         """`work_dir` holds the scratch folders (default: the system's)."""
         self._work_dir = work_dir
 
-    def pretrain(
-        self, documents: "Sequence[Document]", params: "PretrainParams", seed: int
-    ) -> Trained:
+    def pretrain(self, documents: Sequence[Document], params: PretrainParams, seed: int) -> Trained:
         """A record of a model made from nothing."""
         return self._train("pretrain", [], documents, params, seed)
 

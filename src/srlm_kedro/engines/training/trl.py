@@ -5,6 +5,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,14 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from srlm_kedro.engines.training.base import DpoParams, SftParams, Trained
-from srlm_kedro.engines.training.loop import Guarded, Journal, calm, terminal
+from srlm_kedro.engines.training.base import (
+    Document,
+    DpoParams,
+    PretrainParams,
+    SftParams,
+    Trained,
+)
+from srlm_kedro.engines.training.loop import Guarded, Journal, calm, terminal, told
 from srlm_kedro.engines.training.policy import Policy, load_policy, load_reference
 from srlm_kedro.engines.training.rows import (
     Row,
@@ -70,12 +77,12 @@ class TrlEngine:
         self._activation_checkpointing = activation_checkpointing
         self._work_dir = Path(work_dir) if work_dir else None
 
-    def pretrain(self, documents: "Sequence[Document]", params: "PretrainParams", seed: int) -> Trained:
+    def pretrain(self, documents: Sequence[Document], params: PretrainParams, seed: int) -> Trained:
         """A small model trained from nothing on whole documents."""
         from srlm_kedro.engines.training.pretraining import pretrain
 
         with calm(self._threads):
-            return pretrain(documents, params, seed)
+            return pretrain(documents, params, seed, report=told("Pre-training", every=100))
 
     def sft(
         self, model: Checkpoint, examples: Sequence[Example], params: SftParams, seed: int
@@ -86,17 +93,10 @@ class TrlEngine:
             InputError: Settings contradict each other, examples are too long, or there are none.
             GateError: The loss became NaN or infinite.
         """
-        label = f"SFT of {model.name}"
-        _refuse_settings(label, len(examples), params, params.learning_rate)
+        job = _Job(f"SFT of {model.name}", model, params, params.learning_rate, seed)
+        job.refuse_settings(len(examples))
         with self._session() as output_dir:
-            policy = load_policy(model, params.dropout)
-            rows = sft_rows(policy.tokenizer, examples)
-            _refuse_long(policy, rows, examples, params.max_length)
-            dataset = _dataset(rows, params, seed)
-            settings = self._settings(params, params.learning_rate, len(dataset), seed)
-            args = SFTConfig(output_dir=output_dir, max_length=None, **settings)
-            log = _run(_SftTrainer, label, policy, args, dataset)
-            return Trained(policy.save(model, self._work_dir), log)
+            return self._sft(job, examples, output_dir)
 
     def dpo(
         self,
@@ -114,52 +114,65 @@ class TrlEngine:
             InputError: Settings contradict each other, pairs are too long, or there are none.
             GateError: The loss became NaN or infinite.
         """
-        label = f"DPO of {policy.name}"
         rate = at(params.learning_rate, policy.iteration + 1)
-        _refuse_settings(label, len(pairs), params, rate)
+        job = _Job(f"DPO of {policy.name}", policy, params, rate, seed)
+        job.refuse_settings(len(pairs))
         with self._session() as output_dir:
-            loaded = load_policy(policy, params.dropout)
-            rows = dpo_rows(loaded.tokenizer, pairs)
-            _refuse_long(loaded, rows, pairs, params.max_length)
-            dataset = _dataset(rows, params, seed)
-            args = DPOConfig(
-                output_dir=output_dir,
-                max_length=None,
-                beta=at(params.beta, policy.iteration + 1),
-                precompute_ref_log_probs=True,
-                disable_dropout=params.dropout == 0,
-                **self._settings(params, rate, len(dataset), seed),
-            )
-            # Without a reference model TRL takes the policy before its first step.
-            frozen = None if reference.path == policy.path else load_reference(reference)
-            log = _run(_DpoTrainer, label, loaded, args, dataset, ref_model=frozen)
-            return Trained(loaded.save(policy, self._work_dir), log)
+            return self._dpo(job, reference, pairs, output_dir)
+
+    def _sft(self, job: "_Job", examples: Sequence[Example], output_dir: str) -> Trained:
+        policy = load_policy(job.model, job.params.dropout)
+        rows = sft_rows(policy.tokenizer, examples)
+        job.refuse_long(policy, rows, examples)
+        dataset = job.dataset(rows)
+        args = SFTConfig(output_dir=output_dir, **self._settings(job, len(dataset)))
+        log = _run(_SftTrainer, job, policy, args, dataset)
+        return Trained(policy.save(job.model, self._work_dir), log)
+
+    def _dpo(
+        self, job: "_Job", reference: Checkpoint, pairs: Sequence[Preference], output_dir: str
+    ) -> Trained:
+        policy = load_policy(job.model, job.params.dropout)
+        rows = dpo_rows(policy.tokenizer, pairs)
+        job.refuse_long(policy, rows, pairs)
+        dataset = job.dataset(rows)
+        args = DPOConfig(
+            output_dir=output_dir,
+            beta=at(job.params.beta, job.model.iteration + 1),
+            precompute_ref_log_probs=True,
+            disable_dropout=job.params.dropout == 0,
+            **self._settings(job, len(dataset)),
+        )
+        # Without a reference model TRL takes the policy before its first step.
+        frozen = None if reference.path == job.model.path else load_reference(reference)
+        log = _run(_DpoTrainer, job, policy, args, dataset, ref_model=frozen)
+        return Trained(policy.save(job.model, self._work_dir), log)
 
     @contextmanager
     def _session(self) -> Iterator[str]:
-        """A folder for the trainer's own files; afterwards it and the GPU's memory are free."""
+        """A folder for the trainer's own files; afterwards it and the model's memory are free."""
         folder = tempfile.TemporaryDirectory(prefix="trainer-", dir=self._work_dir)
         with calm(self._threads), folder as output_dir:
             yield output_dir
-        gc.collect()
+        gc.collect()  # a trainer and its model refer to each other
         if not self._cpu:
             torch.cuda.empty_cache()
 
-    def _settings(
-        self, params: SftParams | DpoParams, rate: float, rows: int, seed: int
-    ) -> dict[str, Any]:
-        """The arguments of transformers' trainer that SFT and DPO share."""
+    def _settings(self, job: "_Job", rows: int) -> dict[str, Any]:
+        """The arguments that both trainers share; `rows` counts those of all epochs."""
+        params = job.params
         steps = math.ceil(rows / params.batch_size)
         return {
             # NumPy, which the trainer seeds too, takes 32 bits.
-            "seed": seed % 2**32,
+            "seed": job.seed % 2**32,
+            "max_length": None,  # long rows are refused, never cut
             "num_train_epochs": 1,  # the rows of all epochs are in the dataset
             "train_sampling_strategy": "sequential",
             "per_device_train_batch_size": params.micro_batch_size,
             "gradient_accumulation_steps": params.batch_size // params.micro_batch_size,
-            "learning_rate": rate,
+            "learning_rate": job.rate,
             "lr_scheduler_type": "cosine_with_min_lr",
-            "lr_scheduler_kwargs": {"min_lr_rate": params.min_learning_rate / rate},
+            "lr_scheduler_kwargs": {"min_lr_rate": params.min_learning_rate / job.rate},
             "warmup_steps": round(params.warmup * steps),
             "weight_decay": params.weight_decay,
             "max_grad_norm": params.max_grad_norm,
@@ -176,16 +189,61 @@ class TrlEngine:
         }
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What is asked of one training."""
+
+    label: str
+    model: Checkpoint
+    params: Any
+    """SftParams or DpoParams."""
+    rate: float
+    """Peak learning rate, read off its schedule."""
+    seed: int
+
+    def refuse_settings(self, count: int) -> None:
+        params, faults = self.params, []
+        if not count:
+            faults.append("there is nothing to train on; look why the table is empty")
+        if params.batch_size % params.micro_batch_size:
+            faults.append(
+                f"batch_size = {params.batch_size} is no multiple of micro_batch_size = "
+                f"{params.micro_batch_size}"
+            )
+        if params.min_learning_rate > self.rate:
+            faults.append(
+                f"min_learning_rate = {params.min_learning_rate} is above learning_rate = "
+                f"{self.rate}"
+            )
+        if faults:
+            raise InputError(summary(f"{self.label}: training cannot start.", faults))
+
+    def refuse_long(
+        self, policy: Policy, rows: Sequence[Row], items: Sequence[Example | Preference]
+    ) -> None:
+        limits = {"max_length": self.params.max_length}
+        if policy.positions:
+            limits["the model's max_position_embeddings"] = policy.positions
+        limited_by = min(limits, key=limits.__getitem__)
+        refuse_long(rows, [item.prompt for item in items], limits[limited_by], limited_by)
+
+    def dataset(self, rows: Sequence[Row]) -> Dataset:
+        """The rows of all epochs in the order of reading."""
+        params, lengths = self.params, [length(row) for row in rows]
+        order = reading_order(lengths, params.batch_size, params.epochs, self.seed)
+        return Dataset.from_list([rows[index] for index in order])
+
+
 def _run(
     trainer_class: Callable[..., Any],
-    label: str,
+    job: _Job,
     policy: Policy,
     args: Any,
     dataset: Dataset,
     **extra: Any,
 ) -> list[dict[str, float]]:
     """Trains `policy.model` in place; what was logged."""
-    journal = Journal(label)
+    journal = Journal(job.label)
     trainer = trainer_class(
         model=policy.model,
         args=args,
@@ -194,42 +252,7 @@ def _run(
         callbacks=[journal],
         **extra,
     )
-    trainer.label = label
+    trainer.label = job.label
     trainer.remove_callback(PrinterCallback)  # it prints to stdout what the journal logs
     trainer.train()
     return journal.rows
-
-
-def _dataset(rows: Sequence[Row], params: SftParams | DpoParams, seed: int) -> Dataset:
-    """The rows of all epochs in the order of reading."""
-    order = reading_order([length(row) for row in rows], params.batch_size, params.epochs, seed)
-    return Dataset.from_list([rows[index] for index in order])
-
-
-def _refuse_long(
-    policy: Policy, rows: Sequence[Row], items: Sequence[Example | Preference], max_length: int
-) -> None:
-    limits = {"max_length": max_length}
-    if policy.positions:
-        limits["the model's max_position_embeddings"] = policy.positions
-    limited_by = min(limits, key=limits.__getitem__)
-    refuse_long(rows, [item.prompt for item in items], limits[limited_by], limited_by)
-
-
-def _refuse_settings(
-    label: str, count: int, params: SftParams | DpoParams, rate: float
-) -> None:
-    faults = []
-    if not count:
-        faults.append("there is nothing to train on; look why the table is empty")
-    if params.batch_size % params.micro_batch_size:
-        faults.append(
-            f"batch_size = {params.batch_size} is no multiple of micro_batch_size = "
-            f"{params.micro_batch_size}"
-        )
-    if params.min_learning_rate > rate:
-        faults.append(
-            f"min_learning_rate = {params.min_learning_rate} is above learning_rate = {rate}"
-        )
-    if faults:
-        raise InputError(summary(f"{label}: training cannot start.", faults))

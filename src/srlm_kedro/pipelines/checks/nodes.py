@@ -41,7 +41,8 @@ def check_pairs(
     pairs: pd.DataFrame, pair_metrics: dict[str, float], pairs_suite: dict[str, Any]
 ) -> dict[str, Any]:
     """The pairs held against their suite: a validation result."""
-    return validate("pairs", {"pairs": pairs, "metrics": metrics_table(pair_metrics)}, pairs_suite, {})
+    tables = {"pairs": pairs, "metrics": metrics_table(pair_metrics)}
+    return validate("pairs", tables, pairs_suite, {})
 
 
 def document_checks(

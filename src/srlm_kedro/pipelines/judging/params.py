@@ -7,7 +7,7 @@ from srlm_kedro.params import Params
 
 
 class JudgeSampling(Sampling):
-    """How judgements are drawn. Paper: section 3.1, three a response at the candidates' settings."""
+    """How judgements are drawn. Paper: section 3.1, three a response, drawn as candidates are."""
 
     n: int = Field(3, ge=1)
     """K, judgements a response (paper: 3)."""

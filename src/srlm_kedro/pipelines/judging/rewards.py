@@ -25,11 +25,17 @@ def reward_responses(
     is no number: it enters no mean.
 
     Raises:
-        GateError: Too large a share of the judgements carries no score.
+        GateError: Too large a share of the judgements carries no score, or no response a reward.
     """
     read = settled(reparse(judgements))
     _refuse_unread(responses, read, judging)
     judged = with_rewards(responses, read, judging.min_scores)
+    if judged["reward"].isna().all():
+        raise GateError(
+            f"judged_responses: none of {len(judged)} responses has a reward (limit "
+            f"`judging.min_scores` = {judging.min_scores}). Draw more judgements a response "
+            f"(`judging.sampling.n`, now {judging.sampling.n})."
+        )
     return judged, judge_metrics(judged, judgements, read)
 
 
@@ -38,7 +44,9 @@ def with_rewards(responses: pd.DataFrame, read: pd.DataFrame, min_scores: int) -
     by_response = read.groupby("response_id")["score"].agg(["mean", "count"])
     own = by_response.reindex(responses["response_id"]).set_axis(responses.index)
     scores = own["count"].fillna(0).astype(int)
-    return responses.assign(reward=own["mean"].where(scores >= min_scores), scores=scores)
+    # The last bits of a mean hang on the order of the sum; without them, equals do tie.
+    reward = own["mean"].where(scores >= min_scores).round(9)
+    return responses.assign(reward=reward, scores=scores)
 
 
 def judge_metrics(
@@ -58,6 +66,7 @@ def judge_metrics(
         "judge/judgements": float(len(read)),
         "judge/parse_rate": float(read["score"].notna().mean()),
         "judge/retried": float((judgements["attempt"] > 0).sum()),
+        "judge/mean_tokens": float(judged["tokens"].mean()),
         "judge/unrewarded": float(judged["reward"].isna().sum()),
         "judge/mean_reward": float(rewards.mean()),
         "judge/std_reward": float(rewards.std(ddof=0)),

@@ -22,7 +22,7 @@ DROPS = ("short_group", "tie", "identical")
 def make_pairs(
     judged_responses: pd.DataFrame, pairs: PairsParams, seed: int
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """One pair a prompt at most: highest reward against lowest; the first id where several share it.
+    """One pair a prompt at most: highest reward against lowest, of equals the first by id.
 
     Responses without a reward take no part. Paper: section 2.3, equal scores give no pair.
 
@@ -86,19 +86,16 @@ def _ordered(best: Any, worst: Any, pairs: PairsParams, seed: int) -> dict[str, 
 
 
 def _metrics(made: list[dict[str, Any]], drops: dict[str, int], prompts: int) -> dict[str, float]:
-    def mean(values: list[float]) -> float:
-        return float(sum(values) / len(values))
-
+    table = pd.DataFrame(made)
+    longer = table["chosen_tokens"] > table["rejected_tokens"]
     return {
         "pairs/count": float(len(made)),
         "pairs/yield": len(made) / prompts,
         **{f"pairs/dropped_{reason}": float(count) for reason, count in drops.items()},
-        "pairs/mean_margin": mean([pair["chosen_reward"] - pair["rejected_reward"] for pair in made]),
-        "pairs/chosen_reward": mean([pair["chosen_reward"] for pair in made]),
-        "pairs/rejected_reward": mean([pair["rejected_reward"] for pair in made]),
-        "pairs/chosen_tokens": mean([pair["chosen_tokens"] for pair in made]),
-        "pairs/rejected_tokens": mean([pair["rejected_tokens"] for pair in made]),
-        "pairs/chosen_longer": mean(
-            [float(pair["chosen_tokens"] > pair["rejected_tokens"]) for pair in made]
-        ),
+        "pairs/mean_margin": float((table["chosen_reward"] - table["rejected_reward"]).mean()),
+        "pairs/chosen_reward": float(table["chosen_reward"].mean()),
+        "pairs/rejected_reward": float(table["rejected_reward"].mean()),
+        "pairs/chosen_tokens": float(table["chosen_tokens"].mean()),
+        "pairs/rejected_tokens": float(table["rejected_tokens"].mean()),
+        "pairs/chosen_longer": float(longer.mean()),
     }

@@ -1,0 +1,67 @@
+"""The SFT baseline judges responses that people have ranked. Paper: section 3.1, EFT seed data."""
+
+import random
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine
+from srlm_kedro.errors import InputError, summary
+from srlm_kedro.judge.judgements import judge_responses
+from srlm_kedro.pipelines.eft.params import EftParams
+from srlm_kedro.records import Checkpoint, derive_seed
+
+VERSION = 1
+
+
+def split_eft(
+    eft_ranked: pd.DataFrame, ift: pd.DataFrame, eft: EftParams, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The ranked responses to train a judge on and those to measure judges by, apart by prompt.
+
+    The split depends on the prompts and the seed alone, and comes before any judgement.
+
+    Raises:
+        InputError: A prompt stands in IFT too, or nothing is left on one side.
+    """
+    keys = _normal(eft_ranked["prompt"])
+    shared = eft_ranked[keys.isin(set(_normal(ift["prompt"])))].drop_duplicates("prompt_id")
+    if len(shared):
+        faults = [f"{row.prompt_id}: {row.prompt[:60]!r}" for row in shared.itertuples()]
+        heading = f"eft: {len(faults)} prompts stand in IFT too; the sets must be apart. Remove:"
+        raise InputError(summary(heading, faults))
+    prompts = sorted(keys.unique())
+    held = round(len(prompts) * eft.eval_fraction) if eft.eval_prompts is None else eft.eval_prompts
+    if held >= len(prompts):
+        raise InputError(
+            f"eft: {held} prompts to hold back of {len(prompts)} (`eft.eval_prompts`): none is "
+            "left to train on."
+        )
+    drawn = random.Random(derive_seed(seed, "eft split")).sample(prompts, held)
+    is_held = keys.isin(drawn)
+    return (
+        eft_ranked[~is_held].reset_index(drop=True),
+        eft_ranked[is_held].reset_index(drop=True),
+    )
+
+
+def judge_ranked(
+    baseline: Checkpoint,
+    eft_pool: pd.DataFrame,
+    judge_prompt: str,
+    generation_engine: GenerationEngine,
+    eft: EftParams,
+    seed: int,
+) -> pd.DataFrame:
+    """The baseline's judgements of the ranked responses, raw; none is asked for twice."""
+    return judge_responses(
+        generation_engine,
+        baseline,
+        judge_prompt,
+        eft_pool,
+        eft.sampling,
+        derive_seed(seed, "eft"),
+    )
+
+
+def _normal(prompts: pd.Series) -> pd.Series:
+    return prompts.str.split().str.join(" ").str.lower()

@@ -1,0 +1,43 @@
+"""Knobs of making evaluation fine-tuning examples."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.params import Params
+
+
+class EftSampling(Sampling):
+    """How the SFT baseline's judgements are drawn (paper: not stated; the judge's own settings)."""
+
+    n: int = Field(1, ge=1)
+    """Judgements a ranked response (paper: not stated)."""
+    max_new_tokens: int = Field(384, ge=1)
+    """Longest judgement in tokens (paper: not stated)."""
+
+
+class EftParams(Params):
+    """From human rankings to judgements that agree with them."""
+
+    sampling: EftSampling = EftSampling()
+    """Judgements of the baseline, and how they are drawn."""
+    agreement: Literal["example", "set"] = "example"
+    """When a judgement agrees with the human ranking; see `eft.selection.agreeing`."""
+    min_words: int = Field(5, ge=0)
+    """A judgement of fewer words is a bare score without justification, and is dropped."""
+    thin_commonest: bool = True
+    """The commonest score is thinned out to the number of the second commonest (paper: some of
+    the fours are dropped; how many is not stated)."""
+    eval_fraction: float = Field(0.25, ge=0, lt=1)
+    """Share of the prompts held back to measure judges (paper: 541 of 2,171 examples)."""
+    eval_prompts: int | None = Field(None, ge=0)
+    """Number of prompts held back, in place of `eval_fraction`."""
+    min_kept: int = Field(1, ge=0)
+    """The run stops with fewer training examples than this."""
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> "EftParams":
+        if self.eval_prompts is not None and "eval_fraction" in self.model_fields_set:
+            raise ValueError("give `eval_prompts` or `eval_fraction`, not both")
+        return self

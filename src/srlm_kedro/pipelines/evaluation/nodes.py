@@ -1,0 +1,130 @@
+"""Each model answers the held-out prompts and judges the held-back rankings."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine, Request
+from srlm_kedro.judge.judgements import judge_responses
+from srlm_kedro.pipelines.evaluation.params import EvaluationParams
+from srlm_kedro.pipelines.evaluation.referee import Assessment, Referee
+from srlm_kedro.pipelines.evaluation.reward_modelling import METRICS
+from srlm_kedro.records import Checkpoint, derive_seed
+
+VERSION = 1
+
+COLUMNS = [
+    *("model", "prompt_id", "response_id", "prompt", "kind", "seen"),
+    *("mode", "sample", "response", "tokens", "finish"),
+]
+"""Of `eval_responses`: `mode` is `sampled` or `greedy`, `sample` the number within its mode."""
+_SCORES = range(6)
+
+
+def draw_eval_responses(
+    model: Checkpoint,
+    eval_prompts: pd.DataFrame,
+    generation_engine: GenerationEngine,
+    evaluation: EvaluationParams,
+    seed: int,
+) -> pd.DataFrame:
+    """Responses to the held-out prompts: `sampling.n` sampled ones each, and a greedy one."""
+    modes = {"sampled": evaluation.sampling}
+    if evaluation.greedy:
+        modes["greedy"] = evaluation.sampling.model_copy(update={"n": 1, "temperature": 0.0})
+    requests = [Request(row.id, row.prompt) for row in eval_prompts.itertuples()]
+    rows = []
+    for mode, sampling in modes.items():
+        drawn = generation_engine.generate(
+            model, requests, sampling, derive_seed(seed, "evaluation")
+        )
+        rows += [
+            (
+                *(model.name, asked.id, f"{model.name}-{asked.id}-{mode[0]}{sample}"),
+                *(asked.prompt, asked.kind, asked.seen, mode, sample),
+                *(completion.text, completion.tokens, completion.finish),
+            )
+            for asked, completions in zip(eval_prompts.itertuples(), drawn, strict=True)
+            for sample, completion in enumerate(completions)
+        ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def assess_responses(eval_responses: pd.DataFrame, referee: Referee) -> pd.DataFrame:
+    """Every response with the referee's score, its reasons and the kinds of error apart.
+
+    `score`, `items_wrong`, `constraints_missed` and `voice_missed` are numbers, NaN where the
+    referee cannot tell; the last three lie between 0 and 1.
+    """
+    found = [referee.assess(row.prompt, row.response) for row in eval_responses.itertuples()]
+
+    def column(read: Callable[[Assessment], Any], kind: type) -> pd.Series:
+        return pd.Series([read(one) for one in found], eval_responses.index, dtype=kind)
+
+    return eval_responses.assign(
+        score=column(lambda one: one.score, float),
+        items_wrong=column(lambda one: one.items_wrong, float),
+        constraints_missed=column(lambda one: one.constraints_missed, float),
+        voice_missed=column(lambda one: one.voice_missed, float),
+        reasons=column(lambda one: " ".join(one.reasons), str),
+    )
+
+
+def judge_eft_eval(
+    model: Checkpoint,
+    eft_eval: pd.DataFrame,
+    judge_prompt: str,
+    generation_engine: GenerationEngine,
+    evaluation: EvaluationParams,
+    seed: int,
+) -> pd.DataFrame:
+    """The model's judgements of responses that people ranked, raw; `model` names it.
+
+    Paper: section 3.2.2, each M_t is measured as a judge too.
+    """
+    judgements = judge_responses(
+        generation_engine,
+        model,
+        judge_prompt,
+        eft_eval,
+        evaluation.judging,
+        derive_seed(seed, "eft eval"),
+        evaluation.retries,
+    )
+    return judgements.assign(model=model.name)
+
+
+def measure_model(eval_scores: pd.DataFrame, reward_modelling: pd.DataFrame) -> dict[str, float]:
+    """The model's figures as `eval/...`; one that does not exist (no unseen kinds) is left out.
+
+    All but `greedy_score` are of sampled responses. `perfect`, `score_<n>` (of the scored ones,
+    rounded to whole points) and the three kinds of error are shares, `mean_length` is in tokens,
+    the judge's figures are those of `measure_reward_modelling`, its counts as `judge_<count>`.
+    """
+    sampled = eval_scores[eval_scores["mode"] == "sampled"]
+    greedy = eval_scores[eval_scores["mode"] == "greedy"]
+    scores = sampled["score"].dropna()
+    points = (scores + 0.5).astype(int)
+    figures = {
+        "mean_score": scores.mean(),
+        "greedy_score": greedy["score"].mean(),
+        "mean_score_seen": sampled.loc[sampled["seen"], "score"].mean(),
+        "mean_score_unseen": sampled.loc[~sampled["seen"], "score"].mean(),
+        "perfect": (scores == _SCORES[-1]).mean(),
+        **{f"score_{score}": (points == score).mean() for score in _SCORES},
+        "items_wrong": sampled["items_wrong"].mean(),
+        "constraints_missed": sampled["constraints_missed"].mean(),
+        "voice_missed": sampled["voice_missed"].mean(),
+        "mean_length": sampled["tokens"].mean(),
+        "mean_characters": sampled["response"].str.len().mean(),
+        "cut_off": (sampled["finish"] == "length").mean(),
+        "unscored": float(sampled["score"].isna().sum()),
+        **_judge_figures(reward_modelling),
+    }
+    return {f"eval/{name}": float(value) for name, value in figures.items() if pd.notna(value)}
+
+
+def _judge_figures(reward_modelling: pd.DataFrame) -> dict[str, float]:
+    row = reward_modelling.drop(columns="model").iloc[0].to_dict()
+    return {name if name in METRICS else f"judge_{name}": value for name, value in row.items()}

@@ -1,0 +1,42 @@
+"""Knobs of evaluation."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.params import Params
+
+
+class EvalSampling(Sampling):
+    """How evaluated responses are drawn (paper: not stated; as candidates are, section 3.1)."""
+
+    n: int = Field(4, ge=1)
+    """Sampled responses a held-out prompt (paper: not stated)."""
+
+
+class EvalJudgeSampling(Sampling):
+    """How a model judges the EFT eval split (paper: not stated; as in the loop, section 3.1)."""
+
+    n: int = Field(3, ge=1)
+    """K, judgements a response; their mean is the score."""
+    max_new_tokens: int = Field(384, ge=1)
+    """Longest judgement in tokens (paper: not stated)."""
+
+
+class EvaluationParams(Params):
+    """What is measured of each model, and how often."""
+
+    sampling: EvalSampling = EvalSampling()
+    """Responses to the held-out prompts."""
+    greedy: bool = True
+    """One greedy response a prompt besides; it enters `eval/greedy_score` alone."""
+    judging: EvalJudgeSampling = EvalJudgeSampling()
+    """Judgements of the ranked responses that EFT held back."""
+    retries: int = Field(2, ge=0)
+    """Further attempts for a judgement without a score."""
+    pairing: Literal["all", "matched"] = "all"
+    """Head-to-head of a prompt: every response against every one of the opponent, the estimate
+    of least variance, or the i-th against the i-th, which costs a referee that compares less."""
+    resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples of the prompts, for the 95% intervals."""

@@ -1,0 +1,80 @@
+"""Knobs of the microworld: who answers and reviews in it, and how much of each there is."""
+
+from pydantic import Field
+
+from srlm_kedro.params import Params
+
+
+class AnswererParams(Params):
+    """How good a population of answerers is; every figure is a probability."""
+
+    right: float = Field(0.75, ge=0, le=1)
+    """All items are right."""
+    off_topic: float = Field(0.05, ge=0, le=1)
+    """Of those with wrong items: they have nothing to do with the task."""
+    keeps: float = Field(0.45, ge=0, le=1)
+    """A request beside the task is followed, each by itself."""
+    adds: float = Field(0.03, ge=0, le=1)
+    """Something is shown that nobody asked for, each by itself."""
+    helpful: float = Field(0.5, ge=0, le=1)
+    """The voice is an assistant's; otherwise it is casual or curt."""
+    chatters: float = Field(0.1, ge=0, le=1)
+    """A remark follows that has nothing to do with the task."""
+
+
+class ReviewerParams(Params):
+    """How careful a population of reviewers is; every figure is a probability."""
+
+    overlooks: float = Field(0.02, ge=0, le=1)
+    """A verdict on an item or a request is the wrong way round, each by itself."""
+    slips: float = Field(0.04, ge=0, le=1)
+    """The score is one off what the sentences say."""
+
+
+class CorpusParams(Params):
+    """The texts that M0 learns from."""
+
+    documents: int = Field(48_000, ge=1)
+    """All documents; read once, so they decide how long M0 learns."""
+    reviews: float = Field(0.6, ge=0, le=1)
+    """Share of reviews in the words of the judge prompt."""
+    tasks: float = Field(0.05, ge=0, le=1)
+    """Share of lists of tasks in the words of the few-shot prompt; the rest are answers."""
+    drills: float = Field(0.04, ge=0, le=1)
+    """Share of documents that say some words twice, before all other shares."""
+    opening: float = Field(0.12, ge=0, le=1)
+    """Share of the corpus, at its start, that has more of those drills."""
+    opening_drills: float = Field(0.6, ge=0, le=1)
+    """Share of drills in the opening, so that copying is learnt first."""
+    list_length: int = Field(9, ge=2)
+    """Tasks in a list: eight demonstrations and one more."""
+    answerers: AnswererParams = AnswererParams()
+    reviewers: ReviewerParams = ReviewerParams()
+
+
+class SeedDataParams(Params):
+    """The committed seed set; it does not depend on the run's seed."""
+
+    seed: int = 20401
+    """2401.10020 is the paper's number."""
+    ift: int = Field(256, ge=1)
+    """Prompts with one good response."""
+    ift_keeps: float = Field(0.4, ge=0, le=1)
+    """A request is followed in an IFT response, each by itself; items and voice are right."""
+    eft: int = Field(260, ge=1)
+    """Prompts with ranked responses."""
+    eft_responses: int = Field(4, ge=2)
+    """Ranked responses a prompt."""
+    eft_answerers: AnswererParams = AnswererParams()
+    """Who wrote the ranked responses."""
+    eval_prompts: int = Field(240, ge=1)
+    """Held-out prompts."""
+    eval_unseen: float = Field(0.25, ge=0, le=1)
+    """Share of held-out prompts of kinds that nothing in training shows."""
+
+
+class MicroworldParams(Params):
+    """The world's texts and its seed data."""
+
+    corpus: CorpusParams = CorpusParams()
+    seed_data: SeedDataParams = SeedDataParams()

@@ -1,0 +1,45 @@
+"""The microworld makes M0, and once the seed data that are committed."""
+
+from kedro.pipeline import Node, Pipeline
+
+from srlm_kedro.pipelines.microworld.nodes import make_corpus, make_seed_data, train_m0
+
+
+def create_pipeline() -> Pipeline:
+    """Prompt templates, `eval_prompts` -> `corpus`; it -> `model`, `train_log`, `train_metrics`."""
+    return Pipeline(
+        [
+            Node(
+                make_corpus,
+                [
+                    "judge_prompt",
+                    "few_shot_prompt",
+                    "eval_prompts",
+                    "params:microworld",
+                    "params:seed",
+                ],
+                "corpus",
+                name="make_corpus",
+            ),
+            Node(
+                train_m0,
+                ["corpus", "training_engine", "params:pretraining", "params:seed"],
+                ["model", "train_log", "train_metrics"],
+                name="train_m0",
+            ),
+        ]
+    )
+
+
+def create_seed_data_pipeline() -> Pipeline:
+    """`params:microworld` -> `ift_seed`, `eft_seed`, `eval_prompts`."""
+    return Pipeline(
+        [
+            Node(
+                make_seed_data,
+                ["params:microworld"],
+                ["ift_seed", "eft_seed", "eval_prompts"],
+                name="make_seed_data",
+            )
+        ]
+    )

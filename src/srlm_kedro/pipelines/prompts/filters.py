@@ -1,0 +1,83 @@
+"""What is taken of a continuation, and what refuses it. Paper: section 2.3 and appendix A.5."""
+
+import re
+import string
+
+from srlm_kedro.pipelines.prompts.novelty import Novelty, tokens
+from srlm_kedro.pipelines.prompts.params import FilterParams
+
+REASONS = (
+    "cut_off",  # the engine's limit ended it
+    "empty",
+    "too_short",
+    "too_long",
+    "banned_word",
+    "banned_opening",
+    "bad_start",  # punctuation or a character outside ASCII comes first
+    "duplicate",  # the same tokens as a known prompt
+    "similar",  # ROUGE-L F with a known prompt above the limit
+    "surplus",  # good, but the round had enough
+)
+
+_WORDED = r"(?:task|instruction|prompt|question)\s*\d{0,3}\s*[:.)]"
+_NUMBERED = rf"[*_#\s]*(?:{_WORDED}|\d{{1,3}}[.)]\s)[*_\s]*"
+_PREFACE = re.compile(r"\s*(?:sure|here|okay|of course|certainly)\b[^\n]*:\s*\n", re.IGNORECASE)
+_LABEL = re.compile(_NUMBERED, re.IGNORECASE)
+_NEXT = re.compile(
+    rf"\n{_NUMBERED}|\btask\s+\d{{1,3}}\s*:|\n[*_#\s]*(?:answer|response|output|solution)\s*:",
+    re.IGNORECASE,
+)
+
+
+def first_task(continuation: str) -> tuple[str, bool]:
+    """The first task of a continuation, and True when something follows it.
+
+    Paper: appendix A.5; models that write prompts themselves sometimes list several and answer.
+    """
+    preface = _PREFACE.match(continuation)
+    rest = continuation[preface.end() :] if preface else continuation
+    label = _LABEL.match(rest)
+    rest = rest[label.end() :] if label else rest
+    following = _NEXT.search(rest)
+    task = rest[: following.start()] if following else rest
+    return task.strip(), following is not None
+
+
+class Sieve:
+    """Lets new prompts through that pass every filter; each of them is known from then on."""
+
+    def __init__(self, filters: FilterParams, novelty: Novelty) -> None:
+        self._filters = filters
+        self._novelty = novelty
+        words = "|".join(re.escape(word) for word in filters.banned_words)
+        self._banned = re.compile(rf"\b(?:{words})\b", re.IGNORECASE) if words else None
+        self._openings = tuple(opening.lower() for opening in filters.banned_openings)
+
+    def sift(self, continuation: str, finish: str) -> tuple[str, str]:
+        """The prompt in a continuation, and `ok` or the reason against it."""
+        prompt, followed = first_task(continuation)
+        cut = finish == "length" and not followed
+        reason = "cut_off" if cut else self._form(prompt) or self._repeats(prompt)
+        if reason is None:
+            self._novelty.add(prompt)
+        return prompt, reason or "ok"
+
+    def _form(self, prompt: str) -> str | None:
+        words = len(prompt.split())
+        if not prompt:
+            return "empty"
+        if words < self._filters.min_words or not tokens(prompt):
+            return "too_short"
+        if words > self._filters.max_words:
+            return "too_long"
+        if self._banned and self._banned.search(prompt):
+            return "banned_word"
+        if prompt.lower().startswith(self._openings):
+            return "banned_opening"
+        first = prompt[0]
+        return "bad_start" if first in string.punctuation or not first.isascii() else None
+
+    def _repeats(self, prompt: str) -> str | None:
+        if self._novelty.is_known(prompt):
+            return "duplicate"
+        return "similar" if self._novelty.is_similar(prompt) else None

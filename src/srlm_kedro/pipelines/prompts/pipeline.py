@@ -1,0 +1,38 @@
+"""From known prompts to new ones."""
+
+from kedro.pipeline import Node, Pipeline
+
+from srlm_kedro.pipelines.prompts.nodes import accept_prompts, write_prompts
+
+
+def create_pipeline() -> Pipeline:
+    """`writer`, `policy`, `ift`, `eft_ranked`, `earlier_prompts` -> `prompts`, `known_prompts`, ...
+
+    On the way: `written_prompts`, everything that was written.
+    """
+    return Pipeline(
+        [
+            Node(
+                write_prompts,
+                [
+                    "writer",
+                    "policy",
+                    "ift",
+                    "eft_ranked",
+                    "earlier_prompts",
+                    "few_shot_prompt",
+                    "generation_engine",
+                    "params:prompts",
+                    "params:seed",
+                ],
+                "written_prompts",
+                name="write_prompts",
+            ),
+            Node(
+                accept_prompts,
+                ["written_prompts", "earlier_prompts", "policy", "params:prompts"],
+                ["prompts", "known_prompts", "prompt_drops", "prompt_metrics"],
+                name="accept_prompts",
+            ),
+        ]
+    )

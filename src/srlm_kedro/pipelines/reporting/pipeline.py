@@ -1,0 +1,94 @@
+"""Tables, figures and the page on all models of a run."""
+
+from kedro.pipeline import Node, Pipeline
+
+from srlm_kedro.pipelines.reporting.plots import (
+    plot_errors,
+    plot_head_to_head,
+    plot_rewards,
+    plot_scores,
+)
+from srlm_kedro.pipelines.reporting.report import write_report
+from srlm_kedro.pipelines.reporting.samples import pick_answers, pick_judged
+from srlm_kedro.pipelines.reporting.summary import summarise_run
+from srlm_kedro.pipelines.reporting.tables import (
+    collect_duels,
+    collect_iterations,
+    collect_judges,
+    describe_elder,
+    describe_iteration,
+    tabulate_errors,
+)
+
+_TABLES = ["head_to_head", "reward_modelling", "iterations"]
+
+
+def create_elder_pipeline() -> Pipeline:
+    """`model`, `eval_metrics` -> `row`: for the SFT baseline and M1."""
+    return Pipeline(
+        [Node(describe_elder, ["model", "eval_metrics"], "row", name="describe")],
+    )
+
+
+def create_iteration_pipeline() -> Pipeline:
+    """What one iteration left behind -> `row`, `samples`, `reward_plot`."""
+    left = ["prompts", "responses", "judge_metrics", "pair_metrics"]
+    return Pipeline(
+        [
+            Node(describe_iteration, ["model", "eval_metrics", *left], "row", name="describe"),
+            Node(
+                pick_judged,
+                ["judged_responses", "judgements", "params:seed"],
+                "samples",
+                name="pick_judged",
+            ),
+            Node(plot_rewards, "judged_responses", "reward_plot", name="plot_rewards"),
+        ]
+    )
+
+
+def create_pipeline(models: list[str]) -> Pipeline:
+    """All models' rows -> `head_to_head`, `reward_modelling`, `iterations`, `report`, `summary`.
+
+    Args:
+        models: Namespaces in the order of the chain: `sft`, `m1`, `m2`, ...
+    """
+    scores = _of(models, "eval_scores")
+    duels = _of(models[1:], "head_to_head")
+    judges = _of(models, "reward_modelling")
+    rows = _of(models, "row")
+    samples = _of(models[2:], "samples")
+    return Pipeline(
+        [
+            Node(collect_duels, duels, "head_to_head", name="head_to_head"),
+            Node(collect_judges, judges, "reward_modelling", name="judges"),
+            Node(collect_iterations, ["timings", *rows], "iterations", name="iterations"),
+            Node(tabulate_errors, scores, "errors", name="errors"),
+            Node(pick_answers, ["params:seed", *scores], "answers", name="answers"),
+            Node(plot_head_to_head, "head_to_head", "head_to_head_plot", name="head_to_head_plot"),
+            Node(plot_scores, "errors", "score_plot", name="score_plot"),
+            Node(plot_errors, "errors", "error_plot", name="error_plot"),
+            Node(
+                write_report,
+                [*_TABLES, "errors", "answers", *samples],
+                "report",
+                name="report",
+            ),
+            Node(
+                summarise_run,
+                [*_TABLES, "errors", "timings", "report"],
+                "summary",
+                name="summary",
+            ),
+        ],
+        # Kedro wants plain names inside a pipeline and dotted ones at its border alone.
+        inputs={
+            name: name.replace("_", ".", 1)
+            for names in (scores, duels, judges, rows, samples)
+            for name in names
+        },
+    )
+
+
+def _of(models: list[str], table: str) -> list[str]:
+    return [f"{model}_{table}" for model in models]

@@ -1,0 +1,46 @@
+"""The report: one HTML page without scripts, which shows model output as data."""
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
+
+VERSION = 1
+
+
+def write_report(
+    head_to_head: pd.DataFrame,
+    reward_modelling: pd.DataFrame,
+    iterations: pd.DataFrame,
+    errors: pd.DataFrame,
+    answers: pd.DataFrame,
+    *judged: pd.DataFrame,
+) -> str:
+    """The page, in ASCII, so that no text of a model can break its encoding.
+
+    `judged` are the judged samples of M2, M3, ... in their order.
+    """
+    loader = PackageLoader("srlm_kedro", "pipelines/reporting")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    duels = head_to_head.assign(margin=head_to_head["win"] - head_to_head["loss"])
+    page = environment.get_template("report.html.jinja").render(
+        last=iterations["model"].iloc[-1],
+        duels=duels.to_dict("records"),
+        judges=reward_modelling.to_dict("records"),
+        iterations=iterations.to_dict("records"),
+        stages=[name for name in iterations.columns if name.startswith("seconds_")],
+        errors=errors.to_dict("records"),
+        kinds=[*ERRORS, "perfect"],
+        points=[f"points_{number}" for number in POINTS],
+        answers=answers.to_dict("records"),
+        judged=[(f"M{t}", table.to_dict("records")) for t, table in enumerate(judged, start=2)],
+        shown=_shown,
+    )
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _shown(value: float, form: str = "{:.2f}") -> str:
+    """A number in the page; a hyphen where there is none."""
+    return "-" if pd.isna(value) else form.format(value)

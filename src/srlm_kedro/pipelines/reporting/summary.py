@@ -1,0 +1,85 @@
+"""The few lines that a run ends with."""
+
+import pandas as pd
+
+from srlm_kedro.pipelines.reporting.tables import ERRORS
+
+VERSION = 1
+
+_HEADER = [
+    *("model", "vs previous (95%)", "vs SFT (95%)", "score", "items", "constraints", "voice"),
+    *("judge", "length", "pairs", "time"),
+]
+_LEGEND = """vs: win minus loss on held-out prompts, in points. score: the referee's, 0 to 5.
+items, constraints, voice: share wrong or missed. judge: pairwise accuracy on human rankings.
+length: tokens."""
+_NEXT = """Where to look next:
+  the report       {report}
+  the MLflow UI    make mlflow   (then "Model training", choose runs m1 m2 m3, Compare)
+  the pipelines    make viz"""
+
+
+def summarise_run(
+    head_to_head: pd.DataFrame,
+    reward_modelling: pd.DataFrame,
+    iterations: pd.DataFrame,
+    errors: pd.DataFrame,
+    timings: pd.DataFrame,
+    report: str,  # named so that the page is on disk before a line points to it
+) -> str:
+    """A line a model: head-to-head with its 95% interval, mean score, errors by kind, the
+    judge's accuracy, length, pairs and seconds; then the seconds of all nodes together.
+    """
+    judge = reward_modelling.set_index("model")["pairwise_accuracy"]
+    wrong = errors.set_index("model")[ERRORS]
+    lines = [_HEADER]
+    for row in iterations.itertuples():
+        seconds = iterations.filter(like="seconds_").loc[row.Index].sum()
+        lines.append(
+            [
+                str(row.model).upper(),
+                *_duels(head_to_head[head_to_head["model"] == row.model]),
+                _shown(row.mean_oracle_score, "{:.2f}"),
+                *(_shown(share, "{:.2f}") for share in wrong.loc[row.model]),
+                _shown(judge[row.model], "{:.1f}%"),
+                _shown(row.mean_length, "{:.1f}"),
+                _shown(row.pairs, "{:.0f}"),
+                f"{seconds:.0f} s",
+            ]
+        )
+    where = _NEXT.format(report="data/08_reporting/report.html")
+    took = _took(timings, list(iterations["model"]))
+    return f"\n{_aligned(lines)}\n\n{_LEGEND}\n{took}\n\n{where}\n"
+
+
+def _took(timings: pd.DataFrame, models: list[str]) -> str:
+    """The seconds of what these models needed, M0, EFT and seed checks included."""
+    spent = timings.groupby("model", sort=False)["seconds"].sum()
+    needed = [name for name in ("seed", "m0", "eft", *models) if name in spent.index]
+    parts = [f"{name.upper()} {spent[name]:.0f}" for name in needed]
+    return f"time: {spent[needed].sum():.0f} s in all ({', '.join(parts)})."
+
+
+def _duels(rows: pd.DataFrame) -> tuple[str, str]:
+    against_sft = rows[rows["opponent"] == "sft"]
+    against_previous = rows[rows["opponent"] != "sft"]
+    return _duel(against_previous), _duel(against_sft)
+
+
+def _duel(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return "-"
+    row = rows.iloc[0]
+    return f"{row['win'] - row['loss']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})"
+
+
+def _shown(value: float, form: str) -> str:
+    return "-" if pd.isna(value) else form.format(value)
+
+
+def _aligned(lines: list[list[str]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    cells = [
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in cells)

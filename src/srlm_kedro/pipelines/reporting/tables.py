@@ -1,0 +1,115 @@
+"""The tables of a finished run. What a person compares first: M1 to M_T, side by side."""
+
+import pandas as pd
+
+from srlm_kedro.records import Checkpoint
+
+VERSION = 1
+
+STAGES = {
+    "prompts": ("write_prompts", "accept_prompts"),
+    "responses": ("draw_responses",),
+    "judging": ("judge_candidates", "reward_responses"),
+    "pairs": ("make_pairs",),
+    "checks": ("check_judged", "check_pairs", "document_checks", "gate"),
+    "training": ("train_sft", "train_m1", "train_dpo", "train_on_positives"),
+    "evaluation": (
+        *("draw_eval_responses", "assess_responses", "judge_eft_eval"),
+        *("measure_reward_modelling", "measure_model", "compare_with_elders"),
+    ),
+}
+"""Columns `seconds_<stage>` of `iterations`, and the nodes whose time they sum."""
+
+COLUMNS = ["model", "prompts", "responses", "judgements", "parse_rate", "pairs", "mean_reward"]
+SCORES = ["mean_oracle_score", "mean_length"]
+DUELS = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
+JUDGES = ["model", "pairwise_accuracy", "five_best", "exact_match", "spearman", "kendall", "n"]
+ERRORS = ["items_wrong", "constraints_missed", "voice_missed"]
+POINTS = range(6)
+_DIGITS = 4
+
+
+def describe_elder(model: Checkpoint, eval_metrics: dict[str, float]) -> pd.DataFrame:
+    """One row for the SFT baseline or M1, which no pairs made."""
+    return _row(model, eval_metrics, {})
+
+
+def describe_iteration(
+    model: Checkpoint,
+    eval_metrics: dict[str, float],
+    prompts: pd.DataFrame,
+    responses: pd.DataFrame,
+    judge_metrics: dict[str, float],
+    pair_metrics: dict[str, float],
+) -> pd.DataFrame:
+    """One row for M_t: what its iteration wrote, drew, judged and paired, and what it scores."""
+    made = {
+        "prompts": len(prompts),
+        "responses": len(responses),
+        "judgements": judge_metrics["judge/judgements"],
+        "parse_rate": judge_metrics["judge/parse_rate"],
+        "pairs": pair_metrics["pairs/count"],
+        "mean_reward": judge_metrics["judge/mean_reward"],
+    }
+    return _row(model, eval_metrics, made)
+
+
+def collect_duels(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Every head-to-head, columns `DUELS`, in the order of the chain."""
+    return _collect(tables)[DUELS]
+
+
+def collect_judges(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Every model as a judge, columns `JUDGES`, in the order of the chain."""
+    return _collect(tables)[JUDGES]
+
+
+def collect_iterations(timings: pd.DataFrame, *rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a model, with the seconds that each stage of its making took; empty without it."""
+    table = _collect(rows)
+    for stage, nodes in STAGES.items():
+        spent = timings[timings["node"].isin(nodes)].groupby("model")["seconds"].sum()
+        table[f"seconds_{stage}"] = table["model"].map(spent).astype(float).round(1)
+    return table
+
+
+def tabulate_errors(*eval_scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a model: its sampled responses by the referee's word.
+
+    `mean_score`, on kinds of task seen and unseen in training too, and of the greedy response;
+    shares of responses that are perfect, with wrong items, with missed voice, and of each number
+    of points; mean share of constraints missed; mean length in tokens; `n` responses.
+    """
+    return pd.DataFrame([_errors(table) for table in eval_scores]).round(_DIGITS)
+
+
+def _errors(table: pd.DataFrame) -> dict[str, object]:
+    sampled = table[table["mode"] == "sampled"]
+    points = (sampled["score"].dropna() + 0.5).astype(int)
+    return {
+        "model": table["model"].iloc[0],
+        "mean_score": sampled["score"].mean(),
+        "score_seen": sampled.loc[sampled["seen"], "score"].mean(),
+        "score_unseen": sampled.loc[~sampled["seen"], "score"].mean(),
+        "greedy_score": table.loc[table["mode"] == "greedy", "score"].mean(),
+        "perfect": (sampled["score"].dropna() == POINTS[-1]).mean(),
+        **{kind: sampled[kind].mean() for kind in ERRORS},
+        **{f"points_{number}": (points == number).mean() for number in POINTS},
+        "mean_length": sampled["tokens"].mean(),
+        "n": len(sampled),
+    }
+
+
+def _collect(tables: tuple[pd.DataFrame, ...]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True).round(_DIGITS)
+
+
+def _row(model: Checkpoint, eval_metrics: dict[str, float], made: dict[str, float]) -> pd.DataFrame:
+    scores = {
+        "mean_oracle_score": eval_metrics["eval/mean_score"],
+        "mean_length": eval_metrics["eval/mean_length"],
+    }
+    row = {"model": model.name, **made, **scores}
+    return pd.DataFrame([row], columns=[*COLUMNS, *SCORES]).astype(
+        dict.fromkeys([*COLUMNS[1:], *SCORES], float)
+    )

@@ -1,0 +1,141 @@
+"""What a pipeline run leaves in MLflow, dataset by dataset."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+
+from srlm_kedro.records import Checkpoint
+from srlm_kedro.tracking.figures import reward_histogram
+from srlm_kedro.tracking.parameters import flat_parameters
+from srlm_kedro.tracking.registry import is_registered, register_checkpoint
+from srlm_kedro.tracking.runs import RunTree, iteration_of
+from srlm_kedro.tracking.tables import log_sample, log_training_input
+
+_log = logging.getLogger(__name__)
+
+_OWNERS = {"eft": "m1", "seed": "m1"}
+"""Namespaces that make no model of their own: what they leave belongs to M1, which learns it."""
+
+_CURVES = "eval/"
+"""Metrics of this section are drawn on the parent too, over iterations."""
+
+
+class RunRecorder:
+    """Sends what the pipeline saves to the child of the model it belongs to."""
+
+    def __init__(self, client: MlflowClient, parent: str, registered_model: str) -> None:
+        """`parent` is the id of the open parent run."""
+        self.tree = RunTree(client, parent)
+        self._client = client
+        self._registered_model = registered_model
+        self._samples: dict[str, dict[str, pd.DataFrame]] = {}
+        self._charted: dict[str, set[str]] = {}
+
+    def describe_parent(self, name: str, parameters: Mapping[str, Any]) -> None:
+        """Names the parent run, and writes all parameters, schedules whole."""
+        self.tree.tag(self.tree.parent, {"mlflow.runName": name})
+        self.tree.parameters(self.tree.parent, flat_parameters(parameters))
+
+    def describe_child(self, model: str, parameters: Mapping[str, Any]) -> None:
+        """Writes a model's parameters, each schedule as the value of its iteration."""
+        values = flat_parameters(parameters, iteration_of(model))
+        self.tree.parameters(self.tree.child(model), values)
+
+    def saved(self, dataset: str, data: Any) -> None:
+        """Records one dataset; its name (`m2.judge_metrics`) says whose it is and what."""
+        model, name = split_name(dataset)
+        record = self._record_of(name, data)
+        if model is None:
+            self._whole(name, data)
+        elif record is not None:
+            record(model, dataset, data)
+
+    def carried_over(self, dataset: str, data: Any) -> None:
+        """Records what an earlier run made: a model is not registered a second time."""
+        model, name = split_name(dataset)
+        if name == "model" and is_registered(self._client, self._registered_model, model or ""):
+            return
+        self.saved(dataset, data)
+
+    def curve(self, dataset: str, data: Mapping[str, float | None]) -> None:
+        """Draws a model's `eval/` numbers on the parent, at the model's iteration."""
+        model, _ = split_name(dataset)
+        step = None if model is None else iteration_of(model)
+        drawn = {key: value for key, value in data.items() if key.startswith(_CURVES)}
+        if drawn and step is not None:
+            self.tree.metrics(self.tree.parent, drawn, step)
+
+    def _record_of(self, name: str, data: Any) -> Callable[[str, str, Any], None] | None:
+        if name.endswith("_metrics") and isinstance(data, Mapping):
+            return self._metrics
+        if name.endswith("_validation"):
+            return self._validation
+        return {
+            "model": self._checkpoint,
+            "train_log": self._train_log,
+            "pairs": self._pairs,
+            "judgements": self._judgements,
+            "judged_responses": self._judged,
+            "data_docs": self._page,
+        }.get(name)
+
+    def _whole(self, name: str, data: Any) -> None:
+        """What is about all models goes to the parent: the report, and its summary to read."""
+        parent = self.tree.parent
+        if name == "report":
+            self._client.log_text(parent, data, "report.html")
+        elif name == "summary":
+            self.tree.tag(parent, {"mlflow.note.content": f"```\n{data}\n```"})
+
+    def _metrics(self, model: str, dataset: str, data: Mapping[str, float | None]) -> None:
+        # A last value at step 0 would spoil a curve that the training log drew already.
+        fresh = {k: v for k, v in data.items() if k not in self._charted.get(model, set())}
+        self.tree.metrics(self.tree.child(model), fresh)
+        self.curve(dataset, data)
+
+    def _train_log(self, model: str, dataset: str, data: pd.DataFrame) -> None:
+        names = {column: f"train/{column.replace('/', '_')}" for column in data if column != "step"}
+        rows = data.rename(columns=names).to_dict("records")
+        self._charted.setdefault(model, set()).update(names.values())
+        self.tree.history(self.tree.child(model), rows)
+
+    def _pairs(self, model: str, dataset: str, data: pd.DataFrame) -> None:
+        log_training_input(self._client, self.tree.child(model), dataset, data)
+
+    def _judgements(self, model: str, dataset: str, data: pd.DataFrame) -> None:
+        self._sample(model, "judgements", data)
+
+    def _judged(self, model: str, dataset: str, data: pd.DataFrame) -> None:
+        run = self.tree.child(model)
+        self._sample(model, "judged", data)
+        figure = reward_histogram(data["reward"], f"{dataset}: {len(data)} responses")
+        self._client.log_text(run, figure, "rewards.svg")
+
+    def _sample(self, model: str, part: str, data: pd.DataFrame) -> None:
+        """Responses and their judgements come one after the other; the last one writes."""
+        parts = self._samples.setdefault(model, {})
+        parts[part] = data
+        if len(parts) == 2:
+            del self._samples[model]
+            log_sample(self._client, self.tree.child(model), **parts)
+
+    def _validation(self, model: str, dataset: str, data: dict[str, Any]) -> None:
+        name = split_name(dataset)[1]
+        self._client.log_dict(self.tree.child(model), data, f"validation/{name}.json")
+
+    def _page(self, model: str, dataset: str, data: str) -> None:
+        self._client.log_text(self.tree.child(model), data, "validation/data_docs.html")
+
+    def _checkpoint(self, model: str, dataset: str, data: Checkpoint) -> None:
+        run = self.tree.child(model)
+        version = register_checkpoint(self._client, run, self._registered_model, data)
+        _log.info("MLflow: %s is %s version %s.", dataset, self._registered_model, version)
+
+
+def split_name(dataset: str) -> tuple[str | None, str]:
+    """The model that a dataset belongs to (None: to all of them), and its name."""
+    namespace, _, name = dataset.rpartition(".")
+    return _OWNERS.get(namespace, namespace) or None, name

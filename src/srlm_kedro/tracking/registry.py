@@ -1,0 +1,79 @@
+"""Checkpoints as artifacts and registered model versions.
+
+`models:/srlm_kedro@m3` names the newest M3; what it resolves to is a Hugging Face folder.
+Not through MLflow's transformers flavour: 3.17 fails on transformers 5, and would import torch.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.uri import is_local_uri
+
+from srlm_kedro.records import Checkpoint
+
+_FOLDER = "model"
+
+
+def register_checkpoint(client: MlflowClient, run: str, name: str, model: Checkpoint) -> str:
+    """Keeps the checkpoint with the run and moves the alias `model.name` to it.
+
+    Args:
+        client: Of the tracking database.
+        run: Id of the run that the model belongs to.
+        name: The registered model.
+        model: A checkpoint on disk.
+
+    Returns:
+        The new version.
+    """
+    artifacts = client.get_run(run).info.artifact_uri
+    _keep(client, run, artifacts, model.path)
+    _ensure_registered(client, name)
+    version = client.create_model_version(
+        name,
+        f"{artifacts}/{_FOLDER}",
+        run_id=run,
+        tags={"model": model.name},
+        description=f"{model.name.upper()}, a Hugging Face folder.",
+    )
+    client.set_registered_model_alias(name, model.name, version.version)
+    return str(version.version)
+
+
+def is_registered(client: MlflowClient, name: str, alias: str) -> bool:
+    """Whether some version carries the alias."""
+    try:
+        client.get_model_version_by_alias(name, alias)
+    except MlflowException:
+        return False
+    return True
+
+
+def _keep(client: MlflowClient, run: str, artifacts: str, folder: Path) -> None:
+    if is_local_uri(artifacts):
+        target = Path(local_file_uri_to_path(artifacts)) / _FOLDER
+        shutil.copytree(folder, target, copy_function=_link_or_copy, dirs_exist_ok=True)
+    else:
+        client.log_artifacts(run, str(folder), _FOLDER)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """No second copy on one disk: a model's files never change, a remade one is a new folder."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _ensure_registered(client: MlflowClient, name: str) -> None:
+    try:
+        client.get_registered_model(name)
+    except MlflowException:
+        client.create_registered_model(
+            name, description="The chain M0, SFT, M1, M2, ...: the newest of each by its alias."
+        )

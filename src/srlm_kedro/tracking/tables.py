@@ -1,0 +1,67 @@
+"""Tables as MLflow shows them: the pairs as a training input, a sample of judged responses."""
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.data import from_pandas
+from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
+from mlflow.entities import DatasetInput, InputTag
+
+SAMPLE = 40
+"""Judged responses that are kept for reading with a run."""
+
+
+class CatalogSource(FileSystemDatasetSource):
+    """A table of the catalog, by its name."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is the dataset's name, `m2.pairs`."""
+        self._name = name
+
+    @property
+    def uri(self) -> str:
+        """The name, as an address."""
+        return f"kedro:{self._name}"
+
+    @staticmethod
+    def _get_source_type() -> str:
+        return "kedro"
+
+    def load(self, dst_path: str | None = None) -> str:
+        """The address: the table itself is loaded through Kedro."""
+        return self.uri
+
+    @staticmethod
+    def _can_resolve(raw_source: object) -> bool:
+        return False
+
+    @classmethod
+    def _resolve(cls, raw_source: object) -> "CatalogSource":
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, str]:
+        """What MLflow keeps of it."""
+        return {"uri": self.uri}
+
+    @classmethod
+    def from_dict(cls, source_dict: dict[str, str]) -> "CatalogSource":
+        """The source again."""
+        return cls(source_dict["uri"].removeprefix("kedro:"))
+
+
+def log_training_input(client: MlflowClient, run: str, name: str, table: pd.DataFrame) -> None:
+    """Notes that the run was trained on `table`: its name, digest, columns and size."""
+    dataset = from_pandas(table, source=CatalogSource(name), name=name)
+    tags = [InputTag("mlflow.data.context", "training")]
+    client.log_inputs(run, [DatasetInput(dataset._to_mlflow_entity(), tags)])
+
+
+def log_sample(
+    client: MlflowClient, run: str, judged: pd.DataFrame, judgements: pd.DataFrame
+) -> None:
+    """Keeps the first judged responses, each with the raw text of its first judgement."""
+    columns = ["prompt", "response", "reward", "scores", "tokens", "response_id"]
+    sample = judged.head(SAMPLE)[[name for name in columns if name in judged.columns]].copy()
+    first = judgements.drop_duplicates("response_id").set_index("response_id")["text"]
+    sample.insert(2, "judgement", sample["response_id"].map(first))
+    # MLflow asks for columns of type object, which pandas' text columns are not.
+    client.log_table(run, sample.astype(object), "judged_responses.json")

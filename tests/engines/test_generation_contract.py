@@ -1,0 +1,94 @@
+"""What every generation engine keeps, the real one and the scripted one."""
+
+import pytest
+
+from srlm_kedro.engines.generation.base import Request, Sampling
+from srlm_kedro.engines.generation.scripted import ScriptedEngine
+from srlm_kedro.engines.generation.transformers import TransformersEngine
+
+REQUESTS = [
+    Request("a", "w1 w2 w3"),
+    Request("b", "w4", chat=False),
+    Request("c", "w1 w2 w5 w6 w7 w8 w9 w10 w11"),
+    Request("d", "w1 w2 w3 w4 Score: w5"),
+]
+SAMPLING = Sampling(n=3, max_new_tokens=12, temperature=1.0, top_p=0.95)
+
+
+@pytest.fixture(params=["transformers", "scripted"])
+def engine(request):
+    return TransformersEngine(device="cpu") if request.param == "transformers" else ScriptedEngine()
+
+
+def test_one_row_a_request_in_their_order(engine, checkpoint):
+    """Each request gets n completions, wherever it stands among the others."""
+    rows = engine.generate(checkpoint, REQUESTS, SAMPLING, seed=0)
+    assert [len(row) for row in rows] == [3] * len(REQUESTS)
+    assert engine.generate(checkpoint, REQUESTS[::-1], SAMPLING, seed=0) == rows[::-1]
+    assert engine.generate(checkpoint, REQUESTS[2:3], SAMPLING, seed=0) == rows[2:3]
+
+
+def test_no_requests_no_rows(engine, checkpoint):
+    """An empty list costs nothing."""
+    assert engine.generate(checkpoint, [], SAMPLING, seed=0) == []
+
+
+def test_same_seed_same_text(engine, checkpoint):
+    """A second call gives the first one's completions; another seed gives others."""
+    first = engine.generate(checkpoint, REQUESTS, SAMPLING, seed=1)
+    assert engine.generate(checkpoint, REQUESTS, SAMPLING, seed=1) == first
+    assert engine.generate(checkpoint, REQUESTS, SAMPLING, seed=2) != first
+
+
+def test_samples_of_a_request_differ(engine, checkpoint):
+    """Each sample is drawn on its own."""
+    row = engine.generate(checkpoint, REQUESTS[:1], SAMPLING.model_copy(update={"n": 6}), 0)[0]
+    assert len({completion.text for completion in row}) > 1
+
+
+def test_more_samples_begin_with_the_fewer(engine, checkpoint):
+    """Raising n adds samples and keeps those that were there."""
+    few = engine.generate(checkpoint, REQUESTS, SAMPLING, seed=0)
+    many = engine.generate(checkpoint, REQUESTS, SAMPLING.model_copy(update={"n": 5}), seed=0)
+    assert [row[:3] for row in many] == few
+
+
+def test_greedy_needs_no_seed(engine, checkpoint):
+    """At temperature 0 all samples of a request are one text, whatever the seed."""
+    greedy = SAMPLING.model_copy(update={"temperature": 0.0})
+    rows = engine.generate(checkpoint, REQUESTS, greedy, seed=0)
+    assert rows == engine.generate(checkpoint, REQUESTS, greedy, seed=9)
+    assert all(len(set(row)) == 1 for row in rows)
+
+
+def test_completions_keep_to_their_lengths(engine, checkpoint):
+    """No completion is longer than max_new_tokens, and one that runs out of them says so."""
+    sampling = SAMPLING.model_copy(update={"max_new_tokens": 4, "n": 8})
+    rows = engine.generate(checkpoint, REQUESTS, sampling, seed=0)
+    completions = [completion for row in rows for completion in row]
+    assert all(1 <= completion.tokens <= 4 for completion in completions)
+    assert all(
+        completion.tokens == 4 for completion in completions if completion.finish == "length"
+    )
+
+
+def test_the_end_waits_for_the_shortest_length(engine, checkpoint):
+    """With min_new_tokens no completion ends before them."""
+    sampling = SAMPLING.model_copy(update={"min_new_tokens": 9, "n": 8})
+    rows = engine.generate(checkpoint, REQUESTS, sampling, seed=0)
+    assert all(completion.tokens > 9 for row in rows for completion in row)
+
+
+def test_stop_strings_cut_the_text(engine, checkpoint):
+    """The text ends before the first stop string, and the completion counts as stopped."""
+    free = engine.generate(checkpoint, REQUESTS, SAMPLING, seed=0)
+    words = free[0][0].text.split()
+    stop = " ".join(words[1:3])
+    stopping = SAMPLING.model_copy(update={"stop": (stop, "never said")})
+    stopped = engine.generate(checkpoint, REQUESTS, stopping, seed=0)
+    assert stopped[0][0].text == free[0][0].text.split(stop)[0]
+    assert stopped[0][0].finish == "stop"
+    for row, free_row in zip(stopped, free, strict=True):
+        for cut, whole in zip(row, free_row, strict=True):
+            assert cut.text == whole.text.split(stop)[0]
+            assert cut.tokens <= whole.tokens

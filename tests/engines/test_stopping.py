@@ -1,0 +1,63 @@
+"""Stop strings, and the text of drawn tokens."""
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from srlm_kedro.engines.generation.stopping import StopStrings, cut, decode
+from tests.engines.models import word_tokenizer
+
+
+@pytest.fixture(scope="module")
+def byte_tokenizer():
+    """One token a byte, as the rare characters of real tokenizers fall apart."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>")
+
+
+def first_stop(tokenizer, text: str, stop: list[str]) -> str | None:
+    """The text drawn when the row is first told to stop, token by token."""
+    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    stops = StopStrings(tokenizer, stop)
+    for length in range(1, ids.shape[1] + 1):
+        if stops.reached(ids, torch.tensor([0]), length):
+            return decode(tokenizer, ids[0, :length].tolist())
+    return None
+
+
+@pytest.mark.parametrize("stop", ["\n", "two\nTask", "wo", "t ", "é", "日本"])
+def test_a_row_stops_at_the_token_that_completes_the_string(byte_tokenizer, stop):
+    """Strings may span tokens, end in a space, or end in a character of several tokens."""
+    text = "one t two\nTask é 日本 three"
+    seen = first_stop(byte_tokenizer, text, [stop])
+    assert seen == text[: text.index(stop) + len(stop)]
+
+
+def test_a_row_without_the_string_goes_on(byte_tokenizer):
+    """Nothing stops what never holds a stop string."""
+    assert first_stop(byte_tokenizer, "one two", ["three", "twoo"]) is None
+    assert first_stop(byte_tokenizer, "one two", []) is None
+
+
+def test_words_joined_by_the_decoder_stop_too():
+    """The space between words is the decoder's, and a stop string may hold it."""
+    assert first_stop(word_tokenizer(9), "w1 w2 w3 w4", ["w2 w3"]) == "w1 w2 w3"
+
+
+def test_several_rows_are_told_apart(byte_tokenizer):
+    """Positions are those within the rows that were asked about."""
+    texts = ["ab", "xb", "ab"]
+    ids = torch.tensor([byte_tokenizer(text)["input_ids"] for text in texts])
+    stops = StopStrings(byte_tokenizer, ["ab"])
+    assert stops.reached(ids, torch.tensor([1, 2]), 2) == [1]
+    assert stops.reached(ids, torch.tensor([0, 1, 2]), 2) == [0, 2]
+
+
+def test_the_text_is_cut_at_the_first_string():
+    """Of several stop strings the one that comes first in the text counts."""
+    assert cut("one two three", ["three", "two"]) == "one "
+    assert cut("one", ["two"]) == "one"

@@ -1,0 +1,352 @@
+"""The TRL engine, on a random model of a few thousand parameters."""
+
+import gc
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+)
+
+from srlm_kedro.engines import chat
+from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams, SftParams
+from srlm_kedro.engines.training.policy import dropout_fields, load_policy
+from srlm_kedro.engines.training.rows import sft_rows
+from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.records import Checkpoint, Example, Preference
+from tests.engines.models import write_model
+
+EXAMPLES = [
+    Example("w1 w2 w3", "w4 w5 w6 w5 w7 w8"),
+    Example("w9 w10", "w10 w11"),
+    Example("w1 w12 w13", "w13 w4 w8"),
+    Example("w14 w15 w12", "w12 w15"),
+]
+PAIRS = [Preference(e.prompt, e.completion, "w16 w17 w16 w8") for e in EXAMPLES]
+SFT = SftParams(
+    learning_rate=1e-2,
+    min_learning_rate=1e-3,
+    batch_size=4,
+    micro_batch_size=4,
+    dropout=0,
+    epochs=5,
+)
+DPO = DpoParams(
+    learning_rate=3e-3,
+    min_learning_rate=3e-4,
+    batch_size=4,
+    micro_batch_size=4,
+    dropout=0,
+    epochs=5,
+)
+
+
+@pytest.fixture
+def model(checkpoint) -> Checkpoint:
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> Checkpoint:
+    return write_model(tmp_path_factory.mktemp("reference"), initializer_range=0.3)
+
+
+@pytest.fixture
+def engine(tmp_path) -> TrlEngine:
+    return TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections():
+    """Each training ends with a garbage collection; what the imports made need not be searched."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def models_in_memory() -> int:
+    return sum(type(thing) is LlamaForCausalLM for thing in gc.get_objects())
+
+
+def weights_hash(checkpoint: Checkpoint) -> str:
+    return hashlib.sha256((checkpoint.path / "model.safetensors").read_bytes()).hexdigest()
+
+
+def folder_state(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def completion_logps(checkpoint: Checkpoint, prompt: str, completion: str) -> torch.Tensor:
+    """Log-probability of each completion token, the end token included, one text at a time."""
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint.path).eval()
+    start = chat.render(tokenizer, prompt)
+    ids = torch.tensor([start + chat.render_completion(tokenizer, completion)])
+    with torch.no_grad():
+        logps = model(input_ids=ids).logits.log_softmax(-1)
+    return logps[0, :-1].gather(1, ids[0, 1:, None])[len(start) - 1 :, 0]
+
+
+def mean_logp(checkpoint: Checkpoint, side: str) -> float:
+    sums = [completion_logps(checkpoint, p.prompt, getattr(p, side)).sum() for p in PAIRS]
+    return torch.stack(sums).mean().item()
+
+
+class TestSft:
+    def test_loss_on_the_examples_falls(self, engine, model):
+        """The mean loss of the last epoch is below the first step's."""
+        log = engine.sft(model, EXAMPLES, SFT, seed=1).log
+        assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+
+    def test_no_loss_on_the_prompt(self, model):
+        """The labels are -100 on the prompt's ids and the completion's ids with eos after it."""
+        tokenizer = AutoTokenizer.from_pretrained(model.path)
+        row = sft_rows(tokenizer, [EXAMPLES[1]])[0]
+        prompt = tokenizer.convert_tokens_to_ids(["<s>", "<user>", "w9", "w10", "<assistant>"])
+        completion = tokenizer.convert_tokens_to_ids(["w10", "w11", "</s>"])
+        assert row["input_ids"] == prompt + completion
+        assert row["labels"] == [-100] * len(prompt) + completion
+
+    @pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
+    def test_loss_is_the_mean_over_completion_tokens(self, engine, model, micro_batch_size):
+        """The first logged loss is the untrained model's mean over all completion tokens."""
+        params = SFT.model_copy(update={"micro_batch_size": micro_batch_size})
+        first = engine.sft(model, EXAMPLES, params, seed=1).log[0]["loss"]
+        logps = [completion_logps(model, e.prompt, e.completion) for e in EXAMPLES]
+        assert first == pytest.approx(-torch.cat(logps).mean().item(), abs=1e-4)
+
+    def test_learns_to_stop(self, engine, model):
+        """After training the end token is likelier where a completion ended."""
+        trained = engine.sft(model, EXAMPLES, SFT, seed=1).checkpoint
+        before, after = (completion_logps(m, "w9 w10", "w10 w11")[-1] for m in (model, trained))
+        assert after > before + 1
+
+
+class TestDpo:
+    def test_margin_and_accuracy_rise(self, engine, model):
+        """The chosen responses win over the rejected ones, by more than at the start."""
+        log = engine.dpo(model, model, PAIRS, DPO, seed=1).log
+        assert log[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
+        assert log[-1]["rewards/margins"] > 0.05
+        assert log[-1]["rewards/accuracies"] == 1
+
+    @pytest.mark.parametrize("dropout", [0.0, 0.5])
+    def test_reference_is_the_given_checkpoint_without_dropout(self, engine, model, other, dropout):
+        """Its log-probabilities, read off the logged rewards, are those of plain passes."""
+        params = DPO.model_copy(update={"dropout": dropout})
+        first = engine.dpo(model, other, PAIRS, params, seed=1).log[0]
+        for side in ("chosen", "rejected"):
+            reference = first[f"logps/{side}"] - first[f"rewards/{side}"] / params.beta[0]
+            assert reference == pytest.approx(mean_logp(other, side), abs=1e-3)
+
+    def test_policy_that_is_its_own_reference_is_compared_without_dropout(self, engine, model):
+        """With policy and reference the same folder, only the policy's pass has dropout."""
+        params = DPO.model_copy(update={"dropout": 0.5})
+        first = engine.dpo(model, model, PAIRS, params, seed=1).log[0]
+        reference = first["logps/chosen"] - first["rewards/chosen"] / params.beta[0]
+        assert reference == pytest.approx(mean_logp(model, "chosen"), abs=1e-3)
+        assert first["logps/chosen"] != pytest.approx(mean_logp(model, "chosen"), abs=1e-3)
+
+    @pytest.mark.parametrize(("name", "value"), [("m1", 0), ("m2", 1), ("m5", 1)])
+    def test_schedules_are_read_at_the_iteration_being_made(
+        self, engine, model, other, name, value
+    ):
+        """m1 is trained with the first learning rate and beta, m2 and later with the last."""
+        params = DpoParams(
+            **{**DPO.model_dump(), "learning_rate": (1e-3, 5e-4), "beta": (0.1, 0.5), "epochs": 1}
+        )
+        first = engine.dpo(Checkpoint(model.path, name), other, PAIRS, params, seed=1).log[0]
+        expected = params.beta[value] * (mean_logp(model, "chosen") - mean_logp(other, "chosen"))
+        assert first["learning_rate"] == pytest.approx(params.learning_rate[value])
+        assert first["rewards/chosen"] == pytest.approx(expected, abs=1e-3)
+
+
+class TestBothTrainers:
+    @pytest.fixture(params=["sft", "dpo"])
+    def train(self, request, engine, model):
+        """Trains by either method, with the defaults above changed as asked."""
+
+        def run(seed=1, base=model, **changes):
+            if request.param == "sft":
+                return engine.sft(base, EXAMPLES, SFT.model_copy(update=changes), seed)
+            return engine.dpo(base, base, PAIRS, DPO.model_copy(update=changes), seed)
+
+        return run
+
+    def test_same_seed_same_bits(self, train):
+        """Two runs agree in every bit of the weights, dropout included; another seed does not."""
+        hashes = [weights_hash(train(seed, dropout=0.1).checkpoint) for seed in (7, 7, 8)]
+        assert hashes[0] == hashes[1] != hashes[2]
+
+    def test_seed_of_63_bits_is_taken(self, train):
+        """Seeds of `derive_seed` are wider than NumPy takes."""
+        assert train(2**63 - 1, epochs=1).log
+
+    def test_micro_batches_change_rounding_alone(self, train):
+        """Memory is saved without another result."""
+        whole, parts = (
+            AutoModelForCausalLM.from_pretrained(
+                train(micro_batch_size=m, epochs=2).checkpoint.path
+            )
+            for m in (4, 1)
+        )
+        for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+            torch.testing.assert_close(a, b, atol=2e-4, rtol=0)
+
+    def test_rate_falls_along_a_cosine_to_the_minimum(self, train):
+        """From the peak at the first step to one step of the cosine above the minimum."""
+        rates = [row["learning_rate"] for row in train(epochs=50).log]
+        peak = rates[0]
+        assert peak in (SFT.learning_rate, DPO.learning_rate[0])
+        assert rates == sorted(rates, reverse=True)
+        assert rates[-1] == pytest.approx(peak / 10, rel=0.01)
+
+    def test_every_logged_value_is_kept_first_and_last_step_included(self, train):
+        """Steps 1, each tenth, and the last."""
+        assert [row["step"] for row in train(epochs=23).log] == [1, 10, 20, 23]
+
+    def test_checkpoint_on_disk_is_unchanged(self, train, model):
+        """Training reads the policy's folder and never writes to it."""
+        before = folder_state(model.path)
+        train()
+        assert folder_state(model.path) == before
+
+    def test_only_the_model_stays_on_disk(self, train, tmp_path):
+        """The trainer's own folder is gone, and the new one is a whole Hugging Face folder."""
+        path = train().checkpoint.path
+        assert list(tmp_path.iterdir()) == [path]
+        assert AutoTokenizer.from_pretrained(path).chat_template
+        assert {"config.json", "generation_config.json", "model.safetensors"} <= {
+            file.name for file in path.iterdir()
+        }
+
+    def test_configurations_come_out_as_they_went_in(self, train, model):
+        """Dropout and padding of training leave no trace."""
+        path = train(dropout=0.3).checkpoint.path
+        for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+            assert json.loads((path / name).read_text()) == json.loads(
+                (model.path / name).read_text()
+            )
+
+    def test_dropout_reaches_the_model(self, train):
+        """The same seed with and without dropout gives other weights."""
+        assert weights_hash(train(dropout=0.3).checkpoint) != weights_hash(train().checkpoint)
+
+    @pytest.mark.parametrize(
+        "change", [{"weight_decay": 0.5}, {"max_grad_norm": 0.01}, {"warmup": 0.5}]
+    )
+    def test_each_knob_reaches_the_optimiser(self, train, change):
+        """A changed knob changes the weights."""
+        assert weights_hash(train(**change).checkpoint) != weights_hash(train().checkpoint)
+
+    def test_long_rows_are_refused_with_their_numbers(self, train, tmp_path):
+        """The message names how many, which, and the limit; nothing is cut off."""
+        with pytest.raises(
+            InputError, match=r"(?s)of 4 are .* max_length = 10 .*row 0: 1\d tokens"
+        ):
+            train(max_length=10)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_rows_beyond_the_models_positions_are_refused(self, engine, model):
+        """A generous `max_length` does not let a row past what the model can see."""
+        long = [Example("w1", "w2 " * 130)]
+        with pytest.raises(InputError, match="max_position_embeddings = 128"):
+            engine.sft(model, long, SFT, seed=1)
+
+    def test_impossible_settings_are_refused_all_at_once(self, train):
+        """Every contradiction is named in one message."""
+        message = r"(?s)no multiple of micro_batch_size = 3.*min_learning_rate = 1.0 is above"
+        with pytest.raises(InputError, match=message):
+            train(micro_batch_size=3, min_learning_rate=1.0)
+
+    def test_broken_loss_stops_the_run(self, engine, model, tmp_path):
+        """A loss that is no number is named with its step, and no model is left behind."""
+        with pytest.raises(GateError, match=r"SFT of m1: the loss is nan at step 2 of 5"):
+            engine.sft(model, EXAMPLES, SFT.model_copy(update={"learning_rate": 1e38}), seed=1)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_memory_is_free_afterwards(self, train):
+        """No model stays in memory behind the handle."""
+        gc.collect()
+        before = models_in_memory()
+        train()
+        assert models_in_memory() <= before
+
+    def test_quiet_and_without_traces(self, train, capfd, monkeypatch):
+        """No bar without a terminal, no telemetry; threads and random state are put back."""
+        called = []
+        monkeypatch.setattr(
+            "trl.trainer.base_trainer.send_telemetry", lambda *a, **k: called.append(a)
+        )
+        monkeypatch.delenv("CI", raising=False)
+        before = torch.get_num_threads(), torch.get_rng_state()
+        train()
+        assert not called
+        assert capfd.readouterr() == ("", "")
+        assert torch.get_num_threads() == before[0]
+        assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_nothing_to_train_on_is_refused(engine, model):
+    """Empty tables stop the run before any model is loaded."""
+    with pytest.raises(InputError, match="nothing to train on"):
+        engine.sft(model, [], SFT, seed=1)
+    with pytest.raises(InputError, match="nothing to train on"):
+        engine.dpo(model, model, [], DPO, seed=1)
+
+
+def test_bfloat16_computes_in_it_and_keeps_float32_weights(model, tmp_path):
+    """Autocast changes the result; the saved weights hold small steps in full precision."""
+    trained = TrlEngine("bfloat16", device="cpu", threads=1, work_dir=str(tmp_path)).sft(
+        model, EXAMPLES, SFT, seed=1
+    )
+    exact = TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path)).sft(model, EXAMPLES, SFT, 1)
+    weights = AutoModelForCausalLM.from_pretrained(trained.checkpoint.path)
+    assert weights.dtype == torch.float32
+    assert weights_hash(trained.checkpoint) != weights_hash(exact.checkpoint)
+    assert trained.log[-1]["loss"] == pytest.approx(exact.log[-1]["loss"], rel=0.1)
+
+
+def test_pretraining_is_reached_through_the_engine(engine, caplog, tmp_path, monkeypatch):
+    """It makes a checkpoint that SFT can take on, and tells how far it is."""
+    documents = [Document((("w1 w2", False), ("w3 w4 w5", True)))] * 128
+    params = PretrainParams(
+        hidden_size=16, layers=1, heads=2, mlp_size=16, positions=32, row_length=16, batch_size=4
+    )
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with caplog.at_level("INFO"):
+        made = engine.pretrain(documents, params, seed=1)
+    assert "Pre-training: step" in caplog.text
+    assert engine.sft(made.checkpoint, [Example("w1 w2", "w3")], SFT, seed=1).log
+
+
+def test_activation_checkpointing_changes_rounding_alone(engine, model, tmp_path):
+    """Memory is saved without another result."""
+    saving = TrlEngine(
+        device="cpu", threads=1, work_dir=str(tmp_path), activation_checkpointing=True
+    )
+    losses = [e.dpo(model, model, PAIRS, DPO, seed=1).log[-1]["loss"] for e in (engine, saving)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+class TestDropoutFields:
+    def test_names_by_architecture(self):
+        """Llama has dropout on attention alone; GPT-2 on three places, its summary head aside."""
+        assert dropout_fields(LlamaConfig()) == ["attention_dropout"]
+        assert sorted(dropout_fields(GPT2Config())) == ["attn_pdrop", "embd_pdrop", "resid_pdrop"]
+
+    def test_architecture_without_dropout_is_refused(self, tmp_path):
+        """A knob that would do nothing is an error, not a silence."""
+        MambaConfig().save_pretrained(tmp_path)
+        with pytest.raises(InputError, match="mamba has no dropout"):
+            load_policy(Checkpoint(tmp_path, "m0"), dropout=0.1)

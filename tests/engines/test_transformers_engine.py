@@ -1,0 +1,204 @@
+"""The engine that samples through transformers' forward passes."""
+
+import itertools
+import os
+from collections import Counter
+
+import pytest
+import torch
+from scipy.stats import chi2_contingency, chisquare
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from srlm_kedro.engines import chat
+from srlm_kedro.engines.generation.base import Request, Sampling
+from srlm_kedro.engines.generation.transformers import TransformersEngine
+from srlm_kedro.errors import InputError
+from srlm_kedro.records import Checkpoint
+from tests.engines.models import write_model
+
+RUBRIC = " ".join(f"w{i}" for i in range(12))
+TEXTS = ["w3", "w1 w2", "w7 w8 w9 w1 w1", "w30 w31 w32 w33 w34 w35 w36 w37 w38", "w20 w21 w22"]
+REQUESTS = [Request(f"p{i}", f"{RUBRIC} {text}") for i, text in enumerate(TEXTS)]
+
+
+def reference(checkpoint: Checkpoint, prompt: str, count: int) -> tuple[list[int], list[float]]:
+    """What `generate` of transformers writes greedily, and each step's gap between the top two."""
+    model = AutoModelForCausalLM.from_pretrained(checkpoint.path).eval()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+    ids = torch.tensor([chat.render(tokenizer, prompt)])
+    out = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=count,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    gaps = [(top := logits[0].topk(2).values)[0] - top[1] for logits in out.logits]
+    return out.sequences[0, ids.shape[1] :].tolist(), [float(gap) for gap in gaps]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral"])
+def test_greedy_equals_generate(tmp_path, kind):
+    """Batched, with a shared prefix, greedy text is that of transformers' own generate."""
+    window = {"sliding_window": 10} if kind == "mistral" else {}
+    checkpoint = write_model(tmp_path, kind, **window)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+    engine = TransformersEngine(device="cpu")
+    rows = engine.generate(checkpoint, REQUESTS, Sampling(temperature=0, max_new_tokens=20), 0)
+    compared = 0
+    for request, row in zip(REQUESTS, rows, strict=True):
+        expected, gaps = reference(checkpoint, request.prompt, 20)
+        steps = zip(expected, gaps, strict=True)
+        clear = list(itertools.takewhile(lambda step: step[1] > 1e-3, steps))
+        compared += len(clear)
+        text = tokenizer.decode([token for token, _ in clear], skip_special_tokens=True)
+        assert row[0].text.startswith(text)
+        if len(clear) == len(expected):
+            assert row[0].text == text
+            assert row[0].tokens == len(expected)
+    assert compared > 60
+
+
+def test_batches_do_not_change_samples(checkpoint):
+    """One row at a time, a few or all together, every sample is the same text."""
+    sampling = Sampling(n=3, max_new_tokens=16, temperature=1.0)
+    whole = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS, sampling, seed=4)
+    for limits in ({"max_rows": 1}, {"max_rows": 2}, {"max_rows": 4}, {"max_tokens": 100}):
+        engine = TransformersEngine(device="cpu", **limits)
+        assert engine.generate(checkpoint, REQUESTS, sampling, seed=4) == whole
+
+
+def test_samples_follow_the_models_distribution(tmp_path):
+    """First tokens of many samples occur as often as the nucleus of the softmax says."""
+    checkpoint = write_model(tmp_path, words=6)
+    sampling = Sampling(n=3000, max_new_tokens=1, temperature=1.5, top_p=0.9)
+    engine = TransformersEngine(device="cpu")
+    row = engine.generate(checkpoint, [Request("p", "w1")], sampling, 0)[0]
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint.path).eval()
+    with torch.no_grad():
+        logits = model(torch.tensor([chat.render(tokenizer, "w1")])).logits[0, -1]
+    ordered, ids = torch.softmax(logits / 1.5, -1).sort(descending=True)
+    size = int((ordered.cumsum(0) < 0.9).sum()) + 1
+    expected = ordered[:size] / ordered[:size].sum()
+    counts = Counter(completion.text for completion in row)
+    # Special tokens have no text of their own: what remains of the nucleus is compared.
+    names = [tokenizer.decode([i], skip_special_tokens=True) for i in ids[:size]]
+    named = [(counts[name], float(p)) for name, p in zip(names, expected, strict=True) if name]
+    assert set(counts) <= {*names, ""}
+    assert len(named) > 2
+    seen = sum(count for count, _ in named)
+    mass = sum(p for _, p in named)
+    assert chisquare([c for c, _ in named], [p / mass * seen for _, p in named]).pvalue > 0.01
+
+
+def test_shared_prefills_do_not_change_the_distribution(tmp_path):
+    """N samples of one prefill are spread like N requests that were prefilled each on its own."""
+    checkpoint = write_model(tmp_path, words=6)
+    engine = TransformersEngine(device="cpu")
+    draws = 1500
+    shared = engine.generate(
+        checkpoint, [Request("p", "w1 w2")], Sampling(n=draws, max_new_tokens=2, top_p=1), 0
+    )
+    alone = engine.generate(
+        checkpoint,
+        [Request(f"q{i}", "w1 w2") for i in range(draws)],
+        Sampling(max_new_tokens=2, top_p=1),
+        0,
+    )
+    ours, theirs = (Counter(c.text for row in rows for c in row) for rows in (shared, alone))
+    common = [text for text in ours if ours[text] + theirs[text] >= 20]
+    table = [[counts[text] for text in common] for counts in (ours, theirs)]
+    assert len(common) > 5
+    assert chi2_contingency(table).pvalue > 0.01
+
+
+def test_every_end_token_ends_a_row(tmp_path):
+    """The generation config may name several end tokens; each one ends a completion."""
+    checkpoint = write_model(tmp_path)
+    sampling = Sampling(n=8, max_new_tokens=20, temperature=1.0)
+    free = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS[:1], sampling, 0)[0]
+    word = free[0].text.split()[2]
+    model = AutoModelForCausalLM.from_pretrained(checkpoint.path)
+    token = AutoTokenizer.from_pretrained(checkpoint.path).convert_tokens_to_ids(word)
+    model.generation_config.eos_token_id = [2, token]
+    model.save_pretrained(checkpoint.path)
+    ended = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS[:1], sampling, 0)[0]
+    assert ended[0].finish == "stop"
+    assert ended[0].text.split()[-1] == word
+    assert ended[0].tokens == free[0].text.split().index(word) + 1
+
+
+def test_prompts_that_do_not_fit_are_refused_together(checkpoint):
+    """The message names each prompt that is too long, its length, the limit and what to do."""
+    requests = [
+        Request("short", "w1"),
+        Request("long", "w1 " * 120),
+        Request("longer", "w1 " * 130),
+    ]
+    with pytest.raises(InputError) as refusal:
+        TransformersEngine(device="cpu").generate(
+            checkpoint, requests, Sampling(max_new_tokens=20), 0
+        )
+    message = str(refusal.value)
+    assert "m1: 2 of 3 prompts" in message
+    assert "request long: 123 prompt tokens + 20 new ones > 128" in message
+    assert "request longer: 133" in message
+    assert "max_new_tokens (now 20)" in message
+    assert "short:" not in message
+
+
+def test_a_prompt_may_fill_the_model_to_the_last_position(checkpoint):
+    """Prompt and completion together may take every position."""
+    requests = [Request("p", "w1 " * 105)]
+    row = TransformersEngine(device="cpu").generate(
+        checkpoint, requests, Sampling(max_new_tokens=20, min_new_tokens=20), 0
+    )[0]
+    assert row[0].tokens == 20
+
+
+def test_an_empty_raw_text_continues_the_opening_token_or_is_refused(checkpoint):
+    """A prompt of no tokens has nothing to continue."""
+    with pytest.raises(InputError, match="request empty: the prompt has no tokens"):
+        TransformersEngine(device="cpu").generate(
+            checkpoint, [Request("empty", "", chat=False)], Sampling(max_new_tokens=2), 0
+        )
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    """The message names the model and its folder."""
+    with pytest.raises(InputError, match=r"m3: .* holds no config\.json"):
+        TransformersEngine(device="cpu").generate(
+            Checkpoint(tmp_path, "m3"), REQUESTS, Sampling(max_new_tokens=2), 0
+        )
+
+
+def test_a_model_is_loaded_once_until_its_files_change(tmp_path, monkeypatch):
+    """Calls in a row share the weights; a checkpoint written anew or released is read again."""
+    from srlm_kedro.engines.generation import transformers
+
+    loads = []
+    real = transformers.load
+    monkeypatch.setattr(transformers, "load", lambda *a: loads.append(a) or real(*a))
+    checkpoint = write_model(tmp_path)
+    engine, sampling = TransformersEngine(device="cpu"), Sampling(max_new_tokens=2)
+    for _ in range(2):
+        engine.generate(checkpoint, REQUESTS, sampling, 0)
+    assert len(loads) == 1
+    weights = checkpoint.path / "model.safetensors"
+    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1))
+    engine.generate(checkpoint, REQUESTS, sampling, 0)
+    assert len(loads) == 2
+    engine.release()
+    engine.generate(checkpoint, REQUESTS, sampling, 0)
+    assert len(loads) == 3
+
+
+def test_threads_are_set_for_the_call_alone(checkpoint):
+    """The process keeps its own number of threads."""
+    before = torch.get_num_threads()
+    TransformersEngine(device="cpu", threads=1).generate(
+        checkpoint, REQUESTS, Sampling(max_new_tokens=2), 0
+    )
+    assert torch.get_num_threads() == before

@@ -1,0 +1,146 @@
+"""The whole loop with the scripted engines, run as users run it."""
+
+import pandas as pd
+import pytest
+from kedro.runner import ThreadRunner
+
+from srlm_kedro.datasets.manifest import content_digest
+from srlm_kedro.errors import GateError, InputError
+
+
+def models(project):
+    """Digest of every model on disk, by name."""
+    folder = project.path / "data/06_models"
+    return {path.name: content_digest(path) for path in folder.iterdir() if path.is_dir()}
+
+
+def table(project, name):
+    return pd.read_csv(project.path / f"data/08_reporting/{name}.csv")
+
+
+def test_a_run_makes_m3_and_its_tables_and_the_second_has_nothing_to_do(project, capsys, caplog):
+    """M0 to M3, the three tables with their columns, a summary, and then silence."""
+    project.run()
+    made = models(project)
+    assert sorted(made) == ["m0", "m1", "m2", "m3", "sft"]
+    duels = table(project, "head_to_head")
+    assert list(duels) == ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
+    assert set(zip(duels["model"], duels["opponent"], strict=True)) == {
+        *(("m1", "sft"), ("m2", "m1"), ("m2", "sft"), ("m3", "m2"), ("m3", "sft")),
+    }
+    assert (duels[["win", "tie", "loss"]].sum(axis=1) - 100).abs().max() < 1e-9
+    judges = table(project, "reward_modelling")
+    metrics = ["pairwise_accuracy", "five_best", "exact_match", "spearman", "kendall"]
+    assert list(judges) == ["model", *metrics, "n"]
+    assert list(judges["model"]) == ["sft", "m1", "m2", "m3"]
+    iterations = table(project, "iterations").set_index("model")
+    assert (iterations.loc[["m2", "m3"], "responses"] == 48).all()
+    assert iterations.loc["m3", ["pairs", "parse_rate", "seconds_training"]].notna().all()
+    assert "M3" in capsys.readouterr().out
+
+    written = {path: path.stat().st_mtime_ns for path in project.path.glob("data/0[2-8]*/**/*")}
+    project.run()
+    assert "Nothing to do" in caplog.text
+    assert "M3" in capsys.readouterr().out
+    assert written == {path: path.stat().st_mtime_ns for path in written}
+    assert models(project) == made
+
+
+def test_iterations_one_by_one_make_the_same_models_as_one_run(project, tmp_path, request):
+    """Step by step from an empty project: M2, M3 and on to M4, bit for bit."""
+    project.run()
+    whole = models(project)
+    for folder in project.path.glob("data/0[2-8]*"):
+        for path in sorted(folder.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+    project.run("iteration")
+    assert sorted(models(project)) == ["m0", "m1", "m2", "sft"]
+    project.run("iteration")
+    assert models(project) == whole
+    project.run("iteration")
+    assert sorted(models(project)) == ["m0", "m1", "m2", "m3", "m4", "sft"]
+    assert list(table(project, "reward_modelling")["model"]) == ["sft", "m1", "m2", "m3", "m4"]
+
+
+def test_a_changed_beta_trains_again_but_samples_nothing_again(project):
+    """What an iteration drew and judged stays; from M2 on, models and what they draw are new."""
+    project.run("iteration")
+    before = {path.name: path.stat().st_mtime_ns for path in outputs(project, "m2")}
+    project.run("iteration", params={"iteration": 2, "dpo": {"beta": 0.7}})
+    after = {path.name: path.stat().st_mtime_ns for path in outputs(project, "m2")}
+    changed = {name for name in before if before[name] != after[name]}
+    assert "judgements.parquet" not in changed
+    assert "responses.parquet" not in changed
+    assert "train_log.parquet" in changed
+
+
+def outputs(project, model):
+    return (project.path / f"data/07_model_output/{model}").glob("*.parquet")
+
+
+def test_another_seed_makes_other_models(project):
+    """The seed reaches everything."""
+    project.run("foundation")
+    before = models(project)
+    project.run("foundation", params={"seed": 1})
+    after = models(project)
+    assert not set(before.values()) & set(after.values())
+
+
+def test_the_thread_runner_makes_the_same_models(project):
+    """Order of running changes nothing."""
+    project.run("iteration")
+    made = models(project)
+    project.run("iteration", params={"data": "data/threads"}, runner=ThreadRunner())
+    folder = project.path / "data/threads/06_models"
+    assert {path.name: content_digest(path) for path in folder.iterdir() if path.is_dir()} == made
+
+
+def test_all_faults_are_refused_at_once_before_any_work(project):
+    """Mistyped names, wrong types, bad rows, shared prompts: one refusal, nothing written."""
+    ift = project.path / "data/01_raw/ift.jsonl"
+    eft = project.path / "data/01_raw/eft.jsonl"
+    lines = eft.read_text("utf-8").splitlines()
+    ift.write_text('{"id": "a"}\n', "utf-8")
+    eft.write_text("\n".join([lines[0], lines[0]]) + "\n", "utf-8")
+    with pytest.raises(InputError) as refusal:
+        project.run(params={"dpoo": 1, "dpo": {"beta": "much"}, "sft": {"epoch": 2}})
+    said = str(refusal.value)
+    for part in ("`dpoo` is unknown; did you mean `dpo`", "dpo.beta", "sft.epoch", "epochs"):
+        assert part in said
+    assert "ift.jsonl, line 1" in said
+    assert "stands there twice" in said
+    assert not list(project.path.glob("data/0[2-8]*/**/*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("t", "said"), [(5, "M5 is made from M4"), (0, "greater than or equal to 1"), ("x", "valid integer")]
+)
+def test_an_iteration_without_its_predecessor_is_refused(project, t, said):
+    """The message says what is lacking and what to run first."""
+    with pytest.raises(InputError, match=said):
+        project.run("iteration", params={"iteration": t})
+    assert not (project.path / "data/06_models").exists()
+
+
+def test_a_checkpoint_that_is_none_is_refused(project):
+    """A broken model folder is named before any work."""
+    project.run("iteration")
+    (project.path / "data/06_models/m2/model.json").unlink()
+    with pytest.raises(InputError, match=r"m2: a checkpoint is a Hugging Face folder"):
+        project.run("iteration", params={"iteration": 3})
+    assert not (project.path / "data/06_models/m3").exists()
+
+
+def test_a_collapsed_judge_stops_the_run_before_training(project):
+    """A critical expectation fails: tables and results stay on disk, M2 is not made."""
+    engine = "srlm_kedro.engines.generation.scripted.ScriptedEngine"
+    kind = "srlm_kedro.datasets.engine.EngineDataset"
+    options = {"score": 3}
+    project.run("foundation")
+    broken = {"type": kind, "engine": engine, "options": options}
+    project.configure("catalog", generation_engine=broken)
+    with pytest.raises(GateError):
+        project.run("iteration", params={"eft": {"min_kept": 0}, "pairs": {"min_pairs": 1}})
+    assert not (project.path / "data/06_models/m2").exists()
+    assert (project.path / "data/07_model_output/m2/judgements.parquet").exists()

@@ -1,0 +1,332 @@
+"""What a pipeline run leaves in a real MLflow database."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from pydantic import Field
+
+from srlm_kedro.hooks import tracking
+from srlm_kedro.hooks.tracking import ParentRunHooks, TrackingHooks
+from srlm_kedro.params import Params, Schedule
+from srlm_kedro.records import Checkpoint
+
+SHIPPED = Path(__file__).parents[2] / "conf" / "base" / "mlflow.yml"
+RUN = {
+    "env": None,
+    "tags": None,
+    "node_names": None,
+    "from_nodes": None,
+    "to_nodes": None,
+    "from_inputs": None,
+    "load_versions": None,
+    "pipeline_names": None,
+}
+JUDGED = pd.DataFrame(
+    {
+        "prompt_id": ["p0", "p0"],
+        "response_id": ["p0-r0", "p0-r1"],
+        "prompt": ["list 2 animals", "list 2 animals"],
+        "response": ["<b>cat</b> dog .", "cat ."],
+        "tokens": [3, 2],
+        "reward": [4.5, None],
+        "scores": [3, 0],
+    }
+)
+JUDGEMENTS = pd.DataFrame(
+    {"response_id": ["p0-r0", "p0-r1"], "k": 0, "text": ["fine . score : 5", "well ."]}
+)
+PAIRS = pd.DataFrame({"prompt_id": ["p0"], "chosen": ["cat dog ."], "rejected": ["cat ."]})
+LOG = pd.DataFrame({"step": [1, 2], "loss": [0.7, 0.5], "rewards/margins": [0.1, None]})
+
+
+class KnobParams(Params):
+    """A group of parameters with a schedule."""
+
+    beta: Schedule[float] = (0.5, 1.0)
+    """Differs by iteration."""
+    rubric: str = "r" * 900
+    """Longer than a table can show."""
+    seeds: tuple[int, ...] = Field((1, 2))
+    """A tuple that is no schedule."""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, made once: its tables take seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project with the shipped mlflow.yml, run from another working directory."""
+    (tmp_path / "conf" / "base").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(SHIPPED, tmp_path / "conf" / "base")
+    shutil.copy(database, tmp_path / "mlruns")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(tracking, "pipelines", {})
+    yield tmp_path
+    while mlflow.active_run():
+        mlflow.end_run()
+
+
+@pytest.fixture
+def client(project: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+
+
+def checkpoint(folder: Path, name: str) -> Checkpoint:
+    path = folder / "models" / name
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "model.json").write_text(json.dumps({"name": name}), "utf-8")
+    return Checkpoint(path, name)
+
+
+def outputs_of(folder: Path, model: str) -> dict[str, Any]:
+    """One of each kind of dataset that a model leaves."""
+    t = int(model[1:])
+    return {
+        f"{model}.model": checkpoint(folder, model),
+        f"{model}.train_log": LOG,
+        f"{model}.train_metrics": {"train/loss": 0.4, "train/pairs": 12.0},
+        f"{model}.judgements": JUDGEMENTS,
+        f"{model}.judged_responses": JUDGED,
+        f"{model}.judge_metrics": {"judge/mean_reward": 3.0 + t, "judge/none": None},
+        f"{model}.pairs": PAIRS,
+        f"{model}.judged_validation": {"name": "judged", "success": True},
+        f"{model}.data_docs": "<p>passed</p>",
+        f"{model}.eval_metrics": {"eval/mean_score": 2.0 + t},
+    }
+
+
+def made_by(outputs: dict[str, Any], fails: str | None = None) -> Pipeline:
+    """A pipeline of one node a dataset; the node that makes `fails` raises."""
+
+    def maker(name: str) -> Any:
+        def make(knobs: KnobParams) -> Any:
+            if name == fails:
+                raise RuntimeError("no more")
+            return outputs[name]
+
+        return make
+
+    return Pipeline(
+        [Node(maker(name), "params:knobs", name, name=f"make_{i}_{name.replace('.', '_')}")
+         for i, name in enumerate(outputs)]
+    )  # fmt: skip
+
+
+def run(project: Path, pipeline: Pipeline, catalog: DataCatalog | None = None) -> DataCatalog:
+    """Runs the pipeline as a Kedro session would, with both hooks."""
+    manager = _create_hook_manager()
+    # The plugin's hooks are registered after a project's own, and so run before them.
+    manager.register(TrackingHooks())
+    manager.register(ParentRunHooks())
+    loader = OmegaConfigLoader(str(project / "conf"), base_env="base", default_run_env="base")
+    context = KedroContext(project, loader, None, "srlm_kedro", manager)
+    manager.hook.after_context_created(context=context)
+    catalog = catalog or DataCatalog({})
+    catalog["params:knobs"] = MemoryDataset(KnobParams())
+    for name in pipeline.all_outputs():
+        catalog[name] = MemoryDataset(copy_mode="assign")
+    events = {"run_params": dict(RUN), "pipeline": pipeline, "catalog": catalog}
+    manager.hook.before_pipeline_run(**events)
+    try:
+        result = SequentialRunner().run(pipeline, catalog, manager)
+    except Exception as error:
+        manager.hook.on_pipeline_error(error=error, **events)
+        raise
+    manager.hook.after_pipeline_run(run_result=result, **events)
+    return catalog
+
+
+def runs(client: MlflowClient) -> dict[str, Run]:
+    """The newest run of each model, and the parent under its own name."""
+    experiment = client.get_experiment_by_name("srlm_kedro")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])
+    return {item.data.tags.get("model", "parent"): item for item in found}
+
+
+def names_of(client: MlflowClient, run_id: str, folder: str | None = None) -> set[str]:
+    return {item.path for item in client.list_artifacts(run_id, folder)}
+
+
+def test_a_run_is_a_parent_with_a_child_for_each_model(
+    project: Path, client: MlflowClient
+) -> None:
+    """Children hang below the parent, are finished, and say what they are."""
+    run(project, made_by(outputs_of(project, "m2") | outputs_of(project, "m3")))
+    found = runs(client)
+    assert set(found) == {"parent", "m2", "m3"}
+    assert {item.info.status for item in found.values()} == {"FINISHED"}
+    assert found["m3"].data.tags["mlflow.parentRunId"] == found["parent"].info.run_id
+    assert found["m3"].info.run_name == "M3"
+    assert found["parent"].info.run_name == "kedro run: M2 M3"
+    assert "M2 trained on the preferences" in found["m3"].data.tags["mlflow.note.content"]
+    assert not list(project.glob("elsewhere/*"))
+
+
+def test_parameters_are_flat_and_schedules_show_the_value_that_counted(
+    project: Path, client: MlflowClient
+) -> None:
+    """Each child holds its iteration's value, the parent the whole schedule; texts are cut."""
+    run(project, made_by(outputs_of(project, "m2") | outputs_of(project, "m3")))
+    found = {name: item.data.params for name, item in runs(client).items()}
+    assert {name: params["knobs.beta"] for name, params in found.items()} == {
+        "parent": "0.5, 1.0",
+        "m2": "0.5",
+        "m3": "1.0",
+    }
+    assert set(found["m2"]) == {"knobs.beta", "knobs.rubric", "knobs.seeds"}
+    assert found["m2"]["knobs.seeds"] == "1, 2"
+    assert len(found["m2"]["knobs.rubric"]) == 500
+
+
+def test_metrics_go_to_the_child_and_eval_to_the_curve_over_iterations(
+    project: Path, client: MlflowClient
+) -> None:
+    """Training logs keep their steps; None is left out; the parent's eval step is the iteration."""
+    run(project, made_by(outputs_of(project, "m2") | outputs_of(project, "m3")))
+    found = runs(client)
+    child, parent = found["m2"].info.run_id, found["parent"].info.run_id
+    loss = client.get_metric_history(child, "train/loss")
+    assert [(m.step, m.value) for m in loss] == [(1, 0.7), (2, 0.5)]
+    assert found["m2"].data.metrics["train/pairs"] == 12
+    assert found["m2"].data.metrics["judge/mean_reward"] == 5
+    assert "judge/none" not in found["m2"].data.metrics
+    assert len(client.get_metric_history(child, "train/rewards_margins")) == 1
+    curve = client.get_metric_history(parent, "eval/mean_score")
+    assert [(m.step, m.value) for m in curve] == [(2, 4.0), (3, 5.0)]
+    assert set(found["parent"].data.metrics) == {"eval/mean_score"}
+
+
+def test_artifacts_show_pairs_samples_scores_and_validation(
+    project: Path, client: MlflowClient
+) -> None:
+    """A child holds what a person reads before believing its numbers."""
+    run(project, made_by(outputs_of(project, "m2")))
+    child = runs(client)["m2"]
+    [used] = child.inputs.dataset_inputs
+    assert used.dataset.name == "m2.pairs"
+    assert used.tags[0].value == "training"
+    run_id = child.info.run_id
+    assert {"judged_responses.json", "rewards.svg", "model", "validation"} <= names_of(
+        client, run_id
+    )
+    assert names_of(client, run_id, "validation") == {
+        "validation/data_docs.html",
+        "validation/judged_validation.json",
+    }
+    kept = project / "mlruns" / "artifacts" / run_id / "artifacts"
+    table = json.loads((kept / "judged_responses.json").read_text("utf-8"))
+    assert table["columns"][:3] == ["prompt", "response", "judgement"]
+    assert table["data"][0][2] == "fine . score : 5"
+
+
+def test_the_alias_of_a_model_names_its_newest_version(
+    project: Path, client: MlflowClient
+) -> None:
+    """A remade M2 is version 2, and `models:/srlm_kedro@m2` is its folder."""
+    run(project, made_by(outputs_of(project, "m2")))
+    first = client.get_model_version_by_alias("srlm_kedro", "m2")
+    run(project, made_by(outputs_of(project, "m2")))
+    newest = client.get_model_version_by_alias("srlm_kedro", "m2")
+    assert (first.version, newest.version) == (1, 2) or (first.version, newest.version) == (
+        "1",
+        "2",
+    )
+    folder = Path(mlflow.artifacts.download_artifacts("models:/srlm_kedro@m2"))
+    assert json.loads((folder / "model.json").read_text("utf-8")) == {"name": "m2"}
+
+
+def test_a_failure_leaves_failed_runs_with_what_they_held(
+    project: Path, client: MlflowClient
+) -> None:
+    """The parent and the child at work are FAILED; a child that was done stays FINISHED."""
+    pipeline = made_by(
+        {"m2.eval_metrics": {"eval/a": 1.0}, "m3.judge_metrics": {"judge/a": 1.0}, "m3.pairs": 0},
+        fails="m3.pairs",
+    )
+    with pytest.raises(RuntimeError, match="no more"):
+        run(project, pipeline)
+    found = runs(client)
+    assert {name: item.info.status for name, item in found.items()} == {
+        "parent": "FAILED",
+        "m2": "FINISHED",
+        "m3": "FAILED",
+    }
+    assert found["m3"].data.metrics == {"judge/a": 1.0}
+
+
+def test_what_is_fresh_and_skipped_still_belongs_to_its_model(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only M2's training is remade: its new run holds the old judge's numbers, and M1's point."""
+    early = {"m1.eval_metrics": {"eval/mean_score": 3.0}}
+    whole = made_by(early | outputs_of(project, "m2"))
+    catalog = run(project, whole)
+    first = runs(client)["m2"].info.run_id
+    monkeypatch.setattr(tracking, "pipelines", {"__default__": whole})
+    remade = whole.filter(to_outputs=["m2.train_metrics"])
+    run(project, remade, catalog)
+    found = runs(client)
+    assert found["m2"].info.run_id != first
+    assert found["m2"].data.metrics["judge/mean_reward"] == 5
+    assert found["m2"].data.metrics["train/pairs"] == 12
+    curve = client.get_metric_history(found["parent"].info.run_id, "eval/mean_score")
+    assert [(m.step, m.value) for m in curve] == [(1, 3.0), (2, 4.0)]
+    assert client.get_model_version_by_alias("srlm_kedro", "m2").run_id == first
+
+
+def test_a_killed_process_leaves_runs_that_the_next_one_marks(
+    project: Path, client: MlflowClient
+) -> None:
+    """What a dead process of this host left RUNNING becomes KILLED; others are let be."""
+    run(project, made_by({"m2.eval_metrics": {"eval/a": 1.0}}))
+    parent = runs(client)["parent"]
+    host = parent.data.tags["srlm.process"].split(":")[0]
+    experiment = parent.info.experiment_id
+    processes = [f"{host}:4194305:1", "other-host:1:1", parent.data.tags["srlm.process"]]
+    left = [
+        client.create_run(experiment, tags={"srlm.process": name}).info.run_id
+        for name in processes
+    ]
+    run(project, made_by({"m3.eval_metrics": {"eval/a": 1.0}}))
+    assert [client.get_run(item).info.status for item in left] == ["KILLED", "RUNNING", "RUNNING"]
+
+
+def test_the_report_is_on_the_parent(project: Path, client: MlflowClient) -> None:
+    """The page is an artifact, the summary the description that one reads first."""
+    run(project, made_by({"report": "<p>all</p>", "summary": "M3 beats M2"}))
+    parent = runs(client)["parent"]
+    assert names_of(client, parent.info.run_id) == {"report.html"}
+    assert "M3 beats M2" in parent.data.tags["mlflow.note.content"]
+
+
+def test_without_a_parent_run_nothing_is_written(project: Path) -> None:
+    """A worker process, or a pipeline whose tracking is off, goes on without a trace."""
+    hooks = TrackingHooks()
+    pipeline = made_by({"m2.pairs": PAIRS})
+    hooks.before_pipeline_run(dict(RUN), pipeline, DataCatalog({}))
+    hooks.before_node_run(pipeline.nodes[0])
+    hooks.after_dataset_saved("m2.pairs", PAIRS)
+    hooks.after_pipeline_run(pipeline)
+    assert not (project / "mlruns" / "artifacts").exists()

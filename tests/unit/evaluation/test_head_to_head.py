@@ -1,0 +1,187 @@
+"""Wins, ties and losses, and the interval of their difference."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from srlm_kedro.pipelines.evaluation.head_to_head import (
+    COLUMNS,
+    bootstrap_interval,
+    compare_with_elders,
+    head_to_head,
+    settle,
+)
+from srlm_kedro.pipelines.evaluation.params import EvaluationParams
+
+EVALUATION = EvaluationParams(resamples=200)
+NAN = float("nan")
+
+
+def scores(model, by_prompt, mode="sampled"):
+    """A table of `eval_scores` out of {prompt_id: [score, ...]}; a response tells its score."""
+    rows = [
+        {
+            "model": model,
+            "prompt_id": prompt,
+            "prompt": f"do {prompt}",
+            "mode": mode,
+            "sample": number,
+            "response": f"{model} {score}",
+            "score": float(score),
+        }
+        for prompt, values in by_prompt.items()
+        for number, score in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+class Scorer:
+    """A referee that only scores."""
+
+    def assess(self, prompt, response):
+        raise AssertionError("scores are at hand already")
+
+
+class Comparer(Scorer):
+    """A referee that compares, by a rule."""
+
+    def __init__(self, rule):
+        self.rule = rule
+        self.seen = []
+
+    def compare(self, comparisons):
+        self.seen += comparisons
+        return [self.rule(comparison) for comparison in comparisons]
+
+
+def duel(model, opponent, referee=None, evaluation=EVALUATION, seed=0):
+    return head_to_head(
+        scores("m2", model), scores("m1", opponent), referee or Scorer(), evaluation, seed
+    )
+
+
+def test_every_response_meets_every_one_of_the_opponent():
+    """Two against two on one prompt: 5 beats 3 and 4, 3 ties once and loses once."""
+    row = duel({"a": [5, 3]}, {"a": [3, 4]})
+    assert (row["win"], row["tie"], row["loss"], row["n"]) == (50.0, 25.0, 25.0, 1)
+
+
+def test_matched_pairing_compares_the_same_sample_only():
+    """5 beats 3, and 3 loses to 4."""
+    matched = EVALUATION.model_copy(update={"pairing": "matched"})
+    row = duel({"a": [5, 3]}, {"a": [3, 4]}, evaluation=matched)
+    assert (row["win"], row["tie"], row["loss"]) == (50.0, 0.0, 50.0)
+
+
+def test_prompts_weigh_the_same_however_many_responses_they_have():
+    """One prompt won with four responses, one lost with one: even."""
+    row = duel({"a": [5, 5, 5, 5], "b": [0]}, {"a": [1], "b": [1]})
+    assert (row["win"], row["loss"], row["n"]) == (50.0, 50.0, 2)
+
+
+def test_greedy_responses_take_no_part():
+    """They belong to another way of decoding."""
+    model = pd.concat([scores("m2", {"a": [1]}), scores("m2", {"a": [5]}, mode="greedy")])
+    row = head_to_head(model, scores("m1", {"a": [1]}), Scorer(), EVALUATION, 0)
+    assert row["tie"] == 100.0
+
+
+@pytest.mark.parametrize(
+    ("shown", "swapped", "outcome"),
+    [(1, -1, 1), (-1, 1, -1), (0, 0, 0), (1, 1, 0), (-1, -1, 0), (1, 0, 0), (0, -1, 0)],
+)
+def test_disagreement_between_the_orders_is_a_tie(shown, swapped, outcome):
+    """Only what holds in both orders counts as won or lost."""
+    assert settle(np.array([float(shown)]), np.array([float(swapped)]))[0] == outcome
+
+
+def test_no_verdict_in_one_order_is_none_at_all():
+    """It is not made a tie."""
+    assert np.isnan(settle(np.array([NAN, 1.0]), np.array([1.0, NAN]))).all()
+
+
+def test_a_referee_swayed_by_the_order_gives_ties():
+    """Whoever always prefers the first has no opinion."""
+    referee = Comparer(lambda comparison: "first")
+    assert duel({"a": [5]}, {"a": [0]}, referee)["tie"] == 100.0
+    assert [(one.prompt, one.first, one.second) for one in referee.seen] == [
+        ("do a", "m2 5", "m1 0"),
+        ("do a", "m1 0", "m2 5"),
+    ]
+
+
+def test_a_comparing_referee_overrules_the_scores():
+    """Its word is what the head-to-head counts, in both orders."""
+
+    def prefer_m1(comparison):
+        return "first" if comparison.first.startswith("m1") else "second"
+
+    assert duel({"a": [5]}, {"a": [0]}, Comparer(prefer_m1))["loss"] == 100.0
+
+
+def test_comparisons_without_a_verdict_are_left_out():
+    """Neither an unscored response nor a silent referee makes a tie."""
+    row = duel({"a": [5, NAN], "b": [NAN]}, {"a": [3], "b": [3]})
+    assert (row["win"], row["n"]) == (100.0, 1)
+    with pytest.raises(ValueError, match="share no prompt with a verdict"):
+        duel({"a": [5]}, {"a": [3]}, Comparer(lambda comparison: None))
+
+
+def test_models_evaluated_on_different_prompts_are_refused():
+    """There is nothing to compare."""
+    with pytest.raises(ValueError, match="m2 and m1 share no prompt"):
+        duel({"a": [5]}, {"b": [3]})
+
+
+def test_interval_contains_the_estimate_and_follows_the_seed():
+    """The same seed gives the same bounds, another one others."""
+    drawn = np.random.default_rng(1)
+    model = {f"p{n}": drawn.integers(1, 6, 4) for n in range(40)}
+    opponent = {f"p{n}": drawn.integers(0, 5, 4) for n in range(40)}
+    row = duel(model, opponent)
+    assert row["low"] < row["win"] - row["loss"] < row["high"]
+    assert row["win"] + row["tie"] + row["loss"] == pytest.approx(100)
+    assert duel(model, opponent) == row
+    assert duel(model, opponent, seed=1)["low"] != row["low"]
+
+
+def test_interval_is_as_wide_as_theory_says():
+    """For a mean of many values it spans 1.96 standard errors to either side."""
+    values = np.random.default_rng(0).normal(10, 2, 400)
+    low, high = bootstrap_interval(values, 4000, 0)
+    expected = 2 * 1.96 * values.std() / 20
+    assert high - low == pytest.approx(expected, rel=0.08)
+    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.03)
+
+
+def test_a_single_prompt_has_no_width():
+    """The bootstrap cannot know more than the data."""
+    assert bootstrap_interval(np.array([50.0]), 100, 0) == (50.0, 50.0)
+
+
+def test_a_model_meets_its_predecessor_and_the_baseline():
+    """One row each, in the columns of head_to_head.csv, and metrics for both."""
+    table, metrics = compare_with_elders(
+        scores("m2", {"a": [5], "b": [2]}),
+        scores("m1", {"a": [4], "b": [2]}),
+        scores("sft", {"a": [4], "b": [1]}),
+        Scorer(),
+        EVALUATION,
+        0,
+    )
+    assert list(table.columns) == COLUMNS
+    assert list(table["opponent"]) == ["m1", "sft"]
+    assert metrics["eval/win_minus_loss_vs_previous"] == 50.0
+    assert metrics["eval/win_minus_loss_vs_sft"] == 100.0
+    assert metrics["eval/win_minus_loss_vs_sft_low"] == 100.0
+    assert metrics["eval/win_minus_loss_vs_previous_high"] == 100.0
+
+
+def test_the_baseline_is_the_predecessor_of_m1():
+    """That makes one row, and two metrics of one value."""
+    baseline = scores("sft", {"a": [1]})
+    table, metrics = compare_with_elders(
+        scores("m1", {"a": [2]}), baseline, baseline, Scorer(), EVALUATION, 0
+    )
+    assert list(table["opponent"]) == ["sft"]
+    assert metrics["eval/win_minus_loss_vs_previous"] == metrics["eval/win_minus_loss_vs_sft"]

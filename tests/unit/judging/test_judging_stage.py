@@ -1,0 +1,137 @@
+"""From judgements to rewards."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from srlm_kedro.errors import GateError
+from srlm_kedro.judge.judgements import COLUMNS
+from srlm_kedro.judge.parsing import parse_score
+from srlm_kedro.pipelines.judging import create_pipeline
+from srlm_kedro.pipelines.judging.nodes import judge_candidates
+from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.rewards import reward_responses
+from tests.unit.fakes import M1, FakeEngine
+
+LENIENT = JudgingParams(max_unparsed=1.0)
+
+
+def _responses(*groups: int) -> pd.DataFrame:
+    rows = [
+        (f"m2-p{p}", f"m2-p{p}-r{r}", "ask", f"answer {r}", 10 * (r + 1), "stop")
+        for p, size in enumerate(groups)
+        for r in range(size)
+    ]
+    columns = ["prompt_id", "response_id", "prompt", "response", "tokens", "finish"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _judgements(texts: dict[str, list[str]]) -> pd.DataFrame:
+    rows = [
+        (name, k, 0, text, "stop", parse_score(text).score, parse_score(text).reason)
+        for name, said in texts.items()
+        for k, text in enumerate(said)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"score": float})
+
+
+def test_a_reward_is_the_mean_of_the_scores():
+    """Unread judgements enter no mean, and the mean is not rounded."""
+    said = {"m2-p0-r0": ["Score: 4", "Score: 5", "Score: 4"], "m2-p0-r1": ["Score: 1", "?", "?"]}
+    judged, _ = reward_responses(_responses(2), _judgements(said), LENIENT)
+    assert judged["reward"].tolist() == pytest.approx([13 / 3, 1])
+    assert judged["scores"].tolist() == [3, 1]
+
+
+def test_the_same_scores_in_another_order_tie():
+    """Sums of decimals depend on their order in the last bit; rewards do not."""
+    said = {
+        "m2-p0-r0": [f"Score: {score}" for score in (4.1, 4.2, 0.3)],
+        "m2-p0-r1": [f"Score: {score}" for score in (0.3, 4.2, 4.1)],
+    }
+    judged, metrics = reward_responses(_responses(2), _judgements(said), LENIENT)
+    assert judged["reward"].nunique() == 1
+    assert metrics["judge/tied_prompts"] == 1
+
+
+def test_too_few_scores_give_no_reward():
+    """Below `min_scores` the reward is missing, and not a number in its place."""
+    said = {"m2-p0-r0": ["Score: 4", "Score: 5", "x"], "m2-p0-r1": ["Score: 1", "?", "?"]}
+    params = JudgingParams(max_unparsed=1.0, min_scores=2)
+    judged, metrics = reward_responses(_responses(2), _judgements(said), params)
+    assert judged["reward"].isna().tolist() == [False, True]
+    assert metrics["judge/unrewarded"] == 1
+
+
+def test_the_metrics_describe_the_judge():
+    """Shares, means and counts by reason are what the table says."""
+    said = {
+        "m2-p0-r0": ["Score: 5", "Score: 5"],
+        "m2-p0-r1": ["Score: 5", "Score: 5"],
+        "m2-p1-r0": ["Score: 1", "Score: 8/10"],
+        "m2-p1-r1": ["Score: 2", "Score: 4"],
+    }
+    _, metrics = reward_responses(_responses(2, 2), _judgements(said), LENIENT)
+    assert metrics["judge/judgements"] == 8
+    assert metrics["judge/parse_rate"] == 7 / 8
+    assert metrics["judge/unparsed_wrong_scale"] == 1
+    assert metrics["judge/unparsed_no_score"] == 0
+    assert metrics["judge/mean_reward"] == 3.5
+    assert metrics["judge/saturation"] == 0.5
+    assert metrics["judge/tied_prompts"] == 0.5
+    assert metrics["judge/score_5"] == 4 / 7
+    assert sum(metrics[f"judge/score_{n}"] for n in range(6)) == pytest.approx(1)
+    assert metrics["judge/std_reward"] == pytest.approx(math.sqrt(2.75))
+    assert metrics["judge/std_within_response"] == pytest.approx(0.5)
+    assert metrics["judge/mean_tokens"] == 15
+    assert all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
+
+
+def test_too_many_unread_judgements_stop_the_run():
+    """The message says which table, which limit, what was found, and what to do."""
+    said = {"m2-p0-r0": ["Score: 4", "and it is helpful but"], "m2-p0-r1": ["Score: 1", "Score: 2"]}
+    with pytest.raises(GateError) as refused:
+        reward_responses(_responses(2), _judgements(said), JudgingParams())
+    message = str(refused.value)
+    assert message.startswith("m2.judgements: 25% of 4 judgements carry no score")
+    assert "`judging.max_unparsed` = 0.1" in message
+    assert "m2-p0-r0" in message
+    assert "helpful but" in message
+    assert "max_new_tokens" in message
+
+
+@pytest.mark.parametrize("params", [LENIENT, JudgingParams(max_unparsed=1.0, min_scores=3)])
+def test_a_run_without_any_reward_stops(params):
+    """However lenient the limits, nothing goes on without a reward."""
+    said = {"m2-p0-r0": ["Score: 4" if params.min_scores > 1 else "?", "?"]}
+    with pytest.raises(GateError):
+        reward_responses(_responses(1), _judgements(said), params)
+
+
+def test_the_stage_hands_its_knobs_to_the_engine():
+    """K, length and retries reach what they steer."""
+    engine = FakeEngine(lambda request, sample: "Score: 3" if sample < 4 else "No.")
+    params = JudgingParams(sampling={"n": 5, "max_new_tokens": 7}, retries=1)
+    prompt = "{instruction} {response} Score:"
+    table = judge_candidates(M1, _responses(1), prompt, engine, params, seed=3)
+    assert [sampling.n for sampling in engine.samplings] == [5, 1]
+    assert engine.samplings[0].max_new_tokens == 7
+    assert len(table) == 6
+
+
+def test_a_better_parser_needs_no_new_judgement():
+    """Rewards come out of the raw text, whatever scores were read at the time of judging."""
+    said = {"m2-p0-r0": ["Score: 4"], "m2-p0-r1": ["Score: 1"]}
+    old = _judgements(said).assign(score=float("nan"), reason="no_score")
+    judged, _ = reward_responses(_responses(2), old, JudgingParams())
+    assert judged["reward"].tolist() == [4, 1]
+
+
+def test_the_pipeline_has_the_agreed_names():
+    """Free inputs and outputs of the stage."""
+    assert create_pipeline().inputs() == {
+        *("judge", "responses", "judge_prompt", "generation_engine"),
+        *("params:judging", "params:seed"),
+    }
+    assert create_pipeline().all_outputs() == {"judgements", "judged_responses", "judge_metrics"}

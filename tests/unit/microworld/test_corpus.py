@@ -1,0 +1,80 @@
+"""The corpus holds answers, reviews and lists of tasks in the very formats of the loop."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from srlm_kedro.judge.prompt import fill_judge_prompt
+from srlm_kedro.microworld.answers import Habits
+from srlm_kedro.microworld.corpus import ASSISTANT, END, USER, Mixture, corpus
+from srlm_kedro.microworld.instructions import parse
+from srlm_kedro.microworld.reviews import Reviewer
+
+PROMPTS = Path(__file__).parents[3] / "conf" / "base" / "prompts"
+MIXTURE = Mixture(
+    documents=600,
+    reviews=0.5,
+    tasks=0.2,
+    drills=0.05,
+    opening=0.1,
+    opening_drills=0.6,
+    list_length=9,
+)
+
+
+@pytest.fixture(scope="module")
+def judge_prompt():
+    return (PROMPTS / "judge.txt").read_text("utf-8")
+
+
+def documents(judge_prompt, seed=0, **kwargs):
+    few_shot = (PROMPTS / "few_shot.txt").read_text("utf-8")
+    rng = random.Random(seed)
+    return list(corpus(MIXTURE, Habits(), Reviewer(), judge_prompt, few_shot, rng, **kwargs))
+
+
+def test_the_same_seed_makes_the_same_corpus(judge_prompt):
+    """A corpus depends on its seed alone."""
+    assert documents(judge_prompt) == documents(judge_prompt)
+    assert documents(judge_prompt) != documents(judge_prompt, seed=1)
+
+
+def test_all_kinds_occur_and_drills_come_first(judge_prompt):
+    """Every kind has its share; copying is drilled in the opening."""
+    kinds = [kind for kind, _ in documents(judge_prompt)]
+    counts = Counter(kinds)
+    assert counts["review"] > counts["tasks"] > 50
+    assert counts["answer"] > 50
+    assert Counter(kinds[:60])["drill"] > 20
+
+
+def test_reviews_stand_behind_the_filled_judge_prompt(judge_prompt):
+    """A review document is the judge prompt as the loop fills it, as one turn, and the review."""
+    for kind, segments in documents(judge_prompt):
+        if kind == "review":
+            text = "".join(piece for piece, _ in segments)
+            filled = fill_judge_prompt(judge_prompt, segments[1][0], segments[3][0])
+            assert text.startswith(USER + filled + ASSISTANT)
+            assert text.endswith(END)
+
+
+def test_lists_have_the_form_of_the_few_shot_prompt(judge_prompt):
+    """A list is eight demonstrations and the task that continues them."""
+    lists = [segments for kind, segments in documents(judge_prompt) if kind == "tasks"]
+    for segments in lists:
+        lines = "".join(piece for piece, _ in segments).splitlines()
+        assert [line.split(": ", 1)[0] for line in lines[1:]] == ["Task"] * 9
+        assert all(parse(line.removeprefix("Task: ")) for line in lines[1:])
+
+
+def test_excluded_prompts_never_occur(judge_prompt):
+    """Evaluation prompts stand in no document."""
+    shown = {
+        segments[1][0] for kind, segments in documents(judge_prompt) if kind in ("answer", "review")
+    }
+    excluded = frozenset(sorted(shown)[:50])
+    again = documents(judge_prompt, excluded=excluded)
+    texts = {piece for _, segments in again for piece, _ in segments}
+    assert not excluded & texts

@@ -1,0 +1,43 @@
+"""Reviews say what is right and what is lacking, and end in the score."""
+
+import random
+import re
+
+from srlm_kedro.judge.parsing import parse_score
+from srlm_kedro.microworld.answers import Habits, answer, read, write
+from srlm_kedro.microworld.instructions import make, parse, phrase
+from srlm_kedro.microworld.oracle import Oracle
+from srlm_kedro.microworld.reviews import EXACT, Reviewer, review
+
+
+def test_an_exact_review_agrees_with_the_oracle():
+    """Without oversights the review's score is the oracle's, and the judge's parser reads it."""
+    rng, oracle = random.Random(8), Oracle()
+    for _ in range(1000):
+        instruction = make(rng)
+        given = answer(instruction, Habits(), rng)
+        text = review(instruction, given, EXACT, rng)
+        truth = oracle.assess(phrase(instruction, rng), write(given))
+        assert parse_score(text).score == truth.score
+
+
+def test_a_review_names_every_fault():
+    """Wrong items, missed and unasked requests, and the voice stand in it as sentences."""
+    instruction = parse("Say dog, oak, tea backwards. Call me Anna. Begin with hello.")
+    given = read("Hello! Well: tea, dog, oak. Done.")
+    text = review(instruction, given, EXACT, random.Random(0))
+    assert text == (
+        "I find tea right, dog wrong, oak wrong. It lacks Anna, has hello, adds done."
+        " It sounds casual.\nScore: 2"
+    )
+
+
+def test_careless_reviewers_err():
+    """Oversights and slips change the score now and then, never beyond 0 to 5."""
+    rng = random.Random(9)
+    instruction = parse("Name me two fruits. Use brackets.")
+    given = read("Of course: (pear, plum).")
+    careless = Reviewer(overlooks=0.3, slips=0.5)
+    texts = [review(instruction, given, careless, rng) for _ in range(200)]
+    scores = {int(re.search(r"Score: (\d)$", text)[1]) for text in texts}
+    assert {4, 5} <= scores <= set(range(6))

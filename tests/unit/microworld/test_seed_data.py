@@ -1,0 +1,61 @@
+"""The seed data are small, ranked by truth, and the committed files are what the command makes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from srlm_kedro.microworld.instructions import parse
+from srlm_kedro.microworld.oracle import Oracle
+from srlm_kedro.pipelines.microworld.nodes import make_seed_data
+from srlm_kedro.pipelines.microworld.params import MicroworldParams
+
+ROOT = Path(__file__).parents[3]
+RAW = ROOT / "data" / "01_raw"
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return make_seed_data(MicroworldParams())
+
+
+def test_committed_files_are_those_the_command_makes(tables):
+    """`kedro run --pipelines=seed_data` gives the files that lie in data/01_raw."""
+    for name, table in zip(("ift", "eft", "eval_prompts"), tables, strict=True):
+        lines = (RAW / f"{name}.jsonl").read_text("utf-8").splitlines()
+        assert [json.loads(line) for line in lines] == table.to_dict("records")
+
+
+def test_no_prompt_stands_twice(tables):
+    """All prompts of all three tables differ."""
+    prompts = [prompt for table in tables for prompt in table["prompt"]]
+    assert len(set(prompts)) == len(prompts)
+
+
+def test_ranks_follow_the_true_score(tables):
+    """A better rank means a higher true score; equal ranks, the same score."""
+    oracle = Oracle()
+    for row in tables[1].itertuples():
+        ranked = sorted(row.responses, key=lambda response: response["rank"])
+        scores = [oracle.assess(row.prompt, one["text"]).score for one in ranked]
+        assert scores == sorted(scores, reverse=True)
+        ranks = [one["rank"] for one in ranked]
+        assert len(set(zip(ranks, scores, strict=True))) == len(set(ranks)) == len(set(scores))
+
+
+def test_evaluation_holds_kinds_that_training_never_shows(tables):
+    """`seen` is false exactly for the held-out combinations, and they are in evaluation alone."""
+    ift, eft, evaluation = tables
+    assert not any(parse(prompt).held_out for table in (ift, eft) for prompt in table["prompt"])
+    assert [not parse(prompt).held_out for prompt in evaluation["prompt"]] == list(
+        evaluation["seen"]
+    )
+    assert 0 < evaluation["seen"].mean() < 1
+
+
+def test_ift_responses_have_right_items_and_the_assistants_voice(tables):
+    """People who write good answers overlook requests at most."""
+    oracle = Oracle()
+    found = [oracle.assess(row.prompt, row.response) for row in tables[0].itertuples()]
+    assert not any(one.items_wrong or one.voice_missed or one.extras for one in found)
+    assert any(one.constraints_missed for one in found)

@@ -1,0 +1,103 @@
+"""Best against worst, and what gives no pair."""
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srlm_kedro.errors import GateError
+from srlm_kedro.pipelines.pairs.nodes import COLUMNS, make_pairs, unrewarded_pairs
+from srlm_kedro.pipelines.pairs.params import PairsParams
+
+NONE = float("nan")
+
+
+def _judged(*groups: list[float], text: str = "answer {p} {r}") -> pd.DataFrame:
+    rows = [
+        (f"m2-p{p}", f"m2-p{p}-r{r}", f"ask {p}", text.format(p=p, r=r), r + 1, "stop", reward, 3)
+        for p, rewards in enumerate(groups)
+        for r, reward in enumerate(rewards)
+    ]
+    columns = ["prompt_id", "response_id", "prompt", "response", "tokens", "finish"]
+    return pd.DataFrame(rows, columns=[*columns, "reward", "scores"])
+
+
+def test_the_highest_meets_the_lowest():
+    """One pair a prompt, with the rewards and the ids of its texts."""
+    pairs, metrics = make_pairs(_judged([3, 5, 1, 4]), PairsParams(), seed=0)
+    assert pairs.columns.tolist() == COLUMNS
+    pair = pairs.iloc[0]
+    assert (pair.chosen, pair.rejected) == ("answer 0 1", "answer 0 2")
+    assert (pair.chosen_id, pair.rejected_id) == ("m2-p0-r1", "m2-p0-r2")
+    assert (pair.chosen_reward, pair.rejected_reward) == (5, 1)
+    assert metrics["pairs/mean_margin"] == 4
+    assert (metrics["pairs/chosen_tokens"], metrics["pairs/rejected_tokens"]) == (2, 3)
+
+
+def test_every_prompt_without_a_pair_is_counted():
+    """Ties, single rewards and one text twice are dropped by reason; the others go on."""
+    judged = _judged([2, 2, 2], [3, NONE], [5, 1], [1, 4], [NONE, NONE])
+    judged.loc[judged["prompt_id"] == "m2-p3", "response"] = "the same"
+    pairs, metrics = make_pairs(judged, PairsParams(), seed=0)
+    assert pairs["prompt_id"].tolist() == ["m2-p2"]
+    assert metrics["pairs/dropped_tie"] == 1
+    assert metrics["pairs/dropped_short_group"] == 2
+    assert metrics["pairs/dropped_identical"] == 1
+    assert (metrics["pairs/count"], metrics["pairs/yield"]) == (1, 0.2)
+
+
+def test_a_failed_parse_never_wins_worst_response():
+    """A response without a reward is in no pair, on whichever side."""
+    judged = _judged([NONE, 5, 4], [5, 2, NONE], [NONE, 3, NONE])
+    pairs, _ = make_pairs(judged, PairsParams(), seed=0)
+    assert pairs["rejected_id"].tolist() == ["m2-p0-r2", "m2-p1-r1"]
+    assert unrewarded_pairs(judged, pairs).empty
+    wrong = pairs.assign(rejected_id=["m2-p0-r0", "m2-p1-r1"])
+    assert unrewarded_pairs(judged, wrong)["prompt_id"].tolist() == ["m2-p0"]
+
+
+def test_of_several_best_the_first_by_id_is_taken():
+    """The order of the rows does not matter, and r2 comes before r10."""
+    judged = _judged([1, 1, 5, 3, 3, 3, 3, 3, 3, 3, 5])
+    for table in (judged, judged[::-1]):
+        pairs, _ = make_pairs(table, PairsParams(), seed=0)
+        assert pairs["chosen_id"].tolist() == ["m2-p0-r2"]
+        assert pairs["rejected_id"].tolist() == ["m2-p0-r0"]
+
+
+def test_the_random_order_control_keeps_pairs_and_rewards_honest():
+    """The same two responses a prompt, some turned round, each with its own reward."""
+    judged = _judged(*[[1, 4, 2]] * 40)
+    paper, _ = make_pairs(judged, PairsParams(), seed=0)
+    control, metrics = make_pairs(judged, PairsParams(order="random"), seed=0)
+    turned = control["chosen_id"] == paper["rejected_id"]
+    assert 5 < turned.sum() < 35
+    assert (control["chosen_reward"] == turned.map({True: 1.0, False: 4.0})).all()
+    assert (control.loc[turned, "chosen"] == paper.loc[turned, "rejected"]).all()
+    assert (control.loc[~turned, "chosen"] == paper.loc[~turned, "chosen"]).all()
+    assert metrics["pairs/mean_margin"] < 3
+    again, _ = make_pairs(judged, PairsParams(order="random"), seed=0)
+    other, _ = make_pairs(judged, PairsParams(order="random"), seed=1)
+    pd.testing.assert_frame_equal(control, again)
+    assert not control.equals(other)
+
+
+def test_too_few_pairs_stop_the_run():
+    """The message says what became of the prompts."""
+    with pytest.raises(GateError, match=r"0 pairs of 1 prompts.*'tie': 1"):
+        make_pairs(_judged([2, 2]), PairsParams(), seed=0)
+
+
+rewards = st.lists(st.one_of(st.just(NONE), st.integers(0, 5).map(float)), min_size=1, max_size=5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(rewards, max_size=6))
+def test_pairs_and_drops_make_up_all_prompts(groups):
+    """Whatever the rewards: every prompt is a pair or a counted drop, and every margin is real."""
+    judged = _judged([0, 1], *groups)
+    pairs, metrics = make_pairs(judged, PairsParams(), seed=0)
+    drops = sum(value for name, value in metrics.items() if name.startswith("pairs/dropped"))
+    assert len(pairs) + drops == len(groups) + 1
+    assert (pairs["chosen_reward"] > pairs["rejected_reward"]).all()
+    assert unrewarded_pairs(judged, pairs).empty

@@ -1,0 +1,93 @@
+"""What is taken of a continuation, and what refuses it."""
+
+from decimal import Decimal
+
+import pytest
+
+from srlm_kedro.pipelines.prompts.filters import REASONS, Sieve, first_task
+from srlm_kedro.pipelines.prompts.novelty import Novelty
+from srlm_kedro.pipelines.prompts.params import FilterParams
+
+KNOWN = ["Name three birds that live near the sea"]
+
+
+def _sieve(**knobs) -> Sieve:
+    return Sieve(FilterParams(**knobs), Novelty(KNOWN, Decimal("0.7")))
+
+
+CONTINUATIONS = [
+    (" Tell me about whales.", "Tell me about whales.", False),
+    ("Tell me\nabout whales.", "Tell me\nabout whales.", False),
+    (" Tell me about whales.\nTask: Sing.", "Tell me about whales.", True),
+    (" Tell me about whales. Task 10: Sing.", "Tell me about whales.", True),
+    ("Task 9: Tell me about whales.\nTask 10: Sing.", "Tell me about whales.", True),
+    ("**Task 9:** Tell me about whales.", "Tell me about whales.", False),
+    ("1. Tell me about whales.\n2. Sing.\n\n1. Whales are", "Tell me about whales.", True),
+    ("Tell me about whales.\nAnswer: They are large.", "Tell me about whales.", True),
+    ("Sure, here is a new task:\n\nTell me about whales.", "Tell me about whales.", False),
+    ("3.5 kilograms are how many pounds?", "3.5 kilograms are how many pounds?", False),
+    ("", "", False),
+]
+
+
+@pytest.mark.parametrize(("text", "task", "followed"), CONTINUATIONS)
+def test_the_first_task_is_taken(text, task, followed):
+    """Labels are taken off, and what follows the task is left."""
+    assert first_task(text) == (task, followed)
+
+
+REFUSED = [
+    ("", "empty"),
+    ("  \n", "empty"),
+    ("Sing a song", "too_short"),
+    ("- - - -", "too_short"),
+    ("why " * 151, "too_long"),
+    ("Describe this picture in detail", "banned_word"),
+    ("Draw a house for me", "banned_word"),
+    ("Where should I go to in May?", "banned_word"),
+    ("Write a program that counts words", "banned_opening"),
+    ("write a program that counts words", "banned_opening"),
+    ('"Whales" means what in French?', "bad_start"),
+    ("Écris une lettre à maman", "bad_start"),
+    ("name three BIRDS that live near the sea?", "duplicate"),
+    ("Name three fish that live near the sea", "similar"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED)
+def test_each_filter_refuses_with_its_reason(text, reason):
+    """The reason says which of the Self-Instruct filters spoke."""
+    assert reason in REASONS
+    assert _sieve().sift(text, "stop")[1] == reason
+
+
+@pytest.mark.parametrize(
+    "text", ["Sing me a song", "What did mapmakers profile?", "why " * 150, "Is 2 above 1?"]
+)
+def test_sound_prompts_pass(text):
+    """At the limits, and with banned words as parts of others."""
+    assert _sieve().sift(text, "stop") == (text.strip(), "ok")
+
+
+def test_a_prompt_cut_by_length_is_refused():
+    """Unless the cut came after its end."""
+    assert _sieve().sift("Tell me about the", "length")[1] == "cut_off"
+    assert _sieve().sift("Tell me about whales.\nTask: Si", "length")[1] == "ok"
+
+
+def test_an_accepted_prompt_is_known_from_then_on():
+    """The second one like it is refused; a refused prompt is not held against others."""
+    sieve = _sieve()
+    assert sieve.sift("Tell me about blue whales", "stop")[1] == "ok"
+    assert sieve.sift("Tell me about blue whales!", "stop")[1] == "duplicate"
+    assert sieve.sift("Draw me some really red roses", "stop")[1] == "banned_word"
+    assert sieve.sift("Bring me some really red roses", "stop")[1] == "ok"
+
+
+def test_every_filter_can_be_changed():
+    """Each knob reaches what it steers."""
+    assert _sieve(min_words=3).sift("Sing a song", "stop")[1] == "ok"
+    assert _sieve(max_words=4).sift("Sing me a new song", "stop")[1] == "too_long"
+    assert _sieve(banned_words=()).sift("Draw a house for me", "stop")[1] == "ok"
+    assert _sieve(banned_words=["song"]).sift("Sing me a song", "stop")[1] == "banned_word"
+    assert _sieve(banned_openings=["Sing"]).sift("Sing me a song", "stop")[1] == "banned_opening"

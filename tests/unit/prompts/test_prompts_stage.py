@@ -1,0 +1,206 @@
+"""Few-shot prompts, rounds of writing, ids and counts."""
+
+import logging
+from decimal import Decimal
+
+import pandas as pd
+import pytest
+
+from srlm_kedro.engines.generation.base import Completion
+from srlm_kedro.engines.generation.scripted import ScriptedEngine
+from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.pipelines.prompts import create_pipeline
+from srlm_kedro.pipelines.prompts.nodes import WRITTEN, accept_prompts, write_prompts
+from srlm_kedro.pipelines.prompts.params import PromptsParams
+from srlm_kedro.records import Checkpoint
+from tests.unit.fakes import M1, FakeEngine
+
+WORDS = [f"word{n}" for n in range(400)]
+IFT = pd.DataFrame(
+    [(f"i{n}", f"seed prompt\nnumber {n}", "yes") for n in range(10)],
+    columns=["prompt_id", "prompt", "response"],
+)
+EFT = pd.DataFrame({"prompt_id": ["e0", "e0"], "prompt": ["Which birds can swim well?"] * 2})
+EARLIER = pd.DataFrame(
+    {
+        "prompt_id": [f"m2-p{n}" for n in range(5)],
+        "prompt": [f"own prompt {n} of mine" for n in range(5)],
+    }
+)
+NO_EARLIER = pd.DataFrame({"prompt_id": [], "prompt": []})
+TEMPLATE = "Write tasks.\n{tasks}\nTask:\n"
+
+
+def _new(request, sample):
+    """A prompt of four words that no other request gets."""
+    place = (int(request.id[-5:]) * 3 + sample) * 4
+    return " ".join(WORDS[place : place + 4])
+
+
+def _write(engine, earlier=NO_EARLIER, policy=M1, writer=M1, template=TEMPLATE, seed=0, **knobs):
+    params = PromptsParams(**{"count": 5, "max_written": 50, **knobs})
+    return write_prompts(writer, policy, IFT, EFT, earlier, template, engine, params, seed)
+
+
+def _accept(written, earlier=NO_EARLIER, policy=M1, **knobs):
+    params = PromptsParams(**{"count": 5, "max_written": 50, **knobs})
+    return accept_prompts(written, earlier, policy, params)
+
+
+def _demonstrations(prompt: str) -> list[str]:
+    lines = prompt.split("\n")
+    assert lines[0] == "Write tasks."
+    assert lines[-1] == "Task:"
+    return [line.removeprefix("Task: ") for line in lines[1:-1]]
+
+
+def test_the_first_iteration_shows_ift_alone():
+    """Eight different demonstrations a request, each on one line, other ones each time."""
+    engine = FakeEngine(_new)
+    _write(engine)
+    shown = [_demonstrations(request.prompt) for request in engine.requests]
+    assert all(len(set(tasks)) == 8 for tasks in shown)
+    assert all(task.startswith("seed prompt number") for tasks in shown for task in tasks)
+    assert len({tuple(tasks) for tasks in shown}) == len(shown)
+    assert not any(request.chat for request in engine.requests)
+
+
+@pytest.mark.parametrize(("earlier", "own"), [(EARLIER, 2), (EARLIER[:1], 1)])
+def test_later_iterations_show_two_of_the_models_own(earlier, own):
+    """6 of IFT and 2 of the model, filled up from IFT while it has fewer."""
+    engine = FakeEngine(_new)
+    _write(engine, earlier)
+    for request in engine.requests:
+        tasks = _demonstrations(request.prompt)
+        assert sum(task.startswith("own prompt") for task in tasks) == own
+        assert len(tasks) == 8
+
+
+def test_writing_ends_with_enough():
+    """Exactly `count` are accepted; good ones beyond are counted as surplus."""
+    written = _write(FakeEngine(_new))
+    prompts, known, drops, metrics = _accept(written)
+    assert prompts["prompt_id"].tolist() == [f"m2-p000{n}" for n in range(1, 6)]
+    assert set(drops["reason"]) == {"surplus"}
+    assert metrics["prompts/accepted"] == 5
+    assert metrics["prompts/written"] == len(written) == 5 + len(drops)
+    assert metrics["prompts/short_of_count"] == 0
+    pd.testing.assert_frame_equal(known, prompts)
+
+
+def test_rounds_go_on_until_there_are_enough():
+    """With refusals on the way, later rounds ask anew under new ids."""
+    engine = FakeEngine(lambda r, s: _new(r, s) if int(r.id[-5:]) % 4 == 0 else "no")
+    written = _write(engine)
+    ids = [request.id for request in engine.requests]
+    assert len(engine.samplings) > 1
+    assert len(set(ids)) == len(ids)
+    assert (written["reason"] == "ok").sum() == 5
+
+
+def test_a_budget_that_is_spent_warns(caplog):
+    """With `max_written` reached the run goes on, says so and counts what is lacking."""
+    engine = FakeEngine(lambda r, s: "Sing the same old song")
+    written = _write(engine, max_written=20)
+    with caplog.at_level(logging.WARNING):
+        prompts, _, drops, metrics = _accept(written, max_written=20)
+    assert (len(prompts), len(written)) == (1, 20)
+    assert drops["reason"].tolist() == ["duplicate"] * 19
+    assert metrics["prompts/short_of_count"] == 4
+    assert metrics["prompts/rejected_duplicate"] == 19
+    assert "4 short of `prompts.count`" in caplog.text
+
+
+def test_too_few_prompts_stop_the_run():
+    """The message says how many, why, and what to raise."""
+    written = _write(FakeEngine(lambda r, s: "no"), max_written=20)
+    with pytest.raises(GateError) as refused:
+        _accept(written, max_written=20)
+    assert str(refused.value).startswith("m2.prompts: 0 of 20 written prompts were accepted")
+    assert "too_short 20" in str(refused.value)
+    assert "`prompts.max_written` (now 20)" in str(refused.value)
+
+
+def test_everything_written_is_kept():
+    """Raw text, the prompt taken of it and the reason stand side by side."""
+    cut = Completion(" Tell me about", 3, "length")
+    written = _write(FakeEngine(lambda r, s: cut), max_written=3)
+    assert written.columns.tolist() == WRITTEN
+    assert written.iloc[0].tolist() == [
+        *("m2-w00000", 0, " Tell me about", "length", "Tell me about", "cut_off")
+    ]
+
+
+def test_known_prompts_are_refused():
+    """Those of IFT, of EFT and of earlier iterations."""
+    texts = ["seed prompt number 3", "Which birds can swim well?", "own prompt 1 of mine"]
+    engine = FakeEngine(lambda r, s: texts[int(r.id[-5:]) % 3])
+    written = _write(engine, EARLIER, max_written=6)
+    assert set(written["reason"]) == {"duplicate"}
+
+
+def test_known_prompts_grow():
+    """What the next iteration must not repeat: all earlier prompts and these."""
+    prompts, known, _, _ = _accept(_write(FakeEngine(_new), EARLIER), EARLIER)
+    assert known["prompt"].tolist() == [*EARLIER["prompt"], *prompts["prompt"]]
+
+
+def test_several_continuations_share_their_demonstrations():
+    """`sampling.n` texts a few-shot prompt, so a third as many requests."""
+    engine = FakeEngine(_new)
+    written = _write(engine, count=6, max_written=50, sampling={"n": 3})
+    assert engine.samplings[0].n == 3
+    assert len(written) == 3 * len(engine.requests)
+    assert engine.samplings[0].temperature == 0.6
+
+
+def test_the_iteration_is_the_policys_whoever_writes():
+    """M2 makes the prompts of M3, with M0 writing; schedules are read at M3."""
+    m0, m2 = Checkpoint(M1.path, "m0"), Checkpoint(M1.path, "m2")
+    engine = FakeEngine(_new)
+    written = _write(engine, policy=m2, writer=m0, count=[5, 2])
+    prompts, *_ = _accept(written, policy=m2, count=[5, 2])
+    assert prompts["prompt_id"].tolist() == ["m3-p0001", "m3-p0002"]
+    assert set(engine.models) == {"m0"}
+
+
+def test_a_chat_writer_gets_a_users_turn():
+    """`chat` reaches the requests."""
+    engine = FakeEngine(_new)
+    _write(engine, chat=True)
+    assert all(request.chat for request in engine.requests)
+
+
+def test_the_seed_decides():
+    """The same seed gives the same table; another one other demonstrations."""
+    one, same, other = (_write(ScriptedEngine(repeated=0.2), seed=seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one, same)
+    assert not one.equals(other)
+
+
+def test_the_novelty_limit_is_exact_from_a_file():
+    """0.7 out of YAML is seven tenths."""
+    limit = PromptsParams(filters={"max_rouge_l": 0.7}).filters.max_rouge_l
+    assert limit == Decimal("0.7")
+    assert limit.as_integer_ratio() == (7, 10)
+
+
+@pytest.mark.parametrize(
+    ("template", "knobs"), [("no place", {}), (TEMPLATE, {"ift_demonstrations": 60})]
+)
+def test_a_few_shot_prompt_that_cannot_be_filled_is_refused(template, knobs):
+    """A template without its place, or more demonstrations than IFT has prompts."""
+    engine = FakeEngine(_new)
+    with pytest.raises(InputError, match="few-shot prompt: 1 faults"):
+        _write(engine, template=template, **knobs)
+    assert not engine.requests
+
+
+def test_the_pipeline_has_the_agreed_names():
+    """Free inputs and outputs of the stage."""
+    pipeline = create_pipeline()
+    assert pipeline.inputs() == {
+        *("writer", "policy", "ift", "eft_ranked", "earlier_prompts", "few_shot_prompt"),
+        *("generation_engine", "params:prompts", "params:seed"),
+    }
+    assert pipeline.outputs() == {"prompts", "known_prompts", "prompt_drops", "prompt_metrics"}

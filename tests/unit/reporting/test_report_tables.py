@@ -1,0 +1,83 @@
+"""The tables of data/08_reporting."""
+
+import io
+
+import pandas as pd
+import pytest
+
+from srlm_kedro.pipelines.reporting.tables import STAGES
+from srlm_kedro.pipelines.self_rewarding import LoopParams, self_rewarding
+
+from . import tables
+
+
+def test_head_to_head_has_these_columns():
+    """A row a comparison, in the order of the chain."""
+    table = tables.head_to_head()
+    expected = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
+    assert list(table.columns) == expected
+    pairs = list(zip(table["model"], table["opponent"], strict=True))
+    assert pairs == [("m1", "sft"), ("m2", "m1"), ("m2", "sft")]
+
+
+def test_reward_modelling_has_these_columns():
+    """The five metrics and the number of prompts; counts of conventions stay with the model."""
+    expected = "model,pairwise_accuracy,five_best,exact_match,spearman,kendall,n"
+    assert ",".join(tables.reward_modelling().columns) == expected
+
+
+def test_iterations_has_these_columns():
+    """What was made, what it is worth, and the seconds of each stage."""
+    expected = (
+        "model,prompts,responses,judgements,parse_rate,pairs,mean_reward,mean_oracle_score,"
+        "mean_length,seconds_prompts,seconds_responses,seconds_judging,seconds_pairs,"
+        "seconds_checks,seconds_training,seconds_evaluation"
+    )
+    assert ",".join(tables.iterations().columns) == expected
+
+
+def test_an_iteration_counts_what_it_made():
+    """Prompts, responses, judgements, pairs; seconds are sums over a stage's nodes."""
+    row = tables.iterations().set_index("model").loc["m2"]
+    made = row[["prompts", "responses", "judgements", "parse_rate", "pairs", "mean_reward"]]
+    assert made.tolist() == [2, 8, 24, 0.96, 2, 3.25]
+    seconds = row[["seconds_prompts", "seconds_training", "seconds_evaluation"]]
+    assert seconds.tolist() == [1.5, 20, 2]
+
+
+def test_what_a_model_lacks_stays_empty_in_the_file():
+    """The baseline has no prompts and no judging: empty cells, not zeros."""
+    lines = tables.iterations().to_csv(index=False).splitlines()
+    assert lines[1] == "sft,,,,,,,3.5,10.0,,,,,,7.0,"
+    read = pd.read_csv(io.StringIO("\n".join(lines)))
+    assert read.loc[0, ["prompts", "seconds_judging"]].isna().all()
+
+
+def test_errors_are_told_apart_by_kind():
+    """Sampled responses only; kinds of task seen and unseen, and greedy, beside."""
+    row = tables.errors().set_index("model").loc["m1"]
+    expected = {
+        "mean_score": 3.5,
+        "score_seen": 5,
+        "score_unseen": 2,
+        "greedy_score": 4,
+        "perfect": 0.5,
+        "items_wrong": 0.5,
+        "constraints_missed": 0.25,
+        "voice_missed": 0,
+        "points_2": 0.5,
+        "points_4": 0,
+        "mean_length": 10,
+        "n": 2,
+    }
+    assert row[list(expected)].to_dict() == expected
+
+
+@pytest.mark.filterwarnings("ignore:One or more dataset names")
+@pytest.mark.parametrize("update", ["dpo", "positives"])
+def test_every_node_of_an_iteration_belongs_to_a_stage(update):
+    """No second is lost when a node is renamed."""
+    nodes = self_rewarding(LoopParams(iterations=2, update=update)).nodes
+    names = {node.name.partition(".")[2] for node in nodes if node.name.startswith("m2.")}
+    timed = {node for stage in STAGES.values() for node in stage}
+    assert names - timed == {"describe", "pick_judged", "plot_rewards"}
