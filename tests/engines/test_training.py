@@ -10,15 +10,11 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    GPT2Config,
-    LlamaConfig,
     LlamaForCausalLM,
-    MambaConfig,
 )
 
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams, SftParams
-from srlm_kedro.engines.training.policy import dropout_fields, load_policy
 from srlm_kedro.engines.training.rows import sft_rows
 from srlm_kedro.engines.training.trl import TrlEngine
 from srlm_kedro.errors import GateError, InputError
@@ -156,6 +152,14 @@ class TestDpo:
         reference = first["logps/chosen"] - first["rewards/chosen"] / params.beta[0]
         assert reference == pytest.approx(mean_logp(model, "chosen"), abs=1e-3)
         assert first["logps/chosen"] != pytest.approx(mean_logp(model, "chosen"), abs=1e-3)
+
+    def test_dropout_layers_stay_on_in_training(self, engine, tmp_path_factory):
+        """TRL turns dropout layers, which GPT-2 has, off unless told; here the knob decides."""
+        gpt2 = write_model(tmp_path_factory.mktemp("gpt2"), kind="gpt2")
+        for dropout, same in ((0.0, True), (0.5, False)):
+            params = DPO.model_copy(update={"dropout": dropout, "epochs": 1})
+            first = engine.dpo(gpt2, gpt2, PAIRS, params, seed=1).log[0]
+            assert (abs(first["rewards/chosen"]) < 1e-4) is same
 
     @pytest.mark.parametrize(("name", "value"), [("m1", 0), ("m2", 1), ("m5", 1)])
     def test_schedules_are_read_at_the_iteration_being_made(
@@ -337,16 +341,3 @@ def test_activation_checkpointing_changes_rounding_alone(engine, model, tmp_path
     )
     losses = [e.dpo(model, model, PAIRS, DPO, seed=1).log[-1]["loss"] for e in (engine, saving)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
-
-
-class TestDropoutFields:
-    def test_names_by_architecture(self):
-        """Llama has dropout on attention alone; GPT-2 on three places, its summary head aside."""
-        assert dropout_fields(LlamaConfig()) == ["attention_dropout"]
-        assert sorted(dropout_fields(GPT2Config())) == ["attn_pdrop", "embd_pdrop", "resid_pdrop"]
-
-    def test_architecture_without_dropout_is_refused(self, tmp_path):
-        """A knob that would do nothing is an error, not a silence."""
-        MambaConfig().save_pretrained(tmp_path)
-        with pytest.raises(InputError, match="mamba has no dropout"):
-            load_policy(Checkpoint(tmp_path, "m0"), dropout=0.1)

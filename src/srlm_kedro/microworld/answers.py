@@ -169,7 +169,7 @@ class Habits:
     """All items are right."""
     off_topic: float = 0.05
     """The items have nothing to do with the task (of those not right)."""
-    keeps: float = 0.45
+    keeps: float = 0.5
     """A request is followed, each by itself."""
     adds: float = 0.03
     """Something that can be asked for is shown without being asked, each by itself."""

@@ -80,9 +80,7 @@ def corpus(
             yield "answer", answered(*ask(), habits, rng)
 
 
-def answered(
-    prompt: str, instruction: Instruction, habits: Habits, rng: random.Random
-) -> Segments:
+def answered(prompt: str, instruction: Instruction, habits: Habits, rng: random.Random) -> Segments:
     """An instruction and somebody's answer, as one conversation."""
     text = write(answer(instruction, habits, rng))
     return [(USER, False), (prompt, True), (ASSISTANT, False), (text + END, True)]

@@ -21,9 +21,7 @@ class Reviewer:
 EXACT = Reviewer(overlooks=0, slips=0)
 
 
-def review(
-    instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random
-) -> str:
+def review(instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random) -> str:
     """A justification in sentences, ending in a line such as `Score: 4`."""
     seen = _seen(facts(instruction, answer), reviewer, rng)
     score = sum(seen.points)

@@ -10,6 +10,8 @@ import mlflow
 from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
 from srlm_kedro.tracking.recorder import RunRecorder
@@ -22,7 +24,8 @@ class ParentRunHooks(MlflowHook):
     """kedro-mlflow's hooks with a database that stays in the project, and no parameters.
 
     kedro-mlflow writes a typed parameter group as one long string; `RunRecorder` writes each
-    value by itself. To be used in place of the plugin's own hooks.
+    value by itself. To be used in place of the plugin's own hooks (`DISABLE_HOOKS_FOR_PLUGINS`
+    with `kedro_mlflow`, underscore and all).
     """
 
     @hook_impl
@@ -35,6 +38,17 @@ class ParentRunHooks(MlflowHook):
         with suppress(MissingConfigException):  # kedro-mlflow says so itself
             loader["mlflow"] = anchored(loader["mlflow"], Path(context.project_path))
         super().after_context_created(context)
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Opens the parent run; its tags hold the command as it was typed.
+
+        The nodes named in `run_params` are those that are not fresh: no one asked for them.
+        """
+        typed = {**run_params, "node_names": None, "runner": None}
+        super().before_pipeline_run(typed, pipeline, catalog)
 
     @hook_impl
     def before_node_run(self) -> None:

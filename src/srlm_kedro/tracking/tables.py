@@ -1,5 +1,7 @@
 """Tables as MLflow shows them: the pairs as a training input, a sample of judged responses."""
 
+import hashlib
+
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data import from_pandas
@@ -50,7 +52,10 @@ class CatalogSource(FileSystemDatasetSource):
 
 def log_training_input(client: MlflowClient, run: str, name: str, table: pd.DataFrame) -> None:
     """Notes that the run was trained on `table`: its name, digest, columns and size."""
-    dataset = from_pandas(table, source=CatalogSource(name), name=name)
+    # MLflow's own digest looks at the first rows alone.
+    rows = pd.util.hash_pandas_object(table, index=False)
+    digest = hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:16]
+    dataset = from_pandas(table, source=CatalogSource(name), name=name, digest=digest)
     tags = [InputTag("mlflow.data.context", "training")]
     client.log_inputs(run, [DatasetInput(dataset._to_mlflow_entity(), tags)])
 

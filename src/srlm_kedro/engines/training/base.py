@@ -83,7 +83,7 @@ class PretrainParams(Params):
     """Longest text the model can see, in tokens."""
     row_length: int = Field(256, ge=16)
     """Tokens of a row, into which several documents are packed; none sees another."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = Field(4, ge=1)
     """Rows a step; one pass over the documents, so they decide the number of steps."""
     matrix_learning_rate: float = Field(0.02, gt=0)
     """Peak rate of Muon, which moves the matrices."""

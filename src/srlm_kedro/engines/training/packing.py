@@ -1,7 +1,7 @@
 """Documents into rows of fixed length; the prompt that many of them share is kept apart."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,14 +54,9 @@ def tokenised(
     Raises:
         InputError: Documents longer than a row of `limit` tokens.
     """
-    pieces: dict[str, list[int]] = {}
-
-    def ids_of(text: str) -> list[int]:
-        if text not in pieces:
-            pieces[text] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return pieces[text]
-
-    made = [_tokens(document, prefix, ids_of) for document in documents]
+    texts = list(dict.fromkeys(text for document in documents for text, _ in document.segments))
+    ids = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+    made = [_tokens(document, prefix, ids) for document in documents]
     long = [at for at, tokens in enumerate(made) if len(tokens.ids) > limit]
     if long:
         faults = [f"document {at}: {len(made[at].ids)} tokens" for at in long]
@@ -70,12 +65,12 @@ def tokenised(
     return made
 
 
-def _tokens(document: Document, prefix: str, ids_of: Any) -> Tokens:
+def _tokens(document: Document, prefix: str, ids_of: Mapping[str, list[int]]) -> Tokens:
     after = bool(prefix) and document.segments[0] == (prefix, False)
     ids: list[int] = []
     learn: list[bool] = []
     for text, learnt in document.segments[1:] if after else document.segments:
-        piece = ids_of(text)
+        piece = ids_of[text]
         ids += piece
         learn += [learnt] * len(piece)
     return Tokens(ids, learn, after)

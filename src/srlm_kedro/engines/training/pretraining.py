@@ -1,6 +1,5 @@
 """A small Llama made from nothing: tokenizer, model, one pass over the documents."""
 
-
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from srlm_kedro.engines.training.base import Document, PretrainParams, Trained
 from srlm_kedro.engines.training.packing import Rows, batches, shared_prefix, tokenised
 from srlm_kedro.engines.training.tokenizer import make_tokenizer
+from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _LOG_EVERY = 25
@@ -23,6 +23,7 @@ def pretrain(
     params: PretrainParams,
     seed: int,
     report: Callable[[int, int, float], None] | None = None,
+    work_dir: Path | None = None,
 ) -> Trained:
     """M0 as an ordinary Hugging Face checkpoint; the same seed and threads give the same bits.
 
@@ -31,16 +32,26 @@ def pretrain(
         params: Architecture and rates.
         seed: Decides the first weights.
         report: Called after each step with the step, the number of steps and the loss.
+        work_dir: Where the scratch folder is made (default: the system's).
+
+    Raises:
+        InputError: A document is longer than a row, or all of them together fill no batch.
+        GateError: The loss became NaN or infinite.
     """
     tokenizer = make_tokenizer(text for document in documents for text, _ in document.segments)
     prefix = shared_prefix(documents)
     tokens = tokenised(documents, tokenizer, prefix, params.row_length)
     steps = list(batches(tokens, params.row_length, params.batch_size))
+    if not steps:
+        raise InputError(
+            f"Pretraining: {len(documents)} documents fill no batch of {params.batch_size} rows of"
+            f" {params.row_length} tokens. Give more documents, or lower `batch_size`."
+        )
     torch.manual_seed(derive_seed(seed, "pretraining"))
     model = LlamaForCausalLM(_config(params, tokenizer))
     prefix_ids = tokenizer(prefix, add_special_tokens=False)["input_ids"]
     log = list(_steps(model, steps, prefix_ids, params, report))
-    folder = Path(tempfile.mkdtemp(prefix="pretrain-"))
+    folder = Path(tempfile.mkdtemp(prefix="pretrain-", dir=work_dir))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Trained(Checkpoint(folder, "m0"), log)
@@ -72,15 +83,18 @@ def _steps(
     """Trains the model and yields what is logged."""
     optimizers = _optimizers(model, params)
     schedulers = [
-        torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_at(step, len(steps), params)
-        )
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, len(steps), params))
         for optimizer in optimizers
     ]
     model.train()
     total, since = 0.0, 0
     for number, rows in enumerate(steps, start=1):
         loss = loss_of(model, rows, prefix)
+        if not torch.isfinite(loss):
+            raise GateError(
+                f"Pretraining: the loss is {loss.item()} at step {number} of {len(steps)}; it must"
+                " be a finite number. Nothing was saved. Lower the learning rates."
+            )
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.max_grad_norm)
         for optimizer, scheduler in zip(optimizers, schedulers, strict=True):

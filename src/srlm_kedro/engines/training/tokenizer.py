@@ -29,7 +29,10 @@ def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     Encoding what it decoded gives the same ids; marks are written without the space before them.
     """
     pieces = re.compile(f"{'|'.join(SPECIAL)}|{_TOKEN}")
-    counts = Counter(piece for text in texts for piece in pieces.findall(text))
+    counts: Counter[str] = Counter()
+    for text, times in Counter(texts).items():
+        for piece in pieces.findall(text):
+            counts[piece] += times
     words = sorted((word for word in counts if word not in SPECIAL), key=lambda w: (-counts[w], w))
     ids = {word: number for number, word in enumerate([*SPECIAL, *words])}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))

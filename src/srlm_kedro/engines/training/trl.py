@@ -182,7 +182,6 @@ class TrlEngine:
             "dataloader_pin_memory": not self._cpu,
             "logging_steps": _LOG_EVERY,
             "logging_first_step": True,
-            "logging_nan_inf_filter": False,
             "disable_tqdm": not terminal(),
             "report_to": "none",
             "save_strategy": "no",

@@ -81,7 +81,7 @@ def judge_eft_eval(
 ) -> pd.DataFrame:
     """The model's judgements of responses that people ranked, raw; `model` names it.
 
-    Paper: section 3.2.2, each M_t is measured as a judge too.
+    Paper: section 3.2 (reward modelling), each M_t is measured as a judge too.
     """
     judgements = judge_responses(
         generation_engine,

@@ -1,6 +1,6 @@
 """How well a model's scores agree with human rankings: five metrics.
 
-Paper: section 3.1 (reward modelling), table 4. Where it is silent, a judge that does not decide
+Paper: section 3.1 (evaluation metrics). Where it is silent, a judge that does not decide
 gains nothing: an equal score is no order, and neither is a missing one.
 """
 

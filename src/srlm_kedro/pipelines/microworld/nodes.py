@@ -1,12 +1,13 @@
 """The microworld's corpus, its M0 and its seed data."""
 
 import random
+from dataclasses import replace
 
 import pandas as pd
 
 from srlm_kedro.engines.training.base import Document, PretrainParams, TrainingEngine
 from srlm_kedro.microworld import seed_data as seeds
-from srlm_kedro.microworld.answers import Habits
+from srlm_kedro.microworld.answers import PERFECT, Habits
 from srlm_kedro.microworld.corpus import Mixture, corpus
 from srlm_kedro.microworld.reviews import Reviewer
 from srlm_kedro.pipelines.microworld.params import AnswererParams, MicroworldParams
@@ -66,9 +67,7 @@ def make_seed_data(
     given = microworld.seed_data
     rng = random.Random(given.seed)
     prompts = seeds.Prompts(rng)
-    careful = Habits(
-        right=1, off_topic=0, keeps=given.ift_keeps, adds=0, helpful=1, chatters=0
-    )
+    careful = replace(PERFECT, keeps=given.ift_keeps)
     ift = seeds.ift_rows(prompts, given.ift, careful, rng)
     ranked = seeds.eft_rows(
         prompts, given.eft, given.eft_responses, _habits(given.eft_answerers), rng

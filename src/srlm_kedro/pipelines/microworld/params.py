@@ -12,10 +12,12 @@ class AnswererParams(Params):
     """All items are right."""
     off_topic: float = Field(0.05, ge=0, le=1)
     """Of those with wrong items: they have nothing to do with the task."""
-    keeps: float = Field(0.45, ge=0, le=1)
+    keeps: float = Field(0.5, ge=0, le=1)
     """A request beside the task is followed, each by itself."""
     adds: float = Field(0.03, ge=0, le=1)
     """Something is shown that nobody asked for, each by itself."""
+    misnames: float = Field(0.15, ge=0, le=1)
+    """The user is called by any name, where a name is used."""
     helpful: float = Field(0.5, ge=0, le=1)
     """The voice is an assistant's; otherwise it is casual or curt."""
     chatters: float = Field(0.1, ge=0, le=1)
@@ -34,7 +36,7 @@ class ReviewerParams(Params):
 class CorpusParams(Params):
     """The texts that M0 learns from."""
 
-    documents: int = Field(48_000, ge=1)
+    documents: int = Field(36_000, ge=1)
     """All documents; read once, so they decide how long M0 learns."""
     reviews: float = Field(0.6, ge=0, le=1)
     """Share of reviews in the words of the judge prompt."""
@@ -59,7 +61,7 @@ class SeedDataParams(Params):
     """2401.10020 is the paper's number."""
     ift: int = Field(256, ge=1)
     """Prompts with one good response."""
-    ift_keeps: float = Field(0.4, ge=0, le=1)
+    ift_keeps: float = Field(0.5, ge=0, le=1)
     """A request is followed in an IFT response, each by itself; items and voice are right."""
     eft: int = Field(260, ge=1)
     """Prompts with ranked responses."""

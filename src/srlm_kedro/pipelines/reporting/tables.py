@@ -21,6 +21,7 @@ STAGES = {
 """Columns `seconds_<stage>` of `iterations`, and the nodes whose time they sum."""
 
 COLUMNS = ["model", "prompts", "responses", "judgements", "parse_rate", "pairs", "mean_reward"]
+_COUNTS = ["prompts", "responses", "judgements", "pairs"]
 SCORES = ["mean_oracle_score", "mean_length"]
 DUELS = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
 JUDGES = ["model", "pairwise_accuracy", "five_best", "exact_match", "spearman", "kendall", "n"]
@@ -66,7 +67,7 @@ def collect_judges(*tables: pd.DataFrame) -> pd.DataFrame:
 
 def collect_iterations(timings: pd.DataFrame, *rows: pd.DataFrame) -> pd.DataFrame:
     """One row a model, with the seconds that each stage of its making took; empty without it."""
-    table = _collect(rows)
+    table = _collect(rows).astype(dict.fromkeys(_COUNTS, "Int64"))
     for stage, nodes in STAGES.items():
         spent = timings[timings["node"].isin(nodes)].groupby("model")["seconds"].sum()
         table[f"seconds_{stage}"] = table["model"].map(spent).astype(float).round(1)
