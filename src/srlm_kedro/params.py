@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 RESOURCE = "resource"
-"""Marks a field that steers speed or memory and cannot change a result: `Annotated[int, RESOURCE]`."""
+"""Marks a field that steers speed or memory and no result: `Annotated[int, RESOURCE]`."""
 
 
 class Params(BaseModel):

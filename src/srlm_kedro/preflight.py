@@ -39,9 +39,7 @@ def parameter_faults(
     """
     types = {**TypeExtractor(dict(pipelines)).extract_types_from_pipelines(), **extra}
     faults = [
-        f"parameter `{name}` is unknown{_hint(name, types)}"
-        for name in given
-        if name not in types
+        f"parameter `{name}` is unknown{_hint(name, types)}" for name in given if name not in types
     ]
     for name, expected in types.items():
         faults += _type_faults(name, given[name], expected) if name in given else []

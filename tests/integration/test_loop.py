@@ -115,7 +115,8 @@ def test_all_faults_are_refused_at_once_before_any_work(project):
 
 
 @pytest.mark.parametrize(
-    ("t", "said"), [(5, "M5 is made from M4"), (0, "greater than or equal to 1"), ("x", "valid integer")]
+    ("t", "said"),
+    [(5, "M5 is made from M4"), (0, "greater than or equal to 1"), ("x", "valid integer")],
 )
 def test_an_iteration_without_its_predecessor_is_refused(project, t, said):
     """The message says what is lacking and what to run first."""

@@ -180,7 +180,7 @@ def test_a_run_is_a_parent_with_a_child_for_each_model(project: Path, client: Ml
     assert found["m3"].data.tags["mlflow.parentRunId"] == found["parent"].info.run_id
     assert found["m3"].info.run_name == "M3"
     assert found["parent"].info.run_name == "kedro run: M2 M3"
-    assert "M2 trained on the preferences" in found["m3"].data.tags["mlflow.note.content"]
+    assert found["m3"].data.tags["mlflow.note.content"] == "M3: M2 + preferences of its own"
     assert not list(project.glob("elsewhere/*"))
 
 
@@ -195,7 +195,8 @@ def test_parameters_are_flat_and_schedules_show_the_value_that_counted(
         "m2": "0.5",
         "m3": "1.0",
     }
-    assert set(found["m2"]) == {"knobs.beta", "knobs.rubric", "knobs.seeds"}
+    assert set(found["m2"]) == {"chain", "knobs.beta", "knobs.rubric", "knobs.seeds"}
+    assert found["m2"]["chain"] == "M1 + preferences of its own"
     assert found["m2"]["knobs.seeds"] == "1, 2"
     assert len(found["m2"]["knobs.rubric"]) == 500
 
@@ -215,7 +216,9 @@ def test_metrics_go_to_the_child_and_eval_to_the_curve_over_iterations(
     assert len(client.get_metric_history(child, "train/rewards_margins")) == 1
     curve = client.get_metric_history(parent, "eval/mean_score")
     assert {(m.step, m.value) for m in curve} == {(2, 4.0), (3, 5.0)}
-    assert set(found["parent"].data.metrics) == {"eval/mean_score"}
+    assert set(found["parent"].data.metrics) == {"eval/mean_score", "at a glance/mean score"}
+    [point] = client.get_metric_history(child, "eval/mean_score")
+    assert (point.step, point.value) == (2, 4.0)
 
 
 def test_artifacts_show_pairs_samples_scores_and_validation(
@@ -308,11 +311,15 @@ def test_a_killed_process_leaves_runs_that_the_next_one_marks(
 
 
 def test_the_report_is_on_the_parent(project: Path, client: MlflowClient) -> None:
-    """The page is an artifact, the summary the description that one reads first."""
-    run(project, made_by({"report": "<p>all</p>", "summary": "M3 beats M2"}))
+    """The page is an artifact; the description has the summary, and a link that compares."""
+    made = {"report": "<p>all</p>", "summary": "M3 beats M2", "m2.eval_metrics": {"eval/a": 1.0}}
+    run(project, made_by(made))
     parent = runs(client)["parent"]
     assert names_of(client, parent.info.run_id) == {"report.html"}
-    assert "M3 beats M2" in parent.data.tags["mlflow.note.content"]
+    note = parent.data.tags["mlflow.note.content"]
+    assert "M3 beats M2" in note
+    assert note.startswith("[Compare M2](#/compare-runs?workflowType=machine_learning&runs=")
+    assert runs(client)["m2"].info.run_id in note
 
 
 def test_without_a_parent_run_nothing_is_written(project: Path) -> None:

@@ -73,7 +73,7 @@ class TrackingHooks:
         """Adds what earlier runs made, and closes the children before their parent."""
         if self._recorder is not None:
             self._carry_over(pipeline)
-            self._recorder.tree.end_all("FINISHED")
+            self._recorder.finish()
         self._recorder = None
 
     @hook_impl(tryfirst=True)
@@ -88,8 +88,7 @@ class TrackingHooks:
         if recorder is None or catalog is None or model is None:
             return
         if model not in recorder.tree.children:
-            nodes = [node for node in self._whole.nodes if model in _by_model(node.outputs)]
-            recorder.describe_child(model, _parameters(nodes, catalog))
+            recorder.describe_child(model, _parameters(self._whole.nodes, catalog))
 
     def _carry_over(self, pipeline: Pipeline) -> None:
         """What was fresh and skipped belongs to its model all the same.
@@ -100,7 +99,7 @@ class TrackingHooks:
         recorder, catalog = self._recorder, self._catalog
         if recorder is None or catalog is None:
             return
-        known = recorder.tree.recorded_models() - set(recorder.tree.children)
+        known = set(recorder.tree.newest()) - set(recorder.tree.children)
         for name in sorted(self._whole.all_outputs() - pipeline.all_outputs(), key=_logs_first):
             model, kind = split_name(name)
             if model is None or not _is_recorded(kind) or not catalog.exists(name):

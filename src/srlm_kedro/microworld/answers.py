@@ -17,17 +17,16 @@ OPENERS: dict[str, tuple[str, ...]] = {
 CHATTER: tuple[str, ...] = ("I like that.", "And so on.", "What else?", "That was easy.")
 
 _MISTAKES: dict[str, float] = {
-    "swap": 1.5,  # two items change places
+    "swap": 1.0,  # two items change places
     "omit": 1.0,  # one is left out
-    "double": 3.0,  # one comes twice
-    "kin": 2.5,  # one is another word of its category
+    "double": 1.5,  # one comes twice
+    "kin": 1.0,  # one is another word of its category
     "strange": 1.0,  # one is any word
     "offered": 1.0,  # one is another of the words given
-    "more": 0.5,  # one too many
-    "unworked": 0.5,  # the words as they were given
+    "more": 1.0,  # one too many
+    "unworked": 1.0,  # the words as they were given
 }
-"""What goes wrong with items, and how often. A young model errs most in the ways of `double` and
-`kin`, so these are what reviewers must have seen."""
+"""What goes wrong with items, and how often."""
 
 _TAILS = {"done": "Done.", "thanks": "Thank you."}
 
@@ -165,7 +164,7 @@ def _mistaken(items: list[str], instruction: Instruction, rng: random.Random) ->
 class Habits:
     """How good a population of answerers is; every figure is a probability."""
 
-    right: float = 0.75
+    right: float = 0.85
     """All items are right."""
     off_topic: float = 0.05
     """The items have nothing to do with the task (of those not right)."""

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from srlm_kedro.microworld.answers import Habits, answer, write
 from srlm_kedro.microworld.instructions import Instruction, make, phrase
@@ -35,6 +35,8 @@ class Mixture:
     """Share of drills in the opening: copying is learnt first."""
     list_length: int
     """Tasks in a list: the demonstrations and one more."""
+    reviewed_right: float
+    """All items are right, in responses that are reviewed: people review what is doubtful."""
 
 
 def corpus(
@@ -57,6 +59,7 @@ def corpus(
         rng: Decides everything.
         excluded: Prompts that no document holds.
     """
+    doubtful = replace(habits, right=mixture.reviewed_right)
 
     def ask() -> tuple[str, Instruction]:
         while True:
@@ -72,7 +75,7 @@ def corpus(
             continue
         chance = rng.random()
         if chance < mixture.reviews:
-            yield "review", reviewed(*ask(), judge_prompt, habits, reviewer, rng)
+            yield "review", reviewed(*ask(), judge_prompt, doubtful, reviewer, rng)
         elif chance < mixture.reviews + mixture.tasks:
             tasks = [ask()[0] for _ in range(mixture.list_length)]
             yield "tasks", task_list(tasks, few_shot_prompt)

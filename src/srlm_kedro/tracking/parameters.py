@@ -12,13 +12,17 @@ _SCHEDULE = get_args(Schedule[float])[1]
 """What marks a field as a schedule: its first annotation."""
 
 
-def flat_parameters(parameters: Mapping[str, Any], iteration: int | None = None) -> dict[str, str]:
+WHOLE = None
+"""Instead of an iteration: schedules are given whole."""
+
+
+def flat_parameters(parameters: Mapping[str, Any], iteration: int | None = WHOLE) -> dict[str, str]:
     """Every value by its dotted name.
 
     Args:
         parameters: Parameter groups by name (`dpo`), typed or as plain dictionaries.
-        iteration: The t of the M_t being made: of a schedule, its value alone is given. None
-            gives schedules whole.
+        iteration: The t of the M_t being made: of a schedule, its value alone is given. Below 2
+            no schedule counts, and a dash stands for it.
     """
     found: dict[str, str] = {}
     for name, value in parameters.items():
@@ -46,9 +50,9 @@ def _fields(group: Params, iteration: int | None) -> dict[str, Any]:
 def _value(value: Any, dumped: Any, field: FieldInfo, iteration: int | None) -> Any:
     if isinstance(value, Params):
         return value
-    if iteration is not None and _SCHEDULE in field.metadata:
-        return at(dumped, iteration)
-    return dumped
+    if iteration is WHOLE or _SCHEDULE not in field.metadata:
+        return dumped
+    return at(dumped, iteration) if iteration >= 2 else "-"
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,7 @@ from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.figures import reward_histogram
 from srlm_kedro.tracking.parameters import flat_parameters
 from srlm_kedro.tracking.registry import is_registered, register_checkpoint
-from srlm_kedro.tracking.runs import RunTree, iteration_of
+from srlm_kedro.tracking.runs import RunTree, compare_link, iteration_of, origin_of
 from srlm_kedro.tracking.tables import log_sample, log_training_input
 
 _log = logging.getLogger(__name__)
@@ -22,16 +22,28 @@ _OWNERS = {"eft": "m1", "seed": "m1"}
 _CURVES = "eval/"
 """Metrics of this section are drawn on the parent too, over iterations."""
 
+_GLANCE = {
+    "eval/win_minus_loss_vs_sft": "win minus loss against SFT",
+    "eval/win_minus_loss_vs_previous": "win minus loss against the model before",
+    "eval/mean_score": "mean score",
+    "eval/pairwise_accuracy": "judge, pairwise accuracy",
+    "eval/mean_length": "mean length",
+    "judge/mean_reward": "mean reward of its training data",
+    "pairs/count": "pairs it was trained on",
+}
+"""What one looks for first, repeated in a section that stands before all others."""
+
 
 class RunRecorder:
     """Sends what the pipeline saves to the child of the model it belongs to."""
 
     def __init__(self, client: MlflowClient, parent: str, registered_model: str) -> None:
-        """`parent` is the id of the open parent run."""
-        self.tree = RunTree(client, parent)
+        """`parent` is the id of the open parent run; a registered model is one chain M0, M1, ..."""
+        self.tree = RunTree(client, parent, chain=registered_model)
         self._client = client
         self._registered_model = registered_model
         self._samples: dict[str, dict[str, pd.DataFrame]] = {}
+        self._summary = ""
         self._charted: dict[str, set[str]] = {}
 
     def describe_parent(self, name: str, parameters: Mapping[str, Any]) -> None:
@@ -40,9 +52,13 @@ class RunRecorder:
         self.tree.parameters(self.tree.parent, flat_parameters(parameters))
 
     def describe_child(self, model: str, parameters: Mapping[str, Any]) -> None:
-        """Writes a model's parameters, each schedule as the value of its iteration."""
-        values = flat_parameters(parameters, iteration_of(model))
-        self.tree.parameters(self.tree.child(model), values)
+        """Writes the run's parameters, each schedule as the value of the model's iteration.
+
+        All of them, read for this model or not, so that models side by side differ in what
+        differed; the first, `chain`, says what the model was made from.
+        """
+        values = flat_parameters(parameters, iteration_of(model) or 0)
+        self.tree.parameters(self.tree.child(model), {"chain": origin_of(model), **values})
 
     def saved(self, dataset: str, data: Any) -> None:
         """Records one dataset; its name (`m2.judge_metrics`) says whose it is and what."""
@@ -66,7 +82,17 @@ class RunRecorder:
         step = None if model is None else iteration_of(model)
         drawn = {key: value for key, value in data.items() if key.startswith(_CURVES)}
         if drawn and step is not None:
-            self.tree.metrics(self.tree.parent, drawn, step)
+            self.tree.metrics(self.tree.parent, drawn | _at_a_glance(data), step)
+
+    def finish(self) -> None:
+        """Closes the children, and writes what one reads first at the parent."""
+        self.tree.end_all("FINISHED")
+        newest = self.tree.newest()
+        chain = sorted((m for m in newest if iteration_of(m) is not None), key=_chain_order)
+        link = compare_link(self.tree.experiment, [newest[model] for model in chain])
+        names = " ".join(model.upper() for model in chain)
+        note = f"[Compare {names}]({link})\n\n```\n{self._summary}\n```"
+        self.tree.tag(self.tree.parent, {"mlflow.note.content": note})
 
     def _record_of(self, name: str, data: Any) -> Callable[[str, str, Any], None] | None:
         if name.endswith("_metrics") and isinstance(data, Mapping):
@@ -88,12 +114,14 @@ class RunRecorder:
         if name == "report":
             self._client.log_text(parent, data, "report.html")
         elif name == "summary":
-            self.tree.tag(parent, {"mlflow.note.content": f"```\n{data}\n```"})
+            self._summary = data
 
     def _metrics(self, model: str, dataset: str, data: Mapping[str, float | None]) -> None:
         # A last value at step 0 would spoil a curve that the training log drew already.
         fresh = {k: v for k, v in data.items() if k not in self._charted.get(model, set())}
-        self.tree.metrics(self.tree.child(model), fresh)
+        # At the model's own step its numbers are points on the parent's curve.
+        run, step = self.tree.child(model), iteration_of(model) or 0
+        self.tree.metrics(run, fresh | _at_a_glance(data), step)
         self.curve(dataset, data)
 
     def _train_log(self, model: str, dataset: str, data: pd.DataFrame) -> None:
@@ -133,6 +161,14 @@ class RunRecorder:
         run = self.tree.child(model)
         version = register_checkpoint(self._client, run, self._registered_model, data)
         _log.info("MLflow: %s is %s version %s.", dataset, self._registered_model, version)
+
+
+def _chain_order(model: str) -> int:
+    return iteration_of(model) or 0
+
+
+def _at_a_glance(data: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {f"at a glance/{name}": data[key] for key, name in _GLANCE.items() if key in data}
 
 
 def split_name(dataset: str) -> tuple[str | None, str]:

@@ -1,10 +1,12 @@
 """MLflow runs: one parent a pipeline run, one child a model."""
 
+import json
 import math
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
@@ -13,24 +15,22 @@ from srlm_kedro.tracking.process import is_gone, this_process
 
 MODEL = "model"
 """The tag that tells which model a child is about (`m2`)."""
+_CHAIN = "chain"
 _PROCESS = "srlm.process"
 _PARENT = "mlflow.parentRunId"
 _BATCH = 1000
-_FOUNDATION = {
-    "m0": "M0: the pretrained model.",
-    "sft": "The SFT baseline: M0 fine-tuned on IFT alone.",
-    "m1": "M1: M0 fine-tuned on the seed data, IFT + EFT.",
-}
+_FOUNDATION = {"m0": "pretraining", "sft": "M0 + IFT", "m1": "M0 + IFT + EFT"}
 _MANY = 1000
 
 
 class RunTree:
     """The parent run and its children, by model."""
 
-    def __init__(self, client: MlflowClient, parent: str) -> None:
-        """`parent` is the id of a run that is open already."""
+    def __init__(self, client: MlflowClient, parent: str, chain: str) -> None:
+        """`parent` is the id of an open run; runs of other chains (controls) are kept apart."""
         self.client = client
         self.parent = parent
+        self.chain = chain
         self.experiment: str = client.get_run(parent).info.experiment_id
         self._children: dict[str, str] = {}
         self._open: set[str] = set()
@@ -89,10 +89,13 @@ class RunTree:
         for start in range(0, len(found), _BATCH):
             self.client.log_batch(run, metrics=found[start : start + _BATCH])
 
-    def recorded_models(self) -> set[str]:
-        """The models that have a finished run in this experiment."""
-        runs = self._search("attributes.status = 'FINISHED'")
-        return {run.data.tags[MODEL] for run in runs if MODEL in run.data.tags}
+    def newest(self) -> dict[str, str]:
+        """The newest finished run of each model of this chain, as its id."""
+        done = self._search(f"attributes.status = 'FINISHED' and tags.{_CHAIN} = '{self.chain}'")
+        oldest_first = sorted(done, key=lambda run: run.info.start_time)
+        return {
+            run.data.tags[MODEL]: run.info.run_id for run in oldest_first if MODEL in run.data.tags
+        }
 
     def mark_killed(self) -> int:
         """Closes as KILLED what dead processes of this host left open; gives how many."""
@@ -109,11 +112,18 @@ class RunTree:
         tags = {
             _PARENT: self.parent,
             MODEL: model,
+            _CHAIN: self.chain,
             _PROCESS: this_process(),
-            "mlflow.note.content": _origin(model),
+            "mlflow.note.content": f"{model.upper()}: {origin_of(model)}",
         }
         run = self.client.create_run(self.experiment, run_name=model.upper(), tags=tags)
         return run.info.run_id
+
+
+def compare_link(experiment: str, runs: Sequence[str]) -> str:
+    """Where MLflow's pages compare runs, past the mode for agents in which they open."""
+    asked = {"runs": json.dumps(list(runs)), "experiments": json.dumps([experiment])}
+    return f"#/compare-runs?{urlencode({'workflowType': 'machine_learning', **asked})}"
 
 
 def iteration_of(model: str) -> int | None:
@@ -124,11 +134,12 @@ def iteration_of(model: str) -> int | None:
     return int(digits) if digits.isdecimal() and digits != "0" else None
 
 
-def _origin(model: str) -> str:
+def origin_of(model: str) -> str:
+    """What a model is made from, in a few words."""
     t = iteration_of(model)
     if t is not None and t >= 2:
-        return f"M{t}: M{t - 1} trained on the preferences that it made itself."
-    return _FOUNDATION.get(model, "")
+        return f"M{t - 1} + preferences of its own"
+    return _FOUNDATION.get(model, model)
 
 
 def _is_number(value: Any) -> bool:

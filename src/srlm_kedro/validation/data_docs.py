@@ -30,7 +30,7 @@ before training; a warning is logged and counted.</p>
 <td class="mark {{ row.state }}">{{ row.mark }}</td>
 <td>{{ row.description }}<br><span class="small"><code>{{ row.type }}</code>
  {{ row.table }}{% if row.column %} . {{ row.column }}{% endif %}</span>
-{% if row.notes %}<br><span class="small">{{ row.notes }}</span>{% endif %}</td>
+{% if row.advice %}<br><span class="small">{{ row.advice }}</span>{% endif %}</td>
 <td>{{ row.found }}{% for text in row.examples %}<br><code>{{ text }}</code>{% endfor %}</td>
 <td>{{ row.limit }}</td></tr>{% endfor %}</tbody></table>
 {% endfor %}</body></html>
@@ -67,6 +67,7 @@ def _row(item: Mapping[str, Any]) -> dict[str, Any]:
         "mark": marks[item["success"]],
         "found": _found(item),
         "examples": item["examples"] if item["success"] is False else [],
+        "advice": item["notes"] if item["success"] is False else "",
         "limit": limits_in_words(item["limits"]).removeprefix("limit "),
     }
 

@@ -64,7 +64,7 @@ def limits_in_words(limits: Mapping[str, Any]) -> str:
         (False, True): f"limit at most {high}",
     }.get((low is not None, high is not None), "")
     mostly = limits.get("mostly")
-    share = f"in {mostly:.0%} of rows" if isinstance(mostly, int | float) else ""
+    share = f"in at least {mostly:.0%} of rows" if isinstance(mostly, int | float) else ""
     return " ".join(filter(None, [bounds, share]))
 
 

@@ -42,8 +42,10 @@ def test_a_constant_is_given_as_it_stands_or_as_a_table():
 
 def test_timings_hold_one_row_a_node(tmp_path):
     """Two outputs of a node are one row; nodes outside a model are left out."""
+    layer = tmp_path / "07_model_output"
+    layer.mkdir()
     for name, node in [("a", "m2.judge"), ("b", "m2.judge"), ("c", "prepare_ift")]:
-        (tmp_path / name).touch()
-        write_manifest(tmp_path / name, {"node": node, "seconds": 1.5})
+        (layer / name).touch()
+        write_manifest(layer / name, {"node": node, "seconds": 1.5})
     expected = pd.DataFrame({"model": ["m2"], "node": ["judge"], "seconds": [1.5]})
     pd.testing.assert_frame_equal(TimingsDataset([str(tmp_path)]).load(), expected)

@@ -21,6 +21,7 @@ MIXTURE = Mixture(
     opening=0.1,
     opening_drills=0.6,
     list_length=9,
+    reviewed_right=0.6,
 )
 
 

@@ -10,19 +10,13 @@ from srlm_kedro.params import RESOURCE, Params, Schedule
 from srlm_kedro.records import Checkpoint, Example, Preference
 
 
-class SftParams(Params):
-    """Supervised fine-tuning. Paper: section 3.1; what it leaves open is marked."""
+class TuningParams(Params):
+    """What SFT and DPO share. Paper: section 3.1; what it leaves open is marked."""
 
-    learning_rate: float = Field(5.5e-6, gt=0)
-    """Peak learning rate (paper: 5.5e-6)."""
-    min_learning_rate: float = Field(1.1e-6, ge=0)
-    """Where the cosine ends (paper: 1.1e-6)."""
     batch_size: int = Field(16, ge=1)
-    """Examples a step (paper: 16)."""
-    epochs: float = Field(3, gt=0)
-    """Passes over the examples (paper: not stated)."""
+    """Examples or pairs a step (paper: 16)."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """Paper: 0.1."""
+    """Paper: 0.1, in DPO too (where TRL turns it off unless told)."""
     warmup: float = Field(0.0, ge=0, lt=1)
     """Share of the steps with rising rate (paper: not stated)."""
     weight_decay: float = Field(0.0, ge=0)
@@ -32,11 +26,23 @@ class SftParams(Params):
     max_length: int = Field(2048, ge=2)
     """Longest prompt + completion in tokens (paper: not stated); longer ones are refused."""
     micro_batch_size: Annotated[int, RESOURCE] = Field(16, ge=1)
-    """Examples held in memory at once; `batch_size` must be a multiple of it."""
+    """Examples or pairs held in memory at once; `batch_size` must be a multiple of it.
+    With dropout another value draws other masks: the same in law, not in bits."""
 
 
-class DpoParams(Params):
-    """Direct preference optimisation. Paper: section 3.1; what it leaves open is marked."""
+class SftParams(TuningParams):
+    """Supervised fine-tuning. Paper: section 3.1."""
+
+    learning_rate: float = Field(5.5e-6, gt=0)
+    """Peak learning rate (paper: 5.5e-6)."""
+    min_learning_rate: float = Field(1.1e-6, ge=0)
+    """Where the cosine ends (paper: 1.1e-6)."""
+    epochs: float = Field(3, gt=0)
+    """Passes over the examples (paper: not stated)."""
+
+
+class DpoParams(TuningParams):
+    """Direct preference optimisation. Paper: section 3.1."""
 
     learning_rate: Schedule[float] = (1e-6,)
     """Peak learning rate (paper: 1e-6)."""
@@ -44,22 +50,8 @@ class DpoParams(Params):
     """Where the cosine ends (paper: 1e-7)."""
     beta: Schedule[float] = (0.1,)
     """Strength of the pull to the reference (paper: 0.1)."""
-    batch_size: int = Field(16, ge=1)
-    """Pairs a step (paper: 16)."""
     epochs: float = Field(1, gt=0)
     """Passes over the pairs (paper: not stated)."""
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """Paper: 0.1, on during training (TRL turns it off unless told)."""
-    warmup: float = Field(0.0, ge=0, lt=1)
-    """Share of the steps with rising rate (paper: not stated)."""
-    weight_decay: float = Field(0.0, ge=0)
-    """Paper: not stated."""
-    max_grad_norm: float = Field(1.0, gt=0)
-    """Paper: not stated."""
-    max_length: int = Field(2048, ge=2)
-    """Longest prompt + response in tokens (paper: not stated); longer ones are refused."""
-    micro_batch_size: Annotated[int, RESOURCE] = Field(16, ge=1)
-    """Pairs held in memory at once; `batch_size` must be a multiple of it."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +107,7 @@ class Trained:
 class TrainingEngine(Protocol):
     """Makes a new model; the one it starts from, on disk, is never changed."""
 
-    def pretrain(
-        self, documents: Sequence[Document], params: PretrainParams, seed: int
-    ) -> Trained:
+    def pretrain(self, documents: Sequence[Document], params: PretrainParams, seed: int) -> Trained:
         """A model made from nothing, with a tokenizer of the documents' own words.
 
         The documents are read once, in their order.

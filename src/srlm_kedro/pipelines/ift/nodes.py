@@ -47,13 +47,14 @@ def _own_faults(name: str, table: pd.DataFrame) -> list[str]:
         return [f"{name}: holds no rows"]
     key = _normal(table["prompt"])
     repeated = key.duplicated() & key.ne("")
+    same_ids = table.loc[table["id"].duplicated(), "id"]
     return [
         *(f"{name}, id {id_}: the prompt is empty" for id_ in table.loc[key.eq(""), "id"]),
         *(
             f"{name}, id {row.id}: the prompt {row.prompt[:60]!r} stands there twice"
             for row in table[repeated].itertuples()
         ),
-        *(f"{name}: the id {id_} stands there twice" for id_ in table.loc[table["id"].duplicated(), "id"]),
+        *(f"{name}: the id {id_} stands there twice" for id_ in same_ids),
     ]
 
 

@@ -8,7 +8,7 @@ from srlm_kedro.params import Params
 class AnswererParams(Params):
     """How good a population of answerers is; every figure is a probability."""
 
-    right: float = Field(0.75, ge=0, le=1)
+    right: float = Field(0.85, ge=0, le=1)
     """All items are right."""
     off_topic: float = Field(0.05, ge=0, le=1)
     """Of those with wrong items: they have nothing to do with the task."""
@@ -36,9 +36,9 @@ class ReviewerParams(Params):
 class CorpusParams(Params):
     """The texts that M0 learns from."""
 
-    documents: int = Field(36_000, ge=1)
+    documents: int = Field(44_000, ge=1)
     """All documents; read once, so they decide how long M0 learns."""
-    reviews: float = Field(0.6, ge=0, le=1)
+    reviews: float = Field(0.5, ge=0, le=1)
     """Share of reviews in the words of the judge prompt."""
     tasks: float = Field(0.05, ge=0, le=1)
     """Share of lists of tasks in the words of the few-shot prompt; the rest are answers."""
@@ -50,6 +50,8 @@ class CorpusParams(Params):
     """Share of drills in the opening, so that copying is learnt first."""
     list_length: int = Field(9, ge=2)
     """Tasks in a list: eight demonstrations and one more."""
+    reviewed_right: float = Field(0.65, ge=0, le=1)
+    """All items are right, in responses that are reviewed: people review what is doubtful."""
     answerers: AnswererParams = AnswererParams()
     reviewers: ReviewerParams = ReviewerParams()
 
@@ -67,7 +69,7 @@ class SeedDataParams(Params):
     """Prompts with ranked responses."""
     eft_responses: int = Field(4, ge=2)
     """Ranked responses a prompt."""
-    eft_answerers: AnswererParams = AnswererParams()
+    eft_answerers: AnswererParams = AnswererParams(right=0.7)
     """Who wrote the ranked responses."""
     eval_prompts: int = Field(240, ge=1)
     """Held-out prompts."""

@@ -43,13 +43,14 @@ def train_on_positives(
     ift: pd.DataFrame,
     eft_train: pd.DataFrame,
     judged_responses: pd.DataFrame,
+    checked: dict[str, bool],
     training_engine: TrainingEngine,
     sft: SftParams,
     seed: int,
 ) -> Outcome:
     """The control without preferences: SFT on the seed data and on responses given a full 5.
 
-    Paper: section 3.2.1 (adding positive examples alone brought no gain).
+    Paper: an ablation; adding positive examples alone brought no gain.
     """
     perfect = judged_responses[judged_responses["reward"] == 5]
     examples = ift_examples(ift) + eft_examples(eft_train) + ift_examples(perfect)

@@ -21,7 +21,7 @@ def create_m1_pipeline() -> Pipeline:
 
 def create_positives_pipeline() -> Pipeline:
     """The same with `judged_responses` of full reward added: a control without preferences."""
-    return _train(train_on_positives, ["base", "ift", "eft_train", "judged_responses"])
+    return _train(train_on_positives, ["base", "ift", "eft_train", "judged_responses", "checked"])
 
 
 def _train(function: Callable, tables: list[str]) -> Pipeline:

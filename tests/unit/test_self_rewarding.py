@@ -1,0 +1,76 @@
+"""What is made from what, as the parameters of the loop say."""
+
+import sys
+
+import pytest
+
+from srlm_kedro.pipeline_registry import register_pipelines
+from srlm_kedro.pipelines.self_rewarding import LoopParams, iteration, self_rewarding, step
+
+
+def node(pipeline, name):
+    return next(node for node in pipeline.nodes if node.name == name)
+
+
+def test_dpo_starts_from_the_model_before_and_knows_no_other():
+    """Paper: M_t is trained from M_(t-1) on AIFT(M_(t-1)) alone."""
+    inputs = node(step(3, LoopParams()), "m3.train_dpo").inputs
+    assert inputs[:3] == ["m2.model", "m3.pairs", "m3.checked"]
+
+
+def test_nothing_trains_on_held_out_prompts_or_the_eft_eval_split():
+    """Evaluation data reach evaluation, and the corpus that leaves them out."""
+    for made in self_rewarding(LoopParams()).nodes:
+        if made.name.split(".")[-1].startswith("train"):
+            assert not {"eval_prompts", "eft.eft_eval", "referee"} & set(made.inputs)
+    readers = {n.name for n in self_rewarding(LoopParams()).nodes if "referee" in n.inputs}
+    stages = {name.split(".")[-1] for name in readers}
+    assert stages == {"assess_responses", "compare_with_elders"}
+
+
+@pytest.mark.parametrize(("who", "judge"), [("current", "m2.model"), ("m1", "m1.model")])
+def test_the_judge_is_the_current_model_or_m1(who, judge):
+    """The frozen judge judges every iteration."""
+    judging = node(step(3, LoopParams(judge=who)), "m3.judge_candidates")
+    assert judging.inputs[0] == judge
+
+
+@pytest.mark.parametrize(
+    ("who", "writer"), [("current", "m2.model"), ("fixed", "prompt_generator.model")]
+)
+def test_prompts_are_written_by_the_current_model_or_a_fixed_one(who, writer):
+    """The paper's main runs use a fixed generator."""
+    writing = node(step(3, LoopParams(prompt_generator=who)), "m3.write_prompts")
+    assert writing.inputs[0] == writer
+
+
+def test_without_eft_m1_learns_from_ift_alone():
+    """The ablation: M1 never sees a judgement."""
+    m1 = node(self_rewarding(LoopParams(eft=False)), "m1.train_sft")
+    assert "eft.eft_train" not in m1.inputs
+    assert "eft.eft_train" in node(self_rewarding(LoopParams()), "m1.train_m1").inputs
+
+
+def test_positives_only_trains_from_m0_without_pairs():
+    """The control without preferences adds full-score responses to the seed data."""
+    made = node(step(2, LoopParams(update="positives")), "m2.train_on_positives")
+    assert made.inputs[:4] == ["m0.model", "ift", "eft.eft_train", "m2.judged_responses"]
+
+
+def test_a_later_iteration_makes_one_model_only():
+    """M4 is made from M3 as it lies on disk."""
+    made = {n for n in iteration(4, 3, LoopParams()).all_outputs() if n.endswith(".model")}
+    assert made == {"m4.model"}
+
+
+def test_an_empty_project_gets_its_groundwork_first():
+    """The first iteration makes M0, the baseline and M1 too."""
+    made = {n for n in iteration(2, 0, LoopParams()).all_outputs() if n.endswith(".model")}
+    assert made == {"m0.model", "sft.model", "m1.model", "m2.model"}
+
+
+def test_every_module_with_nodes_has_a_version():
+    """Freshness needs to know when a stage's results change for the same input."""
+    nodes = [n for pipeline in register_pipelines().values() for n in pipeline.nodes]
+    modules = {node.func.__module__ for node in nodes}
+    assert not [name for name in modules if not hasattr(sys.modules[name], "VERSION")]
