@@ -43,7 +43,7 @@ def make_plan(pipeline: Pipeline, catalog: CatalogProtocol) -> Plan:
 def _staleness(node: Node, catalog: CatalogProtocol, remade: Mapping[str, str]) -> str | None:
     """Why a node must run, or None if all that it makes is fresh."""
     for name in node.inputs:
-        if name in remade:
+        if name in remade and not hasattr(catalog.get(name), "fingerprint"):
             return f"{name} is remade"
     manifests = {name: _manifest(catalog, name) for name in node.outputs}
     if missing := [name for name, manifest in manifests.items() if manifest is None]:

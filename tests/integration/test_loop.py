@@ -75,6 +75,21 @@ def test_a_changed_beta_trains_again_but_samples_nothing_again(project):
     assert "train_log.parquet" in changed
 
 
+def test_a_changed_limit_is_checked_again_and_trains_nothing_again(project):
+    """The gate is asked anew; models stay."""
+    project.run("iteration")
+    made = models(project)
+    stamps = {p: p.stat().st_mtime_ns for p in project.path.glob("data/06_models/*/model.json")}
+    suite = project.path / "conf/base/expectations/judged.yml"
+    suite.write_text(suite.read_text("utf-8").replace("max_value: 0.97", "max_value: 0.98"))
+    checked = project.path / "data/08_reporting/m2/judged_validation.json"
+    before = checked.read_text("utf-8")
+    project.run("iteration", params={"iteration": 2})
+    assert checked.read_text("utf-8") != before
+    assert models(project) == made
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
 def outputs(project, model):
     return (project.path / f"data/07_model_output/{model}").glob("*.parquet")
 

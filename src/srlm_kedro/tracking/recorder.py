@@ -22,16 +22,16 @@ _OWNERS = {"eft": "m1", "seed": "m1"}
 _CURVES = "eval/"
 """Metrics of this section are drawn on the parent too, over iterations."""
 
-_GLANCE = {
-    "eval/win_minus_loss_vs_sft": "win minus loss against SFT",
-    "eval/win_minus_loss_vs_previous": "win minus loss against the model before",
-    "eval/mean_score": "mean score",
-    "eval/pairwise_accuracy": "judge, pairwise accuracy",
-    "eval/mean_length": "mean length",
-    "judge/mean_reward": "mean reward of its training data",
-    "pairs/count": "pairs it was trained on",
+_FIRST = {
+    "eval/win_minus_loss_vs_sft": "compare/vs SFT",
+    "eval/win_minus_loss_vs_previous": "compare/vs previous",
+    "eval/mean_score": "compare/score",
+    "eval/pairwise_accuracy": "compare/judge",
+    "eval/mean_length": "compare/length",
+    "judge/mean_reward": "compare/reward",
+    "pairs/count": "compare/pairs",
 }
-"""What one looks for first, repeated in a section that stands before all others."""
+"""What one looks for first, repeated in a section that MLflow sorts before all others."""
 
 
 class RunRecorder:
@@ -81,18 +81,19 @@ class RunRecorder:
         model, _ = split_name(dataset)
         step = None if model is None else iteration_of(model)
         drawn = {key: value for key, value in data.items() if key.startswith(_CURVES)}
-        if drawn and step is not None:
-            self.tree.metrics(self.tree.parent, drawn | _at_a_glance(data), step)
+        if step is not None:
+            self.tree.metrics(self.tree.parent, drawn | _first(data), step)
 
     def finish(self) -> None:
         """Closes the children, and writes what one reads first at the parent."""
         self.tree.end_all("FINISHED")
         newest = self.tree.newest()
-        chain = sorted((m for m in newest if iteration_of(m) is not None), key=_chain_order)
+        chain = sorted(filter(iteration_of, newest), key=_chain_order)
         link = compare_link(self.tree.experiment, [newest[model] for model in chain])
         names = " ".join(model.upper() for model in chain)
-        note = f"[Compare {names}]({link})\n\n```\n{self._summary}\n```"
-        self.tree.tag(self.tree.parent, {"mlflow.note.content": note})
+        parts = [f"[Compare {names}]({link})"] * bool(chain)
+        parts += [f"```\n{self._summary}\n```"] * bool(self._summary)
+        self.tree.tag(self.tree.parent, {"mlflow.note.content": "\n\n".join(parts)})
 
     def _record_of(self, name: str, data: Any) -> Callable[[str, str, Any], None] | None:
         if name.endswith("_metrics") and isinstance(data, Mapping):
@@ -121,7 +122,7 @@ class RunRecorder:
         fresh = {k: v for k, v in data.items() if k not in self._charted.get(model, set())}
         # At the model's own step its numbers are points on the parent's curve.
         run, step = self.tree.child(model), iteration_of(model) or 0
-        self.tree.metrics(run, fresh | _at_a_glance(data), step)
+        self.tree.metrics(run, fresh | _first(data), step)
         self.curve(dataset, data)
 
     def _train_log(self, model: str, dataset: str, data: pd.DataFrame) -> None:
@@ -167,8 +168,8 @@ def _chain_order(model: str) -> int:
     return iteration_of(model) or 0
 
 
-def _at_a_glance(data: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {f"at a glance/{name}": data[key] for key, name in _GLANCE.items() if key in data}
+def _first(data: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: data[key] for key, name in _FIRST.items() if key in data}
 
 
 def split_name(dataset: str) -> tuple[str | None, str]:

@@ -121,9 +121,13 @@ class RunTree:
 
 
 def compare_link(experiment: str, runs: Sequence[str]) -> str:
-    """Where MLflow's pages compare runs, past the mode for agents in which they open."""
-    asked = {"runs": json.dumps(list(runs)), "experiments": json.dumps([experiment])}
-    return f"#/compare-runs?{urlencode({'workflowType': 'machine_learning', **asked})}"
+    """Where MLflow's pages compare runs, past the mode for agents in which they open.
+
+    `runs` comes first: the page reads it so.
+    """
+    asked = {"runs": list(runs), "experiments": [experiment]}
+    query = {key: json.dumps(ids, separators=(",", ":")) for key, ids in asked.items()}
+    return f"#/compare-runs?{urlencode({**query, 'workflowType': 'machine_learning'})}"
 
 
 def iteration_of(model: str) -> int | None:

@@ -101,7 +101,8 @@ class Trained:
 
     def metrics(self) -> dict[str, float]:
         """The last logged values, as `train/...`."""
-        return {f"train/{name}": float(value) for name, value in self.log[-1].items()}
+        last = self.log[-1]
+        return {f"train/{name}": float(value) for name, value in last.items() if name != "step"}
 
 
 class TrainingEngine(Protocol):
