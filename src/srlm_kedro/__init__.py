@@ -1,7 +1,6 @@
 """Self-Rewarding Language Models as an experiment-tracked Kedro project."""
 
 import os
-import warnings
 
 __version__ = "0.1.0"
 
@@ -14,7 +13,3 @@ for _switch, _value in {
     "GX_ANALYTICS_ENABLED": "false",
 }.items():
     os.environ.setdefault(_switch, _value)
-
-# What packages of the stack warn each other about, and no user can act on.
-for _words in ("register_new_resolver", ".*type hints? (to the `predict`|is inferred as AnyType)"):
-    warnings.filterwarnings("ignore", message=_words, category=UserWarning)

@@ -12,12 +12,18 @@ from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.freshness import Plan, make_plan
+from srlm_kedro.freshness import Plan, make_plan, output_path
 from srlm_kedro.pipelines.self_rewarding import LoopParams, iteration, self_rewarding
 from srlm_kedro.preflight import RUN_PARAMETERS, data_faults, newest_model, parameter_faults
 
 _log = logging.getLogger(__name__)
 _ALL = "__default__"
+_NEXT = """Where to look next:
+  the report     {report}
+  the MLflow UI  make mlflow, then http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning
+                 (choose the runs M1, M2, M3 and press Compare)
+  the pipelines  make viz
+"""
 _FILTERS = ("tags", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
 
 
@@ -120,4 +126,5 @@ def _announce(plan: Plan) -> None:
 
 def _show_summary(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     if "summary" in pipeline.all_outputs():
-        print(catalog.load("summary"))
+        print(f"\n{catalog.load('summary')}")
+        print(_NEXT.format(report=output_path(catalog, "report")))

@@ -119,16 +119,19 @@ def test_few_prompts_are_drawn_by_the_seed():
     assert first != other
 
 
-def test_the_summary_has_a_line_a_model():
-    """Head-to-head with intervals, score, errors, judge, length, pairs, seconds; plain ASCII."""
-    text = summarise_run(
+def summary():
+    return summarise_run(
         tables.head_to_head(),
         tables.reward_modelling(),
         tables.iterations(),
         tables.errors(),
         tables.timings(),
-        page(),
     )
+
+
+def test_the_summary_has_a_line_a_model():
+    """Head-to-head with intervals, score, errors, judge, length, pairs, seconds; plain ASCII."""
+    text = summary()
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     cells = re.split(r"\s{2,}", lines["M2"])
     assert cells == [
@@ -142,14 +145,7 @@ def test_the_summary_has_a_line_a_model():
 
 def test_the_summary_sums_what_these_models_needed():
     """M0 included; a model of another run is not."""
-    text = summarise_run(
-        tables.head_to_head(),
-        tables.reward_modelling(),
-        tables.iterations(),
-        tables.errors(),
-        tables.timings(),
-        "",
-    )
+    text = summary()
     assert "130 s in all (M0 100, SFT 7, M2 24)" in text
 
 

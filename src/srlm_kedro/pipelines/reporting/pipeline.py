@@ -58,7 +58,7 @@ def create_pipeline(models: list[str]) -> Pipeline:
     judges = _of(models, "reward_modelling")
     rows = _of(models, "row")
     samples = _of(models[2:], "samples")
-    return Pipeline(
+    stages = Pipeline(
         [
             Node(collect_duels, duels, "head_to_head", name="head_to_head"),
             Node(collect_judges, judges, "reward_modelling", name="judges"),
@@ -74,19 +74,17 @@ def create_pipeline(models: list[str]) -> Pipeline:
                 "report",
                 name="report",
             ),
-            Node(
-                summarise_run,
-                [*_TABLES, "errors", "timings", "report"],
-                "summary",
-                name="summary",
-            ),
-        ],
+            Node(summarise_run, [*_TABLES, "errors", "timings"], "summary", name="summary"),
+        ]
+    )
+    of_models = [*scores, *duels, *judges, *rows, *samples]
+    return Pipeline(
+        stages,
+        namespace="report",
         # Kedro wants plain names inside a pipeline and dotted ones at its border alone.
-        inputs={
-            name: name.replace("_", ".", 1)
-            for names in (scores, duels, judges, rows, samples)
-            for name in names
-        },
+        inputs={**{name: name.replace("_", ".", 1) for name in of_models}, "timings": "timings"},
+        outputs=stages.all_outputs(),
+        parameters={"params:seed"},
     )
 
 

@@ -13,10 +13,6 @@ _HEADER = [
 _LEGEND = """vs: win minus loss on held-out prompts, in points. score: the referee's, 0 to 5.
 items, constraints, voice: share wrong or missed. judge: pairwise accuracy on human rankings.
 length: tokens."""
-_NEXT = """Where to look next:
-  the report       {report}
-  the MLflow UI    make mlflow   (then "Model training", choose runs m1 m2 m3, Compare)
-  the pipelines    make viz"""
 
 
 def summarise_run(
@@ -25,7 +21,6 @@ def summarise_run(
     iterations: pd.DataFrame,
     errors: pd.DataFrame,
     timings: pd.DataFrame,
-    report: str,  # named so that the page is on disk before a line points to it
 ) -> str:
     """A line a model: head-to-head with its 95% interval, mean score, errors by kind, the
     judge's accuracy, length, pairs and seconds; then the seconds of all nodes together.
@@ -47,9 +42,7 @@ def summarise_run(
                 f"{seconds:.0f} s",
             ]
         )
-    where = _NEXT.format(report="data/08_reporting/report.html")
-    took = _took(timings, list(iterations["model"]))
-    return f"\n{_aligned(lines)}\n\n{_LEGEND}\n{took}\n\n{where}\n"
+    return f"{_aligned(lines)}\n\n{_LEGEND}\n{_took(timings, list(iterations['model']))}\n"
 
 
 def _took(timings: pd.DataFrame, models: list[str]) -> str:
