@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.freshness import Plan, make_plan, output_path
-from srlm_kedro.pipelines.self_rewarding import LoopParams, iteration, self_rewarding
+from srlm_kedro.pipelines.self_rewarding import LoopParams, compose, iteration
 from srlm_kedro.preflight import RUN_PARAMETERS, data_faults, newest_model, parameter_faults
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def _compose(context: KedroContext, names: list[str]) -> list[str]:
         loop = LoopParams.model_validate(given.get("loop", {}))
     except ValidationError:
         return parameter_faults(given, pipelines, known)
-    pipelines[_ALL] = self_rewarding(loop)
+    pipelines.update(compose(loop))
     faults = parameter_faults(given, pipelines, known)
     if "iteration" in names:
         newest = newest_model(_raw_catalog(context))

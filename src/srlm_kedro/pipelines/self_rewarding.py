@@ -71,6 +71,16 @@ def iteration(t: int, newest: int, loop: LoopParams) -> Pipeline:
     return groundwork + made + measure(t)
 
 
+def compose(loop: LoopParams) -> dict[str, Pipeline]:
+    """The pipelines that depend on the shape of the loop, by the names users run them with."""
+    return {
+        "__default__": self_rewarding(loop),
+        "foundation": foundation(loop),
+        "iteration": iteration(2, 0, loop),
+        "evaluation": measure(loop.iterations),
+    }
+
+
 def _m1(loop: LoopParams) -> Pipeline:
     if loop.eft:
         wiring = {"base": "m0.model", "eft_train": "eft.eft_train"}
