@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 
 from srlm_kedro.microworld.instructions import REQUESTS, Instruction
-from srlm_kedro.microworld.vocabulary import CATEGORIES, CATEGORY_OF, ITEMS, NAMES, NUMBERS, WORDS
+from srlm_kedro.microworld.vocabulary import CATEGORIES, CATEGORY_OF, ITEMS, NUMBERS, WORDS
 
 OPENERS: dict[str, tuple[str, ...]] = {
     "helpful": ("Here you are", "Of course", "With pleasure"),
@@ -28,7 +28,7 @@ _MISTAKES: dict[str, float] = {
 }
 """What goes wrong with items, and how often."""
 
-_TAILS = {"done": "Done.", "thanks": "Thank you."}
+_TAILS = {"done": "Done.", "thanks": "Thank you.", "bye": "Goodbye."}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,6 @@ class Answer:
     opener: str = OPENERS["helpful"][0]
     shown: frozenset[str] = frozenset()
     """Keys of `REQUESTS` that the answer shows, asked for or not."""
-    name: str | None = None
     stop: bool = True
     """The items end with a full stop."""
     chatter: str = ""
@@ -56,10 +55,9 @@ def write(answer: Answer) -> str:
     items = (" and " if "and" in answer.shown else ", ").join(answer.items)
     if "brackets" in answer.shown:
         items = f"({items})"
-    head = ", ".join(part for part in (answer.opener, answer.name) if part)
     parts = [
         "Hello!" if "hello" in answer.shown else "",
-        f"{head}:" if head else "",
+        f"{answer.opener}:" if answer.opener else "",
         f"{items}." if answer.stop else items,
         *(text for request, text in _TAILS.items() if request in answer.shown),
         answer.chatter,
@@ -70,7 +68,7 @@ def write(answer: Answer) -> str:
 _HEAD = re.compile(
     r"(?P<hello>Hello!)?\s*"
     rf"(?P<opener>{'|'.join(text for texts in OPENERS.values() for text in texts if text)})?"
-    rf"(?:,?\s*(?P<name>{'|'.join(NAMES)}))?\s*:?\s*"
+    r"\s*:?\s*"
 )
 _ITEM = f"(?:{'|'.join(sorted(ITEMS, key=len, reverse=True))})\\b"
 _BODY = re.compile(rf"(?P<open>\()?\s*(?P<items>{_ITEM}(?:(?:,| and) {_ITEM})*)?(?P<shut>\))?")
@@ -85,7 +83,6 @@ def read(text: str) -> Answer:
     stop = rest.startswith(".")
     rest = rest.removeprefix(".")
     shown = {"hello"} if head["hello"] else set()
-    shown |= {"name"} if head["name"] else set()
     shown |= {"brackets"} if body["open"] and body["shut"] else set()
     items = body["items"] or ""
     shown |= {"and"} if " and " in items and "," not in items else set()
@@ -97,7 +94,6 @@ def read(text: str) -> Answer:
         items=tuple(re.findall(_ITEM, items)),
         opener=head["opener"] or "",
         shown=frozenset(shown),
-        name=head["name"],
         stop=stop,
         chatter=" ".join(rest.split()),
     )
@@ -172,8 +168,6 @@ class Habits:
     """A request is followed, each by itself."""
     adds: float = 0.03
     """Something that can be asked for is shown without being asked, each by itself."""
-    misnames: float = 0.15
-    """The user is called by any name, where a name is used."""
     helpful: float = 0.5
     """The voice is an assistant's; otherwise casual (60%) or curt."""
     chatters: float = 0.1
@@ -181,7 +175,7 @@ class Habits:
 
 _OTHER_VOICES = ("casual", "casual", "casual", "curt", "curt")
 
-PERFECT = Habits(right=1, off_topic=0, keeps=1, adds=0, misnames=0, helpful=1, chatters=0)
+PERFECT = Habits(right=1, off_topic=0, keeps=1, adds=0, helpful=1, chatters=0)
 
 
 def answer(instruction: Instruction, habits: Habits, rng: random.Random) -> Answer:
@@ -197,7 +191,6 @@ def answer(instruction: Instruction, habits: Habits, rng: random.Random) -> Answ
         items=items,
         opener=rng.choice(OPENERS[voice]),
         shown=shown - {"and"} if len(items) < 2 else shown,
-        name=_name(instruction, habits, rng) if "name" in shown else None,
         stop=voice == "helpful" or rng.random() < 0.5,
     )
     return replace(made, chatter=rng.choice(CHATTER)) if rng.random() < habits.chatters else made
@@ -209,8 +202,3 @@ def _items(instruction: Instruction, habits: Habits, rng: random.Random) -> tupl
     if rng.random() < habits.off_topic:
         return tuple(rng.sample(WORDS, rng.choice((2, 3))))
     return wrong_items(instruction, rng)
-
-
-def _name(instruction: Instruction, habits: Habits, rng: random.Random) -> str:
-    known = instruction.name if rng.random() >= habits.misnames else None
-    return known or rng.choice(NAMES)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from srlm_kedro.microworld.answers import Habits, answer, write
 from srlm_kedro.microworld.instructions import Instruction, make, phrase
 from srlm_kedro.microworld.reviews import Reviewer, review
-from srlm_kedro.microworld.vocabulary import NAMES, NUMBERS, WORDS
+from srlm_kedro.microworld.vocabulary import NUMBERS, WORDS
 
 USER, ASSISTANT, END = "<user>", "<assistant>", "<eos>"
 """The turns of a conversation, as the tokenizer's chat template writes them."""
 
-_DRILLED = (*WORDS, *NUMBERS, *NAMES)
+_DRILLED = (*WORDS, *NUMBERS)
 
 Segments = list[tuple[str, bool]]
 """Texts that make up a document, each with whether it is to be learnt."""

@@ -9,7 +9,6 @@ from srlm_kedro.microworld.vocabulary import (
     CATEGORIES,
     CATEGORY_OF,
     COUNTS,
-    NAMES,
     NUMBERS,
     WORDS,
 )
@@ -54,7 +53,7 @@ REQUESTS: Mapping[str, tuple[str, ...]] = {
     "and": ("Join them by and.", "Put and between them.", "Use and, not commas."),
     "brackets": ("Put them in brackets.", "Use brackets.", "Write brackets around them."),
     "hello": ("Begin with hello.", "Say hello first.", "Start with a hello."),
-    "name": ("Call me {name}.", "My name is {name}.", "I am {name}."),
+    "bye": ("Say goodbye too.", "Add a goodbye.", "Close with goodbye."),
     "thanks": ("Thank me too.", "Add a thank you.", "End with thanks."),
     "done": ("Say done at the end.", "Finish with done.", "Close with done."),
 }
@@ -66,7 +65,7 @@ HELD_OUT: frozenset[tuple[str, str]] = frozenset(
         ("both", "and"),
         ("pick", "thanks"),
         ("repeat", "hello"),
-        ("reverse", "name"),
+        ("reverse", "bye"),
         ("sort", "brackets"),
     }
 )
@@ -89,8 +88,6 @@ class Instruction:
     """The words given to work on."""
     requests: tuple[str, ...] = ()
     """Keys of `REQUESTS`, in the order in which they are asked."""
-    name: str | None = None
-    """What the user wants to be called, when `name` is among the requests."""
 
     @property
     def expected(self) -> tuple[str, ...] | None:
@@ -125,8 +122,7 @@ def make(rng: random.Random, held_out: bool = False) -> Instruction:
         family = rng.choice(list(TASKS))
         count = rng.choices(_REQUEST_COUNTS, _REQUEST_WEIGHTS)[0]
         requests = tuple(rng.sample(list(REQUESTS), count))
-        name = rng.choice(NAMES) if "name" in requests else None
-        made = Instruction(family, *_content(family, rng), requests=requests, name=name)
+        made = Instruction(family, *_content(family, rng), requests=requests)
         if made.held_out == held_out:
             return made
 
@@ -158,10 +154,7 @@ def phrase(instruction: Instruction, rng: random.Random) -> str:
         "words": ", ".join(instruction.words),
     }
     task = rng.choice(TASKS[instruction.family]).format(**slots)
-    requests = [
-        rng.choice(REQUESTS[request]).format(name=instruction.name)
-        for request in instruction.requests
-    ]
+    requests = [rng.choice(REQUESTS[request]) for request in instruction.requests]
     last = rng.random() < _TASK_LAST
     return " ".join([*requests, task] if last else [task, *requests])
 
@@ -178,7 +171,6 @@ _SLOTS = {
     "a": f"(?P<a>{_CATEGORY})",
     "b": f"(?P<b>{_CATEGORY})",
     "words": f"(?P<words>{_ITEM}(?:, {_ITEM})+)",
-    "name": f"(?P<name>{_one_of(NAMES)})",
 }
 
 
@@ -209,23 +201,20 @@ def parse(text: str) -> Instruction | None:
     sentences = re.findall(r"[^.?]+[.?]", text)
     if "".join(sentences) != text.strip():
         return None
-    task, requests, name = None, [], None
+    task, requests = None, []
     for sentence in (part.strip() for part in sentences):
         if found := _match(sentence, _REQUEST_PATTERNS):
             requests.append(found[0])
-            name = found[1].get("name", name)
         elif task is None and (found := _match(sentence, _TASK_PATTERNS)):
             task = found
         else:
             return None
     if task is None or len(set(requests)) < len(requests):
         return None
-    return _built(*task, requests=tuple(requests), name=name)
+    return _built(*task, requests=tuple(requests))
 
 
-def _built(
-    family: str, slots: dict[str, str], requests: tuple[str, ...], name: str | None
-) -> Instruction | None:
+def _built(family: str, slots: dict[str, str], requests: tuple[str, ...]) -> Instruction | None:
     """The instruction of a matched sentence; None when its words do not fit its family."""
     words = tuple(slots["words"].split(", ")) if "words" in slots else ()
     numeric = [word.isdecimal() for word in words]
@@ -237,6 +226,5 @@ def _built(
         categories=tuple(slots[key] for key in ("a", "b") if key in slots),
         words=words,
         requests=requests,
-        name=name,
     )
     return None if made.expected == () else made

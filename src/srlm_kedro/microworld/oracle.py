@@ -69,7 +69,7 @@ def facts(instruction: Instruction, answer: Answer) -> Facts:
     return Facts(
         verdicts=right,
         missing=len(answer.items) < needed(instruction),
-        kept=tuple(_kept(request, instruction, answer) for request in asked),
+        kept=tuple(_kept(request, answer) for request in asked),
         # Joining by "and" is plain English, asked for or not.
         added=tuple(sorted(answer.shown - {"and", *asked})),
         voice=answer.voice if answer.stop or answer.voice != "helpful" else "curt",
@@ -77,9 +77,7 @@ def facts(instruction: Instruction, answer: Answer) -> Facts:
     )
 
 
-def _kept(request: str, instruction: Instruction, answer: Answer) -> bool:
-    if request == "name":
-        return answer.name == instruction.name
+def _kept(request: str, answer: Answer) -> bool:
     single = request == "and" and len(answer.items) < 2
     return request in answer.shown and not single
 

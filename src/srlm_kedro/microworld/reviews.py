@@ -50,11 +50,9 @@ def _items(answer: Answer, seen: Facts) -> str:
 
 
 def _requests(instruction: Instruction, seen: Facts) -> str:
-    words = [instruction.name if name == "name" else name for name in instruction.requests]
-    said = [
-        f"{'has' if kept else 'lacks'} {word}" for word, kept in zip(words, seen.kept, strict=True)
-    ]
-    added = [f"adds {'a name' if name == 'name' else name}" for name in seen.added]
+    pairs = zip(instruction.requests, seen.kept, strict=True)
+    said = [f"{'has' if kept else 'lacks'} {request}" for request, kept in pairs]
+    added = [f"adds {request}" for request in seen.added]
     rambles = ["rambles"] if seen.chatters else []
     return f"It {', '.join([*said, *added, *rambles]) or 'was asked nothing more'}."
 

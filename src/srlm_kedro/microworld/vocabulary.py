@@ -22,6 +22,3 @@ ITEMS: frozenset[str] = frozenset(WORDS) | frozenset(NUMBERS)
 
 COUNTS: dict[str, int] = {"two": 2, "three": 3, "four": 4}
 """How many of a category may be asked for."""
-
-NAMES: tuple[str, ...] = ("Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry")
-"""What a user may want to be called."""

@@ -8,20 +8,20 @@ from srlm_kedro.microworld.answers import PERFECT, Habits, answer, read, write
 from srlm_kedro.microworld.instructions import make, parse, phrase
 from srlm_kedro.microworld.oracle import Oracle
 
-PROMPT = "Say dog, oak, tea backwards. Call me Anna. Begin with hello."
+PROMPT = "Say dog, oak, tea backwards. Add a goodbye. Begin with hello."
 
 SCORES = {
-    "Hello! Of course, Anna: tea, oak, dog.": 5,
-    "Hello! Here you are, Anna: tea and oak and dog.": 5,
-    "Hello! Of course, Ben: tea, oak, dog.": 4,
-    "Of course, Anna: tea, oak, dog.": 4,
-    "Hello! Of course, Anna: tea, oak, dog. Done.": 4,
-    "Hello! Of course, Anna: tea, oak, dog. And so on.": 4,
-    "Hello! Of course, Anna: tea, oak, dog": 4,
-    "Hello! Of course, Anna: tea, dog, oak.": 4,
-    "Hello! Of course, Anna: tea, oak.": 4,
-    "Hello! Of course, Anna: tea, oak, dog, dog.": 4,
-    "Hello! Well, Anna: tea, oak, dog.": 4,
+    "Hello! Of course: tea, oak, dog. Goodbye.": 5,
+    "Hello! Here you are: tea and oak and dog. Goodbye.": 5,
+    "Hello! Of course: tea, oak, dog.": 4,
+    "Of course: tea, oak, dog. Goodbye.": 4,
+    "Hello! Of course: tea, oak, dog. Done. Goodbye.": 4,
+    "Hello! Of course: tea, oak, dog. Goodbye. And so on.": 4,
+    "Hello! Of course: tea, oak, dog Goodbye.": 4,
+    "Hello! Of course: tea, dog, oak. Goodbye.": 4,
+    "Hello! Of course: tea, oak. Goodbye.": 4,
+    "Hello! Of course: tea, oak, dog, dog. Goodbye.": 4,
+    "Hello! Well: tea, oak, dog. Goodbye.": 4,
     "Of course: tea, oak, dog.": 3,
     "Hello! Yeah: tea, dog, oak": 2,
     "tea, oak, dog": 2,
@@ -42,10 +42,10 @@ def test_scores(response, score):
 def test_faults_are_told_apart():
     """Items, requests, voice and extras are reported each by itself."""
     oracle = Oracle()
-    items = oracle.assess(PROMPT, "Hello! Of course, Anna: tea, dog, oak.")
-    request = oracle.assess(PROMPT, "Of course, Anna: tea, oak, dog.")
-    voice = oracle.assess(PROMPT, "Hello! Yeah, Anna: tea, oak, dog.")
-    extras = oracle.assess(PROMPT, "Hello! Of course, Anna: (tea, oak, dog).")
+    items = oracle.assess(PROMPT, "Hello! Of course: tea, dog, oak. Goodbye.")
+    request = oracle.assess(PROMPT, "Of course: tea, oak, dog. Goodbye.")
+    voice = oracle.assess(PROMPT, "Hello! Yeah: tea, oak, dog. Goodbye.")
+    extras = oracle.assess(PROMPT, "Hello! Of course: (tea, oak, dog). Goodbye.")
     found = [
         (one.items_wrong, one.constraints_missed, one.voice_missed, one.extras)
         for one in (items, request, voice, extras)
@@ -93,7 +93,21 @@ def test_answers_are_read_back():
 def test_any_text_can_be_read():
     """The oracle scores every text, however strange."""
     rng, oracle = random.Random(7), Oracle()
-    pieces = ["(", ")", ",", ".", "and", "dog", "7", "Hello!", "Ben", ":", "Done.", "\n", "zzz"]
+    pieces = [
+        "(",
+        ")",
+        ",",
+        ".",
+        "and",
+        "dog",
+        "7",
+        "Hello!",
+        "Goodbye.",
+        ":",
+        "Done.",
+        "\n",
+        "zzz",
+    ]
     for _ in range(2000):
         text = " ".join(rng.choices(pieces, k=rng.randrange(12)))
         assert 0 <= oracle.assess(PROMPT, text).score <= 5
@@ -110,6 +124,6 @@ def test_prompts_of_other_worlds_are_refused():
 
 def test_kind_names_family_and_requests():
     """The kind of a prompt is free of its words."""
-    assert Oracle().kind(PROMPT) == "reverse+hello+name"
-    assert parse(PROMPT).kind == "reverse+hello+name"
+    assert Oracle().kind(PROMPT) == "reverse+bye+hello"
+    assert parse(PROMPT).kind == "reverse+bye+hello"
     assert Oracle().kind("Write a poem.") is None

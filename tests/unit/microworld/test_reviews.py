@@ -23,11 +23,11 @@ def test_an_exact_review_agrees_with_the_oracle():
 
 def test_a_review_names_every_fault():
     """Wrong items, missed and unasked requests, and the voice stand in it as sentences."""
-    instruction = parse("Say dog, oak, tea backwards. Call me Anna. Begin with hello.")
+    instruction = parse("Say dog, oak, tea backwards. Add a goodbye. Begin with hello.")
     given = read("Hello! Well: tea, dog, oak. Done.")
     text = review(instruction, given, EXACT, random.Random(0))
     assert text == (
-        "I find tea right, dog wrong, oak wrong. It lacks Anna, has hello, adds done."
+        "I find tea right, dog wrong, oak wrong. It lacks bye, has hello, adds done."
         " It sounds casual.\nScore: 2"
     )
 

@@ -16,8 +16,6 @@ class AnswererParams(Params):
     """A request beside the task is followed, each by itself."""
     adds: float = Field(0.03, ge=0, le=1)
     """Something is shown that nobody asked for, each by itself."""
-    misnames: float = Field(0.15, ge=0, le=1)
-    """The user is called by any name, where a name is used."""
     helpful: float = Field(0.5, ge=0, le=1)
     """The voice is an assistant's; otherwise it is casual or curt."""
     chatters: float = Field(0.1, ge=0, le=1)
@@ -63,7 +61,7 @@ class SeedDataParams(Params):
     """2401.10020 is the paper's number."""
     ift: int = Field(256, ge=1)
     """Prompts with one good response."""
-    ift_keeps: float = Field(0.5, ge=0, le=1)
+    ift_keeps: float = Field(0.3, ge=0, le=1)
     """A request is followed in an IFT response, each by itself; items and voice are right."""
     eft: int = Field(260, ge=1)
     """Prompts with ranked responses."""
