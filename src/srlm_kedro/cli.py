@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import KedroCliError
 
 from srlm_kedro.errors import GateError, InputError
 
@@ -23,7 +22,7 @@ def _run(pipeline: str, pipelines: list[str], **options: Any) -> Any:
     try:
         return kedro_run.callback(pipeline="", pipelines=names, **options)
     except (InputError, GateError) as error:
-        raise KedroCliError(str(error)) from error
+        raise click.ClickException(str(error)) from error
 
 
 run = copy.copy(kedro_run)
