@@ -36,7 +36,8 @@ def test_the_judge_is_the_current_model_or_m1(who, judge):
 
 
 @pytest.mark.parametrize(
-    ("who", "writer"), [("current", "m2.model"), ("fixed", "prompt_generator.model")]
+    ("who", "writer"),
+    [("current", "m2.model"), ("m0", "m0.model"), ("fixed", "prompt_generator.model")],
 )
 def test_prompts_are_written_by_the_current_model_or_a_fixed_one(who, writer):
     """The paper's main runs use a fixed generator."""

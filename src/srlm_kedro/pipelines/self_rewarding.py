@@ -19,8 +19,8 @@ class LoopParams(Params):
     """Who makes M0: the embedded microworld, or nobody (`m0.model` lies where conf/ says)."""
     eft: bool = True
     """M1 learns to judge from EFT (paper: yes; its ablation: no)."""
-    prompt_generator: Literal["current", "fixed"] = "current"
-    """Who writes the new prompts: M_(t-1), or the model `prompt_generator.model`.
+    prompt_generator: Literal["current", "m0", "fixed"] = "current"
+    """Who writes the new prompts: M_(t-1), or M0 or the catalog's `prompt_generator.model` always.
 
     Paper: a fixed one in the main runs, the current one in appendix A.5.
     """
@@ -43,9 +43,11 @@ def foundation(loop: LoopParams) -> Pipeline:
 def step(t: int, loop: LoopParams) -> Pipeline:
     """Iteration t: M_t from M_(t-1)."""
     current = f"m{t - 1}.model"
-    writer = current if loop.prompt_generator == "current" else "prompt_generator.model"
+    writers = {"current": current, "m0": "m0.model", "fixed": "prompt_generator.model"}
     judge = current if loop.judge == "current" else "m1.model"
-    return create_pipeline(t, writer=writer, judge=judge, update=loop.update)
+    return create_pipeline(
+        t, writer=writers[loop.prompt_generator], judge=judge, update=loop.update
+    )
 
 
 def measure(last: int) -> Pipeline:
