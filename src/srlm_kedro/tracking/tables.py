@@ -38,7 +38,7 @@ class CatalogSource(FileSystemDatasetSource):
 
     @classmethod
     def _resolve(cls, raw_source: object) -> "CatalogSource":
-        raise NotImplementedError
+        raise TypeError(f"{raw_source!r}: tables are loaded through Kedro, not by MLflow.")
 
     def to_dict(self) -> dict[str, str]:
         """What MLflow keeps of it."""
