@@ -13,7 +13,12 @@ from pydantic import ValidationError
 
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.freshness import Plan, make_plan, output_path
-from srlm_kedro.pipelines.self_rewarding import LoopParams, compose, iteration
+from srlm_kedro.pipelines.self_rewarding import (
+    LoopParams,
+    compose,
+    iteration,
+    self_rewarding,
+)
 from srlm_kedro.preflight import RUN_PARAMETERS, data_faults, newest_model, parameter_faults
 
 _log = logging.getLogger(__name__)
@@ -69,7 +74,9 @@ def _compose(context: KedroContext, names: list[str]) -> list[str]:
     except ValidationError:
         return parameter_faults(given, pipelines, known)
     pipelines.update(compose(loop))
-    faults = parameter_faults(given, pipelines, known)
+    # A stage that this loop leaves out keeps its parameters: they are known all the same.
+    every = {**pipelines, "whole": self_rewarding(LoopParams())}
+    faults = parameter_faults(given, every, known)
     if "iteration" in names:
         newest = newest_model(_raw_catalog(context))
         t = given.get("iteration", max(newest, 1) + 1)
