@@ -7,6 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# `kedro mlflow ui` looks for the mlflow command on the path.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
 .PHONY: run iteration test lint mlflow viz seed-data clean
 .DEFAULT_GOAL := run
 
