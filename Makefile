@@ -7,9 +7,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# `kedro mlflow ui` looks for the mlflow command on the path.
-export PATH := $(CURDIR)/$(BIN):$(PATH)
-
 .PHONY: run iteration test lint mlflow viz seed-data clean
 .DEFAULT_GOAL := run
 
@@ -34,8 +31,9 @@ lint: $(READY)
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 
+# kedro-mlflow looks for the mlflow command on the path.
 mlflow: $(READY)
-	$(BIN)/kedro mlflow ui
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/kedro mlflow ui
 
 viz: $(READY)
 	$(BIN)/kedro viz run
