@@ -30,3 +30,6 @@ class FakeEngine:
     def _one(self, request: Request, sample: int) -> Completion:
         said = self._say(request, sample)
         return Completion(said, len(said.split()) + 1, "stop") if isinstance(said, str) else said
+
+    def release(self):
+        pass

@@ -24,16 +24,21 @@ def render(tokenizer: Any, prompt: str) -> list[int]:
 
 
 def render_all(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
-    """`render` of each prompt.
+    """`render` of each prompt."""
+    return render_chats(tokenizer, [[{"role": "user", "content": prompt}] for prompt in prompts])
+
+
+def render_chats(tokenizer: Any, chats: Sequence[list[dict[str, str]]]) -> list[list[int]]:
+    """Token ids of each chat (roles and contents), up to where the assistant's text begins.
 
     Raises:
         InputError: The template fails, or the tokenizer cannot write a special token as text.
     """
-    if not prompts:
+    if not chats:
         return []
     try:
         return tokenizer.apply_chat_template(
-            [[{"role": "user", "content": prompt}] for prompt in prompts],
+            list(chats),
             chat_template=None if tokenizer.chat_template else PLAIN_TEMPLATE,
             add_generation_prompt=True,
             sanitize_control_tokens=True,

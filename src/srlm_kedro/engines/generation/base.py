@@ -34,6 +34,18 @@ class Request:
     prompt: str
     chat: bool = True
     """True: a user's turn, put into the model's chat template. False: raw text to continue."""
+    history: tuple[tuple[str, str], ...] = ()
+    """Earlier turns of a chat: what the user said, and what was answered."""
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The chat up to this turn, as roles and contents."""
+        earlier = [
+            {"role": role, "content": text}
+            for turn in self.history
+            for role, text in zip(("user", "assistant"), turn, strict=True)
+        ]
+        return [*earlier, {"role": "user", "content": self.prompt}]
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,10 @@ class Completion:
 
 class GenerationEngine(Protocol):
     """Draws `sampling.n` completions for each request, in the order of the requests."""
+
+    def release(self) -> None:
+        """Gives back what is held between calls: a model's memory, a process."""
+        ...
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int

@@ -122,12 +122,16 @@ class ScriptedEngine:
             for request in requests
         ]
 
+    def release(self) -> None:
+        """Nothing is held."""
+
     def _completion(
         self, request: Request, sampling: Sampling, seed: int, sample: int
     ) -> Completion:
         if sampling.temperature == 0:
             seed = sample = 0  # Greedy text depends on the request alone.
-        chance = random.Random(derive_seed(seed, request.id, str(sample)))
+        earlier = [text for turn in request.history for text in turn]
+        chance = random.Random(derive_seed(seed, request.id, str(sample), *earlier))
         words = self._words(request, sampling.min_new_tokens, chance)
         limit = sampling.max_new_tokens
         if chance.random() < self._unfinished:

@@ -33,6 +33,7 @@ class TransformersEngine:
         threads: int | None = None,
         max_rows: int = 128,
         max_tokens: int = 131_072,
+        trust_remote_code: bool = False,
     ):
         """Sets precision and resources.
 
@@ -43,12 +44,14 @@ class TransformersEngine:
             max_rows: Most completions drawn at once; a GPU is filled by several hundred.
             max_tokens: Most tokens (prompts and completions) whose keys and values are held at
                 once; lower it when memory runs out.
+            trust_remote_code: Lets a checkpoint run Python code of its own.
         """
         self._dtype = dtype
         self._device = _device(device)
         self._threads = threads
         self._max_rows = max_rows
         self._max_tokens = max_tokens
+        self._trust_remote_code = trust_remote_code
         self._loaded: tuple[tuple[Any, ...], Loaded] | None = None
 
     def generate(
@@ -135,7 +138,7 @@ def _completion(loaded: Loaded, ids: list[int], sampling: Sampling) -> Completio
 
 def _tokenised(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
     """Token ids of each request, chat turns and raw texts each in one call of the tokenizer."""
-    turns = iter(chat.render_all(tokenizer, [r.prompt for r in requests if r.chat]))
+    turns = iter(chat.render_chats(tokenizer, [r.messages for r in requests if r.chat]))
     texts = iter(chat.raw_all(tokenizer, [r.prompt for r in requests if not r.chat]))
     return [next(turns if request.chat else texts) for request in requests]
 
