@@ -50,9 +50,10 @@ class LoopSession(KedroSession):
         names = list(pipeline_names or ([pipeline_name] if pipeline_name else [])) or None
         pipelines.set_requested(names)
         context = self.load_context()
-        faults = _compose(context, names or [_ALL])
+        raw = raw_catalog(context)
+        faults = compose_loop(context.config_loader["parameters"], raw, names or [_ALL])
         chosen = _select(names or [_ALL], node_names, options)
-        faults += data_faults(chosen, _raw_catalog(context)) if chosen is not None else []
+        faults += data_faults(chosen, raw) if chosen is not None else []
         if faults:
             raise InputError(summary("Refused before any work:", faults))
         catalog = context.catalog
@@ -65,9 +66,14 @@ class LoopSession(KedroSession):
         return result
 
 
-def _compose(context: KedroContext, names: list[str]) -> list[str]:
-    """Puts the pipelines that depend on parameters into the registry; gives what is wrong."""
-    given = context.config_loader["parameters"]
+def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str]) -> list[str]:
+    """Puts the pipelines that depend on parameters into the registry; gives what is wrong.
+
+    Args:
+        given: All parameters.
+        raw: The catalog before parameters are checked.
+        names: The pipelines that are asked for.
+    """
     known = {"loop": LoopParams, **RUN_PARAMETERS}
     try:
         loop = LoopParams.model_validate(given.get("loop", {}))
@@ -78,7 +84,7 @@ def _compose(context: KedroContext, names: list[str]) -> list[str]:
     every = {**pipelines, "whole": self_rewarding(LoopParams())}
     faults = parameter_faults(given, every, known)
     if "iteration" in names:
-        newest = newest_model(_raw_catalog(context))
+        newest = newest_model(raw)
         t = given.get("iteration", max(newest, 1) + 1)
         countable = type(t) is int and t > 0
         lacking = _lacking_predecessor(t, newest) if countable else []
@@ -101,7 +107,7 @@ def _lacking_predecessor(t: int, newest: int) -> list[str]:
     ]
 
 
-def _raw_catalog(context: KedroContext) -> CatalogProtocol:
+def raw_catalog(context: KedroContext) -> CatalogProtocol:
     """The catalog before parameters are checked, so that all faults can be told at once."""
     context._pipelines_to_validate = []
     catalog = context.catalog

@@ -22,11 +22,12 @@ def scripted(project, env):
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_configuration_is_sound(project, env):
     """All parameters are known and typed, all datasets of all pipelines resolve."""
-    from srlm_kedro.session import _compose
+    from srlm_kedro.session import compose_loop, raw_catalog
 
     with project.session(env) as session:
         context = session.load_context()
-        assert _compose(context, ["__default__"]) == []
+        given = context.config_loader["parameters"]
+        assert compose_loop(given, raw_catalog(context), ["__default__"]) == []
         from kedro.framework.project import pipelines
 
         catalog = context.catalog

@@ -10,6 +10,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.judge.prompt import prompt_version
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.parent import ParentRunHooks, open_recorder
 from srlm_kedro.tracking.recorder import RunRecorder, split_name
@@ -31,6 +32,7 @@ class TrackingHooks:
         self._catalog: CatalogProtocol | None = None
         self._awaited: dict[str, set[str]] = {}
         self._whole = Pipeline([])
+        self._parameters: dict[str, Any] = {}
 
     @hook_impl(trylast=True)
     def before_pipeline_run(
@@ -45,8 +47,8 @@ class TrackingHooks:
         self._catalog = catalog
         self._whole = _whole(run_params) + pipeline
         self._awaited = _by_model(pipeline.all_outputs())
-        groups = _parameters(self._whole.nodes, catalog)
-        self._recorder.describe_parent(_run_name(run_params, self._awaited), groups)
+        self._parameters = _parameters(self._whole.nodes, catalog)
+        self._recorder.describe_parent(_run_name(run_params, self._awaited), self._parameters)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -84,11 +86,11 @@ class TrackingHooks:
         self._recorder = None
 
     def _open(self, model: str | None) -> None:
-        recorder, catalog = self._recorder, self._catalog
-        if recorder is None or catalog is None or model is None:
+        recorder = self._recorder
+        if recorder is None or model is None:
             return
         if model not in recorder.tree.children:
-            recorder.describe_child(model, _parameters(self._whole.nodes, catalog))
+            recorder.describe_child(model, self._parameters)
 
     def _carry_over(self, pipeline: Pipeline) -> None:
         """What was fresh and skipped belongs to its model all the same.
@@ -137,8 +139,12 @@ def _by_model(outputs: Iterable[str]) -> dict[str, set[str]]:
 
 
 def _parameters(nodes: Iterable[Node], catalog: CatalogProtocol) -> dict[str, Any]:
-    names = {name for node in nodes for name in node.inputs if name.startswith("params:")}
-    return {name.removeprefix("params:"): catalog.load(name) for name in sorted(names)}
+    inputs = {name for node in nodes for name in node.inputs}
+    names = sorted(name for name in inputs if name.startswith("params:"))
+    values = {name.removeprefix("params:"): catalog.load(name) for name in names}
+    if "judge_prompt" in inputs:
+        values["judge_prompt"] = prompt_version(catalog.load("judge_prompt"))
+    return values
 
 
 def _run_name(run_params: dict[str, Any], models: Iterable[str]) -> str:

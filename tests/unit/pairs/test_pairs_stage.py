@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.pipelines.pairs.nodes import COLUMNS, make_pairs, unrewarded_pairs
+from srlm_kedro.pipelines.pairs.nodes import COLUMNS, make_pairs
 from srlm_kedro.pipelines.pairs.params import PairsParams
 
 NONE = float("nan")
@@ -51,9 +51,7 @@ def test_a_failed_parse_never_wins_worst_response():
     judged = _judged([NONE, 5, 4], [5, 2, NONE], [NONE, 3, NONE])
     pairs, _ = make_pairs(judged, PairsParams(), seed=0)
     assert pairs["rejected_id"].tolist() == ["m2-p0-r2", "m2-p1-r1"]
-    assert unrewarded_pairs(judged, pairs).empty
-    wrong = pairs.assign(rejected_id=["m2-p0-r0", "m2-p1-r1"])
-    assert unrewarded_pairs(judged, wrong)["prompt_id"].tolist() == ["m2-p0"]
+    assert pairs["chosen_id"].tolist() == ["m2-p0-r1", "m2-p1-r0"]
 
 
 def test_of_several_best_the_first_by_id_is_taken():
@@ -100,4 +98,28 @@ def test_pairs_and_drops_make_up_all_prompts(groups):
     drops = sum(value for name, value in metrics.items() if name.startswith("pairs/dropped"))
     assert len(pairs) + drops == len(groups) + 1
     assert (pairs["chosen_reward"] > pairs["rejected_reward"]).all()
-    assert unrewarded_pairs(judged, pairs).empty
+    rewarded = set(judged.loc[judged["reward"].notna(), "response_id"])
+    assert rewarded.issuperset([*pairs["chosen_id"], *pairs["rejected_id"]])
+
+
+def test_length_control_takes_the_short_of_the_good_and_the_long_of_the_bad():
+    """Within the bands of rewards the number of tokens decides, and only there."""
+    judged = _judged([4.8, 5, 3, 1, 1.2])
+    judged["tokens"] = [10, 90, 1, 5, 40]
+    free, _ = make_pairs(judged, PairsParams(), seed=0)
+    assert (free.chosen_id[0], free.rejected_id[0]) == ("m2-p0-r1", "m2-p0-r3")
+    held, _ = make_pairs(judged, PairsParams(length_control=0.1), seed=0)
+    assert (held.chosen_id[0], held.rejected_id[0]) == ("m2-p0-r0", "m2-p0-r4")
+    narrow, _ = make_pairs(judged, PairsParams(length_control=0.01), seed=0)
+    assert (narrow.chosen_id[0], narrow.rejected_id[0]) == ("m2-p0-r1", "m2-p0-r3")
+
+
+@given(
+    st.lists(st.sampled_from([0, 1.5, 3, 4, 5]), min_size=2, max_size=8),
+    st.floats(0, 0.49),
+)
+def test_length_control_keeps_the_margin(rewards, control):
+    """Chosen is rewarded above rejected whatever the bands."""
+    judged = _judged(rewards, [5, 1])
+    pairs, _ = make_pairs(judged, PairsParams(length_control=control), seed=0)
+    assert (pairs["chosen_reward"] > pairs["rejected_reward"]).all()

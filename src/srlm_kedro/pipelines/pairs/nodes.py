@@ -31,7 +31,7 @@ def make_pairs(
     """
     made, drops = [], dict.fromkeys(DROPS, 0)
     for _, group in judged_responses.groupby("prompt_id", sort=False):
-        best, worst, drop = _extremes(group)
+        best, worst, drop = _extremes(group, pairs.length_control)
         if drop:
             drops[drop] += 1
         else:
@@ -47,14 +47,7 @@ def make_pairs(
     return table, _metrics(made, drops, prompts)
 
 
-def unrewarded_pairs(judged_responses: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """The pairs with a response that has no reward: none, for a failed parse never wins 'worst'."""
-    rewarded = judged_responses.loc[judged_responses["reward"].notna(), "response_id"]
-    known = pairs["chosen_id"].isin(rewarded) & pairs["rejected_id"].isin(rewarded)
-    return pairs[~known]
-
-
-def _extremes(group: pd.DataFrame) -> tuple[Any, Any, str | None]:
+def _extremes(group: pd.DataFrame, length_control: float) -> tuple[Any, Any, str | None]:
     """Best and worst of a prompt's responses, and the reason if they make no pair."""
     rows = list(group[group["reward"].notna()].itertuples())
     if len(rows) < 2:
@@ -64,6 +57,11 @@ def _extremes(group: pd.DataFrame) -> tuple[Any, Any, str | None]:
     worst = min(rows, key=lambda row: row.reward)
     if best.reward == worst.reward:
         return best, worst, "tie"
+    if length_control:
+        band = length_control * (best.reward - worst.reward)
+        top, bottom = best.reward - band, worst.reward + band
+        best = min((row for row in rows if row.reward >= top), key=lambda row: row.tokens)
+        worst = max((row for row in rows if row.reward <= bottom), key=lambda row: row.tokens)
     return best, worst, "identical" if best.response == worst.response else None
 
 
