@@ -28,11 +28,41 @@ def test_nothing_trains_on_held_out_prompts_or_the_eft_eval_split():
     assert stages == {"assess_responses", "compare_with_elders"}
 
 
-@pytest.mark.parametrize(("who", "judge"), [("current", "m2.model"), ("m1", "m1.model")])
-def test_the_judge_is_the_current_model_or_m1(who, judge):
-    """The frozen judge judges every iteration."""
+@pytest.mark.parametrize(
+    ("who", "judge", "engine"),
+    [
+        ("current", "m2.model", "generation_engine"),
+        ("m1", "m1.model", "generation_engine"),
+        ("external", "judge.model", "external_judge_engine"),
+    ],
+)
+def test_the_judge_is_the_current_model_m1_or_one_from_outside(who, judge, engine):
+    """The frozen judge judges every iteration; an external one through an engine of its own."""
     judging = node(step(3, LoopParams(judge=who)), "m3.judge_candidates")
     assert judging.inputs[0] == judge
+    assert engine in judging.inputs
+    assert "generation_engine" in node(step(3, LoopParams(judge=who)), "m3.draw_responses").inputs
+
+
+def test_ranks_as_judgements_need_no_baseline():
+    """M1 learns to judge from people's ranks, and no model writes them."""
+    made = self_rewarding(LoopParams(eft="ranking"))
+    assert node(made, "eft.rank_as_judged").inputs == ["eft.eft_pool"]
+    assert not [n for n in made.nodes if n.name == "eft.judge_ranked"]
+
+
+@pytest.mark.parametrize(("t", "elder"), [(2, "sft.model"), (3, "m1.model")])
+def test_soft_labels_hang_on_two_judges(t, elder):
+    """M_(t-1) and M_(t-2) judge the same responses before M_t is trained."""
+    made = step(t, LoopParams(soft_labels=True))
+    assert node(made, f"m{t}.judge_again").inputs[:2] == [elder, f"m{t}.responses"]
+    assert f"m{t}.consistency_metrics" in node(made, f"m{t}.train_dpo").inputs
+
+
+def test_soft_labels_want_a_judge_that_changes():
+    """A frozen judge agrees with itself, so there is nothing to weigh."""
+    with pytest.raises(ValueError, match="soft_labels"):
+        LoopParams(soft_labels=True, judge="m1")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +77,7 @@ def test_prompts_are_written_by_the_current_model_or_a_fixed_one(who, writer):
 
 def test_without_eft_m1_learns_from_ift_alone():
     """The ablation: M1 never sees a judgement."""
-    m1 = node(self_rewarding(LoopParams(eft=False)), "m1.train_sft")
+    m1 = node(self_rewarding(LoopParams(eft="none")), "m1.train_sft")
     assert "eft.eft_train" not in m1.inputs
     assert "eft.eft_train" in node(self_rewarding(LoopParams()), "m1.train_m1").inputs
 

@@ -26,16 +26,18 @@ _LEFT_BY_ITERATION = [
 ]
 
 
-def create_pipeline(t: int, *, writer: str, judge: str, update: str) -> Pipeline:
+def create_pipeline(
+    t: int, wiring: Mapping[str, str], *, update: str, soft_labels: bool
+) -> Pipeline:
     """Makes M_t: new prompts, candidates, judgements, pairs, checks, training.
 
     Paper: section 2.3 and 2.4.
 
     Args:
         t: The model to make; 2 is the first.
-        writer: The model that writes prompts, as a dataset name.
-        judge: The model that judges, as a dataset name.
+        wiring: Dataset names of `writer`, `judge` and `judge_engine`.
         update: `dpo`, or `positives` for the control without preferences.
+        soft_labels: Whether pairs count by how far two judges agree.
     """
     policy = f"m{t - 1}.model"
     first = t == 2
@@ -45,15 +47,15 @@ def create_pipeline(t: int, *, writer: str, judge: str, update: str) -> Pipeline
         + judging.create_pipeline()
         + pairs.create_pipeline()
         + checks.create_pipeline()
-        + _update(update)
+        + _update(update, soft_labels)
     )
     return named(
         stages,
         f"m{t}",
         {
+            **wiring,
             "policy": policy,
-            "writer": writer,
-            "judge": judge,
+            "elder_judge": "sft.model" if first else f"m{t - 2}.model",
             "base": "m0.model",
             "eft_train": "eft.eft_train",
             "earlier_prompts": "no_prompts" if first else f"m{t - 1}.known_prompts",
@@ -95,5 +97,9 @@ def _described(model: str) -> Pipeline:
     return reporting.create_iteration_pipeline()
 
 
-def _update(update: str) -> Pipeline:
-    return dpo.create_pipeline() if update == "dpo" else sft.create_positives_pipeline()
+def _update(update: str, soft_labels: bool) -> Pipeline:
+    if update == "positives":
+        return sft.create_positives_pipeline()
+    if soft_labels:
+        return judging.create_consistency_pipeline() + dpo.create_soft_pipeline()
+    return dpo.create_pipeline()

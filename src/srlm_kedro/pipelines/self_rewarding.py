@@ -3,7 +3,7 @@
 from typing import Literal
 
 from kedro.pipeline import Pipeline
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srlm_kedro.params import Params
 from srlm_kedro.pipelines import checks, eft, ift, microworld, reporting, sft
@@ -17,17 +17,32 @@ class LoopParams(Params):
     """T: `kedro run` makes M1 to M_T (paper: 3)."""
     world: Literal["microworld", "given"] = "microworld"
     """Who makes M0: the embedded microworld, or nobody (`m0.model` lies where conf/ says)."""
-    eft: bool = True
-    """M1 learns to judge from EFT (paper: yes; its ablation: no)."""
+    seed_data: Literal["files", "oasst"] = "files"
+    """Where IFT, EFT and the held-out prompts come from: the catalog's tables, or a selection out
+    of its `oasst_messages`."""
+    eft: Literal["baseline", "ranking", "none"] = "baseline"
+    """What M1 learns to judge from: judgements of the SFT baseline that agree with people (paper),
+    people's ranks as scores, for models that cannot follow the rubric unseen, or nothing (the
+    paper's ablation)."""
     prompt_generator: Literal["current", "m0", "fixed"] = "current"
     """Who writes the new prompts: M_(t-1), or M0 or the catalog's `prompt_generator.model` always.
 
     Paper: a fixed one in the main runs, the current one in appendix A.5.
     """
-    judge: Literal["current", "m1"] = "current"
-    """Who judges: M_(t-1) (paper), or M1 in every iteration (the frozen-judge control)."""
+    judge: Literal["current", "m1", "external"] = "current"
+    """Who judges: M_(t-1) (paper), M1 in every iteration (the frozen-judge control), or the
+    catalog's `judge.model` through its `external_judge_engine` (the classical baseline)."""
     update: Literal["dpo", "positives"] = "dpo"
     """How M_t learns: DPO on pairs (paper), or SFT on responses of full score (its ablation)."""
+    soft_labels: bool = False
+    """Pairs count by how far M_(t-1) and M_(t-2) agree on the order of the responses; the SFT
+    baseline stands in for M0, which cannot judge. Source: CREAM (2410.12735)."""
+
+    @model_validator(mode="after")
+    def _two_judges_and_pairs(self) -> "LoopParams":
+        if self.soft_labels and (self.judge != "current" or self.update != "dpo"):
+            raise ValueError("`soft_labels` need `judge: current` and `update: dpo`")
+        return self
 
 
 def foundation(loop: LoopParams) -> Pipeline:
@@ -35,7 +50,8 @@ def foundation(loop: LoopParams) -> Pipeline:
     made_here = loop.world == "microworld"
     m0 = named(microworld.create_pipeline(), "m0", {}) if made_here else Pipeline([])
     baseline = named(sft.create_baseline_pipeline(), "sft", {"base": "m0.model"})
-    evaluated = named(eft.create_pipeline(), "eft", {"baseline": "sft.model"})
+    judged = eft.create_ranking_pipeline() if loop.eft == "ranking" else eft.create_pipeline()
+    evaluated = named(judged, "eft", {"baseline": "sft.model"})
     checked = named(checks.create_seed_pipeline(), "seed", {})
     return ift.create_pipeline() + checked + m0 + baseline + evaluated + _m1(loop)
 
@@ -44,10 +60,13 @@ def step(t: int, loop: LoopParams) -> Pipeline:
     """Iteration t: M_t from M_(t-1)."""
     current = f"m{t - 1}.model"
     writers = {"current": current, "m0": "m0.model", "fixed": "prompt_generator.model"}
-    judge = current if loop.judge == "current" else "m1.model"
-    return create_pipeline(
-        t, writer=writers[loop.prompt_generator], judge=judge, update=loop.update
-    )
+    judges = {"current": current, "m1": "m1.model", "external": "judge.model"}
+    wiring = {
+        "writer": writers[loop.prompt_generator],
+        "judge": judges[loop.judge],
+        "judge_engine": f"{'external_judge' if loop.judge == 'external' else 'generation'}_engine",
+    }
+    return create_pipeline(t, wiring, update=loop.update, soft_labels=loop.soft_labels)
 
 
 def measure(last: int) -> Pipeline:
@@ -84,7 +103,7 @@ def compose(loop: LoopParams) -> dict[str, Pipeline]:
 
 
 def _m1(loop: LoopParams) -> Pipeline:
-    if loop.eft:
+    if loop.eft != "none":
         wiring = {"base": "m0.model", "eft_train": "eft.eft_train"}
         return named(sft.create_m1_pipeline(), "m1", wiring)
     return named(sft.create_baseline_pipeline(), "m1", {"base": "m0.model"})

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from srlm_kedro.engines.generation.base import Completion
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.pipelines.eft import create_pipeline
-from srlm_kedro.pipelines.eft.nodes import judge_ranked, split_eft
+from srlm_kedro.pipelines.eft.nodes import judge_ranked, rank_as_judged, split_eft
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.eft.selection import COLUMNS, agreeing, select_eft, thinned
 from tests.unit.fakes import M1, FakeEngine
@@ -194,3 +194,15 @@ def test_the_pipeline_has_the_agreed_names():
         *("params:eft", "params:seed"),
     }
     assert pipeline.outputs() == {"eft_train", "eft_eval", "eft_metrics"}
+
+
+def test_ranks_become_scores_from_five_to_one():
+    """The best of a prompt gets 5, the worst 1; a tie in rank is a tie in score."""
+    pool = pd.DataFrame(
+        [("p", "r0", 3), ("p", "r1", 0), ("p", "r2", 1), ("p", "r3", 1), ("q", "r4", 1), ("q", "r5", 4)],
+        columns=["prompt_id", "response_id", "rank"],
+    )
+    judged = rank_as_judged(pool).set_index("response_id")
+    assert judged["score"].to_dict() == {"r0": 1, "r1": 5, "r2": 3, "r3": 3, "r4": 5, "r5": 1}
+    assert judged.loc["r2", "text"].startswith("People put this response in place 2 of 3.")
+    assert set(judged["reason"]) == {"ok"}

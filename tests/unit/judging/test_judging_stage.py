@@ -9,6 +9,7 @@ from srlm_kedro.errors import GateError
 from srlm_kedro.judge.judgements import COLUMNS
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.pipelines.judging import create_pipeline
+from srlm_kedro.pipelines.judging.consistency import measure_consistency
 from srlm_kedro.pipelines.judging.nodes import judge_candidates
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.judging.rewards import reward_responses
@@ -131,7 +132,28 @@ def test_a_better_parser_needs_no_new_judgement():
 def test_the_pipeline_has_the_agreed_names():
     """Free inputs and outputs of the stage."""
     assert create_pipeline().inputs() == {
-        *("judge", "responses", "judge_prompt", "generation_engine"),
+        *("judge", "responses", "judge_prompt", "judge_engine"),
         *("params:judging", "params:seed"),
     }
     assert create_pipeline().all_outputs() == {"judgements", "judged_responses", "judge_metrics"}
+
+
+def test_judges_that_agree_are_consistent_and_opposites_are_not():
+    """The rate is 1 for one order, 0 for the opposite one; prompts without an order are left out."""
+    up = {f"m2-p{p}-r{r}": [f"Score: {r + 1}"] for p in range(2) for r in range(3)}
+    down = {name: [f"Score: {5 - int(name[-1])}"] for name in up}
+    tied = {name: ["Score: 3"] for name in up if name.startswith("m2-p1")}
+    responses, same = _responses(3, 3), _judgements(up)
+    knobs = JudgingParams()
+    assert measure_consistency(responses, same, same, knobs)["consistency/rate"] == 1
+    assert measure_consistency(responses, same, _judgements(down), knobs)["consistency/rate"] == 0
+    half = measure_consistency(responses, same, _judgements({**down, **tied}), knobs)
+    assert (half["consistency/prompts"], half["consistency/undecided"]) == (1, 1)
+    assert half["consistency/kendall_tau"] == -1
+
+
+def test_judges_without_any_order_stop_the_run():
+    """No rate is made up where no prompt has an order."""
+    flat = _judgements({f"m2-p0-r{r}": ["Score: 3"] for r in range(3)})
+    with pytest.raises(GateError, match="judging.sampling.n"):
+        measure_consistency(_responses(3), flat, flat, JudgingParams())

@@ -25,3 +25,23 @@ def train_dpo(
     trained = training_engine.dpo(policy, policy, preferences, dpo, derive_seed(seed, label))
     metrics = {"train/pairs": float(len(preferences)), **trained.metrics()}
     return trained.checkpoint, pd.DataFrame(trained.log), metrics
+
+
+def train_soft_dpo(
+    policy: Checkpoint,
+    pairs: pd.DataFrame,
+    consistency_metrics: dict[str, float],
+    checked: dict[str, float],
+    training_engine: TrainingEngine,
+    dpo: DpoParams,
+    seed: int,
+) -> tuple[Checkpoint, pd.DataFrame, dict[str, float]]:
+    """`train_dpo` with each pair turned round by the share of trust that the rewards lack.
+
+    The loss of a pair weighs its order by the consistency rate C and the opposite order by 1 - C.
+    Source: CREAM (2410.12735).
+    """
+    doubt = 1 - consistency_metrics["consistency/rate"]
+    soft = dpo.model_copy(update={"label_smoothing": doubt})
+    checkpoint, log, metrics = train_dpo(policy, pairs, checked, training_engine, soft, seed)
+    return checkpoint, log, {**metrics, "train/label_smoothing": doubt}

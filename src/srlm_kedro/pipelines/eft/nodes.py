@@ -6,11 +6,13 @@ import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.judge.judgements import judge_responses
+from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
 VERSION = 1
+
+_BEST = 5
 
 
 def split_eft(
@@ -61,6 +63,28 @@ def judge_ranked(
         eft.sampling,
         derive_seed(seed, "eft"),
     )
+
+
+def rank_as_judged(eft_pool: pd.DataFrame) -> pd.DataFrame:
+    """Judgements that say where people ranked a response: best 5, worst 1, others between.
+
+    Deviation: the paper's baseline, 70B, writes judgements itself. A model too small to follow the
+    rubric before it has seen one learns from these; rank agreement then holds by construction.
+    """
+    groups = eft_pool.groupby("prompt_id")["rank"]
+    place = groups.rank(method="dense").astype(int)
+    places = place.groupby(eft_pool["prompt_id"]).transform("max")
+    share = (places - place) / (places - 1).clip(lower=1)
+    scores = (1 + (_BEST - 1) * share + 0.5).astype(int)
+    texts = [
+        f"People put this response in place {own} of {last}.\nScore: {score}"
+        for own, last, score in zip(place, places, scores, strict=True)
+    ]
+    rows = [
+        (name, 0, 0, text, "stop")
+        for name, text in zip(eft_pool["response_id"], texts, strict=True)
+    ]
+    return reparse(pd.DataFrame(rows, columns=COLUMNS[:5]))
 
 
 def _normal(prompts: pd.Series) -> pd.Series:

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from srlm_kedro.pipelines.eft.nodes import judge_ranked, split_eft
+from srlm_kedro.pipelines.eft.nodes import judge_ranked, rank_as_judged, split_eft
 from srlm_kedro.pipelines.eft.selection import select_eft
 
 
@@ -11,6 +11,19 @@ def create_pipeline() -> Pipeline:
 
     On the way: `eft_pool` (what may be trained on) and `judgements`.
     """
+    asked = ["baseline", "eft_pool", "judge_prompt", "generation_engine"]
+    judged = Node(
+        judge_ranked, [*asked, "params:eft", "params:seed"], "judgements", name="judge_ranked"
+    )
+    return _selected_from(judged)
+
+
+def create_ranking_pipeline() -> Pipeline:
+    """The same with judgements made of the human ranks, and no model."""
+    return _selected_from(Node(rank_as_judged, "eft_pool", "judgements", name="rank_as_judged"))
+
+
+def _selected_from(judged: Node) -> Pipeline:
     return Pipeline(
         [
             Node(
@@ -19,19 +32,7 @@ def create_pipeline() -> Pipeline:
                 ["eft_pool", "eft_eval"],
                 name="split_eft",
             ),
-            Node(
-                judge_ranked,
-                [
-                    "baseline",
-                    "eft_pool",
-                    "judge_prompt",
-                    "generation_engine",
-                    "params:eft",
-                    "params:seed",
-                ],
-                "judgements",
-                name="judge_ranked",
-            ),
+            judged,
             Node(
                 select_eft,
                 ["eft_pool", "judgements", "judge_prompt", "params:eft", "params:seed"],

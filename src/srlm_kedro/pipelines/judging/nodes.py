@@ -14,7 +14,7 @@ def judge_candidates(
     judge: Checkpoint,
     responses: pd.DataFrame,
     judge_prompt: str,
-    generation_engine: GenerationEngine,
+    judge_engine: GenerationEngine,
     judging: JudgingParams,
     seed: int,
 ) -> pd.DataFrame:
@@ -23,7 +23,7 @@ def judge_candidates(
     Identical responses to one prompt are judged each by itself, as the paper does.
     """
     return judge_responses(
-        generation_engine,
+        judge_engine,
         judge,
         judge_prompt,
         responses,
