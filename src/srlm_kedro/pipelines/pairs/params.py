@@ -16,6 +16,6 @@ class PairsParams(Params):
     length_control: float = Field(0.0, ge=0, lt=0.5)
     """0: highest against lowest reward (paper). Above: chosen is the shortest of the responses
     within this share of the span of rewards from the top, rejected the longest within it from the
-    bottom, so that length alone wins less. Meta-Rewarding (2407.19594), section 2.3."""
+    bottom, so that length alone wins less. Source: Meta-Rewarding (2407.19594)."""
     min_pairs: int = Field(1, ge=1)
     """The run stops with fewer pairs than this."""
