@@ -64,3 +64,126 @@ def test_ranked_responses_need_two_and_a_rank_from_zero(tmp_path):
     with pytest.raises(DatasetError, match="2 bad rows") as refusal:
         dataset(tmp_path / "eft.jsonl", lines, EFT).load()
     assert "responses.1.rank" in str(refusal.value)
+
+
+RANKED = [{"text": "x", "rank": 1}, {"text": "y", "rank": 0}]
+EVAL = "srlm_kedro.pipelines.ift.records.EvalRow"
+
+
+def brought(path, content, record=IFT, **options):
+    path.write_bytes(content)
+    return SeedDataset(filepath=str(path), record=record, **options).load().to_dict("records")
+
+
+def written(rows):
+    """The same rows in every format."""
+    frame = pd.DataFrame(rows)
+    return {
+        "JSON lines": "\n".join(map(json.dumps, rows)).encode(),
+        "JSON array": json.dumps(rows).encode(),
+        "Parquet": frame.to_parquet(),
+        "CSV": frame.map(lambda x: json.dumps(x) if isinstance(x, list) else x)
+        .to_csv(index=False)
+        .encode(),
+    }
+
+
+@pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
+def test_ift_comes_from_any_format_with_columns_of_other_names(tmp_path, form):
+    """`columns` maps fields to columns; the rest is passed over, and rows are numbered."""
+    rows = [{"instruction": "p, q", "output": "r"}, {"instruction": "7", "output": "8"}]
+    content = written([{**row_, "source": "web"} for row_ in rows])[form]
+    columns = {"prompt": "instruction", "response": "output"}
+    assert brought(tmp_path / "file", content, columns=columns) == [
+        {"id": "ift-0001", "prompt": "p, q", "response": "r"},
+        {"id": "ift-0002", "prompt": "7", "response": "8"},
+    ]
+
+
+@pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
+@pytest.mark.parametrize(
+    "ranking", [{"responses": RANKED}, {"responses": ["x", "y"], "ranks": [1, 0]}]
+)
+def test_eft_comes_from_either_form_of_ranking(tmp_path, form, ranking):
+    """Pairs of text and rank, or parallel lists; in CSV as JSON text."""
+    content = written([{"id": "e", "prompt": "p"} | ranking])[form]
+    assert brought(tmp_path / "file", content, EFT) == [
+        {"id": "e", "prompt": "p", "responses": RANKED}
+    ]
+
+
+@pytest.mark.parametrize("ranks", [[0], 0, None])
+def test_lists_that_are_not_parallel_are_refused(tmp_path, ranks):
+    """Each response has its rank."""
+    row_ = {"prompt": "p", "responses": ["x", "y"], "ranks": ranks}
+    with pytest.raises(DatasetError, match=r"line 1: .*lists of the same length"):
+        brought(tmp_path / "file", json.dumps(row_).encode(), EFT)
+
+
+@pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
+def test_kind_and_seen_of_held_out_prompts_have_defaults(tmp_path, form):
+    """A bare prompt is enough; what is given is kept."""
+    bare = brought(tmp_path / "file", written([{"prompt": "p", "id": "a"}])[form], EVAL)
+    assert bare == [{"id": "a", "prompt": "p", "kind": "", "seen": True}]
+    full = {"id": "a", "prompt": "p", "kind": "k", "seen": False}
+    assert brought(tmp_path / "file", written([full])[form], EVAL) == [full]
+
+
+def test_numbers_are_ids_where_the_file_is_not_our_own(tmp_path):
+    """Tables of others count their rows."""
+    content = written([{"id": 7, "prompt": "p", "response": "r"}])
+    for form in ("Parquet", "JSON array", "CSV"):
+        assert brought(tmp_path / "file", content[form])[0]["id"] == "7"
+    assert brought(tmp_path / "file", content["JSON lines"], columns={})[0]["id"] == "7"
+
+
+@pytest.mark.parametrize("form", ["JSON array", "Parquet", "CSV"])
+def test_further_columns_are_refused_unless_columns_chooses(tmp_path, form):
+    """Else a mistyped or forgotten column would go unseen."""
+    content = written([{"id": "a", "prompt": "p", "response": "r", "reward": "5"}])[form]
+    with pytest.raises(DatasetError, match=r"`columns` chooses[^~]*reward: Extra inputs"):
+        brought(tmp_path / "file", content)
+    assert brought(tmp_path / "file", content, columns={})[0]["response"] == "r"
+
+
+def test_a_column_that_is_not_there_is_told_once_with_those_that_are(tmp_path):
+    """Not once a row."""
+    content = written([{"question": "p", "output": "r"}] * 9)["JSON lines"]
+    with pytest.raises(
+        DatasetError, match=r"no column `instruction` .for prompt.*question, output"
+    ):
+        brought(tmp_path / "file", content, columns={"prompt": "instruction"})
+
+
+def test_faults_of_csv_carry_their_line(tmp_path):
+    """The header is line 1."""
+    with pytest.raises(DatasetError, match="line 3: response: String should have at least 1"):
+        brought(tmp_path / "file", b"prompt,response\np,r\nq,\n")
+
+
+def test_half_a_character_is_refused(tmp_path):
+    """It could not be written again."""
+    with pytest.raises(DatasetError, match=r"line 1: .*surrogates"):
+        brought(tmp_path / "file", rb'{"id": "a", "prompt": "\ud83d", "response": "r"}')
+
+
+def test_another_choice_of_columns_is_another_table(tmp_path):
+    """Freshness sees it; a table of our own is known by its file alone, as stages make it."""
+    path = tmp_path / "file"
+    content = written([{"q": "p", "a": "r"}])["CSV"]
+    path.write_bytes(content)
+    marks = [
+        SeedDataset(str(path), IFT, columns=columns).fingerprint()
+        for columns in ({"prompt": "q"}, {"prompt": "a"})
+    ]
+    assert marks[0] != marks[1]
+    path.write_bytes(content + content)
+    assert SeedDataset(str(path), IFT, columns={"prompt": "q"}).fingerprint() != marks[0]
+    assert not hasattr(SeedDataset(str(path), IFT), "fingerprint")
+
+
+def test_a_table_read_by_columns_is_not_overwritten(tmp_path):
+    """The file is somebody else's."""
+    seed = SeedDataset(str(tmp_path / "file"), IFT, columns={})
+    with pytest.raises(DatasetError, match="cannot be saved"):
+        seed.save(pd.DataFrame([{"id": "a", "prompt": "p", "response": "r"}]))

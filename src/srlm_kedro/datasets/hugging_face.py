@@ -1,0 +1,128 @@
+"""Seed data as a Hugging Face dataset, from a local folder or file, or from the hub by name."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset, DatasetError
+from kedro.utils import load_obj
+from pydantic import BaseModel
+
+from srlm_kedro.datasets.manifest import content_digest
+from srlm_kedro.datasets.seed import Columns, seed_table
+from srlm_kedro.datasets.tables import Table, filled, numbered
+from srlm_kedro.errors import InputError
+
+
+class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
+    """The rows of a Hugging Face dataset as `record` has them; the hub is asked only for `hub`."""
+
+    def __init__(
+        self,
+        record: str,
+        path: str | None = None,
+        hub: str | None = None,
+        split: str | None = None,
+        columns: Columns | None = None,
+        config: str | None = None,
+        revision: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        """Names the dataset by `path` or by `hub`.
+
+        Args:
+            record: The pydantic class that each row must fit, as `package.module.Class`.
+            path: A local file, a folder of data files, or one that `save_to_disk` wrote. What a
+                README in the folder says of other files is not followed.
+            hub: `owner/name` of a dataset on the hub; it is downloaded.
+            split: Which split, where there are several.
+            columns: Which column each field of `record` comes from; see `SeedDataset`.
+            config: Which configuration of a dataset on the hub.
+            revision: The commit on the hub. Without it a later version of the dataset goes unseen
+                by what was made from an earlier one.
+            metadata: Free notes.
+        """
+        if (path is None) == (hub is None):
+            raise InputError("HubSeedDataset: give `path` (local) or `hub` (owner/name), one.")
+        self._record: type[BaseModel] = load_obj(record)
+        self._filepath = None if path is None else Path(path)
+        self._hub, self._split, self._columns = hub, split, columns
+        self._config, self._revision = config, revision
+        self.metadata = metadata
+
+    def load(self) -> pd.DataFrame:
+        """All rows of the split.
+
+        Raises:
+            DatasetError: Nothing there that can be read, no such split, or rows that do not fit.
+        """
+        import datasets
+
+        try:
+            rows = self._rows()
+        except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{self._source()}: no dataset that can be read ({error.__cause__ or error}). "
+                "Correct its entry in the catalog, or fetch the data again."
+            ) from error
+        table = Table(self._source(), "dataset", numbered(rows))
+        return seed_table(table, self._record, self._columns)
+
+    def save(self, data: None) -> None:
+        raise DatasetError(f"{self._source()}: seed data is read, never written.")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What of the entry and, where it is local, of the files decides the rows."""
+        path = self._filepath
+        named = {"hub": self._hub, "config": self._config, "revision": self._revision}
+        reading = {"split": self._split, "columns": self._columns and dict(self._columns)}
+        return reading | (named if path is None else {"content": content_digest(path)})
+
+    def _rows(self) -> list[dict[str, Any]]:
+        if self._hub is not None:
+            import datasets
+
+            return self._chosen(
+                datasets.load_dataset(self._hub, self._config, revision=self._revision)
+            )
+        # A cache of its own: an older reading of the same path is never taken for this one.
+        with tempfile.TemporaryDirectory() as cache:
+            return self._chosen(_local(Path(self._source()), cache))
+
+    def _chosen(self, splits: Any) -> list[dict[str, Any]]:
+        names = list(splits)
+        split = self._split or (names[0] if len(names) == 1 else None)
+        if split not in names:
+            wrong = f"no split {split}" if split else "several splits"
+            raise InputError(
+                f"{self._source()}: {wrong}. Name one as `split`: {', '.join(map(str, names))}."
+            )
+        return [filled(row) for row in splits[split].to_list()]
+
+    def _source(self) -> str:
+        return str(self._filepath or self._hub)
+
+    def _exists(self) -> bool:
+        return self._filepath is None or self._filepath.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"source": self._source(), "split": self._split, "record": self._record.__name__}
+
+
+def _local(path: Path, cache: str) -> Any:
+    """The splits of a folder or file by name, without a look at the network."""
+    import datasets
+    from datasets.data_files import get_data_patterns
+
+    if not path.exists():
+        raise InputError(f"{path} is not there. To read from the hub, name it as `hub`.")
+    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        saved = datasets.load_from_disk(path)
+        return saved if isinstance(saved, datasets.DatasetDict) else {"train": saved}
+    folder = (path if path.is_dir() else path.parent).resolve()
+    # Given here, they keep a README from naming files elsewhere, which would be downloaded.
+    files = get_data_patterns(str(folder)) if path.is_dir() else {"train": [path.name]}
+    return datasets.load_dataset(str(folder), data_files=files, cache_dir=cache)

@@ -1,0 +1,113 @@
+"""Human conversations into seed data: first turns alone, human alone, no prompt in two tables.
+
+Paper: section 3.1. IFT takes the reply that people liked best, EFT all replies that they ranked.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from srlm_kedro.errors import InputError
+from srlm_kedro.pipelines.oasst.params import OasstParams
+from srlm_kedro.pipelines.oasst.screening import REASONS, Group, screen
+from srlm_kedro.records import derive_seed
+
+VERSION = 1
+
+
+def select_oasst(
+    oasst_messages: pd.DataFrame, oasst: OasstParams, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    """Seed data as a `SeedDataset` gives it, the messages that were dropped, and the counts.
+
+    Which prompt goes where depends on the prompts and the seed alone, not on the export's order
+    or serialisation. Ids are the message ids of the prompts.
+
+    Returns:
+        `ift_seed` (id, prompt, response), `eft_seed` (id, prompt, responses = [{text, rank}],
+        rank 0 the best of those kept), `eval_prompts` (id, prompt, kind, seen), `seed_drops`
+        (message_id, reason) and the metrics. Messages = prompts + ranked replies + drops.
+
+    Raises:
+        InputError: Nothing is left for IFT or, where a share of it is wanted, for EFT.
+    """
+    drops, groups = screen(oasst_messages, oasst)
+    ift, eft, held_out = _split(groups, oasst, seed)
+    metrics = {
+        **_counts(oasst_messages, groups, drops),
+        "oasst/ift_examples": float(len(ift)),
+        "oasst/eft_prompts": float(len(eft)),
+        "oasst/eft_replies": float(sum(len(group.replies) for group in eft)),
+        "oasst/eval_prompts": float(len(held_out)),
+        "oasst/unused_prompts": float(len(groups) - len(ift) - len(eft) - len(held_out)),
+    }
+    _refuse_empty(ift, eft, oasst, drops)
+    return _ift_table(ift), _eft_table(eft), _eval_table(held_out), drops, metrics
+
+
+def _split(
+    groups: Sequence[Group], oasst: OasstParams, seed: int
+) -> tuple[list[Group], list[Group], list[Group]]:
+    order = sorted(groups, key=lambda group: derive_seed(seed, "oasst split", group.key))
+    held = min(oasst.eval_count, int(len(order) * oasst.max_eval_share))
+    held_out, rest = order[:held], order[held:]
+    several = [group for group in rest if len(group.replies) > 1]
+    # A prompt whose best reply was dropped can serve EFT alone: those first.
+    several.sort(key=lambda group: group.best is not None)
+    eft = several[: round(len(several) * oasst.eft_share)]
+    taken = {group.message_id for group in eft}
+    ift = [group for group in rest if group.best and group.message_id not in taken]
+    return ift[: oasst.ift_count], eft, held_out
+
+
+def _counts(
+    messages: pd.DataFrame, groups: Sequence[Group], drops: pd.DataFrame
+) -> dict[str, float]:
+    sizes = [len(group.replies) for group in groups]
+    found = drops["reason"].value_counts()
+    return {
+        "oasst/messages": float(len(messages)),
+        "oasst/prompts": float(len(groups)),
+        "oasst/ranked_replies": float(sum(sizes)),
+        "oasst/ordered_pairs": float(sum(size * (size - 1) // 2 for size in sizes)),
+        "oasst/dropped": float(len(drops)),
+        **{
+            f"oasst/dropped_{reason.replace(' ', '_')}": float(found.get(reason, 0))
+            for reason in REASONS
+        },
+    }
+
+
+def _refuse_empty(
+    ift: Sequence[Group], eft: Sequence[Group], oasst: OasstParams, drops: pd.DataFrame
+) -> None:
+    empty = [] if ift else ["IFT"]
+    empty += [] if eft or not oasst.eft_share else ["EFT"]
+    if empty:
+        counts = drops["reason"].value_counts().items()
+        reasons = ", ".join(f"{reason} {count}" for reason, count in counts) or "none"
+        raise InputError(
+            f"oasst: no prompt is left for {' and '.join(empty)}. Messages dropped: {reasons}. "
+            "Change the parameters `oasst`, or give a larger export."
+        )
+
+
+def _ift_table(groups: Sequence[Group]) -> pd.DataFrame:
+    rows = [(group.message_id, group.prompt, group.replies[0].text) for group in groups]
+    return pd.DataFrame(rows, columns=["id", "prompt", "response"])
+
+
+def _eft_table(groups: Sequence[Group]) -> pd.DataFrame:
+    rows = [(group.message_id, group.prompt, _responses(group)) for group in groups]
+    return pd.DataFrame(rows, columns=["id", "prompt", "responses"])
+
+
+def _responses(group: Group) -> list[dict[str, str | int]]:
+    """In the order of their ids: the order tells nothing of the ranks."""
+    ranked = sorted(enumerate(group.replies), key=lambda item: item[1].message_id)
+    return [{"text": reply.text, "rank": rank} for rank, reply in ranked]
+
+
+def _eval_table(groups: Sequence[Group]) -> pd.DataFrame:
+    rows = [(group.message_id, group.prompt, "", True) for group in groups]
+    return pd.DataFrame(rows, columns=["id", "prompt", "kind", "seen"])

@@ -1,0 +1,146 @@
+"""Which prompts and replies are fit to be seed data, and why the others are not."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import pandas as pd
+
+from srlm_kedro.pipelines.oasst.params import OasstParams
+
+STRUCTURE = ("duplicate id", "missing parent", "its own ancestor", "contradicted parent")
+_OWN = (
+    *("synthetic", "deleted", "rejected in review", "spam", "language", "tree state"),
+    *("not first turn", "wrong role", "no text", "too long", "unranked"),
+)
+_OF_PROMPTS = ("gap in ranks", "equal ranks", "no ranked reply", "lost best reply")
+REASONS = (*STRUCTURE, *_OWN, *_OF_PROMPTS, "duplicate prompt", "prompt dropped")
+"""Why a message is dropped. The first that holds is told, so that the counts add up."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A human reply to a first-turn prompt; rank 0 is the best of all siblings."""
+
+    message_id: str
+    text: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A human first-turn prompt with its ranked replies, the best first."""
+
+    message_id: str
+    prompt: str
+    replies: tuple[Reply, ...]
+
+    @property
+    def key(self) -> str:
+        """The prompt without case and spacing: what may stand in one table alone."""
+        return " ".join(self.prompt.split()).lower()
+
+    @property
+    def best(self) -> Reply | None:
+        """The reply that people ranked first, unless it was dropped."""
+        return self.replies[0] if self.replies and self.replies[0].rank == 0 else None
+
+
+def screen(messages: pd.DataFrame, oasst: OasstParams) -> tuple[pd.DataFrame, list[Group]]:
+    """The dropped messages (message_id, reason; sorted by both), and the fit prompts.
+
+    What was ranked together stays comparable when one of the group is dropped; but ranks with a
+    gap or of equal height tell that the group is not the one that people ranked.
+    """
+    reasons = _own_reasons(messages, oasst)
+    first = messages[messages["depth"].eq(1).fillna(False)]
+    whole = _numbers_by_parent(first)
+    fit = messages[reasons.eq("")]
+    replies = _replies_by_parent(fit[fit["depth"].eq(1)])
+    groups = [
+        Group(row.message_id, row.text, replies.get(row.message_id, ()))
+        for row in fit[fit["depth"].eq(0)].itertuples()
+    ]
+    unfit = {group.message_id: _unfit(group, whole[group.message_id]) for group in groups}
+    unfit |= _repeated([group for group in groups if not unfit[group.message_id]])
+    kept = [group for group in groups if not unfit[group.message_id]]
+    return _drops(messages, reasons, unfit, kept), kept
+
+
+def _own_reasons(messages: pd.DataFrame, oasst: OasstParams) -> pd.Series:
+    """Why each message is dropped for itself; empty where it is not."""
+    prompt, reply = messages["depth"].eq(0), messages["depth"].eq(1)
+    length = messages["text"].str.len()
+    prompt_limit = oasst.max_prompt_characters or float("inf")
+    reply_limit = oasst.max_response_characters or float("inf")
+    states = ["", *oasst.tree_states]
+    holds = {
+        **{fault: messages["fault"].eq(fault) for fault in STRUCTURE},
+        "synthetic": messages["synthetic"],
+        "deleted": messages["deleted"],
+        "rejected in review": messages["review_result"].eq(False),
+        "spam": messages["spam"].gt(oasst.max_spam),
+        "language": ~messages["lang"].isin(oasst.languages),
+        "tree state": ~messages["tree_state"].isin(states),
+        "not first turn": messages["depth"].gt(1),
+        "wrong role": messages["role"].ne("prompter") & prompt
+        | messages["role"].ne("assistant") & reply,
+        "no text": messages["text"].str.strip().eq(""),
+        "too long": prompt & length.gt(prompt_limit) | reply & length.gt(reply_limit),
+        "unranked": reply & messages["rank"].isna(),
+    }
+    reasons = pd.Series("", index=messages.index)
+    for reason, mask in holds.items():
+        reasons = reasons.mask(reasons.eq("") & mask.fillna(False).astype(bool), reason)
+    return reasons
+
+
+def _numbers_by_parent(replies: pd.DataFrame) -> Mapping[str, list[int]]:
+    """The ranks of all replies to a prompt, fit or not."""
+    ranks: defaultdict[str, list[int]] = defaultdict(list)
+    for row in replies[replies["rank"].notna()].itertuples():
+        ranks[row.parent_id].append(int(row.rank))
+    return ranks
+
+
+def _replies_by_parent(replies: pd.DataFrame) -> dict[str, tuple[Reply, ...]]:
+    ordered = replies.sort_values(["parent_id", "rank"])
+    return {
+        parent: tuple(Reply(row.message_id, row.text, int(row.rank)) for row in rows)
+        for parent, rows in groupby(ordered.itertuples(), key=lambda row: row.parent_id)
+    }
+
+
+def _unfit(group: Group, ranks: Sequence[int]) -> str:
+    if len(set(ranks)) < len(ranks):
+        return "equal ranks"
+    if sorted(ranks) != list(range(len(ranks))):
+        return "gap in ranks"
+    if not group.replies:
+        return "no ranked reply"
+    # One reply alone ranks nothing; to learn from it, it has to be the best.
+    return "lost best reply" if len(group.replies) == 1 and group.best is None else ""
+
+
+def _repeated(groups: Sequence[Group]) -> dict[str, str]:
+    """Of prompts that differ in case and spacing alone, the one of the smallest id stays."""
+    first: dict[str, str] = {}
+    for group in sorted(groups, key=lambda group: group.message_id):
+        first.setdefault(group.key, group.message_id)
+    repeated = [group for group in groups if first[group.key] != group.message_id]
+    return {group.message_id: "duplicate prompt" for group in repeated}
+
+
+def _drops(
+    messages: pd.DataFrame, reasons: pd.Series, unfit: Mapping[str, str], kept: Sequence[Group]
+) -> pd.DataFrame:
+    used = {group.message_id for group in kept}
+    used |= {reply.message_id for group in kept for reply in group.replies}
+    rows = [
+        (name, reason or unfit.get(name) or "prompt dropped")
+        for name, reason in zip(messages["message_id"], reasons, strict=True)
+        if reason or name not in used
+    ]
+    drops = pd.DataFrame(rows, columns=["message_id", "reason"])
+    return drops.sort_values(["reason", "message_id"], ignore_index=True)
