@@ -1,10 +1,11 @@
 """Project settings, read by Kedro."""
 
 from srlm_kedro.hooks.freshness import FreshnessHooks
+from srlm_kedro.hooks.memory import MemoryHooks
 from srlm_kedro.hooks.tracking import ParentRunHooks, TrackingHooks
 from srlm_kedro.session import LoopSession
 
-HOOKS = (FreshnessHooks(), ParentRunHooks(), TrackingHooks())
+HOOKS = (FreshnessHooks(), MemoryHooks(), ParentRunHooks(), TrackingHooks())
 SESSION_CLASS = LoopSession
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

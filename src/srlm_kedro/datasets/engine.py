@@ -1,6 +1,8 @@
 """Engines in the catalog: a class by name and its options, so that `conf/` alone swaps them."""
 
 import inspect
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
@@ -8,15 +10,23 @@ from kedro.utils import load_obj
 
 from srlm_kedro.errors import InputError
 
+_NESTED = {"engine", "options", "resources"}
+
 
 class EngineDataset(AbstractDataset[None, Any]):
-    """A generation or training engine, built when it is first loaded and kept for the run."""
+    """A generation or training engine, built when it is first loaded and kept for the run.
+
+    An option that is itself a mapping with `engine` (and `options`, `resources`) is built too:
+    a referee can have a generation engine of its own. One that is `{filepath: ...}` stands for the
+    text of that file, so that a prompt that was changed is another recipe.
+    """
 
     def __init__(
         self,
         engine: str,
         options: dict[str, Any] | None = None,
         resources: dict[str, Any] | None = None,
+        credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
         """Names the engine.
@@ -25,11 +35,12 @@ class EngineDataset(AbstractDataset[None, Any]):
             engine: The class, as `package.module.Class`.
             options: Constructor arguments that can change a result.
             resources: Constructor arguments that steer speed or memory alone (batch size).
+            credentials: Secrets, by their name in `conf/local/credentials.yml`. They go to the
+                argument `credentials` of the engine and of those within it that take one.
             metadata: Free notes.
         """
-        self._engine = engine
-        self._options = options or {}
-        self._resources = resources or {}
+        self._spec = {"engine": engine, "options": options or {}, "resources": resources or {}}
+        self._credentials = credentials
         self._built: Any = None
         self.metadata = metadata
 
@@ -40,26 +51,82 @@ class EngineDataset(AbstractDataset[None, Any]):
             DatasetError: The class has no argument of a given name.
         """
         if self._built is None:
-            factory = load_obj(self._engine)
-            arguments = {**self._options, **self._resources}
-            self._refuse_unknown(factory, arguments)
-            self._built = factory(**arguments)
+            if self._credentials is not None and not _takes_credentials(self._spec):
+                raise InputError(
+                    f"{self._spec['engine']} takes no credentials. Take the key `credentials` "
+                    "out of the engine's entry in the catalog."
+                )
+            self._built = _build(self._spec, self._credentials)
         return self._built
 
     def save(self, data: None) -> None:
-        raise DatasetError(f"{self._engine}: an engine comes from conf/ and cannot be saved.")
+        raise DatasetError(f"{self._spec['engine']}: an engine comes from conf/, not from a node.")
+
+    def free(self) -> None:
+        """Gives back what the engine holds between calls; an engine not yet built stays so."""
+        if hasattr(self._built, "release"):
+            self._built.release()
 
     def fingerprint(self) -> dict[str, Any]:
         """What of the engine can change a result."""
-        return {"engine": self._engine, "options": self._options}
-
-    def _refuse_unknown(self, factory: Any, arguments: dict[str, Any]) -> None:
-        known = inspect.signature(factory).parameters
-        if unknown := sorted(set(arguments) - set(known)):
-            raise InputError(
-                f"{self._engine}: no option {', '.join(unknown)}. "
-                f"Known options: {', '.join(known)}. Change the engine's entry in the catalog."
-            )
+        return _recipe(self._spec)
 
     def _describe(self) -> dict[str, Any]:
-        return {"engine": self._engine, "options": self._options, "resources": self._resources}
+        return self._spec
+
+
+def _build(spec: Mapping[str, Any], credentials: dict[str, Any] | None) -> Any:
+    if unknown := sorted(set(spec) - _NESTED):
+        raise InputError(
+            f"{spec['engine']}: an engine within an engine has engine, options and resources, not "
+            f"{', '.join(unknown)}. Credentials stand at the top of the entry in the catalog."
+        )
+    factory = load_obj(spec["engine"])
+    arguments = {**spec.get("options", {}), **spec.get("resources", {})}
+    _refuse_unknown(spec["engine"], factory, arguments)
+    for name, value in arguments.items():
+        if _is_engine(value):
+            arguments[name] = _build(value, credentials)
+        elif _is_text(value):
+            arguments[name] = _text(value)
+    if credentials is not None and "credentials" in inspect.signature(factory).parameters:
+        arguments["credentials"] = credentials
+    return factory(**arguments)
+
+
+def _is_engine(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("engine"), str)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"filepath"}
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return Path(value["filepath"]).read_text("utf-8")
+
+
+def _recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
+    options = {name: _recipe_of(value) for name, value in spec.get("options", {}).items()}
+    return {"engine": spec["engine"], "options": options}
+
+
+def _recipe_of(value: Any) -> Any:
+    if _is_engine(value):
+        return _recipe(value)
+    return _text(value) if _is_text(value) else value
+
+
+def _takes_credentials(spec: Mapping[str, Any]) -> bool:
+    arguments = {**spec.get("options", {}), **spec.get("resources", {})}
+    within = any(_takes_credentials(value) for value in arguments.values() if _is_engine(value))
+    return within or "credentials" in inspect.signature(load_obj(spec["engine"])).parameters
+
+
+def _refuse_unknown(name: str, factory: Any, arguments: Mapping[str, Any]) -> None:
+    known = [each for each in inspect.signature(factory).parameters if each != "credentials"]
+    if unknown := sorted(set(arguments) - set(known)):
+        raise InputError(
+            f"{name}: no option {', '.join(unknown)}. "
+            f"Known options: {', '.join(known)}. Change the engine's entry in the catalog."
+        )

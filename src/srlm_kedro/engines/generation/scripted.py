@@ -76,7 +76,7 @@ _TOP_SCORE = 5
 class ScriptedEngine:
     """Answers every request at once, out of the seed, the request and the sample's number.
 
-    A prompt that holds `judge_marker` gets a judgement that ends in `Score: n`; the scores of one
+    A prompt that holds `judge_marker` gets a judgement that ends in `verdict`; the scores of one
     prompt lie around a value of its own. Raw text to continue (`chat=False`) gets a new task, as
     the writing of prompts wants. Anything else gets a sentence or two. A token is a word.
     """
@@ -85,6 +85,7 @@ class ScriptedEngine:
         self,
         judge_marker: str = "Score:",
         score: int | None = None,
+        verdict: str = "Score: {}",
         unparsed: float = 0.0,
         repeated: float = 0.0,
         unfinished: float = 0.0,
@@ -94,6 +95,7 @@ class ScriptedEngine:
         Args:
             judge_marker: What tells a judging request from others.
             score: The score of every judgement; None spreads them over 0 to 5.
+            verdict: How a judgement ends, with {} in the place of the score.
             unparsed: Share of judgements that end without a score.
             repeated: Share of written tasks that are one and the same task.
             unfinished: Share of completions that break off at half (`finish="length"`).
@@ -109,6 +111,7 @@ class ScriptedEngine:
             )
         self._judge_marker = judge_marker
         self._score = score
+        self._ending = verdict
         self._unparsed = unparsed
         self._repeated = repeated
         self._unfinished = unfinished
@@ -149,11 +152,11 @@ class ScriptedEngine:
     def _verdict(self, prompt: str, chance: random.Random) -> list[str]:
         if chance.random() < self._unparsed:
             return ["I", "would", "rather", "not", "say."]
-        if self._score is not None:
-            return ["Score:", str(self._score)]
-        around = derive_seed(0, prompt) % (_TOP_SCORE + 1)
-        score = around + chance.choice((-1, 0, 0, 0, 1))
-        return ["Score:", str(min(max(score, 0), _TOP_SCORE))]
+        score = self._score
+        if score is None:
+            around = derive_seed(0, prompt) % (_TOP_SCORE + 1)
+            score = min(max(around + chance.choice((-1, 0, 0, 0, 1)), 0), _TOP_SCORE)
+        return self._ending.format(score).split()
 
     def _task(self, chance: random.Random) -> list[str]:
         source = random.Random(0) if chance.random() < self._repeated else chance

@@ -1,0 +1,60 @@
+"""Completions on disk as they arrive: what was paid for is not asked for a second time."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from srlm_kedro.engines.generation.base import Completion
+
+_FILE = "completions.jsonl"
+
+
+class Journal:
+    """A file of completions, one a line, found again by what was asked for."""
+
+    def __init__(self, folder: Path):
+        """Reads what an earlier run has left; a line that a kill has torn is passed over."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / _FILE
+        self._held: dict[str, Completion] = {}
+        kept = self._path.read_bytes() if self._path.exists() else b""
+        self._torn = bool(kept) and not kept.endswith(b"\n")
+        for line in kept.splitlines():
+            self._read(line)
+
+    def find(self, key: str) -> Completion | None:
+        """The completion of this key, if it has arrived before."""
+        return self._held.get(key)
+
+    def add(self, key: str, completion: Completion) -> None:
+        """Writes a completion down at once."""
+        line = json.dumps({"key": key, **vars(completion)}).encode() + b"\n"
+        with self._path.open("ab") as file:
+            file.write(b"\n" + line if self._torn else line)
+        self._torn = False
+        self._held[key] = completion
+
+    def _read(self, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+            key = row.pop("key")
+            self._held[key] = Completion(**row)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return  # Torn: asked for again.
+
+
+def digest(**parts: Any) -> str:
+    """A key that depends on the parts alone."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def weights_mark(folder: Path) -> list[tuple[str, int, int]]:
+    """Changes when a file of a model's folder is replaced; empty where there is no folder.
+
+    A server's model is known by its name alone; where the folder that it serves is at hand, a
+    model that was trained anew under the same name is told from the old one.
+    """
+    files = [file for file in sorted(folder.glob("*")) if file.is_file()]
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]

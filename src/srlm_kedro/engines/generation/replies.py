@@ -1,0 +1,139 @@
+"""What a server said: completions, or why there are none and whether asking again can help."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from srlm_kedro.engines.generation.base import Completion, Sampling
+
+_TRY_LATER = (408, 409, 425, 429)
+_OUT_OF_MONEY = "insufficient_quota"
+_WORDS = 300
+"""Longest quotation of a server, in characters: some answer with whole pages."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Completions and what they cost, in tokens."""
+
+    completions: tuple[Completion, ...]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call without an answer."""
+
+    reason: str
+    again: bool
+    """Whether the same call may succeed later."""
+    status: int | None = None
+    wait: float | None = None
+    """Seconds to wait, where the server named them."""
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    finish_reason: str | None = None
+    text: str | None = None
+    message: _Message = _Message()
+
+    def said(self) -> str:
+        """The text; a model that used all its tokens for thought has said nothing."""
+        texts = (self.text, self.message.content, self.message.refusal)
+        found = next((text for text in texts if text is not None), None)
+        if found is None and self.finish_reason != "length":
+            raise ValueError("a choice without text")
+        return found or ""
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class _Body(BaseModel):
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage
+
+
+def read_reply(data: Any, asked: int, sampling: Sampling) -> Reply | Failure:
+    """The completions in a server's answer, `asked` at most.
+
+    A server counts tokens for all choices together; of several, those that ran out of tokens
+    have `max_new_tokens`, and the others share the rest by the length of their texts.
+    """
+    try:
+        body = _Body.model_validate(data)
+        texts = [choice.said() for choice in body.choices]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the answer"
+        return Failure(f"the answer is malformed ({where}: {first['msg']})", again=True)
+    except ValueError as error:
+        return Failure(f"the answer is malformed ({error})", again=True)
+    full = [choice.finish_reason == "length" for choice in body.choices]
+    tokens = _shares(body.usage.completion_tokens, texts, full, sampling.max_new_tokens)
+    rows = zip(texts, full, tokens, strict=True)
+    drawn = tuple(_completion(*row, sampling.stop) for row in rows)
+    return Reply(drawn[:asked], body.usage.prompt_tokens, body.usage.completion_tokens)
+
+
+def failure(error: Exception) -> Failure:
+    """What an exception of the client means."""
+    status = getattr(error, "status_code", None)
+    if status is None or status < 400:
+        cause = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
+        return Failure(f"{str(error) or type(error).__name__}{cause}", again=True)
+    again = status >= 500 or status in _TRY_LATER
+    if getattr(error, "code", None) == _OUT_OF_MONEY:
+        again = False
+    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", {})
+    return Failure(f"status {status}, {_said(error)}", again, status, _seconds(headers))
+
+
+def _said(error: Exception) -> str:
+    """The server's own words, on one line, not too many."""
+    body = getattr(error, "body", None)
+    words = body.get("message") if isinstance(body, Mapping) else None
+    return " ".join(str(words or error).split())[:_WORDS].rstrip(".")
+
+
+def _completion(text: str, full: bool, tokens: int, stop: Sequence[str]) -> Completion:
+    kept = re.split("|".join(map(re.escape, stop)), text, maxsplit=1)[0] if stop else text
+    finish = "length" if full and kept == text else "stop"
+    return Completion(text=kept, tokens=tokens, finish=finish)
+
+
+def _shares(total: int, texts: Sequence[str], full: Sequence[bool], most: int) -> list[int]:
+    if len(texts) == 1:
+        return [total]
+    rest = total - most * sum(full)
+    length = sum(len(text) for text, ran_out in zip(texts, full, strict=True) if not ran_out)
+    return [
+        most if ran_out else min(max(round(rest * len(text) / max(length, 1)), 1), most)
+        for text, ran_out in zip(texts, full, strict=True)
+    ]
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """Retry-After: seconds or a date."""
+    named = headers.get("retry-after", "")
+    try:
+        return max(float(named), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max(parsedate_to_datetime(named).timestamp() - time(), 0.0)
+    except ValueError:
+        return None

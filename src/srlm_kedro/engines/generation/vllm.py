@@ -1,0 +1,212 @@
+"""Sampling with vLLM, which runs in an environment of its own: it needs other versions."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import AutoTokenizer
+
+from srlm_kedro.engines import chat
+from srlm_kedro.engines.generation import vllm_worker
+from srlm_kedro.engines.generation.base import Completion, Request, Sampling
+from srlm_kedro.engines.generation.child import Child
+from srlm_kedro.engines.generation.loading import fingerprint
+from srlm_kedro.engines.generation.progress import Progress
+from srlm_kedro.engines.generation.stopping import cut, decode
+from srlm_kedro.errors import GateError, InputError, summary
+from srlm_kedro.records import Checkpoint, derive_seed
+
+_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+
+
+class VllmEngine:
+    """Draws completions with vLLM's offline engine in a child process.
+
+    Prompts are rendered here, as for every other engine, and travel as token ids. Each sample is
+    a request with a seed of its own; what the samples of a prompt share is computed once.
+    """
+
+    def __init__(
+        self,
+        python: str,
+        dtype: str = "auto",
+        llm_options: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
+        chunk: int = 4096,
+    ):
+        """Names the environment.
+
+        Args:
+            python: The interpreter of an environment that holds vLLM.
+            dtype: Precision of the weights; `auto` takes the checkpoint's own.
+            llm_options: Further arguments of `vllm.LLM`, as `{tensor_parallel_size: 2}`.
+            environment: Further variables of the child process, as `{CUDA_VISIBLE_DEVICES: "0"}`.
+            chunk: Completions that are handed over at once; progress is told after each chunk.
+        """
+        self._python, self._environment = python, environment or {}
+        self._options = {"dtype": dtype, **(llm_options or {})}
+        self._chunk = chunk
+        self._held: _Held | None = None
+
+    def generate(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
+    ) -> list[list[Completion]]:
+        """Rows of `sampling.n` completions, one row a request.
+
+        Raises:
+            InputError: vLLM or the model cannot be loaded, or requests do not fit the model.
+            GateError: The child process died, or vLLM failed.
+        """
+        if not requests:
+            return []
+        held = self._load(model)
+        prompts = _tokenised(held.tokenizer, requests)
+        _check(model, held.positions, requests, prompts, sampling)
+        count = 1 if sampling.temperature == 0 else sampling.n  # Greedy samples are one text.
+        places = [(row, sample) for row in range(len(requests)) for sample in range(count)]
+        drawn: list[Completion] = []
+        with Progress(model.name, len(places)) as progress:
+            for first in range(0, len(places), self._chunk):
+                chunk = places[first : first + self._chunk]
+                seeds = [_seed(seed, requests[row], sample) for row, sample in chunk]
+                new = held.draw([prompts[row] for row, _ in chunk], seeds, sampling)
+                progress.add(len(new), sum(completion.tokens for completion in new))
+                drawn += new
+        return [
+            [drawn[row * count + sample % count] for sample in range(sampling.n)]
+            for row in range(len(requests))
+        ]
+
+    def release(self) -> None:
+        """Ends the child process, and gives back all that it holds."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.child.end()
+
+    def _load(self, checkpoint: Checkpoint) -> "_Held":
+        """The checkpoint's model: the one of the last call when its files are the same."""
+        key = fingerprint(checkpoint.path)
+        if self._held is None or self._held.key != key or not self._held.child.alive:
+            self.release()
+            self._held = self._start(checkpoint, key)
+        return self._held
+
+    def _start(self, checkpoint: Checkpoint, key: tuple[Any, ...]) -> "_Held":
+        tokenizer = _tokenizer(checkpoint)
+        folder = str(checkpoint.path.resolve())
+        options = {
+            "model": folder,
+            "tokenizer": folder,
+            "enable_prefix_caching": True,
+            "generation_config": "vllm",  # Else the checkpoint's own defaults would join ours.
+            "seed": 0,
+            **self._options,
+        }
+        child = Child(self._python, Path(vllm_worker.__file__), {**_QUIET, **self._environment})
+        said = child.ask(options)
+        if "error" in said:
+            words = child.last_words()
+            child.end()
+            raise InputError(
+                f"{checkpoint.name}: vLLM of {self._python} cannot load it: {said['error']}. "
+                "Correct the engine's options, or install vLLM there. "
+                f"Its last lines:\n{words}"
+            )
+        ends = _ends(checkpoint.path, tokenizer)
+        return _Held(key, child, tokenizer, ends, said["max_model_len"])
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A model in a child process, and its tokenizer in this one."""
+
+    key: tuple[Any, ...]
+    child: Child
+    tokenizer: Any
+    ends: tuple[int, ...]
+    """Every token that ends a completion."""
+    positions: int
+    """Longest sequence, in tokens."""
+
+    def draw(
+        self, prompts: Sequence[list[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> list[Completion]:
+        """One completion a prompt."""
+        common = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_new_tokens,
+            "min_tokens": sampling.min_new_tokens,
+            "stop": list(sampling.stop),
+            "stop_token_ids": list(self.ends),
+        }
+        rows = [{"seed": seed, **common} for seed in seeds]
+        said = self.child.ask({"prompts": prompts, "sampling": rows})
+        if "error" in said:
+            words = self.child.last_words()
+            self.child.end()
+            raise GateError(f"vLLM failed: {said['error']}. Its last lines:\n{words}")
+        return [self._completion(row, sampling) for row in said["drawn"]]
+
+    def _completion(self, row: dict[str, Any], sampling: Sampling) -> Completion:
+        whole = decode(self.tokenizer, row["ids"])
+        text = cut(whole, sampling.stop)
+        stopped = row["stopped"] or len(text) < len(whole)
+        finish: Literal["stop", "length"] = "stop" if stopped else "length"
+        return Completion(text=text, tokens=len(row["ids"]), finish=finish)
+
+
+def _tokenizer(checkpoint: Checkpoint) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(
+            checkpoint.path, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{checkpoint.name}: the tokenizer of {checkpoint.path} cannot be read: {error}. "
+            "Make the model first, or correct its path in the catalog."
+        ) from error
+
+
+def _ends(folder: Path, tokenizer: Any) -> tuple[int, ...]:
+    """End tokens named by the generation config, the config (one or a list) and the tokenizer."""
+    files = [folder / name for name in ("generation_config.json", "config.json")]
+    named = [json.loads(f.read_text("utf-8")).get("eos_token_id") for f in files if f.is_file()]
+    lists = [v if isinstance(v, list) else [v] for v in [*named, tokenizer.eos_token_id]]
+    return tuple(sorted({end for ends in lists for end in ends if end is not None}))
+
+
+def _seed(seed: int, request: Request, sample: int) -> int:
+    return derive_seed(seed, request.id, str(sample)) >> 32
+
+
+def _tokenised(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
+    turns = iter(chat.render_chats(tokenizer, [r.messages for r in requests if r.chat]))
+    texts = iter(chat.raw_all(tokenizer, [r.prompt for r in requests if not r.chat]))
+    return [next(turns if request.chat else texts) for request in requests]
+
+
+def _check(
+    model: Checkpoint,
+    limit: int,
+    requests: Sequence[Request],
+    prompts: Sequence[list[int]],
+    sampling: Sampling,
+) -> None:
+    """Every prompt has a token and leaves room for the longest completion."""
+    faults = [
+        f"request {request.id}: {len(ids)} prompt tokens + {sampling.max_new_tokens} new ones"
+        for request, ids in zip(requests, prompts, strict=True)
+        if not ids or len(ids) + sampling.max_new_tokens > limit
+    ]
+    if faults:
+        raise InputError(
+            summary(
+                f"{model.name}: {len(faults)} of {len(requests)} prompts do not fit the model "
+                f"(one prompt token at least; with max_new_tokens {limit} at most). "
+                f"Shorten them, or lower max_new_tokens (now {sampling.max_new_tokens}).",
+                faults,
+            )
+        )

@@ -1,0 +1,66 @@
+"""Holds a model in vLLM and draws for the process that started it; needs vLLM and nothing else.
+
+`python vllm_worker.py` reads one JSON object a line from standard input and answers each with one
+on standard output. The first gives vLLM's options; each later one prompts and how to draw.
+"""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import IO, Any
+
+# This folder holds a vllm.py and a transformers.py that are not the packages.
+sys.path[:] = [path for path in sys.path if Path(path or ".") != Path(__file__).parent]
+
+
+def main() -> None:
+    """Answers until standard input ends."""
+    answers = _own_output()
+    engine = None
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            if engine is None:
+                engine = _load(asked)
+                said = {"max_model_len": engine.llm_engine.model_config.max_model_len}
+            else:
+                said = {"drawn": _draw(engine, asked["prompts"], asked["sampling"])}
+        except Exception as error:
+            traceback.print_exc()
+            said = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
+
+
+def _own_output() -> IO[str]:
+    """Standard output for answers alone; what vLLM prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _load(options: dict[str, Any]) -> Any:
+    from vllm import LLM
+
+    return LLM(**options)
+
+
+def _draw(
+    engine: Any, prompts: list[list[int]], sampling: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """For each prompt the tokens drawn, and whether the completion came to an end."""
+    from vllm import SamplingParams
+
+    outputs = engine.generate(
+        [{"prompt_token_ids": ids} for ids in prompts],
+        [SamplingParams(**each) for each in sampling],
+        use_tqdm=False,
+    )
+    drawn = [output.outputs[0] for output in outputs]
+    return [{"ids": list(one.token_ids), "stopped": one.finish_reason == "stop"} for one in drawn]
+
+
+if __name__ == "__main__":
+    main()

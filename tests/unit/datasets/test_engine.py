@@ -1,0 +1,161 @@
+"""Engines in the catalog."""
+
+import json
+
+import pytest
+from kedro.io import DataCatalog, DatasetError
+
+from srlm_kedro.datasets.engine import EngineDataset
+from srlm_kedro.engines.generation.scripted import ScriptedEngine
+
+HERE = "tests.unit.datasets.test_engine"
+SECRET = {"api_key": "sk-very-secret"}
+
+
+class Caller:
+    """An engine that needs a key."""
+
+    def __init__(self, model: str = "m", batch: int = 1, credentials: dict | None = None):
+        self.model, self.batch, self.credentials = model, batch, credentials
+        self.released = 0
+
+    def release(self) -> None:
+        self.released += 1
+
+
+class Referee:
+    """An engine that asks another one."""
+
+    def __init__(self, judge: Caller):
+        self.judge = judge
+
+
+def entry(**options) -> EngineDataset:
+    return EngineDataset(f"{HERE}.Caller", **options)
+
+
+def nested(credentials: dict | None = None, batch: int = 1) -> EngineDataset:
+    judge = {
+        "engine": f"{HERE}.Caller",
+        "options": {"model": "big"},
+        "resources": {"batch": batch},
+    }
+    return EngineDataset(f"{HERE}.Referee", options={"judge": judge}, credentials=credentials)
+
+
+def test_an_engine_is_built_once():
+    """Options and resources reach the constructor; a second load gives the same engine."""
+    dataset = entry(options={"model": "big"}, resources={"batch": 8})
+    engine = dataset.load()
+    assert (engine.model, engine.batch) == ("big", 8)
+    assert dataset.load() is engine
+
+
+def test_unknown_options_are_refused():
+    """A mistyped option is named, and so are the known ones."""
+    with pytest.raises(DatasetError, match=r"no option modl\. Known options: model, batch\."):
+        entry(options={"modl": "big"}).load()
+
+
+def test_resources_do_not_make_results_stale():
+    """Only the class and its options are part of the fingerprint, at every depth."""
+    assert entry(resources={"batch": 8}).fingerprint() == entry().fingerprint()
+    assert entry(options={"model": "big"}).fingerprint() != entry().fingerprint()
+    assert nested(batch=8).fingerprint() == nested().fingerprint()
+
+
+def test_credentials_reach_the_engine_and_nothing_else():
+    """The key is handed over, and neither shown, nor fingerprinted."""
+    dataset = entry(credentials=SECRET)
+    assert dataset.load().credentials == SECRET
+    shown = repr(dataset) + str(dataset) + json.dumps(dataset.fingerprint())
+    assert "sk-very-secret" not in shown
+    assert dataset.fingerprint() == entry().fingerprint()
+
+
+def test_kedro_finds_the_credentials_by_name():
+    """The catalog's entry holds a name; the values stand in credentials.yml."""
+    catalog = DataCatalog.from_config(
+        {
+            "judge": {
+                "type": "srlm_kedro.datasets.engine.EngineDataset",
+                "engine": f"{HERE}.Caller",
+                "credentials": "server",
+            }
+        },
+        credentials={"server": SECRET},
+    )
+    assert catalog.load("judge").credentials == SECRET
+    assert "sk-very-secret" not in repr(catalog)
+
+
+def test_errors_do_not_show_credentials():
+    """A refused option leaves the key out of the message."""
+    with pytest.raises(DatasetError) as caught:
+        entry(options={"modl": 1}, credentials=SECRET).load()
+    assert "sk-very-secret" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+def test_an_engine_within_an_engine_is_built_and_gets_the_credentials():
+    """A referee's own generation engine stands in its options."""
+    judge = nested(credentials=SECRET).load().judge
+    assert (judge.model, judge.credentials) == ("big", SECRET)
+
+
+def test_credentials_within_an_engine_are_refused():
+    """Kedro resolves their name at the top of an entry only; the message says so."""
+    judge = {"engine": f"{HERE}.Caller", "credentials": "server"}
+    with pytest.raises(DatasetError, match="stand at the top of the entry"):
+        EngineDataset(f"{HERE}.Referee", options={"judge": judge}).load()
+
+
+def test_credentials_that_nobody_takes_are_refused():
+    """A key is not swallowed silently."""
+    dataset = EngineDataset(
+        "srlm_kedro.engines.generation.scripted.ScriptedEngine", credentials=SECRET
+    )
+    with pytest.raises(DatasetError, match="takes no credentials"):
+        dataset.load()
+
+
+def test_freeing_releases_a_built_engine_only():
+    """What was never built is not built in order to be freed."""
+    dataset = entry()
+    dataset.free()
+    assert dataset._built is None
+    engine = dataset.load()
+    dataset.free()
+    assert engine.released == 1
+    assert dataset.load() is engine
+
+
+def test_kedros_own_release_keeps_the_engine():
+    """Kedro lets go of datasets between nodes; a model stays until it is asked for."""
+    dataset = entry()
+    engine = dataset.load()
+    dataset.release()
+    assert engine.released == 0
+    assert dataset.load() is engine
+
+
+def test_an_engine_that_holds_nothing_needs_no_release():
+    """An engine without release() can be freed all the same."""
+    dataset = nested()
+    dataset.load()
+    dataset.free()
+    scripted = EngineDataset("srlm_kedro.engines.generation.scripted.ScriptedEngine")
+    assert isinstance(scripted.load(), ScriptedEngine)
+
+
+def test_an_option_may_be_the_text_of_a_file(tmp_path):
+    """The engine gets the text, and another text is another recipe."""
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("Who?", "utf-8")
+    scripted = {"engine": "srlm_kedro.engines.generation.scripted.ScriptedEngine"}
+    options = {"engine": scripted, "model": {"filepath": str(prompt)}}
+    dataset = EngineDataset("srlm_kedro.judge.referee.LlmJudge", options)
+    before = dataset.fingerprint()
+    assert "Who?" in str(before)
+    assert dataset.load()._model.name == "Who?"
+    prompt.write_text("What?", "utf-8")
+    assert dataset.fingerprint() != before
