@@ -134,18 +134,18 @@ def parse_score(text: str, finish: Finish = "stop", low: float = 0, high: float 
         low: Lowest score allowed.
         high: Highest score allowed; `4/5` is read only when the total is `high`.
     """
-    text = _answer(text)
+    text = answer(text)
     reader = _Reader(text, finish, low, high)
     parsed = _verdict(reader.statements()) or reader.bare() or Parsed(None, "no_score")
     cut = finish == "length" and parsed.reason == "no_score"
     return Parsed(None, "cut_off") if cut else parsed
 
 
-def _answer(text: str) -> str:
+def answer(text: str) -> str:
     """What follows the thinking of a reasoning model; all of the text for others."""
-    _, closed, answer = text.rpartition("</think>")
+    _, closed, behind = text.rpartition("</think>")
     if closed:
-        return answer
+        return behind
     return "" if text.lstrip().startswith("<think>") else text
 
 

@@ -1,5 +1,6 @@
 """The oracle knows the true additive score of any response, and the reason for each point."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from srlm_kedro.microworld.answers import Answer, needed, read, verdicts
@@ -117,3 +118,7 @@ class Oracle:
             voice_missed=not points[3],
             extras=bool(found.added) or found.chatters,
         )
+
+    def assess_all(self, pairs: Sequence[tuple[str, str]]) -> list[Assessment]:
+        """The true score of each (prompt, response), as a referee tells it."""
+        return [self.assess(prompt, response) for prompt, response in pairs]

@@ -56,8 +56,8 @@ class Referee:
     def __init__(self, said=None):
         self.said = said or {}
 
-    def assess(self, prompt, response):
-        return self.said.get(response, Said())
+    def assess_all(self, pairs):
+        return [self.said.get(response, Said()) for _, response in pairs]
 
 
 def drawn(**knobs):
@@ -209,4 +209,10 @@ def test_the_stage_needs_these_and_makes_those():
     assert {name for name in stage.inputs() if not name.startswith("params:")} == needed
     assert stage.outputs() == {"eval_metrics"}
     assert {"model_scores", "previous_scores", "baseline_scores"} < duel.inputs()
-    assert duel.outputs() == {"head_to_head", "head_to_head_metrics"}
+    assert duel.all_outputs() == {"verdicts", "head_to_head", "head_to_head_metrics"}
+
+
+def test_a_limit_steers_no_result():
+    """Another `max_unparsed` makes nothing stale: what was paid for is not asked again."""
+    loose = EvaluationParams(max_unparsed=1.0)
+    assert loose.recipe() == EvaluationParams().recipe()

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from srlm_kedro.pipelines.evaluation.comparisons import compare_with_elders
 from srlm_kedro.pipelines.evaluation.head_to_head import (
     COLUMNS,
     bootstrap_interval,
-    compare_with_elders,
-    head_to_head,
     settle,
+    settle_comparisons,
 )
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 
@@ -26,6 +26,7 @@ def scores(model, by_prompt, mode="sampled"):
             "prompt": f"do {prompt}",
             "mode": mode,
             "sample": number,
+            "response_id": f"{model}-{prompt}-{mode[0]}{number}",
             "response": f"{model} {score}",
             "score": float(score),
         }
@@ -38,26 +39,22 @@ def scores(model, by_prompt, mode="sampled"):
 class Scorer:
     """A referee that only scores."""
 
-    def assess(self, prompt, response):
+    def assess_all(self, pairs):
         raise AssertionError("scores are at hand already")
 
 
-class Comparer(Scorer):
-    """A referee that compares, by a rule."""
-
-    def __init__(self, rule):
-        self.rule = rule
-        self.seen = []
-
-    def compare(self, comparisons):
-        self.seen += comparisons
-        return [self.rule(comparison) for comparison in comparisons]
+def contest(model, previous, baseline=None, referee=None, evaluation=EVALUATION, seed=0):
+    """All that the stage does after the responses are scored."""
+    tables = model, previous, previous if baseline is None else baseline
+    verdicts = compare_with_elders(*tables, referee or Scorer(), evaluation)
+    return settle_comparisons(*tables, verdicts, evaluation, seed)
 
 
-def duel(model, opponent, referee=None, evaluation=EVALUATION, seed=0):
-    return head_to_head(
-        scores("m2", model), scores("m1", opponent), referee or Scorer(), evaluation, seed
+def duel(model, opponent, evaluation=EVALUATION, seed=0):
+    table, _ = contest(
+        scores("m2", model), scores("m1", opponent), evaluation=evaluation, seed=seed
     )
+    return table.iloc[0].to_dict()
 
 
 def test_every_response_meets_every_one_of_the_opponent():
@@ -82,8 +79,8 @@ def test_prompts_weigh_the_same_however_many_responses_they_have():
 def test_greedy_responses_take_no_part():
     """They belong to another way of decoding."""
     model = pd.concat([scores("m2", {"a": [1]}), scores("m2", {"a": [5]}, mode="greedy")])
-    row = head_to_head(model, scores("m1", {"a": [1]}), Scorer(), EVALUATION, 0)
-    assert row["tie"] == 100.0
+    table, _ = contest(model, scores("m1", {"a": [1]}))
+    assert table["tie"].tolist() == [100.0]
 
 
 @pytest.mark.parametrize(
@@ -100,31 +97,18 @@ def test_no_verdict_in_one_order_is_none_at_all():
     assert np.isnan(settle(np.array([NAN, 1.0]), np.array([1.0, NAN]))).all()
 
 
-def test_a_referee_swayed_by_the_order_gives_ties():
-    """Whoever always prefers the first has no opinion."""
-    referee = Comparer(lambda comparison: "first")
-    assert duel({"a": [5]}, {"a": [0]}, referee)["tie"] == 100.0
-    assert [(one.prompt, one.first, one.second) for one in referee.seen] == [
-        ("do a", "m2 5", "m1 0"),
-        ("do a", "m1 0", "m2 5"),
-    ]
-
-
-def test_a_comparing_referee_overrules_the_scores():
-    """Its word is what the head-to-head counts, in both orders."""
-
-    def prefer_m1(comparison):
-        return "first" if comparison.first.startswith("m1") else "second"
-
-    assert duel({"a": [5]}, {"a": [0]}, Comparer(prefer_m1))["loss"] == 100.0
-
-
-def test_comparisons_without_a_verdict_are_left_out():
-    """Neither an unscored response nor a silent referee makes a tie."""
+def test_responses_without_a_score_are_left_out():
+    """A missing score makes no tie."""
     row = duel({"a": [5, NAN], "b": [NAN]}, {"a": [3], "b": [3]})
     assert (row["win"], row["n"]) == (100.0, 1)
-    with pytest.raises(ValueError, match="share no prompt with a verdict"):
-        duel({"a": [5]}, {"a": [3]}, Comparer(lambda comparison: None))
+
+
+def test_a_referee_that_scores_leaves_no_verdicts():
+    """It has said all in the scores, and there is nothing of its health to tell."""
+    tables = scores("m2", {"a": [5]}), scores("m1", {"a": [3]}), scores("sft", {"a": [3]})
+    assert compare_with_elders(*tables, Scorer(), EVALUATION).empty
+    _, metrics = contest(*tables)
+    assert not [name for name in metrics if "win_minus_loss" not in name]
 
 
 def test_models_evaluated_on_different_prompts_are_refused():
@@ -161,13 +145,10 @@ def test_a_single_prompt_has_no_width():
 
 def test_a_model_meets_its_predecessor_and_the_baseline():
     """One row each, in the columns of head_to_head.csv, and metrics for both."""
-    table, metrics = compare_with_elders(
+    table, metrics = contest(
         scores("m2", {"a": [5], "b": [2]}),
         scores("m1", {"a": [4], "b": [2]}),
         scores("sft", {"a": [4], "b": [1]}),
-        Scorer(),
-        EVALUATION,
-        0,
     )
     assert list(table.columns) == COLUMNS
     assert list(table["opponent"]) == ["m1", "sft"]
@@ -180,8 +161,6 @@ def test_a_model_meets_its_predecessor_and_the_baseline():
 def test_the_baseline_is_the_predecessor_of_m1():
     """That makes one row, and two metrics of one value."""
     baseline = scores("sft", {"a": [1]})
-    table, metrics = compare_with_elders(
-        scores("m1", {"a": [2]}), baseline, baseline, Scorer(), EVALUATION, 0
-    )
+    table, metrics = contest(scores("m1", {"a": [2]}), baseline)
     assert list(table["opponent"]) == ["sft"]
     assert metrics["eval/win_minus_loss_vs_previous"] == metrics["eval/win_minus_loss_vs_sft"]

@@ -122,6 +122,13 @@ def test_prompts_of_other_worlds_are_refused():
         oracle.assess("Write a poem about the sea.", "Sea!")
 
 
+def test_many_responses_are_assessed_like_one():
+    """As a referee it is asked for all at once, and says the same in the same order."""
+    pairs = [(PROMPT, response) for response in SCORES]
+    assert [one.score for one in Oracle().assess_all(pairs)] == list(SCORES.values())
+    assert Oracle().assess_all(pairs)[3] == Oracle().assess(*pairs[3])
+
+
 def test_kind_names_family_and_requests():
     """The kind of a prompt is free of its words."""
     assert Oracle().kind(PROMPT) == "reverse+bye+hello"

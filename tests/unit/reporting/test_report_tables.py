@@ -5,8 +5,9 @@ import io
 import pandas as pd
 import pytest
 
+from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.reporting.tables import STAGES
-from srlm_kedro.pipelines.self_rewarding import LoopParams, self_rewarding
+from srlm_kedro.pipelines.self_rewarding import self_rewarding
 
 from . import tables
 
@@ -74,6 +75,9 @@ def test_errors_are_told_apart_by_kind():
     assert row[list(expected)].to_dict() == expected
 
 
+_REPORTED = {"describe", "pick_judged", "plot_rewards", "write_card", "write_pairs_card"}
+
+
 @pytest.mark.filterwarnings("ignore:One or more dataset names")
 @pytest.mark.parametrize("update", ["dpo", "positives"])
 def test_every_node_of_an_iteration_belongs_to_a_stage(update):
@@ -81,4 +85,4 @@ def test_every_node_of_an_iteration_belongs_to_a_stage(update):
     nodes = self_rewarding(LoopParams(iterations=2, update=update)).nodes
     names = {node.name.partition(".")[2] for node in nodes if node.name.startswith("m2.")}
     timed = {node for stage in STAGES.values() for node in stage}
-    assert names - timed == {"describe", "pick_judged", "plot_rewards"}
+    assert names - timed == _REPORTED

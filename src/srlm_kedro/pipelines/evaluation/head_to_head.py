@@ -3,71 +3,76 @@
 Paper: section 3.1, every comparison is made in both orders, and disagreement is a tie.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
+from srlm_kedro.errors import GateError
+from srlm_kedro.judge import verdict
+from srlm_kedro.pipelines.evaluation.comparisons import ORDERS, elders, pair_up, read_again
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.evaluation.referee import (
-    ComparingReferee,
-    Comparison,
-    Referee,
-    Verdict,
-)
 from srlm_kedro.records import derive_seed
 
-VERSION = 1
+VERSION = f"1, verdicts {verdict.VERSION}"
 
 COLUMNS = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
 """One row an opponent: win, tie, loss in %, n prompts; low and high bound win minus loss."""
-_NUMBERS = {"first": 1.0, "tie": 0.0, "second": -1.0, None: float("nan")}
+_NUMBERS = {"first": 1.0, "tie": 0.0, "second": -1.0}
 _INTERVAL = (2.5, 97.5)
 
 
-def compare_with_elders(
+def settle_comparisons(
     model_scores: pd.DataFrame,
     previous_scores: pd.DataFrame,
     baseline_scores: pd.DataFrame,
-    referee: Referee,
+    verdicts: pd.DataFrame,
     evaluation: EvaluationParams,
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """The model against its predecessor and against the baseline: a row each, and as metrics.
 
-    M1's predecessor is the baseline, which makes one row.
+    M1's predecessor is the baseline, which makes one row. Where the referee compared,
+    `eval/verdicts_unparsed` counts its words without a verdict, and `eval/order_disagreement` is
+    the share of the comparisons, of those with both verdicts, that the order swayed.
+
+    Raises:
+        GateError: Too large a share of its words carries no verdict.
     """
-    rows: dict[str, dict] = {}
+    read = read_again(verdicts)
+    _refuse_unread(read, evaluation)
+    rows = {
+        opponent: head_to_head(model_scores, scores, read, evaluation, seed)
+        for opponent, scores in elders(previous_scores, baseline_scores).items()
+    }
     metrics: dict[str, float] = {}
     for role, scores in {"previous": previous_scores, "sft": baseline_scores}.items():
-        opponent = scores["model"].iloc[0]
-        if opponent not in rows:
-            rows[opponent] = head_to_head(model_scores, scores, referee, evaluation, seed)
-        row, name = rows[opponent], f"eval/win_minus_loss_vs_{role}"
+        row, name = rows[scores["model"].iloc[0]], f"eval/win_minus_loss_vs_{role}"
         metrics |= {
             name: row["win"] - row["loss"],
             f"{name}_low": row["low"],
             f"{name}_high": row["high"],
         }
-    return pd.DataFrame(list(rows.values()), columns=COLUMNS), metrics
+    table = pd.DataFrame(list(rows.values()), columns=COLUMNS)
+    return table, metrics | _health(read)
 
 
 def head_to_head(
     model_scores: pd.DataFrame,
     opponent_scores: pd.DataFrame,
-    referee: Referee,
+    read: pd.DataFrame,
     evaluation: EvaluationParams,
     seed: int,
 ) -> dict:
     """Win, tie and loss on sampled responses, and the 95% interval of win minus loss.
+
+    By the verdicts in `read`; by the scores when it holds none of any model.
 
     Shares are taken within each prompt and then over prompts, which the bootstrap resamples:
     the responses to one prompt are no independent cases. Comparisons without a verdict are left
     out, and so are prompts without any.
     """
     model, opponent = model_scores["model"].iloc[0], opponent_scores["model"].iloc[0]
-    pairs = _pairs(model_scores, opponent_scores, evaluation.pairing)
-    shown, swapped = _both_orders(pairs, referee)
+    pairs = pair_up(model_scores, opponent_scores, evaluation.pairing)
+    shown, swapped = _by_scores(pairs) if read.empty else _by_verdicts(pairs, read)
     won = pd.Series(settle(shown, swapped), pairs["prompt_id"]).dropna()
     if won.empty:
         raise ValueError(
@@ -105,29 +110,51 @@ def bootstrap_interval(values: np.ndarray, resamples: int, seed: int) -> tuple[f
     return float(low), float(high)
 
 
-def _pairs(model: pd.DataFrame, opponent: pd.DataFrame, pairing: str) -> pd.DataFrame:
-    """Comparisons to make, row by row: `response` and `score`, with `_other` the opponent's."""
-    columns = ["prompt_id", "sample", "response", "score"]
-    own = model.loc[model["mode"] == "sampled", [*columns, "prompt"]]
-    others = opponent.loc[opponent["mode"] == "sampled", columns]
-    keys = ["prompt_id"] if pairing == "all" else ["prompt_id", "sample"]
-    return own.merge(others, on=keys, suffixes=("", "_other"))
+def _by_scores(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Both orders of a referee that scores each response by itself: they agree."""
+    shown = np.sign((pairs["score"] - pairs["score_other"]).to_numpy(float))
+    return shown, -shown
 
 
-def _both_orders(pairs: pd.DataFrame, referee: Referee) -> tuple[np.ndarray, np.ndarray]:
-    first, second = ("response", "score"), ("response_other", "score_other")
-    return _verdicts(pairs, first, second, referee), _verdicts(pairs, second, first, referee)
+def _by_verdicts(pairs: pd.DataFrame, read: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    numbers = _numbers(read)
+    asked = pd.MultiIndex.from_frame(pairs[numbers.index.names])
+    shown, swapped = (numbers[order].reindex(asked).to_numpy(float) for order in ORDERS)
+    return shown, swapped
 
 
-def _verdicts(
-    pairs: pd.DataFrame, first: tuple[str, str], second: tuple[str, str], referee: Referee
-) -> np.ndarray:
-    """1, 0, -1 or NaN for each pair as shown; by the scores unless the referee compares."""
-    if not isinstance(referee, ComparingReferee):
-        return np.sign((pairs[first[1]] - pairs[second[1]]).to_numpy(float))
-    texts = zip(pairs["prompt"], pairs[first[0]], pairs[second[0]], strict=True)
-    return _numbers(referee.compare([Comparison(*text) for text in texts]))
+def _numbers(read: pd.DataFrame) -> pd.DataFrame:
+    """A row a comparison, a column an order: 1 for the first as shown, 0, -1, or NaN."""
+    numbers = read.assign(number=read["verdict"].map(_NUMBERS))
+    return numbers.pivot(
+        index=["response_id", "response_id_other"], columns="order", values="number"
+    ).reindex(columns=list(ORDERS))
 
 
-def _numbers(verdicts: Sequence[Verdict | None]) -> np.ndarray:
-    return np.array([_NUMBERS[verdict] for verdict in verdicts], dtype=float)
+def _health(read: pd.DataFrame) -> dict[str, float]:
+    """How far a comparing referee can be trusted; nothing of one that scores."""
+    if read.empty:
+        return {}
+    both = _numbers(read).dropna()
+    swayed = both[ORDERS[0]] != -both[ORDERS[1]]
+    figures = {
+        "eval/verdicts": float(len(read)),
+        "eval/verdicts_unparsed": float(read["verdict"].isna().sum()),
+        "eval/order_disagreement": float(swayed.mean()),
+    }
+    return {name: value for name, value in figures.items() if pd.notna(value)}
+
+
+def _refuse_unread(read: pd.DataFrame, evaluation: EvaluationParams) -> None:
+    unread = read[read["verdict"].isna()]
+    if len(unread) <= evaluation.max_unparsed * len(read):
+        return
+    first = unread.iloc[0]
+    raise GateError(
+        f"{first.model}.verdicts: {len(unread) / len(read):.0%} of {len(read)} comparisons carry "
+        f"no verdict (limit `evaluation.max_unparsed` = {evaluation.max_unparsed:g}); most often: "
+        f"{unread['reason'].value_counts().index[0]}. First: response {first.response_id} against "
+        f'{first.response_id_other}, "…{first.text[-40:]}". Give the referee more room '
+        "(`max_new_tokens` of its entry in the catalog), change its prompt, or raise the limit: "
+        "all verdicts are kept."
+    )

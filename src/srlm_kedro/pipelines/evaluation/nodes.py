@@ -57,7 +57,8 @@ def assess_responses(eval_responses: pd.DataFrame, referee: Referee) -> pd.DataF
     `score`, `items_wrong`, `constraints_missed` and `voice_missed` are numbers, NaN where the
     referee cannot tell; the last three lie between 0 and 1.
     """
-    found = [referee.assess(row.prompt, row.response) for row in eval_responses.itertuples()]
+    pairs = zip(eval_responses["prompt"], eval_responses["response"], strict=True)
+    found = referee.assess_all(list(pairs))
 
     def column(read: Callable[[Assessment], Any], kind: type) -> pd.Series:
         return pd.Series([read(one) for one in found], eval_responses.index, dtype=kind)

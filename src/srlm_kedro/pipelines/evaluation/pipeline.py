@@ -2,7 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from srlm_kedro.pipelines.evaluation.head_to_head import compare_with_elders
+from srlm_kedro.pipelines.evaluation.comparisons import compare_with_elders
+from srlm_kedro.pipelines.evaluation.head_to_head import settle_comparisons
 from srlm_kedro.pipelines.evaluation.nodes import (
     assess_responses,
     draw_eval_responses,
@@ -56,15 +57,24 @@ def create_pipeline() -> Pipeline:
 
 
 def create_head_to_head_pipeline() -> Pipeline:
-    """`model_scores`, `previous_scores`, `baseline_scores` -> `head_to_head`, its metrics."""
+    """`model_scores`, `previous_scores`, `baseline_scores` -> `head_to_head`, its metrics.
+
+    On the way: `verdicts`, the raw words of a referee that compares.
+    """
     scores = ["model_scores", "previous_scores", "baseline_scores"]
     return Pipeline(
         [
             Node(
                 compare_with_elders,
-                [*scores, "referee", "params:evaluation", "params:seed"],
-                ["head_to_head", "head_to_head_metrics"],
+                [*scores, "referee", "params:evaluation"],
+                "verdicts",
                 name="compare_with_elders",
-            )
+            ),
+            Node(
+                settle_comparisons,
+                [*scores, "verdicts", "params:evaluation", "params:seed"],
+                ["head_to_head", "head_to_head_metrics"],
+                name="settle_comparisons",
+            ),
         ]
     )

@@ -1,14 +1,14 @@
 """What evaluation asks of a referee: someone who knows better than the models do.
 
-The microworld's oracle is one that scores. An LLM judge can be another; if it compares, its
-comparisons decide the head-to-head in place of its scores.
+The microworld's oracle is one that scores. A language model can be another (`judge.referee`); if
+it compares, its comparisons decide the head-to-head in place of its scores.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-Verdict = Literal["first", "second", "tie"]
+from srlm_kedro.engines.generation.base import Completion
+from srlm_kedro.judge.referee import Comparison
 
 
 class Assessment(Protocol):
@@ -41,29 +41,20 @@ class Assessment(Protocol):
 
 
 class Referee(Protocol):
-    """Assesses one response at a time."""
+    """Assesses responses, each by itself."""
 
-    def assess(self, prompt: str, response: str) -> Assessment:
-        """What is true of the response."""
+    def assess_all(self, pairs: Sequence[tuple[str, str]]) -> Sequence[Assessment]:
+        """What is true of each (prompt, response), asked for all at once."""
         ...
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two responses to one prompt, in the order in which the referee sees them."""
-
-    prompt: str
-    first: str
-    second: str
 
 
 @runtime_checkable
 class ComparingReferee(Protocol):
-    """Compares two responses itself, as LLM judges do; the order may sway it."""
+    """Compares two responses itself, as language models do; the order may sway it."""
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Sequence[Verdict | None]:
-        """The better one of each; all at once, so that a referee can ask for many at a time.
+    def compare(self, comparisons: Sequence[Comparison]) -> Sequence[Completion]:
+        """Its words on each, raw, that conclude with [[A]] (the first), [[B]] or [[C]] (a tie).
 
-        None is no verdict: that comparison is left out.
+        They are read by `judge.verdict.parse_verdict`; words without a verdict are left out.
         """
         ...

@@ -24,7 +24,8 @@ def plot_scores(errors: pd.DataFrame) -> Any:
     """The referee's scores of each model's sampled responses: share of each, and the mean below."""
     import plotly.graph_objects as go
 
-    names = errors["model"].str.upper() + errors["mean_score"].map(" ({:.2f})".format)
+    means = errors["mean_score"].map(" ({:.2f})".format).where(errors["mean_score"].notna(), "")
+    names = errors["model"].str.upper() + means
     bars = [go.Bar(name=str(n), x=names, y=errors[f"points_{n}"]) for n in POINTS]
     layout = {"title": "Scores (mean)", "yaxis_title": "share", "barmode": "stack"}
     return go.Figure(bars).update_layout(**layout)

@@ -9,13 +9,17 @@ VERSION = 1
 STAGES = {
     "prompts": ("write_prompts", "accept_prompts"),
     "responses": ("draw_responses",),
-    "judging": ("judge_candidates", "reward_responses"),
+    "judging": ("judge_candidates", "reward_responses", "judge_again", "measure_consistency"),
     "pairs": ("make_pairs",),
-    "checks": ("check_judged", "check_pairs", "document_checks", "gate"),
+    "checks": (
+        *("check_judged", "check_pairs", "document_checks", "gate"),
+        *("check_contamination", "gate_contamination"),
+    ),
     "training": ("train_sft", "train_m1", "train_dpo", "train_on_positives"),
     "evaluation": (
         *("draw_eval_responses", "assess_responses", "judge_eft_eval"),
-        *("measure_reward_modelling", "measure_model", "compare_with_elders"),
+        *("measure_reward_modelling", "measure_model"),
+        *("compare_with_elders", "settle_comparisons"),
     ),
 }
 """Columns `seconds_<stage>` of `iterations`, and the nodes whose time they sum."""
@@ -107,7 +111,8 @@ def _collect(tables: tuple[pd.DataFrame, ...]) -> pd.DataFrame:
 
 def _row(model: Checkpoint, eval_metrics: dict[str, float], made: dict[str, float]) -> pd.DataFrame:
     scores = {
-        "mean_oracle_score": eval_metrics["eval/mean_score"],
+        # A referee that only compares gives no score.
+        "mean_oracle_score": eval_metrics.get("eval/mean_score", float("nan")),
         "mean_length": eval_metrics["eval/mean_length"],
     }
     row = {"model": model.name, **made, **scores}

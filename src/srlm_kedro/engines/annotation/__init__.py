@@ -1,0 +1,1 @@
+"""Annotators: who prefers which of two outputs to one instruction."""

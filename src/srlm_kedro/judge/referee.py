@@ -1,0 +1,151 @@
+"""A language model as judge: asked in words, answering in words, through any generation engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
+from srlm_kedro.errors import InputError, summary
+from srlm_kedro.judge.parsing import parse_score
+from srlm_kedro.judge.prompt import check_judge_prompt, fill, fill_judge_prompt, placeholder_faults
+from srlm_kedro.records import Checkpoint, derive_seed
+
+_PROMPT, _FIRST, _SECOND = "{prompt}", "{first}", "{second}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two responses to one prompt, in the order in which the referee sees them."""
+
+    prompt: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a language model says of one response: a score, and no errors by kind."""
+
+    score: float | None
+    """0 to 5; None where it gave none."""
+    reasons: tuple[str, ...] = ()
+    """Its words, raw."""
+    items_wrong: None = None
+    constraints_missed: None = None
+    voice_missed: None = None
+
+
+class LlmJudge:
+    """A model and the engine that draws from it: the model of a server, or one on disk."""
+
+    def __init__(
+        self,
+        engine: GenerationEngine,
+        model: str = "judge",
+        model_path: str | None = None,
+        temperature: float = 0.0,
+        max_new_tokens: int = 1024,
+    ):
+        """Names the judge.
+
+        Args:
+            engine: Draws its words.
+            model: Its name, as the server knows it.
+            model_path: Its Hugging Face folder; None where a server holds it.
+            temperature: 0 gives the same words again.
+            max_new_tokens: Longest judgement. One that is cut carries no verdict.
+
+        Raises:
+            InputError: There is no model at `model_path`.
+        """
+        if model_path and not (Path(model_path) / "config.json").is_file():
+            raise InputError(
+                f"judge: {model_path} holds no config.json, so it is no Hugging Face folder. "
+                "Correct `model_path`, or name the model of a server by `model`."
+            )
+        self._engine = engine
+        # A server's model has no folder: files beside us must not pass for its weights.
+        self._model = Checkpoint(Path(model_path or f"server/{model}"), model)
+        self._sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
+
+    def ask(self, prompts: Sequence[str]) -> list[Completion]:
+        """What it says to each, all asked at once; equal prompts are asked, and paid for, once."""
+        requests = {text: Request(f"judge-{derive_seed(0, text):x}", text) for text in prompts}
+        drawn = self._engine.generate(self._model, list(requests.values()), self._sampling, 0)
+        said = {text: row[0] for text, row in zip(requests, drawn, strict=True)}
+        return [said[text] for text in prompts]
+
+    def release(self) -> None:
+        """Gives back what the engine holds."""
+        self._engine.release()
+
+
+class LlmReferee:
+    """The referee of head-to-head comparisons; it scores single responses only if told how.
+
+    Paper: section 3.1 has GPT-4 compare. The wording is ours.
+    """
+
+    def __init__(
+        self,
+        engine: GenerationEngine,
+        compare_prompt: str,
+        model: str = "judge",
+        model_path: str | None = None,
+        judge_prompt: str | None = None,
+        temperature: float = 0.0,
+        max_new_tokens: int = 1024,
+    ):
+        """Names the judge, as for `LlmJudge`, and what it is asked.
+
+        Args:
+            engine: Draws its words.
+            compare_prompt: Text with {prompt}, {first} and {second}, which asks for [[A]], [[B]]
+                or [[C]].
+            model: Its name, as the server knows it.
+            model_path: Its Hugging Face folder; None where a server holds it.
+            judge_prompt: The additive prompt by which it scores each response too; None: it
+                compares alone, and every score is missing.
+            temperature: 0 gives the same words again.
+            max_new_tokens: Longest judgement.
+
+        Raises:
+            InputError: All faults of a prompt.
+        """
+        self._judge = LlmJudge(engine, model, model_path, temperature, max_new_tokens)
+        self._compare_prompt = check_compare_prompt(compare_prompt)
+        self._judge_prompt = judge_prompt and check_judge_prompt(judge_prompt)
+
+    def compare(self, comparisons: Sequence[Comparison]) -> list[Completion]:
+        """Its words on each, raw; `parse_verdict` reads them."""
+        return self._judge.ask([self._filled(one) for one in comparisons])
+
+    def assess_all(self, pairs: Sequence[tuple[str, str]]) -> list[Opinion]:
+        """A score for each prompt and response; none without a `judge_prompt`."""
+        if not self._judge_prompt:
+            return [Opinion(None)] * len(pairs)
+        said = self._judge.ask([fill_judge_prompt(self._judge_prompt, *pair) for pair in pairs])
+        return [Opinion(parse_score(one.text, one.finish).score, (one.text,)) for one in said]
+
+    def release(self) -> None:
+        """Gives back what the engine holds."""
+        self._judge.release()
+
+    def _filled(self, one: Comparison) -> str:
+        places = {_PROMPT: one.prompt, _FIRST: one.first, _SECOND: one.second}
+        return fill(self._compare_prompt, places)
+
+
+def check_compare_prompt(template: str) -> str:
+    """The template itself, when its three places stand in it once and it names the verdicts.
+
+    Raises:
+        InputError: All faults of the template.
+    """
+    faults = placeholder_faults(template, (_PROMPT, _FIRST, _SECOND))
+    faults += [
+        f"it never offers {one}" for one in ("[[A]]", "[[B]]", "[[C]]") if one not in template
+    ]
+    if faults:
+        raise InputError(summary(f"compare prompt: {len(faults)} faults.", faults))
+    return template

@@ -1,0 +1,204 @@
+"""Training texts held against the evaluation prompts, and the gate for what is too much.
+
+The table is written by one node and judged by the next: when the gate stops a run, it is on disk
+already. Evaluation sets come as keyword arguments, so that a pipeline can take any number of them.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+
+import pandas as pd
+
+from srlm_kedro.errors import GateError, summary
+from srlm_kedro.pipelines.contamination.eval_sets import EvalSet, read_eval_sets
+from srlm_kedro.pipelines.contamination.overlap import Hit, Overlap
+from srlm_kedro.pipelines.contamination.params import ContaminationParams
+from srlm_kedro.records import Checkpoint
+
+VERSION = 1
+
+COLUMNS = ["eval_set", "eval_id", "source", "source_id", "kind", "overlap", "texts", "prompt"]
+"""One row an evaluation prompt and source that share something: `source_id` is the text that
+shares most, `kind` exact or ngram, `overlap` the share of the prompt's runs of words that stand in
+it, `texts` how many texts of the source share anything."""
+
+Texts = list[tuple[str, str]]
+
+_log = logging.getLogger(__name__)
+
+
+def check_seed_contamination(
+    ift: pd.DataFrame,
+    eft_ranked: pd.DataFrame,
+    contamination: ContaminationParams,
+    **eval_sets: EvalSet,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """What the seed data shares with evaluation prompts, and the counts of it.
+
+    Args:
+        ift: prompt_id, prompt, response.
+        eft_ranked: prompt_id, prompt, response_id, response.
+        contamination: Knobs.
+        eval_sets: Evaluation sets by name, in any form that `read_eval_sets` knows.
+
+    Raises:
+        InputError: An evaluation set is empty, or of another form.
+    """
+    sources = {
+        "ift.prompt": _texts(ift, "prompt_id", "prompt"),
+        "ift.response": _texts(ift, "prompt_id", "response"),
+        "eft_ranked.prompt": _texts(eft_ranked, "prompt_id", "prompt"),
+        "eft_ranked.response": _texts(eft_ranked, "response_id", "response"),
+    }
+    return _check(sources, eval_sets, contamination)
+
+
+def check_contamination(
+    prompts: pd.DataFrame,
+    pairs: pd.DataFrame,
+    contamination: ContaminationParams,
+    **eval_sets: EvalSet,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """What an iteration's prompts and pairs share with evaluation prompts, and the counts of it.
+
+    Args:
+        prompts: prompt_id, prompt: all that were accepted, in pairs or not.
+        pairs: chosen_id, chosen, rejected_id, rejected.
+        contamination: Knobs.
+        eval_sets: Evaluation sets by name, in any form that `read_eval_sets` knows.
+
+    Raises:
+        InputError: An evaluation set is empty, or of another form.
+    """
+    sources = {
+        "prompts.prompt": _texts(prompts, "prompt_id", "prompt"),
+        "pairs.chosen": _texts(pairs, "chosen_id", "chosen"),
+        "pairs.rejected": _texts(pairs, "rejected_id", "rejected"),
+    }
+    return _check(sources, eval_sets, contamination)
+
+
+def gate_seed_contamination(
+    table: pd.DataFrame, metrics: dict[str, float], contamination: ContaminationParams
+) -> dict[str, bool]:
+    """Lets the seed data be trained on.
+
+    Raises:
+        GateError: More of an evaluation set stands in it than the limits bear.
+    """
+    return _gate("seed data", "data/08_reporting/seed", table, metrics, contamination)
+
+
+def gate_contamination(
+    policy: Checkpoint,
+    table: pd.DataFrame,
+    metrics: dict[str, float],
+    contamination: ContaminationParams,
+) -> dict[str, bool]:
+    """Lets an iteration's pairs be trained on.
+
+    Raises:
+        GateError: More of an evaluation set stands in them than the limits bear.
+    """
+    model = f"m{policy.iteration + 1}"
+    return _gate(model, f"data/07_model_output/{model}", table, metrics, contamination)
+
+
+def _check(
+    sources: Mapping[str, Texts],
+    eval_sets: Mapping[str, EvalSet],
+    contamination: ContaminationParams,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    asked = read_eval_sets(eval_sets)
+    rows = [
+        row
+        for name, questions in asked.items()
+        for row in _rows(name, questions, sources, contamination.ngram)
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    sizes = {name: len(questions) for name, questions in asked.items()}
+    return table, _metrics(table, sizes, contamination.min_overlap)
+
+
+def _texts(table: pd.DataFrame, key: str, column: str) -> Texts:
+    """Ids and texts; a text that stands in several rows of one id counts once."""
+    once = table[[key, column]].drop_duplicates()
+    return list(zip(once[key], once[column], strict=True))
+
+
+def _rows(
+    eval_set: str, questions: pd.DataFrame, sources: Mapping[str, Texts], ngram: int
+) -> Iterator[tuple]:
+    ids, prompts = list(questions["id"]), list(questions["prompt"])
+    overlap = Overlap(prompts, ngram)
+    for source, texts in sources.items():
+        for number, hit in sorted(overlap.search(texts).items()):
+            yield (eval_set, ids[number], source, *_found(hit), prompts[number])
+
+
+def _found(hit: Hit) -> tuple[str, str, float, int]:
+    return hit.source_id, "exact" if hit.exact else "ngram", hit.overlap, hit.texts
+
+
+def _metrics(table: pd.DataFrame, sizes: Mapping[str, int], min_overlap: float) -> dict[str, float]:
+    """Prompts of each set, how many are equal and how many overlap; shares of the worst set."""
+    exact = _prompts(table[table["kind"] == "exact"])
+    overlapping = _prompts(table[(table["kind"] == "exact") | (table["overlap"] > min_overlap)])
+    counts = {
+        f"contamination/{name}_{kind}": float(number)
+        for name, size in sizes.items()
+        for kind, number in [
+            ("prompts", size),
+            ("exact", exact.get(name, 0)),
+            ("overlapping", overlapping.get(name, 0)),
+        ]
+    }
+    shares = {
+        f"contamination/{kind}_share": max(found.get(n, 0) / size for n, size in sizes.items())
+        for kind, found in {"exact": exact, "overlap": overlapping}.items()
+    }
+    return counts | shares
+
+
+def _prompts(rows: pd.DataFrame) -> dict[str, int]:
+    """Different evaluation prompts of each set."""
+    return rows.groupby("eval_set")["eval_id"].nunique().to_dict()
+
+
+def _gate(
+    what: str,
+    place: str,
+    table: pd.DataFrame,
+    metrics: dict[str, float],
+    contamination: ContaminationParams,
+) -> dict[str, bool]:
+    limits = {"exact_share": contamination.max_exact_share}
+    limits["overlap_share"] = contamination.max_overlap_share
+    found = {name: metrics[f"contamination/{name}"] for name in limits}
+    said = (
+        f"{what}: of the worst evaluation set {found['exact_share']:.1%} of the prompts stand in "
+        f"training texts word for word, {found['overlap_share']:.1%} overlap with one"
+    )
+    passed = [
+        f"`contamination.max_{name}` = {limit}"
+        for name, limit in limits.items()
+        if found[name] > limit
+    ]
+    # "exact" sorts before "ngram".
+    worst = table.sort_values(["kind", "overlap"], ascending=[True, False], kind="stable")
+    examples = [_in_words(row) for row in worst.itertuples()]
+    if passed:
+        heading = (
+            f"{said} (over {' and '.join(passed)}), so nothing is trained. All tables stay as they "
+            f"are: read {place}/contamination.parquet; take the prompts out of training or out of "
+            "the evaluation set."
+        )
+        raise GateError(summary(heading, examples))
+    if any(found.values()):
+        _log.warning("%s. First: %s", said, examples[0])
+    return {"checked": True}
+
+
+def _in_words(row) -> str:
+    much = "equals" if row.kind == "exact" else f"shares {row.overlap:.0%} of its runs with"
+    return f"{row.eval_set} {row.eval_id} {much} {row.source} {row.source_id}: {row.prompt[:60]!r}"

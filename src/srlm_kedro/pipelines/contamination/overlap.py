@@ -1,0 +1,76 @@
+"""Runs of words that an evaluation prompt shares with training texts.
+
+Every run of `n` words of the evaluation prompts stands in one table; training texts are read once
+and looked up there. Evaluation sets are small, so memory does not grow with training data.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass
+class Hit:
+    """The training text of a source that shares most with one evaluation prompt."""
+
+    exact: bool
+    overlap: float
+    """Share of the evaluation prompt's different runs that stand in the text; 1 when equal."""
+    source_id: str
+    """The first of the texts that share most."""
+    texts: int
+    """Texts of the source that share anything."""
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Lower-cased runs of letters and digits of any script."""
+    return tuple(_WORD.findall(text.lower()))
+
+
+class Overlap:
+    """Evaluation prompts by the runs of words in them."""
+
+    def __init__(self, prompts: Sequence[str], ngram: int) -> None:
+        self._ngram = ngram
+        self._whole: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._runs: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._sizes: list[int] = []
+        for number, prompt in enumerate(prompts):
+            prompt_words = words(prompt)
+            if prompt_words:
+                self._whole[prompt_words].append(number)
+            runs = self._runs_of(prompt_words)
+            self._sizes.append(len(runs))
+            for run in runs:
+                self._runs[run].append(number)
+
+    def search(self, texts: Iterable[tuple[str, str]]) -> dict[int, Hit]:
+        """Evaluation prompts (by position) that share something with texts (id, text)."""
+        found: dict[int, Hit] = {}
+        for text_id, text in texts:
+            text_words = words(text)
+            equal = self._whole.get(text_words, ())
+            shared = Counter(
+                number for run in self._runs_of(text_words) for number in self._runs.get(run, ())
+            )
+            for number in sorted({*equal, *shared}):
+                exact = number in equal
+                overlap = 1.0 if exact else shared[number] / self._sizes[number]
+                _note(found, number, Hit(exact, overlap, text_id, 1))
+        return found
+
+    def _runs_of(self, text_words: tuple[str, ...]) -> set[tuple[str, ...]]:
+        return set(zip(*(text_words[start:] for start in range(self._ngram)), strict=False))
+
+
+def _note(found: dict[int, Hit], number: int, hit: Hit) -> None:
+    known = found.get(number)
+    if known is None:
+        found[number] = hit
+        return
+    known.texts += 1
+    if (hit.exact, hit.overlap) > (known.exact, known.overlap):
+        known.exact, known.overlap, known.source_id = hit.exact, hit.overlap, hit.source_id
