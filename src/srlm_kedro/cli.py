@@ -1,13 +1,18 @@
-"""`kedro run` of this project: refusals are a message, not a traceback."""
+"""The commands of this project: refusals are a message, not a traceback."""
 
 import copy
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import _split_params, env_option
+from kedro.framework.startup import ProjectMetadata
 
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.push import open_catalog, pack, send
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, name=__file__)
@@ -15,16 +20,53 @@ def cli() -> None:
     """Commands of this project."""
 
 
+@contextmanager
+def _plain_refusals() -> Iterator[None]:
+    try:
+        yield
+    except (InputError, GateError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 @functools.wraps(kedro_run.callback)
 def _run(pipeline: str, pipelines: list[str], **options: Any) -> Any:
     """Takes `--pipeline` for `--pipelines`, and shows refusals as plain messages."""
     names = list(pipelines) + ([pipeline] if pipeline else [])
-    try:
+    with _plain_refusals():
         return kedro_run.callback(pipeline="", pipelines=names, **options)
-    except (InputError, GateError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 run = copy.copy(kedro_run)
 run.callback = _run
 cli.add_command(run)
+
+
+@cli.command()
+@click.option("--model", required=True, help="The model to send: sft, m1, m2, ...")
+@click.option("--repo", required=True, help="Where to on the hub: owner/name.")
+@click.option("--private", is_flag=True, help="A new repository is private.")
+@click.option(
+    "--pairs", is_flag=True, help="Sends its pairs too, as the data set owner/name-pairs."
+)
+@click.option("--dry-run", is_flag=True, help="Lists files and sizes; calls nobody.")
+@click.option("--params", default="", callback=_split_params, help="As for `kedro run`.")
+@env_option
+@click.pass_obj
+def push(
+    metadata: ProjectMetadata,
+    model: str,
+    repo: str,
+    private: bool,
+    pairs: bool,
+    dry_run: bool,
+    params: dict[str, Any],
+    env: str | None,
+) -> None:
+    """Sends a finished model to a Hugging Face hub, with its card."""
+    with _plain_refusals():
+        catalog = open_catalog(metadata.project_path, env, params)
+        parcels = pack(catalog, model, repo, pairs)
+        for parcel in parcels:
+            click.echo(parcel.listing())
+        for parcel in [] if dry_run else parcels:
+            click.echo(f"sent: {send(parcel, private)}")

@@ -1,0 +1,230 @@
+"""A card for each model: lineage, data, parameters, metrics, limits, and how to use it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from srlm_kedro.engines.training.base import DpoParams, SftParams
+from srlm_kedro.params import Params
+from srlm_kedro.pipelines.cards.params import CardParams
+from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.prompts.params import PromptsParams
+from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.records import Checkpoint
+
+VERSION = 1
+
+Metrics = dict[str, float]
+
+_SHOWN = {
+    "eval/mean_score": "mean score of sampled responses, 0 to 5, by the referee",
+    "eval/greedy_score": "mean score of greedy responses",
+    "eval/mean_score_unseen": "mean score on kinds of task unseen in training",
+    "eval/mean_length": "mean response length, tokens",
+    "eval/pairwise_accuracy": "as a judge: human orderings met, %",
+    "eval/five_best": "as a judge: of its full scores, ranked first by people, %",
+    "eval/exact_match": "as a judge: whole order met, %",
+    "eval/spearman": "as a judge: Spearman",
+    "eval/kendall": "as a judge: Kendall's tau",
+}
+"""The metrics of a card, in its order, and what they are."""
+
+
+def write_elder_card(
+    model: Checkpoint,
+    eval_metrics: Metrics,
+    train_metrics: Metrics,
+    sft: SftParams,
+    seed: int,
+    cards: CardParams,
+    eft_metrics: Metrics | None = None,
+    head_to_head: pd.DataFrame | None = None,
+) -> str:
+    """The card of the SFT baseline, or of M1, which learnt from EFT too and has an elder.
+
+    Parameters of the loop are left out: controls share these models, whatever theirs are.
+    """
+    facts = {"examples of training": train_metrics["train/examples"]}
+    if eft_metrics is not None:
+        facts |= _drops("judgements of ranked responses", "eft/judgements", eft_metrics, "eft/")
+        facts["of them kept as EFT examples"] = eft_metrics["eft/kept"]
+    learnt = "IFT, instruction fine-tuning examples"
+    learnt += "" if eft_metrics is None else ", and EFT, judgements that agree with people"
+    return _card(
+        model,
+        lineage=[f"{model.name.upper()} is M0, fine-tuned (SFT) on {learnt}."],
+        facts=facts,
+        parameters=_recipes(seed=seed, sft=sft),
+        metrics=eval_metrics,
+        duels=head_to_head,
+        cards=cards,
+    )
+
+
+def write_iteration_card(
+    model: Checkpoint,
+    eval_metrics: Metrics,
+    head_to_head: pd.DataFrame,
+    train_metrics: Metrics,
+    prompt_metrics: Metrics,
+    judge_metrics: Metrics,
+    pair_metrics: Metrics,
+    loop: LoopParams,
+    prompts: PromptsParams,
+    responses: ResponsesParams,
+    judging: JudgingParams,
+    dpo: DpoParams,
+    seed: int,
+    cards: CardParams,
+) -> str:
+    """The card of M_t, t at least 2."""
+    accepted = prompt_metrics["prompts/accepted"]
+    facts = {
+        **_drops("prompts written", "prompts/written", prompt_metrics, "prompts/rejected_"),
+        "of them accepted": accepted,
+        "responses": accepted * responses.sampling.n,
+        **_drops("judgements", "judge/judgements", judge_metrics, "judge/unparsed_"),
+        "pairs": pair_metrics["pairs/count"],
+        **_dropped(pair_metrics, "pairs/dropped_", "prompts without a pair: "),
+        "last logged loss": train_metrics["train/loss"],
+    }
+    recipe = _recipes(
+        seed=seed, loop=loop, prompts=prompts, responses=responses, judging=judging, dpo=dpo
+    )
+    if loop.update != "dpo":
+        del recipe["dpo"]
+    return _card(
+        model,
+        lineage=_lineage(model.iteration, loop),
+        facts=facts,
+        parameters=recipe,
+        metrics=eval_metrics | _chosen_longer(pair_metrics),
+        duels=head_to_head,
+        cards=cards,
+    )
+
+
+def write_pairs_card(
+    model: Checkpoint, pairs: pd.DataFrame, pair_metrics: Metrics, cards: CardParams
+) -> str:
+    """The card of the pairs that made M_t; it tells a loader which file beside it is the table."""
+    facts = {
+        "pairs": len(pairs),
+        "mean reward of chosen": pair_metrics["pairs/chosen_reward"],
+        "mean reward of rejected": pair_metrics["pairs/rejected_reward"],
+        **_chosen_longer(pair_metrics),
+        **_dropped(pair_metrics, "pairs/dropped_", "prompts without a pair: "),
+    }
+    return _rendered(
+        "pairs.md.jinja",
+        t=model.iteration,
+        columns=list(pairs.columns),
+        facts={name: _number(value) for name, value in facts.items()},
+        cards=cards,
+    )
+
+
+def _lineage(t: int, loop: LoopParams) -> list[str]:
+    before = f"M{t - 1}"
+    judge = {"current": before, "m1": "M1", "external": "an external judge"}[loop.judge]
+    writer = {"current": before, "m0": "M0", "fixed": "a fixed model"}[loop.prompt_generator]
+    made = f"New prompts were written by {writer}, answered by {before} and judged by {judge}."
+    if loop.update != "dpo":
+        return [f"M{t} is M0, fine-tuned (SFT) on seed data and responses of full reward.", made]
+    return [
+        f"M{t} is {before}, trained by DPO on preference pairs; the reference is {before}, frozen.",
+        made,
+        "M1 is M0, fine-tuned on IFT and EFT (human seed data); M2, M3, ... each come from the one "
+        "before.",
+    ]
+
+
+def _chosen_longer(pair_metrics: Metrics) -> Metrics:
+    return {
+        "share of pairs whose chosen response is the longer": pair_metrics["pairs/chosen_longer"]
+    }
+
+
+def _drops(what: str, total: str, metrics: Metrics, prefix: str) -> Metrics:
+    prefixes = ("eft/dropped_", "eft/unparsed_") if prefix == "eft/" else (prefix,)
+    reasons: Metrics = {}
+    for one in prefixes:
+        reasons |= _dropped(metrics, one, "of them dropped: ")
+    return {what: metrics[total], **{f"{what}, {name}": n for name, n in reasons.items()}}
+
+
+def _dropped(metrics: Metrics, prefix: str, said: str) -> Metrics:
+    """Counts above zero, by reason."""
+    return {
+        f"{said}{name.removeprefix(prefix).replace('_', ' ')}": count
+        for name, count in metrics.items()
+        if name.startswith(prefix) and count
+    }
+
+
+def _recipes(**groups: Any) -> dict[str, Any]:
+    return {
+        name: group.recipe() if isinstance(group, Params) else group
+        for name, group in groups.items()
+    }
+
+
+def _card(
+    model: Checkpoint,
+    lineage: list[str],
+    facts: Mapping[str, float],
+    parameters: Mapping[str, Any],
+    metrics: Metrics,
+    duels: pd.DataFrame | None,
+    cards: CardParams,
+) -> str:
+    shown = {_SHOWN.get(name, name): metrics[name] for name in _order(metrics)}
+    return _rendered(
+        "card.md.jinja",
+        name=model.name,
+        lineage=lineage,
+        facts={name: _number(value) for name, value in facts.items()},
+        metrics={name: _number(value) for name, value in shown.items()},
+        duels=[] if duels is None else duels.to_dict("records"),
+        parameters=_quoted(parameters, indent=1),
+        tags=["self-rewarding", "srlm_kedro", "dpo" if "dpo" in parameters else "sft", "trl"],
+        cards=cards,
+        adapter=_keeps_adapter(parameters),
+    )
+
+
+def _keeps_adapter(parameters: Mapping[str, Any]) -> bool:
+    """Whether the folder holds an adapter and not the whole model."""
+    lora = (parameters.get("dpo") or parameters.get("sft") or {}).get("lora")
+    return bool(lora and lora["keep"] == "adapter")
+
+
+def _rendered(template: str, **values: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("srlm_kedro", "pipelines/cards"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # Markdown: what is free text goes through JSON, see `_quoted`
+        keep_trailing_newline=True,
+    )
+    environment.filters["quoted"] = _quoted
+    return environment.get_template(template).render(values)
+
+
+def _order(metrics: Metrics) -> list[str]:
+    known = [name for name in _SHOWN if name in metrics]
+    return known + [name for name in metrics if not name.startswith("eval/")]
+
+
+def _quoted(value: Any, indent: int | None = None) -> str:
+    """JSON, which is YAML too; in ASCII and without a backtick that could end a block of code."""
+    return json.dumps(value, indent=indent).replace("`", "\\u0060")
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"

@@ -1,0 +1,45 @@
+"""What cannot be known before a run: lengths and shares, by the world that the texts come from."""
+
+from srlm_kedro.params import Params, Schedule
+
+
+class Expected(Params):
+    """Figures to plan with. A list holds M2's, M3's, ...; the last repeats."""
+
+    tokens_per_word: float
+    """Tokens a word; marks and newlines count as words."""
+    written_tokens: float | None
+    """A written prompt, refused ones included; None: as long as IFT prompts."""
+    response_growth: float
+    """Factor by which responses lengthen from one model to the next; M1's are as IFT's."""
+    judgement_tokens: float
+    """A judgement, its end token included."""
+    accepted_share: Schedule[float]
+    """Of what is written; the rest is refused by the filters."""
+    pair_yield: Schedule[float]
+    """Pairs a prompt."""
+    kept_share: float
+    """Of the baseline's judgements of EFT: they agree with people and survive thinning."""
+
+
+MICROWORLD = Expected(
+    tokens_per_word=1.0,  # its tokenizer cuts words and marks, and nothing else
+    written_tokens=13,  # measured: 12.8 and 12.9
+    response_growth=1.1,  # measured: 12.1, 12.8, 14.5 on held-out prompts
+    judgement_tokens=26.7,  # measured: 26.7 in every iteration
+    accepted_share=(0.52, 0.36),  # measured; by seed .52 to .55, then .32 to .36
+    pair_yield=(0.55,),  # measured: .44 to .82
+    kept_share=0.8,  # measured: .79
+)
+"""Measured on default runs."""
+
+ENGLISH = Expected(
+    tokens_per_word=1.05,  # 1.35 tokens of BPE a word between spaces, 1.28 words and marks (OASST)
+    written_tokens=None,
+    response_growth=1.5,  # paper: AlpacaEval's answers, 1092, 1552, 2552 characters
+    judgement_tokens=135,  # the judge prompt asks for 100 words at most
+    accepted_share=(0.6,),  # assumed: every seventh is a duplicate, a few more too near
+    pair_yield=(0.55,),  # public 7B runs
+    kept_share=0.55,  # assumed: half agree, some of the commonest score are dropped
+)
+"""Assumed, or taken from the paper, for models of natural language."""

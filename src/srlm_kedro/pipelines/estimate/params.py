@@ -1,0 +1,68 @@
+"""Knobs of the estimate; none of them changes a run."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from srlm_kedro.params import Params, Schedule
+from srlm_kedro.pipelines.estimate.devices import DEVICES
+
+
+class SizeParams(Params):
+    """A model's size, for one that does not lie on this disk.
+
+    Llama 2 70B in the order below: 69e9, 80, 8192, 1024, 32000.
+    """
+
+    parameters: float = Field(gt=0)
+    layers: int = Field(ge=1)
+    hidden_size: int = Field(ge=1)
+    """Width."""
+    kv_size: int = Field(ge=1)
+    """Width of the keys: key-value heads times their width."""
+    vocabulary: int = Field(ge=1)
+    """Tokens."""
+
+
+class EstimateParams(Params):
+    """On what the loop is to run, and what is expected of it."""
+
+    device: str = "two_cpu_cores"
+    """One of `estimate.devices.DEVICES`: two_cpu_cores, a100_80gb, h100_80gb, h200."""
+    devices: int = Field(1, ge=1)
+    """How many; work and weights are taken to spread over them evenly, without loss."""
+    model: SizeParams | None = None
+    """M0's size. None: read from its folder, or reckoned from `pretraining` in the microworld."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights while drawing, and of those that an adapter leaves frozen in training."""
+    checkpoint_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights on disk; the trainers write float32."""
+    rows: int = Field(128, ge=1)
+    """Completions drawn at once; the engine's `max_rows`."""
+    shares_prefixes: bool = True
+    """The engine reads what prompts have in common once. False for a server that does not."""
+    activation_checkpointing: bool = False
+    """Activations are computed twice in training, to save memory."""
+
+    tokens_per_word: float | None = Field(None, gt=0)
+    """This and what follows: in place of `estimate.expected`, see there."""
+    written_tokens: float | None = Field(None, gt=0)
+    response_growth: float | None = Field(None, gt=0)
+    judgement_tokens: float | None = Field(None, gt=0)
+    accepted_share: Schedule[float] | None = None
+    pair_yield: Schedule[float] | None = None
+    kept_share: float | None = Field(None, gt=0, le=1)
+
+    @field_validator("device")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in DEVICES:
+            raise ValueError(f"no such device; known are {', '.join(DEVICES)}")
+        return name
+
+    @field_validator("accepted_share")
+    @classmethod
+    def _above_zero(cls, shares: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if shares and not all(0 < share <= 1 for share in shares):
+            raise ValueError("shares lie above 0, and at 1 at most")
+        return shares

@@ -1,0 +1,93 @@
+"""The estimate, to be read."""
+
+import pandas as pd
+
+from srlm_kedro.pipelines.estimate import costs
+from srlm_kedro.pipelines.estimate.devices import DEVICES
+from srlm_kedro.pipelines.estimate.params import EstimateParams
+
+VERSION = 1
+
+_TOKENS = ["prompt_tokens", "prefill_tokens", "new_tokens", "train_tokens"]
+_HEADER = ["", "read", "computed", "drawn", "trained on", "examples", "time"]
+_LEGEND = """tokens: read (each request's prompt once), computed (of these, where prefixes are
+shared), drawn, trained on (all epochs). examples: of training; from M2 on pairs.
+Assumed lengths and shares: src/srlm_kedro/pipelines/estimate/expected.py; set yours as
+`estimate.*`. Left out: retries of judgements, what a failed run repeats, the 1.3 GiB
+that the process itself takes on the host."""
+
+
+def summarise_estimate(
+    estimate_table: pd.DataFrame,
+    estimate_draws: pd.DataFrame,
+    estimate_training: pd.DataFrame,
+    estimate_size: dict[str, float],
+    estimate: EstimateParams,
+) -> str:
+    """Lines by model, by stage and in all; memory, disk, and whether it fits the device."""
+    device = DEVICES[estimate.device]
+    peak = costs.memory(estimate_draws, estimate_training, estimate_size, estimate)
+    bytes_ = costs.disk(estimate_table, estimate_training, estimate_size, estimate)
+    lines = [_HEADER, *_by(estimate_table, "model"), *_by(estimate_table, "stage")]
+    lines.append(_line("in all", estimate_table))
+    parts = [f"{name} {gib:.1f}" for name, gib in peak.items()]
+    word = costs.verdict(peak, estimate.devices, device.memory)
+    return "\n".join(
+        [
+            f"Expected of M0 with {_count(estimate_size['parameters'])} parameters on "
+            f"{estimate.devices} x {estimate.device} ({device.source}):",
+            "",
+            _aligned(lines),
+            "",
+            f"memory, GiB a device of {device.memory:g}: {', '.join(parts)}; {word}.",
+            "disk: " + ", ".join(f"{name} {_size(value)}" for name, value in bytes_.items()) + ".",
+            _LEGEND,
+            "",
+        ]
+    )
+
+
+def _by(table: pd.DataFrame, column: str) -> list[list[str]]:
+    groups = table.groupby(column, sort=False)
+    order = list(groups.groups) if column == "stage" else sorted(groups.groups, key=_chain)
+    return [_line(str(name), groups.get_group(name)) for name in order] + [[""] * len(_HEADER)]
+
+
+def _chain(model: str) -> tuple[int, str]:
+    order = {"m0": -3, "sft": -2, "eft": -1, "all": 10**6}
+    return order.get(model, int(model[1:]) if model[1:].isdecimal() else 0), model
+
+
+def _line(name: str, rows: pd.DataFrame) -> list[str]:
+    counts = [_count(rows[column].sum()) for column in [*_TOKENS, "examples"]]
+    return [name, *counts, duration(rows["hours"].sum())]
+
+
+def duration(hours: float) -> str:
+    """Hours as a person says them: 34 s, 7 min, 5.2 h, 12 days."""
+    seconds = hours * 3600
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if hours < 2:
+        return f"{seconds / 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 72 else f"{hours / 24:.0f} days"
+
+
+def _count(number: float) -> str:
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.1f}{name}"
+    return f"{number:.0f}" if number else "-"
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
+def _aligned(lines: list[list[str]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    first, *rest = widths
+    return "\n".join(
+        "  ".join([line[0].ljust(first), *map(str.rjust, line[1:], rest)]).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,187 @@
+"""What a model's card says."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from srlm_kedro.engines.training.base import DpoParams, SftParams
+from srlm_kedro.pipelines.cards import create_elder_pipeline, create_iteration_pipeline
+from srlm_kedro.pipelines.cards.nodes import (
+    write_elder_card,
+    write_iteration_card,
+    write_pairs_card,
+)
+from srlm_kedro.pipelines.cards.params import CardParams
+from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.prompts.params import PromptsParams
+from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.records import Checkpoint
+
+EVAL = {"eval/mean_score": 3.4751, "eval/pairwise_accuracy": 81.9, "eval/cut_off": 0.0}
+DUELS = pd.DataFrame(
+    [{"opponent": "m1", "win": 40.0, "tie": 40.06, "loss": 19.94, "low": 16.6, "high": 24.8}]
+)
+TRAIN = {"train/examples": 890.0, "train/loss": 0.31}
+PROMPTS = {"prompts/accepted": 800.0, "prompts/written": 1464.0}
+PROMPTS |= {"prompts/rejected_similar": 614.0, "prompts/rejected_empty": 0.0}
+JUDGE = {"judge/judgements": 9600.0, "judge/unparsed_no_score": 7.0}
+PAIRS = {"pairs/count": 352.0, "pairs/dropped_tie": 448.0, "pairs/chosen_longer": 0.84}
+EFT = {"eft/judgements": 800.0, "eft/kept": 634.0, "eft/dropped_disagreeing": 157.0}
+SEED = 3
+
+
+def model(name):
+    return Checkpoint(Path("nowhere"), name)
+
+
+def iteration(name="m2", loop=None, cards=None, prompts=None, lora=None):
+    return write_iteration_card(
+        model(name),
+        *(EVAL, DUELS, TRAIN, PROMPTS, JUDGE, PAIRS),
+        loop or LoopParams(),
+        prompts or PromptsParams(),
+        ResponsesParams(),
+        JudgingParams(),
+        DpoParams(beta=0.37, lora=lora),
+        SEED,
+        cards or CardParams(),
+    )
+
+
+def front(card):
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def parameters(card):
+    return json.loads(card.split("```json\n")[1].split("```")[0])
+
+
+def test_front_matter_is_what_a_hub_reads():
+    """Library and tags always; base model, data sets and license where the author states them."""
+    assert front(iteration()) == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "language": "en",
+        "tags": ["self-rewarding", "srlm_kedro", "dpo", "trl"],
+    }
+    stated = CardParams(base_model="a/b", license="mit", datasets=("c/d",))
+    held = front(iteration(cards=stated))
+    assert (held["base_model"], held["license"], held["datasets"]) == ("a/b", "mit", ["c/d"])
+
+
+def test_nothing_that_a_user_wrote_leaves_its_place():
+    """A license with a line break stays a license; a stop string of backticks ends no block."""
+    card = iteration(
+        cards=CardParams(license="x\ntags: [evil]"),
+        prompts=PromptsParams(sampling={"stop": ("```\n# Owned",)}),
+    )
+    assert front(card)["license"] == "x\ntags: [evil]"
+    assert "\n# Owned" not in card
+    assert parameters(card)["prompts"]["sampling"]["stop"] == ["```\n# Owned"]
+
+
+def test_a_card_tells_lineage_counts_and_drops():
+    """M3 from M2, reference M2; what was written, judged, paired and refused, by reason."""
+    card = iteration("m3")
+    assert "M3 is M2, trained by DPO on preference pairs; the reference is M2, frozen." in card
+    for line in (
+        "| prompts written | 1464 |",
+        "| prompts written, of them dropped: similar | 614 |",
+        "| responses | 3200 |",
+        "| judgements, of them dropped: no score | 7 |",
+        "| pairs | 352 |",
+        "| prompts without a pair: tie | 448 |",
+        "| M1 | 40.0 | 40.1 | 19.9 | +16.6 to +24.8 |",
+    ):
+        assert line in card
+    assert "dropped: empty" not in card
+
+
+@pytest.mark.parametrize(
+    ("loop", "said"),
+    [
+        ({"judge": "m1"}, "answered by M2 and judged by M1"),
+        ({"judge": "external"}, "judged by an external judge"),
+        ({"prompt_generator": "fixed"}, "written by a fixed model"),
+        ({"update": "positives"}, "M3 is M0, fine-tuned (SFT) on seed data and responses of full"),
+    ],
+)
+def test_lineage_follows_the_loop(loop, said):
+    """Who wrote, who judged, and how it learnt."""
+    card = iteration("m3", LoopParams(**loop))
+    assert said in card
+    assert ("dpo" in parameters(card)) == (loop.get("update") is None)
+
+
+def test_a_card_holds_the_parameters_that_made_the_model():
+    """As JSON that can be read back; the seed too, no resources."""
+    held = parameters(iteration())
+    assert (held["seed"], held["dpo"]["beta"]) == (SEED, [0.37])
+    assert "micro_batch_size" not in held["dpo"]
+
+
+def test_metrics_that_do_not_exist_are_left_out():
+    """A world without a referee has no score, and the card says none."""
+    card = iteration()
+    assert "| mean score of sampled responses, 0 to 5, by the referee | 3.48 |" in card
+    assert "Kendall" not in card
+
+
+def test_elders_have_cards_of_their_own():
+    """The baseline knows IFT alone; M1 tells of EFT and of the baseline it is compared with."""
+    given = (EVAL, TRAIN, SftParams(), SEED, CardParams())
+    baseline = write_elder_card(model("sft"), *given)
+    assert "SFT is M0, fine-tuned (SFT) on IFT, instruction fine-tuning examples." in baseline
+    assert "head-to-head" not in baseline
+    m1 = write_elder_card(model("m1"), *given, eft_metrics=EFT, head_to_head=DUELS)
+    assert "and EFT" in m1
+    assert "| of them kept as EFT examples | 634 |" in m1
+    assert "dropped: disagreeing | 157 |" in m1
+    assert "head-to-head against" in m1
+
+
+@pytest.mark.parametrize(
+    ("lora", "library"), [({"keep": "merged"}, "transformers"), ({"keep": "adapter"}, "peft")]
+)
+def test_an_adapter_is_called_one(lora, library):
+    """A merged model is an ordinary one."""
+    card = iteration(lora=lora)
+    assert front(card)["library_name"] == library
+    assert ("holds an adapter" in card) == (library == "peft")
+
+
+def test_every_card_names_limits_and_ways_to_use_it():
+    """What the authors say was not studied; plain transformers, servers, the registry."""
+    card = iteration("m3")
+    for said in ("No safety evaluation", "Reward hacking", "AutoModelForCausalLM"):
+        assert said in card
+    for said in ("transformers serve", "vllm serve", "models:/srlm_kedro@m3"):
+        assert said in card
+
+
+def test_pipelines_ask_for_what_their_models_have():
+    """A baseline without EFT and elders, M1 with both, M_t with its iteration's counts."""
+    baseline = create_elder_pipeline(eft=False, compared=False)
+    assert baseline.inputs() >= {"model", "params:sft", "params:cards"}
+    assert not baseline.inputs() & {"eft_metrics", "head_to_head"}
+    m1 = create_elder_pipeline(eft=True, compared=True)
+    assert m1.inputs() - baseline.inputs() == {"eft_metrics", "head_to_head"}
+    assert {"pair_metrics", "params:dpo"} <= create_iteration_pipeline().inputs()
+    assert create_iteration_pipeline().outputs() == {"card", "pairs_card"}
+
+
+def test_pairs_have_a_card_that_names_their_table():
+    """So that a loader takes the table, and not the notes beside it."""
+    pairs = pd.DataFrame({"prompt": ["a"], "chosen": ["b"], "rejected": ["c"]})
+    rewards = {"pairs/chosen_reward": 4.5, "pairs/rejected_reward": 2.0}
+    card = write_pairs_card(model("m3"), pairs, PAIRS | rewards, CardParams(license="mit"))
+    held = front(card)
+    assert held["configs"] == [{"config_name": "default", "data_files": "pairs.parquet"}]
+    assert held["license"] == "mit"
+    assert "M2 answered prompts of its own making" in card
+    assert "`prompt`, `chosen`, `rejected`." in card
+    assert "| mean reward of chosen | 4.5 |" in card

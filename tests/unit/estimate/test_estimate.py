@@ -1,0 +1,303 @@
+"""What the loop will cost, in closed form on tiny inputs."""
+
+import json
+import struct
+
+import pandas as pd
+import pytest
+from kedro.io import DatasetError
+from pydantic import ValidationError
+
+from srlm_kedro.datasets.model_size import ModelSizeDataset
+from srlm_kedro.engines.training.base import DpoParams, PretrainParams, SftParams
+from srlm_kedro.errors import InputError
+from srlm_kedro.pipelines.eft.params import EftParams
+from srlm_kedro.pipelines.estimate import costs, sizes, workload
+from srlm_kedro.pipelines.estimate.devices import DEVICES
+from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams
+from srlm_kedro.pipelines.estimate.summary import duration, summarise_estimate
+from srlm_kedro.pipelines.evaluation.params import EvaluationParams
+from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.microworld.params import MicroworldParams
+from srlm_kedro.pipelines.prompts.params import PromptsParams
+from srlm_kedro.pipelines.responses.params import ResponsesParams
+
+SIZE = {"parameters": 1e6, "layers": 2, "hidden_size": 10, "kv_size": 4, "vocabulary": 100}
+TEXTS = {
+    **{"ift": 10, "ift_prompt": 5.0, "ift_response": 9.0},
+    **{"eft_prompts": 4, "eft_responses": 16, "eft_prompt": 6.0, "eft_response": 8.0},
+    **{"eval_prompts": 3, "eval_prompt": 7.0},
+    **{"judge_prompt": 20.0, "judge_prefix": 12.0, "few_shot_prompt": 4.0},
+}
+EXPECTED = {
+    **{"written_tokens": 6, "response_growth": 2, "judgement_tokens": 11},
+    **{"accepted_share": 0.5, "pair_yield": 0.25, "kept_share": 0.5},
+}
+GIVEN = LoopParams(world="given")
+COUNT = PromptsParams(count=100, sampling={"n": 4})
+
+
+def estimate(**knobs):
+    return EstimateParams.model_validate({**EXPECTED, **knobs})
+
+
+def draws(loop=GIVEN, prompts=COUNT, judging=None, knobs=None):
+    return workload.expect_draws(
+        TEXTS,
+        loop,
+        prompts,
+        ResponsesParams(),
+        judging or JudgingParams(),
+        EftParams(),
+        EvaluationParams(),
+        knobs or estimate(),
+    ).set_index(["stage", "model"])
+
+
+def training(loop=GIVEN, sft=None, dpo=None, knobs=None):
+    return workload.expect_training(
+        TEXTS,
+        loop,
+        COUNT,
+        EftParams(),
+        sft or SftParams(epochs=2),
+        dpo or DpoParams(),
+        MicroworldParams(),
+        PretrainParams(),
+        knobs or estimate(),
+    ).set_index("model")
+
+
+def test_prompts_are_written_until_enough_are_accepted():
+    """100 prompts at a share of one half are 200 continuations, four a request, eight shown."""
+    row = draws().loc["prompts", "m2"]
+    assert (row["requests"], row["completions"], row["new_tokens"]) == (50, 200, 200 * 6)
+    assert row["prompt_tokens"] == 50 * (4 + 8 * (5 + 3))
+
+
+def test_writing_ends_at_its_budget():
+    """`max_written` bounds what is drawn, and so what is accepted, answered and judged."""
+    table = draws(prompts=PromptsParams(count=100, max_written=80, sampling={"n": 4}))
+    assert table.loc[("prompts", "m2"), "completions"] == 80
+    assert table.loc[("responses", "m2"), "completions"] == 40 * 4
+
+
+def test_every_response_is_judged_k_times_behind_a_shared_rubric():
+    """400 responses, three judgements each; the rubric's head is read once a batch of 128."""
+    row = draws().loc["judging", "m2"]
+    assert (row["requests"], row["completions"]) == (400, 1200)
+    prompt = 20 + 5 + (9 + 1) + 2
+    assert row["prompt_tokens"] == 400 * prompt
+    assert row["prefill_tokens"] == 400 * (prompt - 12) + 10 * 12
+    assert row["new_tokens"] == 1200 * 11
+
+
+def test_an_engine_that_shares_nothing_reads_every_prompt_for_every_completion():
+    """The same judging costs many times the prefill."""
+    row = draws(knobs=estimate(shares_prefixes=False)).loc["judging", "m2"]
+    assert row["prefill_tokens"] == 3 * row["prompt_tokens"]
+
+
+def test_no_completion_is_longer_than_its_limit():
+    """`max_new_tokens` bounds what is expected."""
+    short = JudgingParams(sampling={"max_new_tokens": 7})
+    assert draws(judging=short).loc[("judging", "m2"), "new_tokens"] == 1200 * 7
+
+
+def test_responses_lengthen_from_model_to_model():
+    """M2 answers twice as long as M1, by the growth that is stated."""
+    table = draws()
+    lengths = table["new_tokens"] / table["completions"]
+    assert lengths["responses", "m2"] == 9 + 1
+    assert lengths["responses", "m3"] == 2 * 9 + 1
+
+
+def test_switches_of_the_loop_change_what_is_drawn():
+    """Without a judging baseline there is no EFT row; soft labels judge a second time."""
+    assert "eft" in draws().index.get_level_values("stage")
+    assert "eft" not in draws(LoopParams(world="given", eft="ranking")).index
+    soft = draws(LoopParams(world="given", soft_labels=True))
+    assert soft.loc["consistency", "m2"].equals(soft.loc["judging", "m2"])
+    longer = draws(LoopParams(world="given", iterations=5))
+    assert ("judging", "m5") in longer.index
+
+
+def test_pairs_are_a_share_of_the_prompts_and_trained_with_a_reference():
+    """100 prompts give 25 pairs, two sequences each; three passes an epoch and one before."""
+    row = training(dpo=DpoParams(epochs=2)).loc["m2"]
+    tokens = 25 * 2 * (5 + 2 + 9 + 1)
+    assert (row["examples"], row["train_tokens"]) == (25, 2 * tokens)
+    assert row["passes"] == tokens * (3 * 2 + 1)
+
+
+def test_m1_learns_from_ift_and_the_eft_that_is_kept():
+    """A quarter of 16 ranked responses is held back, half of the rest is kept."""
+    table = training()
+    assert table.loc["sft", "examples"] == 10
+    assert table.loc["m1", "examples"] == 10 + 6
+    judged = 20 + 6 + 8 + 2 + 11
+    assert table.loc["m1", "train_tokens"] == 2 * (10 * (5 + 9 + 3) + 6 * judged)
+    assert training(LoopParams(world="given", eft="none")).loc["m1", "examples"] == 10
+
+
+def test_an_adapter_saves_a_pass_and_checkpointing_costs_one():
+    """Backward passes through frozen weights make no gradient of them."""
+    full = training()["passes"]["sft"]
+    adapted = SftParams(epochs=2, lora={"rank": 8})
+    assert training(sft=adapted)["passes"]["sft"] == full * 2 / 3
+    assert training(knobs=estimate(activation_checkpointing=True))["passes"]["sft"] == full * 4 / 3
+
+
+def test_the_microworld_makes_its_own_m0():
+    """Pre-training is counted there alone."""
+    assert "m0" not in training().index
+    row = training(LoopParams()).loc["m0"]
+    assert row["passes"] == pytest.approx(3 * row["train_tokens"], abs=2)
+
+
+def test_hours_are_work_over_rates():
+    """One drawing of a million parameters on two cores, by hand; two devices halve it."""
+    device = DEVICES["two_cpu_cores"]
+    row = pd.DataFrame(
+        [{"steps": 0, "prompt_tokens": 0, "requests": 1, "completions": 1, "new_tokens": 1000}]
+    ).assign(prefill_tokens=500)
+    seconds = costs.draw_seconds(next(row.itertuples()), SIZE, device, estimate())
+    assert seconds == pytest.approx(2e6 * 500 / device.prefill + 2e6 * 1000 / device.decode)
+
+    def hours(devices):
+        knobs = estimate(devices=devices)
+        table = costs.reckon(draws().reset_index(), training().reset_index(), SIZE, knobs)
+        return table.loc[table["stage"] != "around", "hours"].sum()
+
+    assert hours(2) == pytest.approx(hours(1) / 2)
+
+
+def test_reading_weights_bounds_a_small_batch():
+    """Where few rows are drawn at once, a step costs the reading of all weights."""
+    device = DEVICES["h200"]
+    row = pd.DataFrame(
+        [{"steps": 100, "prompt_tokens": 0, "requests": 1, "completions": 1, "new_tokens": 0}]
+    ).assign(prefill_tokens=0)
+    knobs = estimate(dtype="bfloat16")
+    seconds = costs.draw_seconds(next(row.itertuples()), SIZE, device, knobs)
+    assert seconds == pytest.approx(100 * (device.draw_step + 2e6 / device.bandwidth))
+
+
+def test_full_training_holds_sixteen_bytes_a_parameter_and_an_adapter_little_more_than_four():
+    """Weights, gradients and two moments in float32; activations are not spread."""
+
+    def held(lora=None, **knobs):
+        table = training(sft=SftParams(lora=lora), dpo=DpoParams(lora=lora)).reset_index()
+        return costs.memory(draws().reset_index(), table, SIZE, estimate(**knobs))
+
+    assert held()["states"] * 2**30 == pytest.approx(16e6)
+    assert held(devices=4)["states"] * 2**30 == pytest.approx(4e6)
+    assert held(devices=4)["activations"] == held()["activations"]
+    assert 4e6 < held({"rank": 4})["states"] * 2**30 < 4.1e6
+    assert held({"rank": 4, "quantise": "4bit"})["states"] * 2**30 < 0.65e6
+    assert held(activation_checkpointing=True)["activations"] < held()["activations"]
+
+
+@pytest.mark.parametrize(
+    ("peak", "word"),
+    [
+        ({"drawing": 5.0, "states": 5.0, "activations": 3.0}, "it fits"),
+        ({"drawing": 5.0, "states": 14.0, "activations": 3.0}, "4 devices are needed"),
+        ({"drawing": 5.0, "states": 5.0, "activations": 11.0}, "lower `micro_batch_size`"),
+    ],
+)
+def test_a_verdict_says_what_is_lacking(peak, word):
+    """Of two devices of 10 GiB: enough, too few, or too much on each of them."""
+    assert word in costs.verdict(peak, 2, 10.0)
+
+
+def test_every_trained_model_lies_on_disk_once():
+    """The baseline and M1 to M3; M0 is there already."""
+
+    def held(lora=None, **knobs):
+        trained = training(sft=SftParams(lora=lora), dpo=DpoParams(lora=lora)).reset_index()
+        table = costs.reckon(draws().reset_index(), trained, SIZE, estimate())
+        return costs.disk(table, trained, SIZE, estimate(**knobs))["models"]
+
+    assert held() == held({"keep": "merged"}) == 4 * 4e6
+    assert held(checkpoint_dtype="bfloat16") == 4 * 2e6
+    assert held({"keep": "adapter", "rank": 1}) == 4 * 4 * 21 * 2 * 10
+
+
+def test_texts_are_counted_by_words_and_marks():
+    """The microworld's tokenizer cuts `Name two.` into three."""
+    table = pd.DataFrame({"prompt_id": ["a", "b"], "prompt": ["Name two.", "Say hi\nnow"]})
+    table = table.assign(response=["one, two", "hi"])
+    texts = sizes.measure_texts(
+        table, table, table, "Judge: {instruction} {response}", "{tasks}", LoopParams(), estimate()
+    )
+    assert (texts["ift_prompt"], texts["ift_response"]) == (3.5, 2.0)
+    assert texts["judge_prefix"] == 2
+    other = estimate(tokens_per_word=2)
+    doubled = sizes.measure_texts(table, table, table, "", "", LoopParams(), other)
+    assert doubled["ift_prompt"] == 7
+
+
+def test_m0s_size_is_stated_read_or_reckoned_in_that_order():
+    """And refused where none of the three can be."""
+    stated = SizeParams(**SIZE)
+    loop, made = LoopParams(), PretrainParams()
+    assert sizes.size_model(SIZE, loop, made, estimate(model=stated)) == SIZE
+    assert sizes.size_model({"parameters": 3}, loop, made, estimate()) == {"parameters": 3}
+    assert sizes.size_model({}, loop, made, estimate())["parameters"] == 810_752
+    with pytest.raises(InputError, match=r"estimate\.model"):
+        sizes.size_model({}, GIVEN, made, estimate())
+
+
+def test_a_folders_size_is_read_from_its_headers(tmp_path):
+    """Two shards, grouped heads; no weight is read. A folder without a model has no size."""
+    assert ModelSizeDataset(str(tmp_path)).load() == {}
+    for number, shape in enumerate([[3, 4], [5]]):
+        header = json.dumps({"__metadata__": {}, "w": {"dtype": "F32", "shape": shape}}).encode()
+        file = tmp_path / f"model-{number}.safetensors"
+        file.write_bytes(struct.pack("<Q", len(header)) + header)
+    config = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 9}
+    config |= {"num_attention_heads": 4, "num_key_value_heads": 2}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = ModelSizeDataset(str(tmp_path)).load()
+    assert found == {
+        "parameters": 17,
+        "layers": 2,
+        "hidden_size": 8,
+        "vocabulary": 9,
+        "kv_size": 4,
+    }
+
+
+def test_a_broken_folder_is_refused(tmp_path):
+    """Weights that were cut off have no header to read."""
+    (tmp_path / "model.safetensors").write_bytes(b"cut")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(DatasetError, match="size cannot be read"):
+        ModelSizeDataset(str(tmp_path)).load()
+
+
+@pytest.mark.parametrize("fault", [{"device": "abacus"}, {"accepted_share": 0}, {"devcie": "h200"}])
+def test_knobs_that_mean_nothing_are_refused(fault):
+    """An unknown device, a share of none, a mistyped name."""
+    with pytest.raises(ValidationError):
+        EstimateParams.model_validate(fault)
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"), [(0.01, "36 s"), (0.5, "30 min"), (5.25, "5.2 h"), (240, "10 days")]
+)
+def test_durations_are_said_as_people_do(hours, said):
+    """Seconds, minutes, hours, days."""
+    assert duration(hours) == said
+
+
+def test_the_summary_tells_models_stages_memory_and_disk():
+    """All that a person asks before spending."""
+    knobs = estimate()
+    tables = draws().reset_index(), training().reset_index()
+    table = costs.reckon(*tables, SIZE, knobs)
+    text = summarise_estimate(table, *tables, SIZE, knobs)
+    for word in ("1.0M parameters", "two_cpu_cores", "judging", "m3", "memory", "disk", "it fits"):
+        assert word in text
