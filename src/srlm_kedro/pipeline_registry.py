@@ -3,7 +3,8 @@
 from kedro.pipeline import Pipeline
 
 from srlm_kedro.pipelines import microworld
-from srlm_kedro.pipelines.self_rewarding import LoopParams, compose
+from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.self_rewarding import compose
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -12,19 +12,27 @@ from kedro.validation.type_extractor import TypeExtractor
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from srlm_kedro.datasets.checkpoint import CheckpointDataset
+from srlm_kedro.datasets.hub import GivenModelDataset, HubCheckpointDataset
+from srlm_kedro.datasets.hugging_face import HubSeedDataset
 from srlm_kedro.datasets.manifest import read_manifest
+from srlm_kedro.datasets.oasst import OasstDataset
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness import output_path
 from srlm_kedro.pipelines.ift.nodes import refuse_faulty_seed
 
+_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
+
 RUN_PARAMETERS: dict[str, Any] = {
     "seed": Annotated[int, Field(strict=True, ge=0)],
     "iteration": Annotated[int, Field(strict=True, ge=1)],
     "data": Annotated[str, Field(min_length=1)],
+    "model": Annotated[str, Field(min_length=1)],
+    "oasst_file": Annotated[str, Field(min_length=1)],
+    "referee": Annotated[str, Field(min_length=1)],
 }
-"""Plain parameters: the seed of everything; and, from the command line, which model to make and
-the folder to make it in."""
+"""Plain parameters: the seed of everything; and, from the command line, which model to make, the
+folder to make it in, and where environments with real data find M0, an OASST export, a referee."""
 
 
 def parameter_faults(
@@ -85,13 +93,11 @@ def data_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
 
 def _looked_at(name: str, catalog: CatalogProtocol) -> dict[str, pd.DataFrame]:
     dataset, path = catalog.get(name), output_path(catalog, name)
-    if path is None:
-        return {}
-    if not path.exists():
+    if path is not None and not path.exists():
         raise InputError(f"{name}: {path} is not there. {_advice(name)}")
-    if isinstance(dataset, CheckpointDataset):
+    if isinstance(dataset, _MODELS | OasstDataset):
         dataset.load()
-    return {name: dataset.load()} if isinstance(dataset, SeedDataset) else {}
+    return {name: dataset.load()} if isinstance(dataset, SeedDataset | HubSeedDataset) else {}
 
 
 def _advice(name: str) -> str:

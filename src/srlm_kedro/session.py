@@ -7,18 +7,16 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
+from srlm_kedro.datasets.engine import EngineDataset
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.freshness import Plan, make_plan, output_path
-from srlm_kedro.pipelines.self_rewarding import (
-    LoopParams,
-    compose,
-    iteration,
-    self_rewarding,
-)
+from srlm_kedro.pipelines import published
+from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.self_rewarding import chain, compose, iteration, self_rewarding
 from srlm_kedro.preflight import RUN_PARAMETERS, data_faults, newest_model, parameter_faults
 
 _log = logging.getLogger(__name__)
@@ -61,6 +59,7 @@ class LoopSession(KedroSession):
         _announce(plan)
         result: dict[str, Any] = {}
         if plan.stale:
+            _refuse_faulty_engines(chosen, plan, catalog)
             result = super().run(pipeline_names=names, node_names=list(plan.stale), **options)
         _show_summary(chosen, catalog)
         return result
@@ -83,8 +82,10 @@ def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str
     # A stage that this loop leaves out keeps its parameters: they are known all the same.
     every = {**pipelines, "whole": self_rewarding(LoopParams())}
     faults = parameter_faults(given, every, known)
+    newest = newest_model(raw)
+    if newest:
+        pipelines.update(published.create_pipelines(chain(newest)))
     if "iteration" in names:
-        newest = newest_model(raw)
         t = given.get("iteration", max(newest, 1) + 1)
         countable = type(t) is int and t > 0
         lacking = _lacking_predecessor(t, newest) if countable else []
@@ -127,6 +128,23 @@ def _select(
     return whole.filter(node_names=node_names or None, node_namespaces=namespaces, **filters)
 
 
+def _refuse_faulty_engines(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> None:
+    """Builds the engines that will be asked, so that wrong options cost no work.
+
+    Raises:
+        InputError: All faults of all of them.
+    """
+    asked = {name for node in pipeline.nodes if node.name in plan.stale for name in node.inputs}
+    faults = []
+    for name in sorted(name for name in asked if isinstance(catalog.get(name), EngineDataset)):
+        try:
+            catalog.load(name)
+        except DatasetError as error:
+            faults.append(f"{name}: {error.__cause__ or error}")
+    if faults:
+        raise InputError(summary("Refused before any work:", faults))
+
+
 def _announce(plan: Plan) -> None:
     if not plan.stale:
         _log.info("Nothing to do: all %d nodes are fresh.", len(plan.fresh))
@@ -138,6 +156,8 @@ def _announce(plan: Plan) -> None:
 
 
 def _show_summary(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    if "estimate_summary" in pipeline.all_outputs():
+        print(f"\n{catalog.load('estimate_summary')}")
     if "summary" in pipeline.all_outputs():
         print(f"\n{catalog.load('summary')}")
         print(_NEXT.format(report=output_path(catalog, "report")))

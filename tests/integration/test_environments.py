@@ -4,26 +4,42 @@ import pandas as pd
 import pytest
 import yaml
 
+from srlm_kedro.engines.generation.scripted import ScriptedEngine
+from srlm_kedro.session import compose_loop, raw_catalog
 from tests.integration.conftest import ROOT
+from tests.server import serve
 
 ENVIRONMENTS = sorted(p.name for p in (ROOT / "conf").iterdir() if (p / "parameters.yml").exists())
-CONTROLS = [name for name in ENVIRONMENTS if name not in ("base", "test")]
+REAL = ["one_gpu", "paper"]
+CONTROLS = [name for name in ENVIRONMENTS if name not in ("base", "test", *REAL)]
 
 
-def scripted(project, env):
+def leaves(values, name=""):
+    """Dotted names of all values in nested mappings."""
+    if not isinstance(values, dict) or not values:
+        return {name}
+    return {leaf for key, value in values.items() for leaf in leaves(value, f"{name}.{key}")}
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An OpenAI-compatible server that judges."""
+    with serve(ScriptedEngine()) as running:
+        yield running
+
+
+def scripted(project, env, url=""):
     """Gives a control the scripted engines and the small numbers of the test environment."""
     for name in ("catalog", "parameters"):
         test = yaml.safe_load((project.path / f"conf/test/{name}.yml").read_text("utf-8"))
         own = project.path / f"conf/{env}/{name}.yml"
         held = yaml.safe_load(own.read_text("utf-8")) if own.exists() else {}
-        own.write_text(yaml.safe_dump(test | held), "utf-8")
+        own.write_text(yaml.safe_dump(test | held).replace("http://127.0.0.1:8000/v1", url), "utf-8")
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_configuration_is_sound(project, env):
     """All parameters are known and typed, all datasets of all pipelines resolve."""
-    from srlm_kedro.session import compose_loop, raw_catalog
-
     with project.session(env) as session:
         context = session.load_context()
         given = context.config_loader["parameters"]
@@ -36,12 +52,45 @@ def test_configuration_is_sound(project, env):
                 assert catalog.get(name) is not None, name
 
 
+@pytest.mark.parametrize("env", REAL)
+def test_no_number_of_the_microworld_reaches_real_models(env):
+    """What conf/base sets for a model of 0.8M parameters is set again."""
+    base, own = (
+        yaml.safe_load((ROOT / f"conf/{name}/parameters.yml").read_text("utf-8"))
+        for name in ("base", env)
+    )
+    for made_here in ("microworld", "pretraining"):
+        del base[made_here]
+    set_in_base = {leaf for leaf in leaves(base) if leaf.count(".") > 1}
+    assert set_in_base - leaves(own) == set()
+
+
+def test_the_paper_configuration_is_the_paper(project):
+    """Effective values, as the nodes get them."""
+    with project.session("paper") as session:
+        context = session.load_context()
+        compose_loop(context.config_loader["parameters"], raw_catalog(context), ["__default__"])
+        load = context.catalog.load
+        sft, dpo, prompts = (load(f"params:{name}") for name in ("sft", "dpo", "prompts"))
+        responses, judging = (load(f"params:{name}").sampling for name in ("responses", "judging"))
+        oasst = load("params:oasst")
+    assert (sft.learning_rate, sft.min_learning_rate) == (5.5e-6, 1.1e-6)
+    assert (dpo.learning_rate, dpo.min_learning_rate, dpo.beta) == ((1e-6,), 1e-7, (0.1,))
+    assert {(one.batch_size, one.dropout, one.lora) for one in (sft, dpo)} == {(16, 0.1, None)}
+    assert (prompts.ift_demonstrations, prompts.model_demonstrations) == (6, 2)
+    assert (prompts.sampling.temperature, prompts.sampling.top_p) == (0.6, 0.9)
+    assert float(prompts.filters.max_rouge_l) == 0.7
+    assert (responses.n, responses.temperature, responses.top_p) == (4, 0.7, 0.9)
+    assert (judging.n, judging.temperature, judging.top_p) == (3, 0.7, 0.9)
+    assert (oasst.ift_count, oasst.eval_count, oasst.languages) == (3200, 256, ("en",))
+
+
 @pytest.mark.parametrize("env", CONTROLS)
-def test_a_control_runs_beside_the_main_run_and_shares_its_groundwork(project, env):
+def test_a_control_runs_beside_the_main_run_and_shares_its_groundwork(project, env, server):
     """M0 to EFT come from the main run; what the control makes lies in its own folder."""
     project.run("foundation")
     before = {p: p.stat().st_mtime_ns for p in (project.path / "data").rglob("*.parquet")}
-    scripted(project, env)
+    scripted(project, env, server.url)
     project.run(env=env)
     own = project.path / f"data/controls/{env}"
     assert (own / "06_models/m2/model.json").exists()

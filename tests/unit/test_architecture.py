@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIGHT = [
     "srlm_kedro.pipeline_registry",
+    "srlm_kedro.engines.annotation.scripted",
+    "srlm_kedro.engines.benchmarks.scripted",
     "srlm_kedro.engines.generation.scripted",
     "srlm_kedro.engines.training.scripted",
     "srlm_kedro.judge.parsing",

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from srlm_kedro.pipeline_registry import register_pipelines
-from srlm_kedro.pipelines.self_rewarding import LoopParams, iteration, self_rewarding, step
+from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.self_rewarding import iteration, self_rewarding, step
 
 
 def node(pipeline, name):

@@ -1,11 +1,13 @@
 """The stages that turn M_(t-1) into M_t, and what is measured of a model."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kedro.pipeline import Pipeline
 
 from srlm_kedro.pipelines import (
+    cards,
     checks,
+    contamination,
     dpo,
     evaluation,
     judging,
@@ -15,6 +17,7 @@ from srlm_kedro.pipelines import (
     responses,
     sft,
 )
+from srlm_kedro.pipelines.loop import LoopParams
 
 _LEFT_BY_ITERATION = [
     "prompts",
@@ -25,19 +28,21 @@ _LEFT_BY_ITERATION = [
     "pair_metrics",
 ]
 
+_TOLD_BY_CARDS = [
+    *("model", "eval_metrics", "head_to_head", "train_metrics"),
+    *("prompt_metrics", "judge_metrics", "pair_metrics", "pairs"),
+]
 
-def create_pipeline(
-    t: int, wiring: Mapping[str, str], *, update: str, soft_labels: bool
-) -> Pipeline:
+
+def create_pipeline(t: int, wiring: Mapping[str, str], loop: LoopParams) -> Pipeline:
     """Makes M_t: new prompts, candidates, judgements, pairs, checks, training.
 
-    Paper: section 2.3 and 2.4.
+    Paper: sections 2.2 to 2.4.
 
     Args:
         t: The model to make; 2 is the first.
         wiring: Dataset names of `writer`, `judge` and `judge_engine`.
-        update: `dpo`, or `positives` for the control without preferences.
-        soft_labels: Whether pairs count by how far two judges agree.
+        loop: The shape of the loop.
     """
     policy = f"m{t - 1}.model"
     first = t == 2
@@ -47,7 +52,8 @@ def create_pipeline(
         + judging.create_pipeline()
         + pairs.create_pipeline()
         + checks.create_pipeline()
-        + _update(update, soft_labels)
+        + contamination.create_pipeline(loop.eval_sets)
+        + _update(loop)
     )
     return named(
         stages,
@@ -80,13 +86,30 @@ def create_evaluation_pipeline(model: str) -> Pipeline:
     return named(stages, model, wiring)
 
 
-def named(stages: Pipeline, namespace: str, wiring: Mapping[str, str]) -> Pipeline:
-    """The stages under a namespace: free inputs by the wiring, else as they are called."""
+def create_card_pipeline(model: str, loop: LoopParams) -> Pipeline:
+    """The card of one model, and of the pairs that made it."""
+    if model in ("sft", "m1"):
+        learnt = model == "m1" and loop.eft != "none"
+        stages = cards.create_elder_pipeline(eft=learnt, compared=model == "m1")
+    else:
+        stages = cards.create_iteration_pipeline()
+    wiring = {name: f"{model}.{name}" for name in _TOLD_BY_CARDS}
+    return named(stages, model, wiring | {"eft_metrics": "eft.eft_metrics"})
+
+
+def named(
+    stages: Pipeline, namespace: str, wiring: Mapping[str, str], outputs: Collection[str] = ()
+) -> Pipeline:
+    """The stages under a namespace: free inputs by the wiring, else as they are called.
+
+    `outputs` keep their names too.
+    """
     free = [name for name in stages.inputs() if not name.startswith("params:")]
     return Pipeline(
         stages,
         namespace=namespace,
         inputs={name: wiring.get(name, name) for name in free},
+        outputs=set(outputs),
         parameters={name for name in stages.inputs() if name.startswith("params:")},
     )
 
@@ -97,9 +120,9 @@ def _described(model: str) -> Pipeline:
     return reporting.create_iteration_pipeline()
 
 
-def _update(update: str, soft_labels: bool) -> Pipeline:
-    if update == "positives":
+def _update(loop: LoopParams) -> Pipeline:
+    if loop.update == "positives":
         return sft.create_positives_pipeline()
-    if soft_labels:
+    if loop.soft_labels:
         return judging.create_consistency_pipeline() + dpo.create_soft_pipeline()
     return dpo.create_pipeline()

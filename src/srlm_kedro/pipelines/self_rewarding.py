@@ -1,59 +1,47 @@
 """The algorithm on one page: M0 -> M1 -> M2 -> ... -> MT. Paper: sections 2 and 3.1."""
 
-from typing import Literal
-
 from kedro.pipeline import Pipeline
-from pydantic import Field, model_validator
 
-from srlm_kedro.params import Params
-from srlm_kedro.pipelines import checks, eft, ift, microworld, reporting, sft
-from srlm_kedro.pipelines.iteration import create_evaluation_pipeline, create_pipeline, named
+from srlm_kedro.pipelines import (
+    checks,
+    contamination,
+    eft,
+    estimate,
+    ift,
+    microworld,
+    oasst,
+    published,
+    reporting,
+    sft,
+)
+from srlm_kedro.pipelines.iteration import (
+    create_card_pipeline,
+    create_evaluation_pipeline,
+    create_pipeline,
+    named,
+)
+from srlm_kedro.pipelines.loop import LoopParams
 
-
-class LoopParams(Params):
-    """The shape of the loop."""
-
-    iterations: int = Field(3, ge=1)
-    """T: `kedro run` makes M1 to M_T (paper: 3)."""
-    world: Literal["microworld", "given"] = "microworld"
-    """Who makes M0: the embedded microworld, or nobody (`m0.model` lies where conf/ says)."""
-    seed_data: Literal["files", "oasst"] = "files"
-    """Where IFT, EFT and the held-out prompts come from: the catalog's tables, or a selection out
-    of its `oasst_messages`."""
-    eft: Literal["baseline", "ranking", "none"] = "baseline"
-    """What M1 learns to judge from: judgements of the SFT baseline that agree with people (paper),
-    people's ranks as scores, for models that cannot follow the rubric unseen, or nothing (the
-    paper's ablation)."""
-    prompt_generator: Literal["current", "m0", "fixed"] = "current"
-    """Who writes the new prompts: M_(t-1), or M0 or the catalog's `prompt_generator.model` always.
-
-    Paper: a fixed one in the main runs, the current one in appendix A.5.
-    """
-    judge: Literal["current", "m1", "external"] = "current"
-    """Who judges: M_(t-1) (paper), M1 in every iteration (the frozen-judge control), or the
-    catalog's `judge.model` through its `external_judge_engine` (the classical baseline)."""
-    update: Literal["dpo", "positives"] = "dpo"
-    """How M_t learns: DPO on pairs (paper), or SFT on responses of full score (its ablation)."""
-    soft_labels: bool = False
-    """Pairs count by how far M_(t-1) and M_(t-2) agree on the order of the responses; the SFT
-    baseline stands in for M0, which cannot judge. Source: CREAM (2410.12735)."""
-
-    @model_validator(mode="after")
-    def _two_judges_and_pairs(self) -> "LoopParams":
-        if self.soft_labels and (self.judge != "current" or self.update != "dpo"):
-            raise ValueError("`soft_labels` need `judge: current` and `update: dpo`")
-        return self
+_ON_SEED_DATA = {"base": "m0.model", "checked": "seed.checked"}
 
 
 def foundation(loop: LoopParams) -> Pipeline:
     """M0, the SFT baseline, EFT written by the baseline, and M1."""
     made_here = loop.world == "microworld"
     m0 = named(microworld.create_pipeline(), "m0", {}) if made_here else Pipeline([])
-    baseline = named(sft.create_baseline_pipeline(), "sft", {"base": "m0.model"})
+    baseline = named(sft.create_baseline_pipeline(), "sft", _ON_SEED_DATA)
     judged = eft.create_ranking_pipeline() if loop.eft == "ranking" else eft.create_pipeline()
     evaluated = named(judged, "eft", {"baseline": "sft.model"})
-    checked = named(checks.create_seed_pipeline(), "seed", {})
-    return ift.create_pipeline() + checked + m0 + baseline + evaluated + _m1(loop)
+    tables = seed_tables(loop) + ift.create_pipeline() + _checked(loop)
+    return tables + m0 + baseline + evaluated + _m1(loop)
+
+
+def seed_tables(loop: LoopParams) -> Pipeline:
+    """IFT, EFT and held-out prompts out of an OASST export, where they are no tables yet."""
+    if loop.seed_data == "files":
+        return Pipeline([])
+    tables = ["ift_seed", "eft_seed", "eval_prompts"]
+    return named(oasst.create_pipeline(), "oasst", {}, outputs=tables)
 
 
 def step(t: int, loop: LoopParams) -> Pipeline:
@@ -66,20 +54,26 @@ def step(t: int, loop: LoopParams) -> Pipeline:
         "judge": judges[loop.judge],
         "judge_engine": f"{'external_judge' if loop.judge == 'external' else 'generation'}_engine",
     }
-    return create_pipeline(t, wiring, update=loop.update, soft_labels=loop.soft_labels)
+    return create_pipeline(t, wiring, loop)
 
 
-def measure(last: int) -> Pipeline:
-    """Evaluation of the baseline and M1 to M_last, and the report on them."""
-    models = ["sft", *(f"m{t}" for t in range(1, last + 1))]
+def measure(last: int, loop: LoopParams) -> Pipeline:
+    """Evaluation of the baseline and M1 to M_last, their cards, and the report on them."""
+    models = chain(last)
     evaluations = sum((create_evaluation_pipeline(model) for model in models), Pipeline([]))
-    return evaluations + reporting.create_pipeline(models)
+    cards = sum((create_card_pipeline(model, loop) for model in models), Pipeline([]))
+    return evaluations + cards + reporting.create_pipeline(models)
+
+
+def chain(last: int) -> list[str]:
+    """The models that are measured, in their order."""
+    return ["sft", *(f"m{t}" for t in range(1, last + 1))]
 
 
 def self_rewarding(loop: LoopParams) -> Pipeline:
     """All of it: M0, M1, ..., M_T, evaluation, report."""
     steps = sum((step(t, loop) for t in range(2, loop.iterations + 1)), Pipeline([]))
-    return foundation(loop) + steps + measure(loop.iterations)
+    return foundation(loop) + steps + measure(loop.iterations, loop)
 
 
 def iteration(t: int, newest: int, loop: LoopParams) -> Pipeline:
@@ -89,7 +83,7 @@ def iteration(t: int, newest: int, loop: LoopParams) -> Pipeline:
     """
     groundwork = foundation(loop) if (t <= 2 and newest == 0) or t == 1 else Pipeline([])
     made = step(t, loop) if t > 1 else Pipeline([])
-    return groundwork + made + measure(t)
+    return groundwork + made + measure(t, loop)
 
 
 def compose(loop: LoopParams) -> dict[str, Pipeline]:
@@ -98,12 +92,19 @@ def compose(loop: LoopParams) -> dict[str, Pipeline]:
         "__default__": self_rewarding(loop),
         "foundation": foundation(loop),
         "iteration": iteration(2, 0, loop),
-        "evaluation": measure(loop.iterations),
+        "evaluation": measure(loop.iterations, loop),
+        "estimate": seed_tables(loop) + ift.create_pipeline() + estimate.create_pipeline(),
+        **published.create_pipelines(chain(loop.iterations)),
     }
+
+
+def _checked(loop: LoopParams) -> Pipeline:
+    apart = contamination.create_seed_pipeline(loop.eval_sets)
+    return named(checks.create_seed_pipeline() + apart, "seed", {})
 
 
 def _m1(loop: LoopParams) -> Pipeline:
     if loop.eft != "none":
-        wiring = {"base": "m0.model", "eft_train": "eft.eft_train"}
+        wiring = _ON_SEED_DATA | {"eft_train": "eft.eft_train"}
         return named(sft.create_m1_pipeline(), "m1", wiring)
-    return named(sft.create_baseline_pipeline(), "m1", {"base": "m0.model"})
+    return named(sft.create_baseline_pipeline(), "m1", _ON_SEED_DATA)

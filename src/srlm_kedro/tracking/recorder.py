@@ -16,7 +16,7 @@ from srlm_kedro.tracking.tables import log_sample, log_training_input
 
 _log = logging.getLogger(__name__)
 
-_OWNERS = {"eft": "m1", "seed": "m1"}
+_OWNERS = {"eft": "m1", "oasst": "m1", "seed": "m1"}
 """Namespaces that make no model of their own: what they leave belongs to M1, which learns it."""
 
 _CURVES = "eval/"

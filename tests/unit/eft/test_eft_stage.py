@@ -199,7 +199,14 @@ def test_the_pipeline_has_the_agreed_names():
 def test_ranks_become_scores_from_five_to_one():
     """The best of a prompt gets 5, the worst 1; a tie in rank is a tie in score."""
     pool = pd.DataFrame(
-        [("p", "r0", 3), ("p", "r1", 0), ("p", "r2", 1), ("p", "r3", 1), ("q", "r4", 1), ("q", "r5", 4)],
+        [
+            ("p", "r0", 3),
+            ("p", "r1", 0),
+            ("p", "r2", 1),
+            ("p", "r3", 1),
+            ("q", "r4", 1),
+            ("q", "r5", 4),
+        ],
         columns=["prompt_id", "response_id", "rank"],
     )
     judged = rank_as_judged(pool).set_index("response_id")

@@ -139,7 +139,7 @@ def test_the_pipeline_has_the_agreed_names():
 
 
 def test_judges_that_agree_are_consistent_and_opposites_are_not():
-    """The rate is 1 for one order, 0 for the opposite one; prompts without an order are left out."""
+    """The rate is 1 for one order, 0 for the opposite; prompts without an order are left out."""
     up = {f"m2-p{p}-r{r}": [f"Score: {r + 1}"] for p in range(2) for r in range(3)}
     down = {name: [f"Score: {5 - int(name[-1])}"] for name in up}
     tied = {name: ["Score: 3"] for name in up if name.startswith("m2-p1")}
@@ -155,5 +155,5 @@ def test_judges_that_agree_are_consistent_and_opposites_are_not():
 def test_judges_without_any_order_stop_the_run():
     """No rate is made up where no prompt has an order."""
     flat = _judgements({f"m2-p0-r{r}": ["Score: 3"] for r in range(3)})
-    with pytest.raises(GateError, match="judging.sampling.n"):
+    with pytest.raises(GateError, match=r"judging\.sampling\.n"):
         measure_consistency(_responses(3), flat, flat, JudgingParams())

@@ -63,6 +63,7 @@ def gate(
     judged_validation: dict[str, Any],
     pairs_validation: dict[str, Any],
     data_docs: str,  # named so that the page is on disk before the gate falls
+    contamination_checked: dict[str, bool],
 ) -> dict[str, bool]:
     """Lets training begin.
 
@@ -74,7 +75,9 @@ def gate(
     return {"checked": True}
 
 
-def gate_seed(seed_validation: dict[str, Any], data_docs: str) -> dict[str, bool]:
+def gate_seed(
+    seed_validation: dict[str, Any], data_docs: str, contamination_checked: dict[str, bool]
+) -> dict[str, bool]:
     """Lets the seed data be trained on.
 
     Raises:

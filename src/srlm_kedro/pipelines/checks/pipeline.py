@@ -14,7 +14,10 @@ from srlm_kedro.pipelines.checks.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """`judged_responses`, `pairs`, ... -> `*_validation`, `data_docs`, `checked`."""
+    """`judged_responses`, `pairs`, ... -> `*_validation`, `data_docs`, `checked`.
+
+    The gate waits for the contamination check too.
+    """
     judged = ["judged_responses", "judge_metrics", "previous_judge_metrics", "judged_suite"]
     results = ["policy", "judged_validation", "pairs_validation"]
     return Pipeline(
@@ -32,7 +35,12 @@ def create_pipeline() -> Pipeline:
                 ["data_docs", "validation_metrics"],
                 name="document_checks",
             ),
-            Node(gate, [*results, "data_docs"], "checked", name="gate"),
+            Node(
+                gate,
+                [*results, "data_docs", "contamination_checked"],
+                "checked",
+                name="gate",
+            ),
         ]
     )
 
@@ -53,6 +61,11 @@ def create_seed_pipeline() -> Pipeline:
                 ["data_docs", "validation_metrics"],
                 name="document_seed_checks",
             ),
-            Node(gate_seed, ["seed_validation", "data_docs"], "checked", name="gate_seed"),
+            Node(
+                gate_seed,
+                ["seed_validation", "data_docs", "contamination_checked"],
+                "checked",
+                name="gate_seed",
+            ),
         ]
     )

@@ -1,4 +1,4 @@
-"""Preference training. Paper: section 2.4, AI feedback training."""
+"""Preference training. Paper: section 2.3, AI feedback training."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What is taken of a continuation, and what refuses it. Paper: section 2.3 and appendix A.5."""
+"""What is taken of a continuation, and what refuses it. Paper: section 2.2 and appendix A.5."""
 
 import re
 import string

@@ -1,4 +1,4 @@
-"""New prompts by few-shot prompting, sieved. Paper: section 2.3, generate a new prompt.
+"""New prompts by few-shot prompting, sieved. Paper: section 2.2, generate a new prompt.
 
 Writing and accepting are two nodes: everything written is on disk before a limit can stop the run.
 """

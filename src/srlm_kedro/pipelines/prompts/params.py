@@ -29,7 +29,7 @@ class WriterSampling(Sampling):
 
 
 class FilterParams(Params):
-    """What refuses a new prompt. Paper: section 2.3, the filters of Self-Instruct."""
+    """What refuses a new prompt. Paper: section 2.2, the filters of Self-Instruct."""
 
     min_words: int = Field(4, ge=1)
     """Words at least (Self-Instruct: more than 3)."""

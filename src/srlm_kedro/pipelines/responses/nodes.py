@@ -1,4 +1,4 @@
-"""The model answers the new prompts. Paper: section 2.3, candidate responses."""
+"""The model answers the new prompts. Paper: section 2.2, candidate responses."""
 
 import pandas as pd
 

@@ -14,11 +14,15 @@ Outcome = tuple[Checkpoint, pd.DataFrame, dict[str, float]]
 def train_sft(
     model: Checkpoint,
     ift: pd.DataFrame,
+    checked: dict[str, bool],
     training_engine: TrainingEngine,
     sft: SftParams,
     seed: int,
 ) -> Outcome:
-    """The SFT baseline: M0 fine-tuned on IFT alone. Paper: section 3.1."""
+    """The SFT baseline: M0 fine-tuned on IFT alone. Paper: section 3.1.
+
+    `checked` is the word of the seed data's gate, here as in M1: nothing trains before it.
+    """
     trained = training_engine.sft(model, ift_examples(ift), sft, derive_seed(seed, "sft"))
     return _outcome(trained, len(ift))
 
@@ -27,6 +31,7 @@ def train_m1(
     model: Checkpoint,
     ift: pd.DataFrame,
     eft_train: pd.DataFrame,
+    checked: dict[str, bool],
     training_engine: TrainingEngine,
     sft: SftParams,
     seed: int,

@@ -10,13 +10,13 @@ _OUTPUTS = ["model", "train_log", "train_metrics"]
 
 
 def create_baseline_pipeline() -> Pipeline:
-    """`base`, `ift` -> `model`, `train_log`, `train_metrics`: the SFT baseline."""
-    return _train(train_sft, ["base", "ift"])
+    """`base`, `ift`, `checked` -> `model`, `train_log`, `train_metrics`: the SFT baseline."""
+    return _train(train_sft, ["base", "ift", "checked"])
 
 
 def create_m1_pipeline() -> Pipeline:
-    """`base`, `ift`, `eft_train` -> `model`, ...: M1."""
-    return _train(train_m1, ["base", "ift", "eft_train"])
+    """`base`, `ift`, `eft_train`, `checked` -> `model`, ...: M1."""
+    return _train(train_m1, ["base", "ift", "eft_train", "checked"])
 
 
 def create_positives_pipeline() -> Pipeline:

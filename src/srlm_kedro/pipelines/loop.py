@@ -1,0 +1,46 @@
+"""The shape of the loop: who makes what, and how often."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from srlm_kedro.params import Params
+
+
+class LoopParams(Params):
+    """The shape of the loop."""
+
+    iterations: int = Field(3, ge=1)
+    """T: `kedro run` makes M1 to M_T (paper: 3)."""
+    world: Literal["microworld", "given"] = "microworld"
+    """Who makes M0: the embedded microworld, or nobody (`m0.model` lies where conf/ says)."""
+    seed_data: Literal["files", "oasst"] = "files"
+    """Where IFT, EFT and the held-out prompts come from: the catalog's tables, or a selection out
+    of its `oasst_messages`."""
+    eft: Literal["baseline", "ranking", "none"] = "baseline"
+    """What M1 learns to judge from: judgements of the SFT baseline that agree with people (paper),
+    people's ranks as scores, for models that cannot follow the rubric unseen, or nothing (the
+    paper's ablation)."""
+    prompt_generator: Literal["current", "m0", "fixed"] = "current"
+    """Who writes the new prompts: M_(t-1), or M0 or the catalog's `prompt_generator.model` always.
+
+    Paper: a fixed one in the main runs, the current one in appendix A.5.
+    """
+    judge: Literal["current", "m1", "external"] = "current"
+    """Who judges: M_(t-1) (paper), M1 in every iteration (the frozen-judge control), or the
+    catalog's `judge.model` through its `external_judge_engine` (the classical baseline)."""
+    update: Literal["dpo", "positives"] = "dpo"
+    """How M_t learns: DPO on pairs (paper), or SFT on responses of full score (its ablation)."""
+    eval_sets: tuple[Literal["eval_prompts", "alpaca_eval_set", "mt_bench_questions"], ...] = (
+        "eval_prompts",
+    )
+    """Evaluation sets in use, which training data is held against (`contamination`)."""
+    soft_labels: bool = False
+    """Pairs count by how far M_(t-1) and M_(t-2) agree on the order of the responses; the SFT
+    baseline stands in for M0, which cannot judge. Source: CREAM (2410.12735)."""
+
+    @model_validator(mode="after")
+    def _two_judges_and_pairs(self) -> "LoopParams":
+        if self.soft_labels and (self.judge != "current" or self.update != "dpo"):
+            raise ValueError("`soft_labels` need `judge: current` and `update: dpo`")
+        return self
