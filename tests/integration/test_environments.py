@@ -34,7 +34,8 @@ def scripted(project, env, url=""):
         test = yaml.safe_load((project.path / f"conf/test/{name}.yml").read_text("utf-8"))
         own = project.path / f"conf/{env}/{name}.yml"
         held = yaml.safe_load(own.read_text("utf-8")) if own.exists() else {}
-        own.write_text(yaml.safe_dump(test | held).replace("http://127.0.0.1:8000/v1", url), "utf-8")
+        text = yaml.safe_dump(test | held).replace("http://127.0.0.1:8000/v1", url)
+        own.write_text(text, "utf-8")
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

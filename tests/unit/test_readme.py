@@ -16,7 +16,7 @@ def test_pipelines_and_environments_of_the_readme_exist():
     named = set(re.findall(r"--pipelines?=(\w+)", README))
     assert named
     assert named <= set(register_pipelines())
-    environments = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
+    environments = set(re.findall(r"^\| `([a-z_]+)` \|", README, re.MULTILINE))
     assert environments == {p.parent.name for p in ROOT.glob("conf/*/globals.yml")} - {"base"}
 
 
