@@ -1,5 +1,7 @@
 """Models the engine tests share."""
 
+import gc
+
 import pytest
 
 from srlm_kedro.records import Checkpoint
@@ -10,3 +12,20 @@ from tests.engines.models import write_model
 def checkpoint(tmp_path_factory) -> Checkpoint:
     """A Llama of two layers and 46 tokens."""
     return write_model(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """Trains on one thread of the CPU; all that it leaves lies in `tmp_path`."""
+    from srlm_kedro.engines.training.trl import TrlEngine
+
+    return TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def quick_collections():
+    """Each training ends with a garbage collection; what the imports made need not be searched."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

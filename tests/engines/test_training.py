@@ -1,7 +1,6 @@
 """The TRL engine, on a random model of a few thousand parameters."""
 
 import gc
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,42 +12,21 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from srlm_kedro.engines import chat
-from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams, SftParams
+from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams
 from srlm_kedro.engines.training.rows import sft_rows
 from srlm_kedro.engines.training.trl import TrlEngine
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.records import Checkpoint, Example, Preference
+from srlm_kedro.records import Checkpoint, Example
 from tests.engines.models import write_model
-
-EXAMPLES = [
-    Example("w1 w2 w3", "w4 w5 w6 w5 w7 w8"),
-    Example("w9 w10", "w10 w11"),
-    Example("w1 w12 w13", "w13 w4 w8"),
-    Example("w14 w15 w12", "w12 w15"),
-]
-PAIRS = [Preference(e.prompt, e.completion, "w16 w17 w16 w8") for e in EXAMPLES]
-SFT = SftParams(
-    learning_rate=1e-2,
-    min_learning_rate=1e-3,
-    batch_size=4,
-    micro_batch_size=4,
-    dropout=0,
-    epochs=5,
+from tests.engines.tuning import (
+    DPO,
+    EXAMPLES,
+    PAIRS,
+    SFT,
+    completion_logps,
+    mean_logp,
+    weights_hash,
 )
-DPO = DpoParams(
-    learning_rate=3e-3,
-    min_learning_rate=3e-4,
-    batch_size=4,
-    micro_batch_size=4,
-    dropout=0,
-    epochs=5,
-)
-
-
-@pytest.fixture
-def model(checkpoint) -> Checkpoint:
-    return checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -56,57 +34,26 @@ def other(tmp_path_factory) -> Checkpoint:
     return write_model(tmp_path_factory.mktemp("reference"), initializer_range=0.3)
 
 
-@pytest.fixture
-def engine(tmp_path) -> TrlEngine:
-    return TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """Each training ends with a garbage collection; what the imports made need not be searched."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("quick_collections")
 
 
 def models_in_memory() -> int:
     return sum(type(thing) is LlamaForCausalLM for thing in gc.get_objects())
 
 
-def weights_hash(checkpoint: Checkpoint) -> str:
-    return hashlib.sha256((checkpoint.path / "model.safetensors").read_bytes()).hexdigest()
-
-
 def folder_state(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def completion_logps(checkpoint: Checkpoint, prompt: str, completion: str) -> torch.Tensor:
-    """Log-probability of each completion token, the end token included, one text at a time."""
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
-    model = AutoModelForCausalLM.from_pretrained(checkpoint.path).eval()
-    start = chat.render(tokenizer, prompt)
-    ids = torch.tensor([start + chat.render_completion(tokenizer, completion)])
-    with torch.no_grad():
-        logps = model(input_ids=ids).logits.log_softmax(-1)
-    return logps[0, :-1].gather(1, ids[0, 1:, None])[len(start) - 1 :, 0]
-
-
-def mean_logp(checkpoint: Checkpoint, side: str) -> float:
-    sums = [completion_logps(checkpoint, p.prompt, getattr(p, side)).sum() for p in PAIRS]
-    return torch.stack(sums).mean().item()
-
-
 class TestSft:
-    def test_loss_on_the_examples_falls(self, engine, model):
+    def test_loss_on_the_examples_falls(self, trainer, checkpoint):
         """The mean loss of the last epoch is below the first step's."""
-        log = engine.sft(model, EXAMPLES, SFT, seed=1).log
+        log = trainer.sft(checkpoint, EXAMPLES, SFT, seed=1).log
         assert log[-1]["loss"] < 0.8 * log[0]["loss"]
 
-    def test_no_loss_on_the_prompt(self, model):
+    def test_no_loss_on_the_prompt(self, checkpoint):
         """The labels are -100 on the prompt's ids and the completion's ids with eos after it."""
-        tokenizer = AutoTokenizer.from_pretrained(model.path)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
         row = sft_rows(tokenizer, [EXAMPLES[1]])[0]
         prompt = tokenizer.convert_tokens_to_ids(["<s>", "<user>", "w9", "w10", "<assistant>"])
         completion = tokenizer.convert_tokens_to_ids(["w10", "w11", "</s>"])
@@ -114,76 +61,84 @@ class TestSft:
         assert row["labels"] == [-100] * len(prompt) + completion
 
     @pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
-    def test_loss_is_the_mean_over_completion_tokens(self, engine, model, micro_batch_size):
+    def test_loss_is_the_mean_over_completion_tokens(self, trainer, checkpoint, micro_batch_size):
         """The first logged loss is the untrained model's mean over all completion tokens."""
         params = SFT.model_copy(update={"micro_batch_size": micro_batch_size})
-        first = engine.sft(model, EXAMPLES, params, seed=1).log[0]["loss"]
-        logps = [completion_logps(model, e.prompt, e.completion) for e in EXAMPLES]
+        first = trainer.sft(checkpoint, EXAMPLES, params, seed=1).log[0]["loss"]
+        logps = [completion_logps(checkpoint, e.prompt, e.completion) for e in EXAMPLES]
         assert first == pytest.approx(-torch.cat(logps).mean().item(), abs=1e-4)
 
-    def test_learns_to_stop(self, engine, model):
+    def test_learns_to_stop(self, trainer, checkpoint):
         """After training the end token is likelier where a completion ended."""
-        trained = engine.sft(model, EXAMPLES, SFT, seed=1).checkpoint
-        before, after = (completion_logps(m, "w9 w10", "w10 w11")[-1] for m in (model, trained))
+        trained = trainer.sft(checkpoint, EXAMPLES, SFT, seed=1).checkpoint
+        before, after = (
+            completion_logps(m, "w9 w10", "w10 w11")[-1] for m in (checkpoint, trained)
+        )
         assert after > before + 1
 
 
 class TestDpo:
-    def test_margin_and_accuracy_rise(self, engine, model):
+    def test_margin_and_accuracy_rise(self, trainer, checkpoint):
         """The chosen responses win over the rejected ones, by more than at the start."""
-        log = engine.dpo(model, model, PAIRS, DPO, seed=1).log
+        log = trainer.dpo(checkpoint, checkpoint, PAIRS, DPO, seed=1).log
         assert log[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
         assert log[-1]["rewards/margins"] > 0.05
         assert log[-1]["rewards/accuracies"] == 1
 
     @pytest.mark.parametrize("dropout", [0.0, 0.5])
-    def test_reference_is_the_given_checkpoint_without_dropout(self, engine, model, other, dropout):
+    def test_reference_is_the_given_checkpoint_without_dropout(
+        self, trainer, checkpoint, other, dropout
+    ):
         """Its log-probabilities, read off the logged rewards, are those of plain passes."""
         params = DPO.model_copy(update={"dropout": dropout})
-        first = engine.dpo(model, other, PAIRS, params, seed=1).log[0]
+        first = trainer.dpo(checkpoint, other, PAIRS, params, seed=1).log[0]
         for side in ("chosen", "rejected"):
             reference = first[f"logps/{side}"] - first[f"rewards/{side}"] / params.beta[0]
             assert reference == pytest.approx(mean_logp(other, side), abs=1e-3)
 
-    def test_policy_that_is_its_own_reference_is_compared_without_dropout(self, engine, model):
+    def test_policy_that_is_its_own_reference_is_compared_without_dropout(
+        self, trainer, checkpoint
+    ):
         """With policy and reference the same folder, only the policy's pass has dropout."""
         params = DPO.model_copy(update={"dropout": 0.5})
-        first = engine.dpo(model, model, PAIRS, params, seed=1).log[0]
+        first = trainer.dpo(checkpoint, checkpoint, PAIRS, params, seed=1).log[0]
         reference = first["logps/chosen"] - first["rewards/chosen"] / params.beta[0]
-        assert reference == pytest.approx(mean_logp(model, "chosen"), abs=1e-3)
-        assert first["logps/chosen"] != pytest.approx(mean_logp(model, "chosen"), abs=1e-3)
+        assert reference == pytest.approx(mean_logp(checkpoint, "chosen"), abs=1e-3)
+        assert first["logps/chosen"] != pytest.approx(mean_logp(checkpoint, "chosen"), abs=1e-3)
 
-    def test_dropout_layers_stay_on_in_training(self, engine, tmp_path_factory):
+    def test_dropout_layers_stay_on_in_training(self, trainer, tmp_path_factory):
         """TRL turns dropout layers, which GPT-2 has, off unless told; here the knob decides."""
         gpt2 = write_model(tmp_path_factory.mktemp("gpt2"), kind="gpt2")
         for dropout, same in ((0.0, True), (0.5, False)):
             params = DPO.model_copy(update={"dropout": dropout, "epochs": 1})
-            first = engine.dpo(gpt2, gpt2, PAIRS, params, seed=1).log[0]
+            first = trainer.dpo(gpt2, gpt2, PAIRS, params, seed=1).log[0]
             assert (abs(first["rewards/chosen"]) < 1e-4) is same
 
     @pytest.mark.parametrize(("name", "value"), [("m1", 0), ("m2", 1), ("m5", 1)])
     def test_schedules_are_read_at_the_iteration_being_made(
-        self, engine, model, other, name, value
+        self, trainer, checkpoint, other, name, value
     ):
         """m1 is trained with the first learning rate and beta, m2 and later with the last."""
         params = DpoParams(
             **{**DPO.model_dump(), "learning_rate": (1e-3, 5e-4), "beta": (0.1, 0.5), "epochs": 1}
         )
-        first = engine.dpo(Checkpoint(model.path, name), other, PAIRS, params, seed=1).log[0]
-        expected = params.beta[value] * (mean_logp(model, "chosen") - mean_logp(other, "chosen"))
+        first = trainer.dpo(Checkpoint(checkpoint.path, name), other, PAIRS, params, seed=1).log[0]
+        expected = params.beta[value] * (
+            mean_logp(checkpoint, "chosen") - mean_logp(other, "chosen")
+        )
         assert first["learning_rate"] == pytest.approx(params.learning_rate[value])
         assert first["rewards/chosen"] == pytest.approx(expected, abs=1e-3)
 
 
 class TestBothTrainers:
     @pytest.fixture(params=["sft", "dpo"])
-    def train(self, request, engine, model):
+    def train(self, request, trainer, checkpoint):
         """Trains by either method, with the defaults above changed as asked."""
 
-        def run(seed=1, base=model, **changes):
+        def run(seed=1, base=checkpoint, **changes):
             if request.param == "sft":
-                return engine.sft(base, EXAMPLES, SFT.model_copy(update=changes), seed)
-            return engine.dpo(base, base, PAIRS, DPO.model_copy(update=changes), seed)
+                return trainer.sft(base, EXAMPLES, SFT.model_copy(update=changes), seed)
+            return trainer.dpo(base, base, PAIRS, DPO.model_copy(update=changes), seed)
 
         return run
 
@@ -219,11 +174,11 @@ class TestBothTrainers:
         """Steps 1, each tenth, and the last."""
         assert [row["step"] for row in train(epochs=23).log] == [1, 10, 20, 23]
 
-    def test_checkpoint_on_disk_is_unchanged(self, train, model):
+    def test_checkpoint_on_disk_is_unchanged(self, train, checkpoint):
         """Training reads the policy's folder and never writes to it."""
-        before = folder_state(model.path)
+        before = folder_state(checkpoint.path)
         train()
-        assert folder_state(model.path) == before
+        assert folder_state(checkpoint.path) == before
 
     def test_only_the_model_stays_on_disk(self, train, tmp_path):
         """The trainer's own folder is gone, and the new one is a whole Hugging Face folder."""
@@ -234,12 +189,12 @@ class TestBothTrainers:
             file.name for file in path.iterdir()
         }
 
-    def test_configurations_come_out_as_they_went_in(self, train, model):
+    def test_configurations_come_out_as_they_went_in(self, train, checkpoint):
         """Dropout and padding of training leave no trace."""
         path = train(dropout=0.3).checkpoint.path
         for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
             assert json.loads((path / name).read_text()) == json.loads(
-                (model.path / name).read_text()
+                (checkpoint.path / name).read_text()
             )
 
     def test_dropout_reaches_the_model(self, train):
@@ -261,11 +216,11 @@ class TestBothTrainers:
             train(max_length=10)
         assert list(tmp_path.iterdir()) == []
 
-    def test_rows_beyond_the_models_positions_are_refused(self, engine, model):
+    def test_rows_beyond_the_models_positions_are_refused(self, trainer, checkpoint):
         """A generous `max_length` does not let a row past what the model can see."""
         long = [Example("w1", "w2 " * 130)]
         with pytest.raises(InputError, match="max_position_embeddings = 128"):
-            engine.sft(model, long, SFT, seed=1)
+            trainer.sft(checkpoint, long, SFT, seed=1)
 
     def test_impossible_settings_are_refused_all_at_once(self, train):
         """Every contradiction is named in one message."""
@@ -273,10 +228,12 @@ class TestBothTrainers:
         with pytest.raises(InputError, match=message):
             train(micro_batch_size=3, min_learning_rate=1.0)
 
-    def test_broken_loss_stops_the_run(self, engine, model, tmp_path):
+    def test_broken_loss_stops_the_run(self, trainer, checkpoint, tmp_path):
         """A loss that is no number is named with its step, and no model is left behind."""
         with pytest.raises(GateError, match=r"SFT of m1: the loss is nan at step 2 of 5"):
-            engine.sft(model, EXAMPLES, SFT.model_copy(update={"learning_rate": 1e38}), seed=1)
+            trainer.sft(
+                checkpoint, EXAMPLES, SFT.model_copy(update={"learning_rate": 1e38}), seed=1
+            )
         assert list(tmp_path.iterdir()) == []
 
     def test_memory_is_free_afterwards(self, train):
@@ -301,27 +258,29 @@ class TestBothTrainers:
         assert torch.equal(torch.get_rng_state(), before[1])
 
 
-def test_nothing_to_train_on_is_refused(engine, model):
+def test_nothing_to_train_on_is_refused(trainer, checkpoint):
     """Empty tables stop the run before any model is loaded."""
     with pytest.raises(InputError, match="nothing to train on"):
-        engine.sft(model, [], SFT, seed=1)
+        trainer.sft(checkpoint, [], SFT, seed=1)
     with pytest.raises(InputError, match="nothing to train on"):
-        engine.dpo(model, model, [], DPO, seed=1)
+        trainer.dpo(checkpoint, checkpoint, [], DPO, seed=1)
 
 
-def test_bfloat16_computes_in_it_and_keeps_float32_weights(model, tmp_path):
+def test_bfloat16_computes_in_it_and_keeps_float32_weights(checkpoint, tmp_path):
     """Autocast changes the result; the saved weights hold small steps in full precision."""
     trained = TrlEngine("bfloat16", device="cpu", threads=1, work_dir=str(tmp_path)).sft(
-        model, EXAMPLES, SFT, seed=1
+        checkpoint, EXAMPLES, SFT, seed=1
     )
-    exact = TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path)).sft(model, EXAMPLES, SFT, 1)
+    exact = TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path)).sft(
+        checkpoint, EXAMPLES, SFT, 1
+    )
     weights = AutoModelForCausalLM.from_pretrained(trained.checkpoint.path)
     assert weights.dtype == torch.float32
     assert weights_hash(trained.checkpoint) != weights_hash(exact.checkpoint)
     assert trained.log[-1]["loss"] == pytest.approx(exact.log[-1]["loss"], rel=0.1)
 
 
-def test_pretraining_is_reached_through_the_engine(engine, caplog, tmp_path, monkeypatch):
+def test_pretraining_is_reached_through_the_engine(trainer, caplog, tmp_path, monkeypatch):
     """It makes a checkpoint that SFT can take on, and tells how far it is."""
     documents = [Document((("w1 w2", False), ("w3 w4 w5", True)))] * 128
     params = PretrainParams(
@@ -329,15 +288,17 @@ def test_pretraining_is_reached_through_the_engine(engine, caplog, tmp_path, mon
     )
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with caplog.at_level("INFO"):
-        made = engine.pretrain(documents, params, seed=1)
+        made = trainer.pretrain(documents, params, seed=1)
     assert "Pre-training: step" in caplog.text
-    assert engine.sft(made.checkpoint, [Example("w1 w2", "w3")], SFT, seed=1).log
+    assert trainer.sft(made.checkpoint, [Example("w1 w2", "w3")], SFT, seed=1).log
 
 
-def test_activation_checkpointing_changes_rounding_alone(engine, model, tmp_path):
+def test_activation_checkpointing_changes_rounding_alone(trainer, checkpoint, tmp_path):
     """Memory is saved without another result."""
     saving = TrlEngine(
         device="cpu", threads=1, work_dir=str(tmp_path), activation_checkpointing=True
     )
-    losses = [e.dpo(model, model, PAIRS, DPO, seed=1).log[-1]["loss"] for e in (engine, saving)]
+    losses = [
+        e.dpo(checkpoint, checkpoint, PAIRS, DPO, seed=1).log[-1]["loss"] for e in (trainer, saving)
+    ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from srlm_kedro.datasets.checkpoint import checkpoint_faults
+from srlm_kedro.datasets.folder import checkpoint_faults
 from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams, SftParams
 from srlm_kedro.engines.training.scripted import ScriptedEngine
 from srlm_kedro.engines.training.trl import TrlEngine

@@ -1,6 +1,5 @@
 """Models in the catalog: a handle by path, moved into place whole."""
 
-import json
 import os
 import shutil
 import uuid
@@ -9,16 +8,14 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from srlm_kedro.errors import InputError
+from srlm_kedro.datasets.folder import checkpoint_faults, refuse_unless_checkpoint
 from srlm_kedro.records import Checkpoint
-
-_WEIGHTS = ("*.safetensors", "model.json")
-"""One of these must be there: a real model's weights, or a scripted model's record."""
 
 
 class CheckpointDataset(AbstractDataset[Checkpoint, Checkpoint]):
-    """A Hugging Face folder. Loading gives its path; weights are loaded by engines.
+    """A Hugging Face folder: full weights or an adapter.
 
+    Loading gives its path; weights are loaded by engines.
     Saving moves the folder of the given handle (an engine's scratch folder) to `filepath`.
     """
 
@@ -55,33 +52,3 @@ class CheckpointDataset(AbstractDataset[Checkpoint, Checkpoint]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "name": self._name}
-
-
-def checkpoint_faults(path: Path) -> list[str]:
-    """Why a folder is no checkpoint: every reason, or none."""
-    if not path.is_dir():
-        return ["there is no such folder"]
-    if not any(file for pattern in _WEIGHTS for file in path.glob(pattern)):
-        return ["it holds no *.safetensors file"]
-    if (path / "model.json").exists():
-        return []
-    needed = {"config.json": "config.json", "tokenizer": "tokenizer*.json"}
-    faults = [f"it holds no {name}" for name, glob in needed.items() if not any(path.glob(glob))]
-    return faults + [f for file in path.glob("config.json") for f in _config_faults(file)]
-
-
-def refuse_unless_checkpoint(path: Path) -> None:
-    """Raises InputError unless `path` holds a model."""
-    if faults := checkpoint_faults(path):
-        raise InputError(
-            f"{path}: a checkpoint is a Hugging Face folder (config.json, *.safetensors, "
-            f"tokenizer), but {' and '.join(faults)}. Name another folder, or make the model first."
-        )
-
-
-def _config_faults(file: Path) -> list[str]:
-    try:
-        config = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
-        return ["its config.json is no JSON"]
-    return [] if config.get("model_type") else ["its config.json names no model_type"]

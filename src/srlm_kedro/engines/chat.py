@@ -14,6 +14,8 @@ PLAIN_TEMPLATE = (
 )
 """The format of a model whose tokenizer has no chat template: each turn under a heading."""
 
+_ANSWER = "answer-to-look-behind"
+
 
 def render(tokenizer: Any, prompt: str) -> list[int]:
     """Token ids of `prompt` as one user turn, up to where the assistant's text begins.
@@ -45,16 +47,56 @@ def render_chats(tokenizer: Any, chats: Sequence[list[dict[str, str]]]) -> list[
             return_dict=False,
         )
     except (ValueError, TemplateError) as error:
-        raise InputError(
-            f"{tokenizer.name_or_path}: its chat template cannot render the prompts: {error}. "
-            "Correct the prompts, or the checkpoint's chat template."
-        ) from error
+        raise _cannot_render(tokenizer, error) from error
 
 
 def render_completion(tokenizer: Any, completion: str) -> list[int]:
-    """Token ids of an assistant's text and the end token, to stand behind `render`'s."""
-    ids = tokenizer(completion, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return [*ids, tokenizer.eos_token_id]
+    """Token ids of an assistant's text and its `end_of_turn`, to stand behind `render`'s."""
+    return render_completions(tokenizer, [completion])[0]
+
+
+def render_completions(tokenizer: Any, completions: Sequence[str]) -> list[list[int]]:
+    """`render_completion` of each text."""
+    if not completions:
+        return []
+    end = end_of_turn(tokenizer)
+    rows = tokenizer(list(completions), add_special_tokens=False, split_special_tokens=True)
+    return [[*ids, end] for ids in rows["input_ids"]]
+
+
+def end_of_turn(tokenizer: Any) -> int | None:
+    """The token that ends an assistant's text in training, and completions in sampling.
+
+    It is the special token that the chat template writes right behind such a text: `<|im_end|>`
+    in ChatML, also for a base model whose own end token is another. Where the template writes
+    none, or there is no template, it is the tokenizer's end token.
+    """
+    if not tokenizer.chat_template:
+        return tokenizer.eos_token_id
+    behind = _behind_an_answer(tokenizer)
+    special = {
+        token.content: number
+        for number, token in tokenizer.added_tokens_decoder.items()
+        if token.special and behind.startswith(token.content)
+    }
+    return special[max(special, key=len)] if special else tokenizer.eos_token_id
+
+
+def _behind_an_answer(tokenizer: Any) -> str:
+    """What the template writes behind the assistant's text, spaces at its start aside."""
+    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _ANSWER}]
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False)
+    except (ValueError, TemplateError) as error:
+        raise _cannot_render(tokenizer, error) from error
+    return text.rpartition(_ANSWER)[2].lstrip()
+
+
+def _cannot_render(tokenizer: Any, error: Exception) -> InputError:
+    return InputError(
+        f"{tokenizer.name_or_path}: its chat template cannot render the prompts: {error}. "
+        "Correct the prompts, or the checkpoint's chat template."
+    )
 
 
 def raw_all(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

@@ -1,19 +1,37 @@
 """Models in the catalog."""
 
 import json
+import re
 
 import pytest
 from kedro.io import DatasetError
 
 from srlm_kedro.datasets.checkpoint import CheckpointDataset
+from srlm_kedro.datasets.folder import checkpoint_faults
 from srlm_kedro.records import Checkpoint
 
 
-def model_folder(path, word="weights"):
+def safetensors(value=0):
+    """The bytes of a file of one tensor of one byte."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes([value])
+
+
+def model_folder(path, value=0):
     path.mkdir(parents=True)
-    (path / "model.safetensors").write_text(word)
-    (path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    (path / "tokenizer.json").write_text("{}")
+    (path / "model.safetensors").write_bytes(safetensors(value))
+    (path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 3}))
+    vocabulary = {"model": {"vocab": {"a": 0, "b": 1}}, "added_tokens": [{"id": 2}]}
+    (path / "tokenizer.json").write_text(json.dumps(vocabulary))
+    return path
+
+
+def adapter_folder(path, base):
+    model_folder(path)
+    (path / "config.json").unlink()
+    (path / "model.safetensors").rename(path / "adapter_model.safetensors")
+    named = {"base_model_name_or_path": str(base)}
+    (path / "adapter_config.json").write_text(json.dumps(named))
     return path
 
 
@@ -29,10 +47,10 @@ def test_saving_moves_the_folder_and_loading_gives_its_handle(tmp_path):
 def test_saving_again_replaces_the_model_and_leaves_nothing_beside(tmp_path):
     """An older model is gone, file by file, and no half-written folder stays."""
     dataset = CheckpointDataset(filepath=str(tmp_path / "models/m2"), name="m2")
-    dataset.save(Checkpoint(model_folder(tmp_path / "a", "old"), "scratch"))
+    dataset.save(Checkpoint(model_folder(tmp_path / "a", 1), "scratch"))
     (tmp_path / "models/m2/extra.json").write_text("{}")
-    dataset.save(Checkpoint(model_folder(tmp_path / "b", "new"), "scratch"))
-    assert (tmp_path / "models/m2/model.safetensors").read_text() == "new"
+    dataset.save(Checkpoint(model_folder(tmp_path / "b", 2), "scratch"))
+    assert (tmp_path / "models/m2/model.safetensors").read_bytes() == safetensors(2)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["m2"]
     assert not (tmp_path / "models/m2/extra.json").exists()
 
@@ -42,7 +60,7 @@ def test_saving_again_replaces_the_model_and_leaves_nothing_beside(tmp_path):
     [
         ("model.safetensors", "holds no \\*.safetensors"),
         ("config.json", "holds no config.json"),
-        ("tokenizer.json", "holds no tokenizer"),
+        ("tokenizer.json", "holds no tokenizer .*copy it from the model"),
     ],
 )
 def test_a_folder_that_lacks_a_part_is_refused(tmp_path, broken, said):
@@ -66,3 +84,91 @@ def test_a_missing_folder_is_refused(tmp_path):
     assert not dataset.exists()
     with pytest.raises(DatasetError, match="no such folder"):
         dataset.load()
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (LFS, "Git LFS pointer .*git lfs pull"),
+        (safetensors()[:-1], "is cut off: 68 of 69 bytes"),
+        (safetensors()[:40], "is cut off or no safetensors"),
+        (b"", r"is cut off .*0 bytes"),
+        (b"weights that are none", "is cut off or no safetensors"),
+        ((2).to_bytes(8, "little") + b"no", "its header is no JSON"),
+        ((2).to_bytes(8, "little") + b"[]", "its header is no JSON"),
+    ],
+)
+def test_weights_that_cannot_be_whole_are_refused(tmp_path, content, said):
+    """The file's own header tells how long it must be; nothing else is read of it."""
+    (model_folder(tmp_path / "m1") / "model.safetensors").write_bytes(content)
+    with pytest.raises(DatasetError, match=said):
+        CheckpointDataset(filepath=str(tmp_path / "m1"), name="m1").load()
+
+
+def test_pickles_are_refused_and_the_way_out_is_named(tmp_path):
+    """Reading them would run code."""
+    folder = model_folder(tmp_path / "m1")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (fault,) = checkpoint_faults(folder)
+    assert "pytorch_model.bin" in fault
+    assert "save_pretrained" in fault
+
+
+def test_a_shard_that_the_index_names_must_be_there(tmp_path):
+    """Half a download is no model."""
+    folder = model_folder(tmp_path / "m1")
+    index = {"weight_map": {"w": "model.safetensors", "v": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert checkpoint_faults(folder) == ["it lacks model-2.safetensors, which its index names"]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "config", "said"),
+    [
+        ({"model": {"vocab": {"a": 3}}}, {"vocab_size": 3}, "ids up to 3, .*vocab_size is 3"),
+        ({"added_tokens": [{"id": 7}]}, {"vocab_size": 3}, "ids up to 7"),
+        ({"model": {"vocab": [["a", 0.0]] * 5}}, {"vocab_size": 3}, "ids up to 4"),
+        ({"model": {"vocab": {"a": 9}}}, {"text_config": {"vocab_size": 9}}, "ids up to 9"),
+        ({"model": {"vocab": {"a": 2}}}, {"vocab_size": 3}, None),
+        ({"model": {"vocab": {"a": 2}}}, {}, None),
+    ],
+)
+def test_a_tokenizer_must_fit_the_models_vocabulary(tmp_path, tokenizer, config, said):
+    """An id that has no embedding would fail in the middle of a run."""
+    folder = model_folder(tmp_path / "m1")
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    faults = checkpoint_faults(folder)
+    assert bool(faults) is bool(said)
+    if said:
+        assert re.search(said, faults[0])
+
+
+def test_a_tokenizer_that_is_a_pointer_is_refused(tmp_path):
+    """Large tokenizers are kept in Git LFS too."""
+    (model_folder(tmp_path / "m1") / "tokenizer.json").write_bytes(LFS)
+    assert "Git LFS" in checkpoint_faults(tmp_path / "m1")[0]
+
+
+def test_an_adapters_folder_is_a_checkpoint(tmp_path):
+    """It holds no config.json, and stands on a base that must be there."""
+    base = model_folder(tmp_path / "m0")
+    folder = adapter_folder(tmp_path / "m1", base)
+    dataset = CheckpointDataset(filepath=str(folder), name="m1")
+    assert dataset.load() == Checkpoint(folder, "m1")
+    base.rename(tmp_path / "elsewhere")
+    with pytest.raises(DatasetError, match=r"the base model .*m0\) is no folder"):
+        dataset.load()
+
+
+def test_every_fault_is_named_at_once(tmp_path):
+    """An adapter without weights and without a tokenizer."""
+    folder = adapter_folder(tmp_path / "m1", "nowhere")
+    (folder / "adapter_model.safetensors").unlink()
+    (folder / "tokenizer.json").unlink()
+    said = " ".join(checkpoint_faults(folder))
+    for part in ("no adapter_model.safetensors", "nowhere", "no tokenizer"):
+        assert part in said

@@ -1,4 +1,4 @@
-"""Models and tokenizers from disk: safetensors alone, no remote code, no network."""
+"""Models and tokenizers from disk: safetensors alone, no network, no remote code unasked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from srlm_kedro.errors import InputError
+from srlm_kedro.engines import chat
+from srlm_kedro.engines.weights import (
+    base_of,
+    is_adapter,
+    read_model,
+    read_tokenizer,
+    root_of,
+    unreadable,
+)
 from srlm_kedro.records import Checkpoint
 
 
@@ -30,34 +37,31 @@ class Loaded:
         return getattr(config, "max_position_embeddings", None)
 
 
-def load(checkpoint: Checkpoint, dtype: str, device: str) -> Loaded:
-    """The checkpoint's weights and tokenizer.
+def load(
+    checkpoint: Checkpoint, dtype: str, device: str, trust_remote_code: bool = False
+) -> Loaded:
+    """The checkpoint's weights and tokenizer; an adapter is merged into its base.
 
     Raises:
         InputError: The folder is no readable Hugging Face checkpoint.
     """
-    if not (checkpoint.path / "config.json").is_file():
-        raise InputError(
-            f"{checkpoint.name}: {checkpoint.path} holds no config.json, so it is no Hugging Face "
-            "checkpoint. Make the model first, or correct its path in the catalog."
-        )
-    offline = {"local_files_only": True, "trust_remote_code": False}
+    root_of(checkpoint)
     try:
         with _no_progress_bar():
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, **offline)
-            model = AutoModelForCausalLM.from_pretrained(
-                checkpoint.path, dtype=_dtype(dtype), use_safetensors=True, **offline
-            )
+            tokenizer = read_tokenizer(checkpoint, trust_remote_code)
+            model = read_model(checkpoint, _dtype(dtype), trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{checkpoint.name}: {checkpoint.path} cannot be read: {error}") from error
+        raise unreadable(checkpoint, error) from error
     model = model.to(device).eval().requires_grad_(False)
     return Loaded(model, tokenizer, _ends(model, tokenizer))
 
 
 def fingerprint(path: Path) -> tuple[Any, ...]:
-    """Changes when a file of the checkpoint is replaced."""
+    """Changes when a file of the checkpoint, or of the base its adapter stands on, is replaced."""
     stats = [(file.name, file.stat()) for file in sorted(path.glob("*")) if file.is_file()]
-    return (str(path.resolve()), *((name, s.st_mtime_ns, s.st_size) for name, s in stats))
+    own = (str(path.resolve()), *((name, s.st_mtime_ns, s.st_size) for name, s in stats))
+    checkpoint = Checkpoint(path, path.name)
+    return own + fingerprint(base_of(checkpoint).path) if is_adapter(checkpoint) else own
 
 
 @contextmanager
@@ -77,11 +81,12 @@ def _dtype(name: str) -> Any:
 
 
 def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """End tokens named by the generation config (one or a list), the config and the tokenizer."""
+    """What ends a turn, and what the generation config, the config and the tokenizer call eos."""
     named = [
         model.generation_config.eos_token_id,
         model.config.get_text_config(decoder=True).eos_token_id,
         tokenizer.eos_token_id,
+        chat.end_of_turn(tokenizer),
     ]
     lists = [value if isinstance(value, list | tuple) else [value] for value in named]
     return tuple(sorted({end for ends in lists for end in ends if end is not None}))

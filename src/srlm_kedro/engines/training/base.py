@@ -2,12 +2,42 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from srlm_kedro.params import RESOURCE, Params, Schedule
 from srlm_kedro.records import Checkpoint, Example, Preference
+
+
+class LoraParams(Params):
+    """A low-rank adapter learnt beside frozen weights. Deviation: the paper trains all weights."""
+
+    rank: int = Field(16, ge=1)
+    """Width of the adapter's two matrices."""
+    alpha: float = Field(32, gt=0)
+    """The adapter's product is multiplied by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """On the adapter's input; the base model's own dropout is `TuningParams.dropout`."""
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Names of the layers that get one; `all-linear` is every linear layer but the output's."""
+    keep: Literal["merged", "adapter"] = "merged"
+    """`merged`: M_t is an ordinary checkpoint, and the next iteration learns a new adapter on it.
+    `adapter`: M_t's folder holds the adapter alone, beside the path of the base, and the next
+    iteration goes on learning it."""
+    quantise: Literal["4bit"] | None = None
+    """`4bit`: the frozen weights are held in nf4 while training (QLoRA; needs bitsandbytes). M_t
+    is the adapter on the unquantised base."""
+
+    @field_validator("target_modules")
+    @classmethod
+    def _some_inner_layers(cls, names: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not names or {"lm_head", "embed_tokens"} & set(names):
+            raise ValueError(
+                "name at least one layer, and neither lm_head nor embed_tokens: training reads "
+                "the output layer's own weights and would pass by an adapter there"
+            )
+        return names
 
 
 class TuningParams(Params):
@@ -28,6 +58,8 @@ class TuningParams(Params):
     micro_batch_size: Annotated[int, RESOURCE] = Field(16, ge=1)
     """Examples or pairs held in memory at once; `batch_size` must be a multiple of it.
     With dropout another value draws other masks: the same in law, not in bits."""
+    lora: LoraParams | None = None
+    """None: all weights are trained, as in the paper."""
 
 
 class SftParams(TuningParams):
@@ -52,6 +84,35 @@ class DpoParams(TuningParams):
     """Strength of the pull to the reference (paper: 0.1)."""
     epochs: float = Field(1, gt=0)
     """Passes over the pairs (paper: not stated)."""
+    nll_weight: float = Field(0.0, ge=0)
+    """Adds this much of the chosen response's negative log-likelihood a token. Paper: 0. Source:
+    Iterative RPO (2404.19733), which takes 1."""
+    length_normalised: bool = False
+    """Compares log-ratios a token in place of their sums; `beta` then wants to be many times
+    larger. Paper: no. Source: Tulu 3 (2411.15124), with beta 5."""
+    ld_alpha: float | None = Field(None, ge=0, le=1)
+    """Share that counts of the tokens by which one response is longer than the other; None counts
+    all. Paper: None. Source: LD-DPO (2409.06411)."""
+    label_smoothing: float = Field(0.0, ge=0, le=1)
+    """Weight of the opposite order of a pair: the chance that its label is wrong. Paper: 0.
+    Source: conservative DPO; CREAM (2410.12735) sets it by the agreement of two models."""
+
+    def contradictions(self) -> list[str]:
+        """What of the settings cannot stand together, one line each."""
+        if not self.length_normalised:
+            return []
+        others = {"ld_alpha": self.ld_alpha is not None, "label_smoothing": self.label_smoothing}
+        return [
+            f"length_normalised and {name} = {getattr(self, name)} exclude each other; drop one"
+            for name, given in others.items()
+            if given
+        ]
+
+    @model_validator(mode="after")
+    def _without_contradictions(self) -> Self:
+        if faults := self.contradictions():
+            raise ValueError("; ".join(faults))
+        return self
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,8 @@ def calm(threads: int | None) -> Iterator[None]:
 def _ignore_known_warnings() -> None:
     # TRL 1.16 itself still reads the name that transformers 5 renamed.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    # peft sets right by itself what lies transposed in GPT-2.
+    warnings.filterwarnings("ignore", "fan_in_fan_out is set to False", UserWarning)
 
 
 def _restore_environment(name: str, value: str | None) -> None:

@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from srlm_kedro.engines import chat
+from srlm_kedro.engines.weights import read_config, read_model, read_tokenizer, root_of, unreadable
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
 
-_LOCAL = {"local_files_only": True, "trust_remote_code": False}
 _OTHER_HEADS = ("classifier", "summary")
 """Prefixes of dropout fields that belong to heads other than the language model's."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How an engine holds its models."""
+
+    trust_remote_code: bool = False
+    bf16: bool = False
+    """Whether it computes in bfloat16."""
+    cpu: bool = True
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,7 @@ class Policy:
     tokenizer: Any
     config: Any
     generation_config: Any
+    setup: Setup
 
     @property
     def positions(self) -> int | None:
@@ -39,15 +50,27 @@ class Policy:
         those of `checkpoint`. The weights stay in float32: a step of 1e-6 would
         be lost in bfloat16.
         """
-        self.model.config = self.config
-        self.model.generation_config = self.generation_config
         folder = Path(tempfile.mkdtemp(prefix="model-", dir=work_dir))
-        self.model.save_pretrained(folder)
-        _copy_tokenizer(checkpoint, folder)
+        try:
+            self.write(folder)
+            _copy_code_and_tokenizer(checkpoint, folder, self.setup)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return Checkpoint(folder, "scratch")
 
+    def write(self, folder: Path) -> None:
+        """The weights and configurations, into `folder`."""
+        self.write_full(self.model, folder)
 
-def load_policy(checkpoint: Checkpoint, dropout: float) -> Policy:
+    def write_full(self, model: Any, folder: Path) -> None:
+        """A full checkpoint of `model` with the configurations the policy came with."""
+        model.config = self.config
+        model.generation_config = self.generation_config
+        model.save_pretrained(folder)
+
+
+def load_policy(checkpoint: Checkpoint, dropout: float, setup: Setup | None = None) -> Policy:
     """The checkpoint's model with `dropout` set wherever its architecture has a dropout.
 
     Deviation: Llama-like architectures of transformers have dropout on attention weights alone;
@@ -56,34 +79,42 @@ def load_policy(checkpoint: Checkpoint, dropout: float) -> Policy:
     Raises:
         InputError: The folder is no readable checkpoint, or the architecture has no dropout.
     """
+    setup = setup or Setup()
+    config, original = configs(checkpoint, dropout, setup)
     try:
-        config = AutoConfig.from_pretrained(checkpoint.path, **_LOCAL)
-        original = copy.deepcopy(config)
-        _set_dropout(checkpoint, config, dropout)
-        model = AutoModelForCausalLM.from_pretrained(
-            checkpoint.path, config=config, dtype=torch.float32, use_safetensors=True, **_LOCAL
-        )
-        tokenizer = load_tokenizer(checkpoint)
-    except (OSError, KeyError) as error:
-        raise InputError(f"{checkpoint.name}: {checkpoint.path} cannot be read: {error}") from error
-    original.dtype = torch.float32
-    return Policy(model, tokenizer, original, copy.deepcopy(model.generation_config))
+        model = read_model(checkpoint, torch.float32, setup.trust_remote_code, config=config)
+        tokenizer = load_tokenizer(checkpoint, setup)
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(checkpoint, error) from error
+    return Policy(model, tokenizer, original, ending(model.generation_config, tokenizer), setup)
 
 
-def load_reference(checkpoint: Checkpoint) -> Any:
+def load_reference(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
     """The checkpoint's frozen model, without dropout."""
-    model = load_policy(checkpoint, dropout=0.0).model
+    model = load_policy(checkpoint, 0.0, setup).model
     return model.eval().requires_grad_(False)
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
+def configs(checkpoint: Checkpoint, dropout: float, setup: Setup) -> tuple[Any, Any]:
+    """The configuration with `dropout` everywhere, and as it is to be saved."""
+    try:
+        config = read_config(checkpoint, setup.trust_remote_code)
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(checkpoint, error) from error
+    original = copy.deepcopy(config)
+    original.dtype = torch.float32
+    _set_dropout(checkpoint, config, dropout)
+    return config, original
+
+
+def load_tokenizer(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
     """The checkpoint's tokenizer.
 
     Raises:
         InputError: It has no end token, so that a model could not learn to stop.
     """
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, **_LOCAL)
-    if tokenizer.eos_token_id is None:
+    tokenizer = read_tokenizer(checkpoint, (setup or Setup()).trust_remote_code)
+    if chat.end_of_turn(tokenizer) is None:
         raise InputError(
             f"{checkpoint.name}: the tokenizer in {checkpoint.path} has no end token, so responses "
             "would never end. Set eos_token in its tokenizer_config.json."
@@ -91,12 +122,25 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     return tokenizer
 
 
-def _copy_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
+def ending(generation_config: Any, tokenizer: Any) -> Any:
+    """The configuration with the turn's end among its end tokens, for whoever samples with it."""
+    changed, end = copy.deepcopy(generation_config), chat.end_of_turn(tokenizer)
+    named = changed.eos_token_id
+    known = named if isinstance(named, list) else [] if named is None else [named]
+    if known and end not in known:
+        changed.eos_token_id = [*known, end]
+    return changed
+
+
+def _copy_code_and_tokenizer(checkpoint: Checkpoint, folder: Path, setup: Setup) -> None:
     # Written anew, its configuration would also hold the arguments with which it was loaded.
-    for written in map(Path, load_tokenizer(checkpoint).save_pretrained(folder)):
+    for written in map(Path, load_tokenizer(checkpoint, setup).save_pretrained(folder)):
         source = checkpoint.path / written.name
         if source.is_file():
             shutil.copyfile(source, written)
+    if setup.trust_remote_code:
+        for source in root_of(checkpoint).path.glob("*.py"):
+            shutil.copyfile(source, folder / source.name)
 
 
 def dropout_fields(config: Any) -> list[str]:

@@ -15,29 +15,26 @@ Row = dict[str, Any]
 
 
 def sft_rows(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
-    """Ids and labels of each example: the prompt's labels are `IGNORED`, the last one is eos.
+    """Ids and labels of each example: `IGNORED` on the prompt; the last one ends the turn.
 
     Paper: section 3.1, loss on the target tokens only.
     """
     prompts = chat.render_all(tokenizer, [example.prompt for example in examples])
-    rows = []
-    for prompt, example in zip(prompts, examples, strict=True):
-        completion = chat.render_completion(tokenizer, example.completion)
-        labels = [IGNORED] * len(prompt) + completion
-        rows.append({"input_ids": prompt + completion, "labels": labels})
-    return rows
+    completions = chat.render_completions(tokenizer, [example.completion for example in examples])
+    return [
+        {"input_ids": prompt + ids, "labels": [IGNORED] * len(prompt) + ids}
+        for prompt, ids in zip(prompts, completions, strict=True)
+    ]
 
 
 def dpo_rows(tokenizer: Any, pairs: Sequence[Preference]) -> list[Row]:
-    """Ids of each pair's prompt, chosen and rejected; the responses end with eos."""
+    """Ids of each pair's prompt, chosen and rejected; both responses end the turn."""
     prompts = chat.render_all(tokenizer, [pair.prompt for pair in pairs])
+    chosen = chat.render_completions(tokenizer, [pair.chosen for pair in pairs])
+    rejected = chat.render_completions(tokenizer, [pair.rejected for pair in pairs])
     return [
-        {
-            "prompt_ids": prompt,
-            "chosen_ids": chat.render_completion(tokenizer, pair.chosen),
-            "rejected_ids": chat.render_completion(tokenizer, pair.rejected),
-        }
-        for prompt, pair in zip(prompts, pairs, strict=True)
+        dict(zip(("prompt_ids", "chosen_ids", "rejected_ids"), ids, strict=True))
+        for ids in zip(prompts, chosen, rejected, strict=True)
     ]
 
 
@@ -56,9 +53,14 @@ def refuse_long(rows: Sequence[Row], prompts: Sequence[str], limit: int, limited
         if length(row) > limit
     ]
     if faults:
+        advice = (
+            "Raise it in the stage's parameters, or drop these rows."
+            if limited_by == "max_length"
+            else "Drop these rows, or start from a model that sees longer texts."
+        )
         heading = (
             f"Training rows: {len(faults)} of {len(rows)} are longer than {limited_by} = {limit} "
-            "tokens, end token included. Raise it, or drop these rows."
+            f"tokens, end token included. {advice}"
         )
         raise InputError(summary(heading, faults))
 

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, SFTConfig
 
+from srlm_kedro.engines.training.adapters import load_adapted, unrounded
 from srlm_kedro.engines.training.base import (
     Document,
     DpoParams,
@@ -21,8 +22,9 @@ from srlm_kedro.engines.training.base import (
     SftParams,
     Trained,
 )
-from srlm_kedro.engines.training.loop import Guarded, Journal, calm, terminal, told
-from srlm_kedro.engines.training.policy import Policy, load_policy, load_reference
+from srlm_kedro.engines.training.loop import Journal, calm, terminal, told
+from srlm_kedro.engines.training.objectives import GuardedDpo, GuardedSft, dpo_objective
+from srlm_kedro.engines.training.policy import Policy, Setup, load_policy, load_reference
 from srlm_kedro.engines.training.rows import (
     Row,
     dpo_rows,
@@ -39,18 +41,8 @@ _LOG_EVERY = 10
 """Steps between two rows of the log; the first and the last step are always there."""
 
 
-class _SftTrainer(Guarded, SFTTrainer):
-    pass
-
-
-class _DpoTrainer(Guarded, DPOTrainer):
-    def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
-        """The rows as they are: they hold the very ids that sampling uses."""
-        return dataset
-
-
 class TrlEngine:
-    """Trains full weights with TRL, bit for bit the same for the same seed on CPU."""
+    """Trains full weights or adapters with TRL; the same seed gives the same bits on CPU."""
 
     def __init__(
         self,
@@ -59,20 +51,23 @@ class TrlEngine:
         threads: int | None = None,
         activation_checkpointing: bool = False,
         work_dir: str | None = None,
+        trust_remote_code: bool = False,
     ):
         """Sets precision and resources.
 
         Args:
-            dtype: `bfloat16` computes in it (autocast); the weights stay in float32.
+            dtype: `bfloat16` computes in it (autocast); weights that are trained stay in float32,
+                those that an adapter leaves frozen are held in it.
             device: `cpu` or `cuda`; `auto` takes a GPU when there is one.
             threads: CPU threads; None leaves torch's own choice. Sums are rounded differently
                 with other numbers of threads, so name one where bits must agree between machines.
             activation_checkpointing: Computes activations twice, to save memory.
             work_dir: Where scratch folders are made (default: the system's); a place on the disk
                 of `data/06_models` spares a copy.
+            trust_remote_code: Lets a checkpoint run Python code of its own.
         """
-        self._bf16 = dtype == "bfloat16"
         self._cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+        self._setup = Setup(trust_remote_code, bf16=dtype == "bfloat16", cpu=self._cpu)
         self._threads = threads
         self._activation_checkpointing = activation_checkpointing
         self._work_dir = Path(work_dir) if work_dir else None
@@ -109,6 +104,8 @@ class TrlEngine:
         """`policy` moved towards the chosen responses, held by `reference`. Paper: section 3.1.
 
         The reference's log-probabilities are computed once, before training and without dropout.
+        Where policy and reference are one, an adapter's reference is its state before training,
+        seen through the same frozen weights, quantised ones too.
 
         Raises:
             InputError: Settings contradict each other, pairs are too long, or there are none.
@@ -121,18 +118,18 @@ class TrlEngine:
             return self._dpo(job, reference, pairs, output_dir)
 
     def _sft(self, job: "_Job", examples: Sequence[Example], output_dir: str) -> Trained:
-        policy = load_policy(job.model, job.params.dropout)
+        policy = self._policy(job)
         rows = sft_rows(policy.tokenizer, examples)
         job.refuse_long(policy, rows, examples)
         dataset = job.dataset(rows)
         args = SFTConfig(output_dir=output_dir, **self._settings(job, len(dataset)))
-        log = _run(_SftTrainer, job, policy, args, dataset)
+        log = _run(GuardedSft, job, policy, args, dataset)
         return Trained(policy.save(job.model, self._work_dir), log)
 
     def _dpo(
         self, job: "_Job", reference: Checkpoint, pairs: Sequence[Preference], output_dir: str
     ) -> Trained:
-        policy = load_policy(job.model, job.params.dropout)
+        policy = self._policy(job)
         rows = dpo_rows(policy.tokenizer, pairs)
         job.refuse_long(policy, rows, pairs)
         dataset = job.dataset(rows)
@@ -140,13 +137,23 @@ class TrlEngine:
             output_dir=output_dir,
             beta=at(job.params.beta, job.model.iteration + 1),
             precompute_ref_log_probs=True,
-            disable_dropout=job.params.dropout == 0,
+            # TRL would turn an adapter's dropout off with the model's.
+            disable_dropout=job.params.dropout == 0 and job.params.lora is None,
+            **dpo_objective(job.params),
             **self._settings(job, len(dataset)),
         )
         # Without a reference model TRL takes the policy before its first step.
-        frozen = None if reference.path == job.model.path else load_reference(reference)
-        log = _run(_DpoTrainer, job, policy, args, dataset, ref_model=frozen)
+        frozen = (
+            None if reference.path == job.model.path else load_reference(reference, self._setup)
+        )
+        extra = {"ref_model": frozen, "nll_weight": job.params.nll_weight}
+        log = _run(GuardedDpo, job, policy, args, dataset, **extra)
         return Trained(policy.save(job.model, self._work_dir), log)
+
+    def _policy(self, job: "_Job") -> Policy:
+        if job.params.lora:
+            return load_adapted(job.model, job.params, self._setup, job.seed)
+        return load_policy(job.model, job.params.dropout, self._setup)
 
     @contextmanager
     def _session(self) -> Iterator[str]:
@@ -177,7 +184,7 @@ class TrlEngine:
             "weight_decay": params.weight_decay,
             "max_grad_norm": params.max_grad_norm,
             "use_cpu": self._cpu,
-            "bf16": self._bf16,
+            "bf16": self._setup.bf16,
             "activation_checkpointing": self._activation_checkpointing,
             "dataloader_pin_memory": not self._cpu,
             "logging_steps": _LOG_EVERY,
@@ -214,6 +221,8 @@ class _Job:
                 f"min_learning_rate = {params.min_learning_rate} is above learning_rate = "
                 f"{self.rate}"
             )
+        if isinstance(params, DpoParams):
+            faults += params.contradictions()
         if faults:
             raise InputError(summary(f"{self.label}: training cannot start.", faults))
 
@@ -243,14 +252,15 @@ def _run(
 ) -> list[dict[str, float]]:
     """Trains `policy.model` in place; what was logged."""
     journal = Journal(job.label)
-    trainer = trainer_class(
-        model=policy.model,
-        args=args,
-        train_dataset=dataset,
-        processing_class=policy.tokenizer,
-        callbacks=[journal],
-        **extra,
-    )
+    with unrounded(policy.model):
+        trainer = trainer_class(
+            model=policy.model,
+            args=args,
+            train_dataset=dataset,
+            processing_class=policy.tokenizer,
+            callbacks=[journal],
+            **extra,
+        )
     trainer.label = job.label
     trainer.remove_callback(PrinterCallback)  # it prints to stdout what the journal logs
     trainer.train()

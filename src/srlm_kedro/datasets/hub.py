@@ -1,0 +1,122 @@
+"""A model on the Hugging Face hub, named by the user: the one place where a model is downloaded."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+
+from srlm_kedro.datasets.checkpoint import CheckpointDataset
+from srlm_kedro.datasets.folder import refuse_unless_checkpoint
+from srlm_kedro.datasets.manifest import content_digest
+from srlm_kedro.errors import InputError
+from srlm_kedro.records import Checkpoint
+
+_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer*", "*.model", "merges.txt", "vocab.txt")
+"""Weights, configurations, tokenizer; no pickles, no code."""
+
+
+class HubCheckpointDataset(AbstractDataset[None, Checkpoint]):
+    """A model that starts the chain, downloaded when it is first loaded, then taken from the cache.
+
+    Without a network it comes from the cache of an earlier run.
+    """
+
+    def __init__(
+        self,
+        hub: str,
+        revision: str | None = None,
+        name: str = "m0",
+        cache_dir: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        """Names the model.
+
+        Args:
+            hub: `owner/name` on the hub.
+            revision: A commit, tag or branch. Name a commit: what another one points to can change
+                unseen by what was made from it.
+            name: Its place in the chain.
+            cache_dir: Where downloads are kept (default: the hub library's own place).
+            metadata: Free notes.
+        """
+        self._hub, self._revision, self._name = hub, revision, name
+        self._cache_dir = cache_dir
+        self._path: Path | None = None
+        self.metadata = metadata
+
+    def load(self) -> Checkpoint:
+        """The handle of the downloaded folder, the same for the whole run.
+
+        Raises:
+            DatasetError: The hub does not answer or has no such model, or it is no checkpoint.
+        """
+        if self._path is None:
+            path = self._downloaded()
+            refuse_unless_checkpoint(path)
+            self._path = path
+        return Checkpoint(self._path, self._name)
+
+    def save(self, data: None) -> None:
+        raise DatasetError(f"{self._hub}: a model on the hub cannot be saved to.")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What was named; nothing is asked of the hub."""
+        return {"hub": self._hub, "revision": self._revision}
+
+    def _downloaded(self) -> Path:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            folder = snapshot_download(
+                self._hub,
+                revision=self._revision,
+                cache_dir=self._cache_dir,
+                allow_patterns=list(_FILES),
+                library_name="srlm_kedro",
+            )
+        except (HfHubHTTPError, OSError, ValueError) as error:
+            raise InputError(
+                f"{self._hub} (revision {self._revision or 'main'}): the hub gives no such model: "
+                f"{error}. Correct `hub` and `revision` in the catalog, log in for a model with "
+                "restricted access (hf auth login), or name a local folder by a CheckpointDataset."
+            ) from error
+        return Path(folder)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"hub": self._hub, "revision": self._revision, "name": self._name}
+
+
+class GivenModelDataset(AbstractDataset[None, Checkpoint]):
+    """A model that the user names in one word: a folder, or `hub:owner/name[@revision]`."""
+
+    def __init__(self, model: str, name: str, metadata: dict[str, Any] | None = None):
+        """`name` is the model's place in the chain: `m0`."""
+        self._model = model
+        repo, _, revision = model.removeprefix("hub:").partition("@")
+        self._source: HubCheckpointDataset | CheckpointDataset = (
+            HubCheckpointDataset(repo, revision or None, name)
+            if model.startswith("hub:")
+            else CheckpointDataset(model, name)
+        )
+        self.metadata = metadata
+
+    def load(self) -> Checkpoint:
+        """The handle.
+
+        Raises:
+            DatasetError: The folder is no checkpoint, or the hub gives none.
+        """
+        return self._source.load()
+
+    def save(self, data: None) -> None:
+        raise DatasetError(f"{self._model}: a given model is never written to.")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What was named on the hub, or the folder's content."""
+        if isinstance(self._source, HubCheckpointDataset):
+            return self._source.fingerprint()
+        return {"content": content_digest(Path(self._model))}
+
+    def _describe(self) -> dict[str, Any]:
+        return {"model": self._model}

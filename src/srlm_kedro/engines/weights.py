@@ -1,0 +1,118 @@
+"""A checkpoint's files as a model in memory: full weights, or an adapter merged into its base."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from srlm_kedro.errors import InputError
+from srlm_kedro.records import Checkpoint
+
+ADAPTER = "adapter_config.json"
+"""The file that tells an adapter's folder from a full checkpoint's."""
+
+
+def is_adapter(checkpoint: Checkpoint) -> bool:
+    """Whether the folder holds an adapter alone, which stands on a base elsewhere."""
+    return (checkpoint.path / ADAPTER).is_file()
+
+
+def base_of(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint that an adapter stands on.
+
+    Raises:
+        InputError: There is none where the adapter's configuration says.
+    """
+    named = json.loads((checkpoint.path / ADAPTER).read_text("utf-8"))["base_model_name_or_path"]
+    base = Checkpoint(Path(str(named)), f"{checkpoint.name}'s base")
+    if not base.path.is_dir():
+        raise InputError(
+            f"{checkpoint.name}: {checkpoint.path} is an adapter on {named}, and no such folder is "
+            f"there. Put the base model back, or correct base_model_name_or_path in its {ADAPTER}."
+        )
+    return base
+
+
+def root_of(checkpoint: Checkpoint) -> Checkpoint:
+    """The full checkpoint at the bottom: the given one, or what its adapter stands on.
+
+    Raises:
+        InputError: A folder holds no config.json, or an adapter's base is not there.
+    """
+    while is_adapter(checkpoint):
+        checkpoint = base_of(checkpoint)
+    if not (checkpoint.path / "config.json").is_file():
+        raise InputError(
+            f"{checkpoint.name}: {checkpoint.path} holds no config.json, so it is no Hugging Face "
+            "checkpoint. Make the model first, or correct its path in the catalog."
+        )
+    return checkpoint
+
+
+def read_config(checkpoint: Checkpoint, trust_remote_code: bool = False) -> Any:
+    """The model's configuration, an adapter's being its base's."""
+    return AutoConfig.from_pretrained(root_of(checkpoint).path, **_local(trust_remote_code))
+
+
+def read_model(
+    checkpoint: Checkpoint, dtype: Any, trust_remote_code: bool = False, **options: Any
+) -> Any:
+    """The model; an adapter is merged into its base in float32 and rounded to `dtype` then.
+
+    Args:
+        checkpoint: A full checkpoint's folder or an adapter's.
+        dtype: Precision of the weights, or `auto` for the checkpoint's own.
+        trust_remote_code: Lets the checkpoint run Python code of its own.
+        options: Further arguments of `from_pretrained`.
+    """
+    local = _local(trust_remote_code)
+    if not is_adapter(checkpoint):
+        return AutoModelForCausalLM.from_pretrained(
+            checkpoint.path, dtype=dtype, use_safetensors=True, **local, **options
+        )
+    from peft import PeftModel
+
+    _refuse_pickle(checkpoint)
+    base = read_model(base_of(checkpoint), torch.float32, trust_remote_code, **options)
+    with warnings.catch_warnings():
+        # peft 0.21 itself still reads the name that transformers 5 renamed.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is depr", FutureWarning)
+        model = PeftModel.from_pretrained(base, checkpoint.path).merge_and_unload()
+    model.requires_grad_(True)  # frozen by peft
+    if dtype == "auto":
+        dtype = read_config(checkpoint, trust_remote_code).dtype
+    return model.to(dtype or torch.float32)
+
+
+def read_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool = False) -> Any:
+    """The tokenizer whose files lie in the folder."""
+    local = _local(trust_remote_code)
+    if is_adapter(checkpoint):
+        local["config"] = read_config(checkpoint, trust_remote_code)
+    return AutoTokenizer.from_pretrained(checkpoint.path, **local)
+
+
+def unreadable(checkpoint: Checkpoint, error: Exception) -> InputError:
+    """The error to raise where a library could not read a checkpoint."""
+    if isinstance(error, InputError):
+        return error
+    hint = ""
+    if "trust_remote_code" in str(error):
+        hint = " Set the engine's option trust_remote_code, if you trust that code."
+    said = str(error).split("Please pass")[0].strip()
+    return InputError(f"{checkpoint.name}: {checkpoint.path} cannot be read: {said}{hint}")
+
+
+def _local(trust_remote_code: bool) -> dict[str, Any]:
+    return {"local_files_only": True, "trust_remote_code": trust_remote_code}
+
+
+def _refuse_pickle(checkpoint: Checkpoint) -> None:
+    if not (checkpoint.path / "adapter_model.safetensors").is_file():
+        raise InputError(
+            f"{checkpoint.name}: {checkpoint.path} holds no adapter_model.safetensors. Adapters "
+            "are read from safetensors alone."
+        )

@@ -1,0 +1,253 @@
+"""One prompt on its way through sampling, judging, SFT and DPO: the same ids, for any tokenizer."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from srlm_kedro.engines import chat
+from srlm_kedro.engines.generation import decoding
+from srlm_kedro.engines.generation.base import Request, Sampling
+from srlm_kedro.engines.generation.loading import load
+from srlm_kedro.engines.generation.transformers import TransformersEngine
+from srlm_kedro.engines.training.policy import load_policy, load_tokenizer
+from srlm_kedro.engines.training.rows import dpo_rows, sft_rows
+from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.errors import InputError
+from srlm_kedro.records import Checkpoint, Example, Preference
+from tests.engines.models import TEMPLATE, write_model, write_qwen2
+from tests.engines.tuning import DPO, EXAMPLES, PAIRS, SFT, weights_hash
+
+PROMPT = "w1 w2"
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
+
+def with_tokenizer(source: Checkpoint, folder, *gone: str, **changes) -> Checkpoint:
+    """The checkpoint in `folder`, with another tokenizer_config.json."""
+    if folder != source.path:
+        shutil.copytree(source.path, folder, dirs_exist_ok=True)
+    file = folder / "tokenizer_config.json"
+    settings = {k: v for k, v in json.loads(file.read_text()).items() if k not in gone} | changes
+    file.write_text(json.dumps(settings))
+    return Checkpoint(folder, source.name)
+
+
+def qwen2(folder) -> Checkpoint:
+    return write_qwen2(folder)
+
+
+def base_qwen2(folder) -> Checkpoint:
+    """As Qwen2.5's base models have it: the template ends a turn, the text ends otherwise."""
+    model = with_tokenizer(write_qwen2(folder), folder, eos_token="<|endoftext|>")
+    for name in ("config.json", "generation_config.json"):
+        file = folder / name
+        file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": 0}))
+    return model
+
+
+def plain_base(folder) -> Checkpoint:
+    """No chat template and no padding token."""
+    write_model(folder)
+    (folder / "chat_template.jinja").unlink()
+    return with_tokenizer(Checkpoint(folder, "m0"), folder, "pad_token", "chat_template")
+
+
+def own_bos(folder) -> Checkpoint:
+    """The template writes the opening token, and the tokenizer would put one before all."""
+    model = write_model(folder)
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": "<s>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+    }
+    file.write_text(json.dumps(content))
+    return model
+
+
+KINDS = {f.__name__: f for f in (qwen2, base_qwen2, plain_base, own_bos)}
+OPENINGS = {
+    "qwen2": ["<|im_start|>"],
+    "base_qwen2": ["<|im_start|>"],
+    "plain_base": ["<s>"],
+    "own_bos": ["<s>", "<user>"],
+}
+ENDS = {
+    "qwen2": "<|im_end|>",
+    "base_qwen2": "<|im_end|>",
+    "plain_base": "</s>",
+    "own_bos": "</s>",
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def model(kind, tmp_path_factory) -> Checkpoint:
+    return KINDS[kind](tmp_path_factory.mktemp(kind))
+
+
+@pytest.fixture
+def prefilled(monkeypatch):
+    """Ids that reach a model's first pass in sampling."""
+    seen: list[list[int]] = []
+    plain = decoding._prefill
+    monkeypatch.setattr(
+        decoding, "_prefill", lambda model, prompts: seen.extend(prompts) or plain(model, prompts)
+    )
+    return seen
+
+
+def test_all_four_ways_see_the_same_ids(kind, model, prefilled):
+    """Sampled or judged (both are requests), learnt or preferred, the prompt is one id sequence."""
+    requests = [Request("answer", PROMPT), Request("judge", PROMPT)]
+    TransformersEngine(device="cpu", threads=1).generate(
+        model, requests, Sampling(max_new_tokens=2), seed=1
+    )
+    tokenizer = load_tokenizer(model)
+    (sft,) = sft_rows(tokenizer, [Example(PROMPT, "w3")])
+    (dpo,) = dpo_rows(tokenizer, [Preference(PROMPT, "w3", "w4 w4")])
+    count = sft["labels"].count(-100)
+    assert prefilled[0] == prefilled[1] == sft["input_ids"][:count] == dpo["prompt_ids"]
+    assert sft["input_ids"][count:] == dpo["chosen_ids"]
+    names = tokenizer.convert_ids_to_tokens(dpo["prompt_ids"])
+    assert names[: len(OPENINGS[kind])] == OPENINGS[kind]
+    assert names.count(OPENINGS[kind][0]) == (2 if "qwen2" in kind else 1)
+
+
+def test_what_training_ends_with_stops_sampling(kind, model):
+    """The last id of every target is the turn's end, and the sampler knows it as one."""
+    tokenizer = load_tokenizer(model)
+    end = tokenizer.convert_tokens_to_ids(ENDS[kind])
+    (sft,) = sft_rows(tokenizer, [Example(PROMPT, "w3")])
+    (dpo,) = dpo_rows(tokenizer, [Preference(PROMPT, "w3", "w4 w4")])
+    assert {sft["labels"][-1], dpo["chosen_ids"][-1], dpo["rejected_ids"][-1]} == {end}
+    assert end in load(model, "float32", "cpu").ends
+
+
+def test_the_trained_model_stops_for_other_programs_too(trainer, tmp_path_factory):
+    """Where the turn's end was no end token of the model, the new generation config adds it."""
+    model = base_qwen2(tmp_path_factory.mktemp("base"))
+    made = trainer.sft(model, [Example("Name three trees.", "Oak, elm, pine.")], SFT, 1).checkpoint
+    saved = AutoModelForCausalLM.from_pretrained(made.path).generation_config
+    assert saved.eos_token_id == [0, 2]
+
+
+def test_every_kind_is_trained_and_sampled(trainer, kind, model):
+    """A missing padding token matters nowhere, with rows of several lengths."""
+    examples = [Example(PROMPT, "w3 w4 w5"), Example("w1", "w3")]
+    made = trainer.sft(model, examples, SFT, 1)
+    assert made.log[-1]["loss"] < made.log[0]["loss"]
+    preferences = [Preference(e.prompt, e.completion, "w6 w6") for e in examples]
+    made = trainer.dpo(made.checkpoint, made.checkpoint, preferences, DPO, 1)
+    drawn = TransformersEngine(device="cpu", threads=1).generate(
+        made.checkpoint, [Request("1", PROMPT), Request("2", "w1")], Sampling(max_new_tokens=4), 1
+    )
+    assert len(drawn) == 2
+
+
+@pytest.mark.parametrize(
+    "changes", [{"padding_side": "left"}, {"padding_side": "right"}, {"pad_token": "<unk>"}]
+)
+@pytest.mark.parametrize("gone", [(), ("pad_token",)])
+def test_padding_is_nobodys_business(trainer, checkpoint, tmp_path_factory, changes, gone):
+    """Side and token of padding leave every bit of training and every completion as they are."""
+    other = with_tokenizer(checkpoint, tmp_path_factory.mktemp("other"), *gone, **changes)
+    sampler = TransformersEngine(device="cpu", threads=1)
+    sampling = Sampling(n=2, max_new_tokens=6)
+    requests = [Request("1", "w1 w2 w3"), Request("2", "w4")]
+    results = [
+        (
+            weights_hash(trainer.sft(model, EXAMPLES, SFT, 1).checkpoint),
+            weights_hash(trainer.dpo(model, model, PAIRS, DPO, 1).checkpoint),
+            sampler.generate(model, requests, sampling, seed=1),
+        )
+        for model in (checkpoint, other)
+    ]
+    assert results[0] == results[1]
+
+
+class TestEndOfTurn:
+    @pytest.mark.parametrize(
+        ("template", "end"),
+        [
+            ("{% for m in messages %}{{ m['content'] }}<unk>{% endfor %}", "<unk>"),
+            ("{% for m in messages %}{{ m['content'] }} \n<unk></s>{% endfor %}", "<unk>"),
+            ("{% for m in messages %}{{ m['content'] }} w1{% endfor %}", "</s>"),
+            (TEMPLATE, "</s>"),
+            (None, "</s>"),
+        ],
+    )
+    def test_it_is_the_special_token_behind_an_answer(self, checkpoint, template, end):
+        """Spaces aside; without one it is the tokenizer's end token."""
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+        tokenizer.chat_template = template
+        assert chat.end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids(end)
+
+    def test_a_template_that_fails_is_named(self, checkpoint):
+        """The message says where to look."""
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+        tokenizer.chat_template = "{{ raise_exception('no turns here') }}"
+        with pytest.raises(InputError, match=r"no turns here.*chat template"):
+            chat.end_of_turn(tokenizer)
+
+    def test_a_tokenizer_without_any_end_is_refused(self, checkpoint, tmp_path):
+        """Responses would never end."""
+        endless = with_tokenizer(checkpoint, tmp_path / "endless", eos_token=None)
+        with pytest.raises(InputError, match="no end token"):
+            load_tokenizer(endless)
+
+
+class TestRemoteCode:
+    CODE = (
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class Config(LlamaConfig):\n    model_type = 'own'\n"
+        "class Model(LlamaForCausalLM):\n    config_class = Config\n"
+    )
+
+    @pytest.fixture
+    def own(self, checkpoint, tmp_path_factory) -> Checkpoint:
+        """A Llama that says it needs Python code of its own."""
+        folder = tmp_path_factory.mktemp("own")
+        shutil.copytree(checkpoint.path, folder, dirs_exist_ok=True)
+        (folder / "own.py").write_text(self.CODE)
+        file = folder / "config.json"
+        config = json.loads(file.read_text()) | {
+            "model_type": "own",
+            "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"},
+        }
+        file.write_text(json.dumps(config))
+        return replace(checkpoint, path=folder)
+
+    def test_it_is_refused_unless_asked_for(self, own, trainer):
+        """The message names the option."""
+        for reading in (
+            lambda: load(own, "float32", "cpu"),
+            lambda: load_policy(own, 0.0),
+            lambda: trainer.sft(own, EXAMPLES, SFT, 1),
+        ):
+            with pytest.raises(InputError, match="option trust_remote_code"):
+                reading()
+
+    def test_asked_for_it_runs_and_travels_with_the_model(self, own, tmp_path):
+        """The new checkpoint holds the code that it needs."""
+        trusting = TrlEngine(
+            device="cpu", threads=1, work_dir=str(tmp_path), trust_remote_code=True
+        )
+        made = trusting.sft(own, EXAMPLES, SFT, 1).checkpoint
+        assert (made.path / "own.py").is_file()
+        model = load(made, "float32", "cpu", trust_remote_code=True).model
+        assert type(model).__name__ == "Model"
+        with torch.no_grad():
+            assert model(torch.tensor([[6, 7]])).logits.isfinite().all()

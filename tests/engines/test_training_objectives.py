@@ -1,0 +1,134 @@
+"""DPO's follow-ups: each knob's loss is its formula's, computed from plain log-probabilities."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.nn.functional import logsigmoid
+
+from srlm_kedro.engines.training.base import DpoParams
+from srlm_kedro.errors import InputError
+from tests.engines.models import write_model
+from tests.engines.tuning import DPO, PAIRS, completion_logps
+
+pytestmark = pytest.mark.usefixtures("quick_collections")
+BETA = DPO.beta[0]
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("reference"), initializer_range=0.3)
+
+
+@pytest.fixture(scope="module")
+def logps(checkpoint, other):
+    """For each pair: the policy's and the reference's tokens, chosen and rejected."""
+    return [
+        tuple(
+            completion_logps(model, pair.prompt, text)
+            for model in (checkpoint, other)
+            for text in (pair.chosen, pair.rejected)
+        )
+        for pair in PAIRS
+    ]
+
+
+@pytest.fixture
+def first_loss(trainer, checkpoint, other):
+    """The loss of the first step, with the settings changed as asked."""
+
+    def run(**changes):
+        params = DPO.model_copy(update={"epochs": 1, **changes})
+        return trainer.dpo(checkpoint, other, PAIRS, params, seed=1).log[0]["loss"]
+
+    return run
+
+
+def margin(chosen, rejected, ref_chosen, ref_rejected):
+    return (chosen.sum() - ref_chosen.sum()) - (rejected.sum() - ref_rejected.sum())
+
+
+def mean(losses):
+    return torch.stack(list(losses)).mean().item()
+
+
+def test_plain(first_loss, logps):
+    """Nothing set: the paper's loss."""
+    expected = mean(-logsigmoid(BETA * margin(*row)) for row in logps)
+    assert first_loss() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.25, 0.7])
+def test_label_smoothing(first_loss, logps, smoothing):
+    """The pair's order with weight 1 - e, the opposite one with weight e."""
+    expected = mean(
+        -(1 - smoothing) * logsigmoid(BETA * margin(*row))
+        - smoothing * logsigmoid(-BETA * margin(*row))
+        for row in logps
+    )
+    assert first_loss(label_smoothing=smoothing) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
+def test_nll_weight(first_loss, logps, micro_batch_size):
+    """Adds the chosen responses' loss a token, each response counting the same."""
+    expected = mean(-logsigmoid(BETA * margin(*row)) - 0.5 * row[0].mean() for row in logps)
+    found = first_loss(nll_weight=0.5, micro_batch_size=micro_batch_size)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_length_normalised(first_loss, logps):
+    """The log-ratios a token, the end token counted, decide."""
+    expected = mean(
+        -logsigmoid(BETA * ((a.mean() - ref_a.mean()) - (b.mean() - ref_b.mean())))
+        for a, b, ref_a, ref_b in logps
+    )
+    assert first_loss(length_normalised=True) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_ld_alpha(first_loss, logps, alpha):
+    """Tokens beyond the shorter response's length count by alpha, the reference's too."""
+
+    def cut(row):
+        shared = min(len(row[0]), len(row[1]))
+        return [torch.cat([one[:shared], alpha * one[shared:]]) for one in row]
+
+    expected = mean(-logsigmoid(BETA * margin(*cut(row))) for row in logps)
+    assert first_loss(ld_alpha=alpha) == pytest.approx(expected, abs=1e-4)
+
+
+def test_they_add_up(first_loss, logps):
+    """Smoothing and the likelihood of the chosen responses stand side by side."""
+    expected = mean(
+        -0.8 * logsigmoid(BETA * margin(*row))
+        - 0.2 * logsigmoid(-BETA * margin(*row))
+        - row[0].mean()
+        for row in logps
+    )
+    assert first_loss(label_smoothing=0.2, nll_weight=1.0) == pytest.approx(expected, abs=1e-4)
+
+
+def test_micro_batches_change_rounding_alone(trainer, checkpoint, other):
+    """The likelihood's gradient is the same however the batch is cut."""
+    losses = [
+        trainer.dpo(
+            checkpoint,
+            other,
+            PAIRS,
+            DPO.model_copy(update={"nll_weight": 1.0, "micro_batch_size": size}),
+            seed=1,
+        ).log[-1]["loss"]
+        for size in (4, 1)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=2e-3)
+
+
+@pytest.mark.parametrize("other_knob", [{"ld_alpha": 0.5}, {"label_smoothing": 0.1}])
+def test_contradictions_are_refused(trainer, checkpoint, other_knob):
+    """When the settings are read, and once more by the engine, for those set in code."""
+    (name,) = other_knob
+    with pytest.raises(ValidationError, match=f"length_normalised and {name}"):
+        DpoParams(length_normalised=True, **other_knob)
+    set_in_code = DPO.model_copy(update={"length_normalised": True, **other_knob})
+    with pytest.raises(InputError, match=f"length_normalised and {name}"):
+        trainer.dpo(checkpoint, checkpoint, PAIRS, set_in_code, seed=1)
