@@ -1,6 +1,5 @@
 """A model, and the pairs that made it, to a hub: by an explicit command and never by a run."""
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -10,11 +9,10 @@ from typing import Any
 from kedro.io import CatalogProtocol
 
 from srlm_kedro.datasets.checkpoint import refuse_unless_checkpoint
-from srlm_kedro.datasets.manifest import SUFFIX, content_digest, read_manifest
+from srlm_kedro.datasets.manifest import CARD, SUFFIX, content_digest, read_manifest
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness import output_path
 
-CARD = "README.md"
 _LEFT_OUT = (f"*{SUFFIX}", ".*")
 """Notes of this project, and what is half-written."""
 
@@ -131,23 +129,12 @@ def _whole(catalog: CatalogProtocol, name: str) -> Path:
             f"push: {name} is not there, or not whole ({path} has no manifest). Make it first "
             "with `kedro run`, or correct `--model`, `--env` and `--params`."
         )
-    if _digest(path) != manifest["digest"]:
+    if content_digest(path) != manifest["digest"]:
         raise InputError(
             f"push: {path} is not what its manifest says: a file was changed, added or lost after "
             f"{name} was made. Remove {path} and run again."
         )
     return path
-
-
-def _digest(path: Path) -> str:
-    """`content_digest` of what the model's node wrote: the card came later."""
-    if path.is_file():
-        return content_digest(path)
-    digest = hashlib.sha256()
-    for name in _files(path):
-        if name != CARD:
-            digest.update(f"{name}\0{content_digest(path / name)}\0".encode())
-    return digest.hexdigest()
 
 
 def _files(folder: Path) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 SUFFIX = ".manifest.json"
+CARD = "README.md"
+"""What a folder's card is called: it is written later, and is no part of what it describes."""
 
 
 def manifest_path(output: Path) -> Path:
@@ -39,11 +41,12 @@ def discard_manifest(output: Path) -> None:
 
 
 def content_digest(path: Path) -> str:
-    """The sha256 of a file's bytes, or of a folder's relative names and bytes."""
+    """The sha256 of a file's bytes, or of a folder's names and bytes, its card left out."""
     if path.is_file():
         return _file_digest(path)
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+    beside = {CARD, CARD + SUFFIX}
+    for file in sorted(p for p in path.rglob("*") if p.is_file() and p.name not in beside):
         name = PurePath(file.relative_to(path)).as_posix()
         digest.update(f"{name}\0{_file_digest(file)}\0".encode())
     return digest.hexdigest()

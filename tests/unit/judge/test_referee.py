@@ -58,8 +58,8 @@ def test_knobs_reach_the_engine():
     assert engine.samplings[1].max_new_tokens == 8
 
 
-def test_a_model_on_disk_is_named_by_its_folder():
-    """The engine gets the path to load from."""
+def test_a_model_on_disk_is_named_by_its_folder(tmp_path):
+    """The engine gets the path to load from; a folder without a model is refused at once."""
     seen = []
 
     class Loader(Echo):
@@ -67,8 +67,11 @@ def test_a_model_on_disk_is_named_by_its_folder():
             seen.append(model.path)
             return super().generate(model, requests, sampling, seed)
 
-    LlmJudge(Loader(), model_path="models/judge").ask(["a"])
-    assert seen == [Path("models/judge")]
+    with pytest.raises(InputError, match=r"holds no config\.json"):
+        LlmJudge(Loader(), model_path=str(tmp_path))
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    LlmJudge(Loader(), model_path=str(tmp_path)).ask(["a"])
+    assert seen == [tmp_path]
 
 
 def test_a_comparison_shows_both_answers_in_their_order():

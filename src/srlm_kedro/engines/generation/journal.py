@@ -51,10 +51,10 @@ def digest(**parts: Any) -> str:
 
 
 def weights_mark(folder: Path) -> list[tuple[str, int, int]]:
-    """Changes when a file of a model's folder is replaced; empty where there is no folder.
+    """Changes when a file of a model's folder is replaced, cards aside; empty without a folder.
 
     A server's model is known by its name alone; where the folder that it serves is at hand, a
     model that was trained anew under the same name is told from the old one.
     """
-    files = [file for file in sorted(folder.glob("*")) if file.is_file()]
+    files = [f for f in sorted(folder.glob("*")) if f.is_file() and not f.name.startswith("README")]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -57,8 +57,12 @@ def load(
 
 
 def fingerprint(path: Path) -> tuple[Any, ...]:
-    """Changes when a file of the checkpoint, or of the base its adapter stands on, is replaced."""
-    stats = [(file.name, file.stat()) for file in sorted(path.glob("*")) if file.is_file()]
+    """Changes when a file of the checkpoint, or of the base its adapter stands on, is replaced.
+
+    Cards, which come later, do not count.
+    """
+    files = [f for f in sorted(path.glob("*")) if f.is_file() and not f.name.startswith("README")]
+    stats = [(file.name, file.stat()) for file in files]
     own = (str(path.resolve()), *((name, s.st_mtime_ns, s.st_size) for name, s in stats))
     checkpoint = Checkpoint(path, path.name)
     return own + fingerprint(base_of(checkpoint).path) if is_adapter(checkpoint) else own

@@ -7,15 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.decoding import Batch, complete
 from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load
 from srlm_kedro.engines.generation.planning import Share, plan
 from srlm_kedro.engines.generation.progress import Progress
+from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
 from srlm_kedro.engines.generation.sampling import uniforms
 from srlm_kedro.engines.generation.stopping import StopStrings, cut, decode
-from srlm_kedro.errors import InputError, summary
 from srlm_kedro.records import Checkpoint
 
 
@@ -66,8 +65,8 @@ class TransformersEngine:
             return []
         with _threads(self._threads):
             loaded = self._load(model)
-            prompts = _tokenised(loaded.tokenizer, requests)
-            _check(model, loaded, requests, prompts, sampling)
+            prompts = tokenised(loaded.tokenizer, requests)
+            refuse_misfits(model, loaded.positions, requests, prompts, sampling)
             with Progress(model.name, len(requests) * sampling.n) as progress:
                 return self._complete(loaded, requests, prompts, sampling, seed, progress)
 
@@ -82,7 +81,7 @@ class TransformersEngine:
         key = fingerprint(checkpoint.path)
         if self._loaded is None or self._loaded[0] != key:
             self.release()
-            self._loaded = key, load(checkpoint, self._dtype, self._device)
+            self._loaded = key, load(checkpoint, self._dtype, self._device, self._trust_remote_code)
         return self._loaded[1]
 
     def _complete(
@@ -134,42 +133,6 @@ def _completion(loaded: Loaded, ids: list[int], sampling: Sampling) -> Completio
     text = cut(whole, sampling.stop)
     stopped = len(text) < len(whole) or ids[-1] in loaded.ends
     return Completion(text=text, tokens=len(ids), finish="stop" if stopped else "length")
-
-
-def _tokenised(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
-    """Token ids of each request, chat turns and raw texts each in one call of the tokenizer."""
-    turns = iter(chat.render_chats(tokenizer, [r.messages for r in requests if r.chat]))
-    texts = iter(chat.raw_all(tokenizer, [r.prompt for r in requests if not r.chat]))
-    return [next(turns if request.chat else texts) for request in requests]
-
-
-def _check(
-    model: Checkpoint,
-    loaded: Loaded,
-    requests: Sequence[Request],
-    prompts: Sequence[list[int]],
-    sampling: Sampling,
-) -> None:
-    """Every prompt has a token and leaves room for the longest completion."""
-    limit = loaded.positions or np.inf
-    faults = []
-    for request, ids in zip(requests, prompts, strict=True):
-        if not ids:
-            faults.append(f"request {request.id}: the prompt has no tokens. Give it some text")
-        elif len(ids) + sampling.max_new_tokens > limit:
-            faults.append(
-                f"request {request.id}: {len(ids)} prompt tokens + {sampling.max_new_tokens} new "
-                f"ones > {limit}"
-            )
-    if faults:
-        raise InputError(
-            summary(
-                f"{model.name}: {len(faults)} of {len(requests)} prompts do not fit the model "
-                f"(prompt tokens + max_new_tokens may be {limit} at most). "
-                f"Shorten them, or lower max_new_tokens (now {sampling.max_new_tokens}).",
-                faults,
-            )
-        )
 
 
 def _device(name: str) -> str:

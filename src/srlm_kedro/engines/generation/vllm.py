@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers import AutoTokenizer
-
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation import vllm_worker
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.child import Child
 from srlm_kedro.engines.generation.loading import fingerprint
 from srlm_kedro.engines.generation.progress import Progress
+from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
 from srlm_kedro.engines.generation.stopping import cut, decode
-from srlm_kedro.errors import GateError, InputError, summary
+from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
+from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
@@ -62,8 +62,8 @@ class VllmEngine:
         if not requests:
             return []
         held = self._load(model)
-        prompts = _tokenised(held.tokenizer, requests)
-        _check(model, held.positions, requests, prompts, sampling)
+        prompts = tokenised(held.tokenizer, requests)
+        refuse_misfits(model, held.positions, requests, prompts, sampling)
         count = 1 if sampling.temperature == 0 else sampling.n  # Greedy samples are one text.
         places = [(row, sample) for row in range(len(requests)) for sample in range(count)]
         drawn: list[Completion] = []
@@ -159,54 +159,25 @@ class _Held:
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Any:
-    try:
-        return AutoTokenizer.from_pretrained(
-            checkpoint.path, local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError) as error:
+    if is_adapter(checkpoint):
         raise InputError(
-            f"{checkpoint.name}: the tokenizer of {checkpoint.path} cannot be read: {error}. "
-            "Make the model first, or correct its path in the catalog."
-        ) from error
+            f"{checkpoint.name}: {checkpoint.path} holds an adapter alone, which this engine does "
+            "not load. Train with `lora.keep: merged`, or sample with TransformersEngine."
+        )
+    try:
+        return read_tokenizer(checkpoint)
+    except (OSError, ValueError, KeyError) as error:
+        raise unreadable(checkpoint, error) from error
 
 
 def _ends(folder: Path, tokenizer: Any) -> tuple[int, ...]:
-    """End tokens named by the generation config, the config (one or a list) and the tokenizer."""
+    """What ends a turn, and what the generation config, the config and the tokenizer call eos."""
     files = [folder / name for name in ("generation_config.json", "config.json")]
     named = [json.loads(f.read_text("utf-8")).get("eos_token_id") for f in files if f.is_file()]
-    lists = [v if isinstance(v, list) else [v] for v in [*named, tokenizer.eos_token_id]]
+    end = chat.end_of_turn(tokenizer)
+    lists = [v if isinstance(v, list) else [v] for v in [*named, tokenizer.eos_token_id, end]]
     return tuple(sorted({end for ends in lists for end in ends if end is not None}))
 
 
 def _seed(seed: int, request: Request, sample: int) -> int:
     return derive_seed(seed, request.id, str(sample)) >> 32
-
-
-def _tokenised(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
-    turns = iter(chat.render_chats(tokenizer, [r.messages for r in requests if r.chat]))
-    texts = iter(chat.raw_all(tokenizer, [r.prompt for r in requests if not r.chat]))
-    return [next(turns if request.chat else texts) for request in requests]
-
-
-def _check(
-    model: Checkpoint,
-    limit: int,
-    requests: Sequence[Request],
-    prompts: Sequence[list[int]],
-    sampling: Sampling,
-) -> None:
-    """Every prompt has a token and leaves room for the longest completion."""
-    faults = [
-        f"request {request.id}: {len(ids)} prompt tokens + {sampling.max_new_tokens} new ones"
-        for request, ids in zip(requests, prompts, strict=True)
-        if not ids or len(ids) + sampling.max_new_tokens > limit
-    ]
-    if faults:
-        raise InputError(
-            summary(
-                f"{model.name}: {len(faults)} of {len(requests)} prompts do not fit the model "
-                f"(one prompt token at least; with max_new_tokens {limit} at most). "
-                f"Shorten them, or lower max_new_tokens (now {sampling.max_new_tokens}).",
-                faults,
-            )
-        )
