@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
+from srlm_kedro.errors import GateError
 from srlm_kedro.session import compose_loop, raw_catalog
 from tests.integration.conftest import ROOT
 from tests.server import serve
@@ -113,3 +114,24 @@ def test_shuffled_rewards_keep_the_pairs_and_turn_some(project):
     assert (main[texts].apply(set, axis=1) == control[texts].apply(set, axis=1)).all()
     turned = (main["chosen_id"] != control["chosen_id"]).mean()
     assert 0 < turned < 1
+
+
+def test_a_server_that_fails_half_way_is_paid_once(project):
+    """The run stops with the server, what was answered is kept, and a rerun asks for the rest."""
+    down = {"after": 40}
+    with serve(ScriptedEngine(), faults=lambda n, body: 500 if n >= down["after"] else None) as one:
+        scripted(project, "external_judge", one.url)
+        catalog = project.path / "conf/external_judge/catalog.yml"
+        held = yaml.safe_load(catalog.read_text("utf-8"))
+        held["external_judge_engine"]["options"] |= {"retries": 0}
+        catalog.write_text(yaml.safe_dump(held), "utf-8")
+        with pytest.raises(GateError, match="no answer after"):
+            project.run("iteration", env="external_judge")
+        answered = len(one.requests)
+        down["after"] = 10**9
+        project.run("iteration", env="external_judge")
+        judgements = project.path / "data/controls/external_judge/07_model_output/m2"
+        asked = [str(body["messages"]) + str(body["seed"]) for body in one.requests[:40]]
+        again = [str(body["messages"]) + str(body["seed"]) for body in one.requests[answered:]]
+        assert len(pd.read_parquet(judgements / "judgements.parquet")) > 40
+        assert not set(asked) & set(again)

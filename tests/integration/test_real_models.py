@@ -1,12 +1,15 @@
 """Any checkpoint and human data, by an environment alone: real engines, M0 to M2, on CPU."""
 
+import gzip
 import json
+import shutil
 
 import pandas as pd
 import pytest
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from srlm_kedro.errors import InputError
 from tests.engines.models import write_qwen2
 
 THINGS = ["oak", "elm", "pine", "birch", "rose", "lily", "crow", "owl", "trout", "perch"]
@@ -104,6 +107,24 @@ def test_m0_to_m2_from_a_checkpoint_and_human_data(real):
     write_parameters(real, epochs=2, lora={"rank": 16, "alpha": 32})
     real.run(env="real", params={"data": "data/lora", "model": "data/real/06_models/m1"})
     check(real.path / "data/lora")
+
+
+def test_bad_files_are_refused_together_and_cost_nothing(real, tmp_path):
+    """A cut archive and a folder without tokenizer in one message; mended, the run goes on."""
+    write_parameters(real, epochs=1)
+    (tmp_path / "cut.gz").write_bytes(gzip.compress((tmp_path / "trees.jsonl").read_bytes())[:-90])
+    bare = shutil.copytree(tmp_path / "m0", tmp_path / "bare")
+    for file in bare.glob("tokenizer*"):
+        file.unlink()
+    broken = {"oasst_file": str(tmp_path / "cut.gz"), "model": str(bare)}
+    real.run("foundation", env="real")
+    kept = {p: p.stat().st_mtime_ns for p in (real.path / "data/real").rglob("*") if p.is_file()}
+    with pytest.raises(InputError) as refusal:
+        real.run("foundation", env="real", params=broken)
+    assert "cut.gz" in str(refusal.value)
+    assert "tokenizer" in str(refusal.value)
+    real.run("foundation", env="real")
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
 def check(data):
