@@ -36,3 +36,19 @@ def test_files_of_the_readme_exist(path):
 def test_no_placeholder_is_left():
     """Every figure of the README was filled in."""
     assert not re.search(r"@[A-Z]+@", README)
+
+
+PAPER_MAP = (ROOT / "docs/paper_map.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([a-z_0-9]+/[\w./]+)`", PAPER_MAP))))
+def test_files_of_the_paper_map_exist(path):
+    """Each path stands below the package, or in the tree."""
+    assert (ROOT / "src/srlm_kedro" / path).exists() or (ROOT / path).exists()
+
+
+def test_environments_of_the_paper_map_exist():
+    """Each ablation and follow-up is a folder of conf/."""
+    named = re.findall(r"^\|[^|]+\| `([a-z_]+)` \|$", PAPER_MAP, re.MULTILINE)
+    assert len(named) > 5
+    assert all((ROOT / "conf" / name).is_dir() for name in named)

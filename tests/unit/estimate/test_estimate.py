@@ -239,12 +239,13 @@ def test_texts_are_counted_by_words_and_marks():
     assert doubled["ift_prompt"] == 7
 
 
-def test_m0s_size_is_stated_read_or_reckoned_in_that_order():
+def test_m0s_size_is_read_stated_or_reckoned_in_that_order():
     """And refused where none of the three can be."""
     stated = SizeParams(**SIZE)
     loop, made = LoopParams(), PretrainParams()
-    assert sizes.size_model(SIZE, loop, made, estimate(model=stated)) == SIZE
-    assert sizes.size_model({"parameters": 3}, loop, made, estimate()) == {"parameters": 3}
+    assert sizes.size_model({}, loop, made, estimate(model=stated)) == SIZE
+    here = {"parameters": 3}
+    assert sizes.size_model(here, loop, made, estimate(model=stated)) == here
     assert sizes.size_model({}, loop, made, estimate())["parameters"] == 810_752
     with pytest.raises(InputError, match=r"estimate\.model"):
         sizes.size_model({}, GIVEN, made, estimate())

@@ -23,15 +23,15 @@ def size_model(
     pretraining: PretrainParams,
     estimate: EstimateParams,
 ) -> dict[str, float]:
-    """M0's parameters, layers and widths: as stated, else as its folder says, else as it is to be.
+    """M0's parameters, layers and widths: as its folder says, else as stated, else as it is to be.
 
     Raises:
         InputError: M0 is given, but neither its folder nor its size is.
     """
-    if estimate.model is not None:
-        return estimate.model.model_dump()
     if m0_size:
         return m0_size
+    if estimate.model is not None:
+        return estimate.model.model_dump()
     if loop.world != "microworld":
         raise InputError(
             "estimate: M0's size is unknown: its folder holds no model. Put the model where the "
