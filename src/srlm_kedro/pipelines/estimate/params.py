@@ -32,7 +32,8 @@ class EstimateParams(Params):
     devices: int = Field(1, ge=1)
     """How many; work and weights are taken to spread over them evenly, without loss."""
     model: SizeParams | None = None
-    """M0's size. None: read from its folder, or reckoned from `pretraining` in the microworld."""
+    """M0's size, where no folder of its lies on this disk. None: in the microworld, what
+    `pretraining` will make."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights while drawing, and of those that an adapter leaves frozen in training."""
     checkpoint_dtype: Literal["float32", "bfloat16"] = "float32"
