@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,9 +42,13 @@ def make_plan(pipeline: Pipeline, catalog: CatalogProtocol) -> Plan:
 
 
 def _staleness(node: Node, catalog: CatalogProtocol, remade: Mapping[str, str]) -> str | None:
-    """Why a node must run, or None if all that it makes is fresh."""
+    """Why a node must run, or None if all that it makes is fresh.
+
+    A gate is asked again when one before it is, so that nothing trains ahead of it.
+    """
+    is_gate = all(hasattr(catalog.get(name), "fingerprint") for name in node.outputs)
     for name in node.inputs:
-        if name in remade and not hasattr(catalog.get(name), "fingerprint"):
+        if name in remade and (is_gate or not hasattr(catalog.get(name), "fingerprint")):
             return f"{name} is remade"
     manifests = {name: _manifest(catalog, name) for name in node.outputs}
     if missing := [name for name, manifest in manifests.items() if manifest is None]:
@@ -60,7 +65,9 @@ def parts(node: Node, catalog: CatalogProtocol) -> dict[str, str]:
     version = getattr(sys.modules[node.func.__module__], "VERSION", None)
     if version is None:
         raise TypeError(f"{node.func.__module__} needs a VERSION: {node.name} keeps its outputs.")
-    inputs = {name: _input_digest(catalog, name) for name in node.inputs}
+    made = re.match(r"m(\d+)\.", node.name)
+    iteration = int(made[1]) if made else None
+    inputs = {name: _input_digest(catalog, name, iteration) for name in node.inputs}
     return {"version": f"{node.func.__qualname__} {version}", **inputs}
 
 
@@ -76,10 +83,10 @@ def _manifest(catalog: CatalogProtocol, name: str) -> dict[str, Any] | None:
     return None if path is None else read_manifest(path)
 
 
-def _input_digest(catalog: CatalogProtocol, name: str) -> str:
+def _input_digest(catalog: CatalogProtocol, name: str, iteration: int | None) -> str:
     if name.startswith("params:") or name == "parameters":
         value = catalog.load(name)
-        return _digest(value.recipe() if isinstance(value, Params) else value)
+        return _digest(value.recipe(iteration) if isinstance(value, Params) else value)
     dataset = catalog.get(name)
     if hasattr(dataset, "fingerprint"):
         return _digest(dataset.fingerprint())

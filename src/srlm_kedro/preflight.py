@@ -20,6 +20,7 @@ from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness import output_path
 from srlm_kedro.pipelines.ift.nodes import refuse_faulty_seed
+from srlm_kedro.pipelines.loop import LoopParams
 
 _MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
 
@@ -52,6 +53,30 @@ def parameter_faults(
     for name, expected in types.items():
         faults += _type_faults(name, given[name], expected) if name in given else []
     return faults
+
+
+def idle_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[str]) -> list[str]:
+    """Parameters that nothing would read, or that something would overwrite, one line each."""
+    idle = {
+        "model": loop.world != "given",
+        "referee": loop.world != "given",
+        "oasst_file": loop.seed_data != "oasst",
+        "iteration": "iteration" not in names,
+    }
+    faults = [
+        f"parameter `{name}`: nothing reads it in this run; see `--env` and `--pipeline`"
+        for name, unread in idle.items()
+        if unread and name in given
+    ]
+    taken = [name for name in ("label_smoothing", "length_normalised") if _dpo(given).get(name)]
+    if loop.soft_labels:
+        faults += [f"parameter `dpo.{name}` does not go with `loop.soft_labels`" for name in taken]
+    return faults
+
+
+def _dpo(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    group = given.get("dpo")
+    return group if isinstance(group, Mapping) else {}
 
 
 def _type_faults(name: str, value: Any, expected: Any) -> list[str]:
@@ -109,8 +134,13 @@ def _advice(name: str) -> str:
 
 
 def newest_model(catalog: CatalogProtocol) -> int:
-    """The largest t of which M_1, ..., M_t all lie on disk; 0 when there is no M1."""
-    t = 0
-    while (path := output_path(catalog, f"m{t + 1}.model")) and read_manifest(path):
-        t += 1
+    """The largest t of which M_1, ..., M_t all lie on disk, each made from the one before as it is.
+
+    0 when there is no M1. A model of an elder that was remade since does not count.
+    """
+    t, digest = 0, None
+    while (path := output_path(catalog, f"m{t + 1}.model")) and (found := read_manifest(path)):
+        if t and found["parts"].get(f"m{t}.model", digest) != digest:
+            break
+        t, digest = t + 1, found["digest"]
     return t

@@ -17,7 +17,13 @@ from srlm_kedro.freshness import Plan, make_plan, output_path
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.self_rewarding import chain, compose, iteration, self_rewarding
-from srlm_kedro.preflight import RUN_PARAMETERS, data_faults, newest_model, parameter_faults
+from srlm_kedro.preflight import (
+    RUN_PARAMETERS,
+    data_faults,
+    idle_faults,
+    newest_model,
+    parameter_faults,
+)
 
 _log = logging.getLogger(__name__)
 _ALL = "__default__"
@@ -81,7 +87,7 @@ def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str
     pipelines.update(compose(loop))
     # A stage that this loop leaves out keeps its parameters: they are known all the same.
     every = {**pipelines, "whole": self_rewarding(LoopParams())}
-    faults = parameter_faults(given, every, known)
+    faults = parameter_faults(given, every, known) + idle_faults(given, loop, names)
     newest = newest_model(raw)
     if newest:
         pipelines.update(published.create_pipelines(chain(newest)))

@@ -334,3 +334,10 @@ def test_other_architectures_take_adapters_too(trainer, tmp_path_factory):
     m1 = trainer.sft(gpt2, EXAMPLES, tuned(SFT), 1)
     assert m1.log[-1]["loss"] < m1.log[0]["loss"]
     assert weights(m1.checkpoint).keys() == weights(gpt2).keys()
+
+
+def test_a_kept_adapter_goes_on_with_its_own_layers(trainer, chain):
+    """Other layers than those it has are refused, never silently left as they are."""
+    _, m1, _ = chain(keep="adapter")
+    with pytest.raises(InputError, match=r"lora\.target_modules"):
+        trainer.dpo(m1, m1, PAIRS, tuned(DPO, keep="adapter", target_modules=("q_proj",)), 2)

@@ -244,16 +244,18 @@ def test_the_budget_ends_the_run():
 
 def test_a_rerun_asks_for_what_is_missing_alone(tmp_path):
     """After a failure half way nothing is asked twice, and the rows are a calm run's."""
-    with serve(ScriptedEngine(), MODEL, faults=lambda n, body: 500 if n >= 5 else None) as bad:
+    up = {"to": 5}
+    faults = lambda n, body: 500 if n >= up["to"] else None  # noqa: E731
+    with serve(ScriptedEngine(), MODEL, faults=faults) as server:
         with pytest.raises(GateError, match=f"kept in {tmp_path}"):
-            draw(bad, journal=str(tmp_path), retries=0)
-        answered = len((tmp_path / "completions.jsonl").read_text().splitlines())
-    assert answered == 5
-    with serve(ScriptedEngine(), MODEL) as good:
-        assert draw(good, journal=str(tmp_path)) == calm()
-        assert len(good.requests) == 12 - 5
-        assert draw(good, journal=str(tmp_path)) == calm()
-        assert len(good.requests) == 12 - 5
+            draw(server, journal=str(tmp_path), retries=0)
+        kept = len((tmp_path / "completions.jsonl").read_text().splitlines())
+        assert kept == 5
+        failed, up["to"] = len(server.requests), 10**9
+        assert draw(server, journal=str(tmp_path)) == calm()
+        assert len(server.requests) == failed + 12 - kept
+        assert draw(server, journal=str(tmp_path)) == calm()
+        assert len(server.requests) == failed + 12 - kept
 
 
 def test_answers_under_way_are_kept_when_another_fails(tmp_path):
@@ -372,3 +374,32 @@ def test_credentials_of_another_shape_are_refused(credentials):
     with pytest.raises(InputError, match="credentials are `api_key:") as caught:
         OpenAIEngine("http://127.0.0.1:1/v1", credentials=credentials)
     assert KEY not in str(caught.value)
+
+
+def test_a_pasted_line_break_is_no_part_of_a_key():
+    """Blanks around the key are taken off; within it they are refused, and it is not shown."""
+    with serve(ScriptedEngine(), key="sk-1") as server:
+        draw(server, credentials={"api_key": "sk-1\n"})
+    with pytest.raises(InputError, match="line break") as refused:
+        OpenAIEngine("http://127.0.0.1:1/v1", credentials={"api_key": "sk-1\nsk-2"})
+    assert "sk-" not in str(refused.value)
+
+
+def test_another_server_is_asked_anew(tmp_path):
+    """What one server's model says is not what another's of the same name says."""
+    for _ in range(2):
+        with serve(ScriptedEngine()) as server:
+            draw(server, journal=str(tmp_path))
+            assert server.requests
+
+
+def test_an_answer_without_usage_is_paid_once():
+    """A server that never names its tokens is left at once."""
+    odd = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}
+    from srlm_kedro.engines.generation.replies import read_reply
+
+    failure = read_reply(odd, 1, SAMPLING)
+    assert not failure.again
+    assert "usage" in failure.reason
+    spent = {"usage": {"prompt_tokens": 3, "completion_tokens": 4}, "choices": []}
+    assert read_reply(spent, 1, SAMPLING).spent == 7

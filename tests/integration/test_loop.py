@@ -6,6 +6,8 @@ from kedro.runner import ThreadRunner
 
 from srlm_kedro.datasets.manifest import content_digest
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.preflight import newest_model
+from srlm_kedro.session import raw_catalog
 
 
 def models(project):
@@ -160,3 +162,43 @@ def test_a_collapsed_judge_stops_the_run_before_training(project):
         project.run("iteration", params={"eft": {"min_kept": 0}, "pairs": {"min_pairs": 1}})
     assert not (project.path / "data/06_models/m2").exists()
     assert (project.path / "data/07_model_output/m2/judgements.parquet").exists()
+
+
+def test_a_later_value_of_a_schedule_leaves_earlier_models_alone(project):
+    """M2's prompts, judgements and training stay when M3's numbers change."""
+    project.run()
+    before = {path.name: content_digest(path) for path in project.path.glob("data/06_models/m?")}
+    stamps = {p: p.stat().st_mtime_ns for p in outputs(project, "m2")}
+    project.run(params={"dpo": {"beta": [0.5, 0.7]}})
+    after = {path.name: content_digest(path) for path in project.path.glob("data/06_models/m?")}
+    assert {name for name in before if before[name] != after[name]} == {"m3"}
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_nothing_trains_ahead_of_a_gate_that_is_asked_again(project):
+    """A contamination limit that is passed now stops the run before the changed training."""
+    project.run("iteration")
+    made = models(project)
+    strict = {"ngram": 1, "min_overlap": 0, "max_overlap_share": 0, "max_exact_share": 0}
+    with pytest.raises(GateError, match="overlap"):
+        project.run(
+            "iteration", params={"iteration": 2, "contamination": strict, "dpo": {"beta": 0.9}}
+        )
+    assert models(project) == made
+
+
+def test_a_model_of_a_remade_elder_is_not_built_upon(project):
+    """After M2 is made anew, the next model is M3 from it, not M4 from the old M3."""
+    project.run("iteration")
+    project.run("iteration")
+    project.run("iteration", params={"iteration": 2, "dpo": {"beta": 0.9}})
+    with project.session("test") as session:
+        assert newest_model(raw_catalog(session.load_context())) == 2
+
+
+def test_parameters_that_nothing_reads_are_refused(project):
+    """A model named to a run of the microworld, or an iteration to a run of all of them."""
+    with pytest.raises(InputError) as refusal:
+        project.run(params={"model": "somewhere", "iteration": 7})
+    assert "`model`: nothing reads it" in str(refusal.value)
+    assert "`iteration`: nothing reads it" in str(refusal.value)

@@ -45,3 +45,15 @@ def test_schedule_refuses_an_empty_list():
     """No value for an iteration is an error before work starts."""
     with pytest.raises(ValidationError):
         Outer.model_validate({"counts": []})
+
+
+def test_a_recipe_of_one_iteration_holds_its_value_of_a_schedule_alone():
+    """What M3 gets is no part of M2's recipe; limits are part of none."""
+
+    class Knobs(Params):
+        rate: Schedule[float] = (0.1,)
+        limit: Annotated[int, RESOURCE] = 1
+
+    assert Knobs(rate=0.1).recipe(2) == Knobs(rate=[0.1, 0.2], limit=5).recipe(2) == {"rate": 0.1}
+    assert Knobs(rate=[0.1, 0.2]).recipe(3) == {"rate": 0.2}
+    assert Knobs(rate=0.1).recipe() != Knobs(rate=[0.1, 0.2]).recipe()

@@ -81,6 +81,9 @@ def test_without_eft_m1_learns_from_ift_alone():
     m1 = node(self_rewarding(LoopParams(eft="none")), "m1.train_sft")
     assert "eft.eft_train" not in m1.inputs
     assert "eft.eft_train" in node(self_rewarding(LoopParams()), "m1.train_m1").inputs
+    made = {n.name for n in self_rewarding(LoopParams(eft="none")).nodes}
+    assert "eft.split_eft" in made
+    assert not {"eft.judge_ranked", "eft.select_eft"} & made
 
 
 def test_positives_only_trains_from_m0_without_pairs():

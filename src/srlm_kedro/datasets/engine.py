@@ -8,8 +8,11 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 
+from srlm_kedro.datasets.manifest import content_digest
 from srlm_kedro.errors import InputError
 
+_FOLDERS = ("model_path", "task_folder")
+"""Options that name a folder; what lies there is part of the recipe."""
 _NESTED = {"engine", "options", "resources"}
 
 
@@ -35,8 +38,8 @@ class EngineDataset(AbstractDataset[None, Any]):
             engine: The class, as `package.module.Class`.
             options: Constructor arguments that can change a result.
             resources: Constructor arguments that steer speed or memory alone (batch size).
-            credentials: Secrets, by their name in `conf/local/credentials.yml`. They go to the
-                argument `credentials` of the engine and of those within it that take one.
+            credentials: Secrets, by their name in credentials.yml of the run's environment. They
+                go to the argument `credentials` of the engine and of those within it that have one.
             metadata: Free notes.
         """
         self._spec = {"engine": engine, "options": options or {}, "resources": resources or {}}
@@ -107,11 +110,13 @@ def _text(value: Mapping[str, Any]) -> str:
 
 
 def _recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
-    options = {name: _recipe_of(value) for name, value in spec.get("options", {}).items()}
+    options = {name: _recipe_of(name, value) for name, value in spec.get("options", {}).items()}
     return {"engine": spec["engine"], "options": options}
 
 
-def _recipe_of(value: Any) -> Any:
+def _recipe_of(name: str, value: Any) -> Any:
+    if name in _FOLDERS and value and Path(value).is_dir():
+        return {"path": value, "content": content_digest(Path(value))}
     if _is_engine(value):
         return _recipe(value)
     return _text(value) if _is_text(value) else value

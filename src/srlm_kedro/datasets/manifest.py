@@ -5,6 +5,7 @@ existence means that the output is whole.
 import hashlib
 import json
 import os
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -47,11 +48,20 @@ def content_digest(path: Path) -> str:
     digest = hashlib.sha256()
     beside = {CARD, CARD + SUFFIX}
     for file in sorted(p for p in path.rglob("*") if p.is_file() and p.name not in beside):
+        if any(part.startswith(".") for part in file.relative_to(path).parts):
+            continue  # notes of download tools and the like
         name = PurePath(file.relative_to(path)).as_posix()
         digest.update(f"{name}\0{_file_digest(file)}\0".encode())
     return digest.hexdigest()
 
 
 def _file_digest(path: Path) -> str:
+    stat = path.stat()
+    return _digest_of(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, *state: int) -> str:
+    """Read once as long as the file's state stays: weights are large."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

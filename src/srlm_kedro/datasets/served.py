@@ -18,7 +18,7 @@ class ServedModelDataset(AbstractDataset[None, Checkpoint]):
 
     def load(self) -> Checkpoint:
         """A handle whose path leads nowhere."""
-        return Checkpoint(Path(), self._name)
+        return Checkpoint(Path(f"server/{self._name}"), self._name)
 
     def save(self, data: None) -> None:
         raise DatasetError(f"{self._name}: a served model comes from conf/ and cannot be saved.")

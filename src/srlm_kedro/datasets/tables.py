@@ -14,6 +14,8 @@ from srlm_kedro.errors import InputError, summary
 
 Form = Literal["JSON lines", "JSON array", "Parquet", "CSV", "dataset"]
 
+_LONGEST_CELL = 2**31 - 1
+"""Characters: the csv module's own limit is 131,072."""
 _GZIP, _PARQUET, _BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
 _NO_DATA = {
     b"version https://git-lfs": "is a Git LFS pointer, not the data. Fetch it: git lfs pull",
@@ -177,6 +179,7 @@ def _delimiter(content: bytes) -> str | None:
 
 
 def _csv(text: str, delimiter: str) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:

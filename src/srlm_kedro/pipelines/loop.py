@@ -31,8 +31,8 @@ class LoopParams(Params):
     catalog's `judge.model` through its `external_judge_engine` (the classical baseline)."""
     update: Literal["dpo", "positives"] = "dpo"
     """How M_t learns: DPO on pairs (paper), or SFT on responses of full score (its ablation)."""
-    eval_sets: tuple[Literal["eval_prompts", "alpaca_eval_set", "mt_bench_questions"], ...] = (
-        "eval_prompts",
+    eval_sets: tuple[Literal["eval_prompts", "alpaca_eval_set", "mt_bench_questions"], ...] = Field(
+        ("eval_prompts",), min_length=1
     )
     """Evaluation sets in use, which training data is held against (`contamination`)."""
     soft_labels: bool = False
@@ -40,7 +40,9 @@ class LoopParams(Params):
     baseline stands in for M0, which cannot judge. Source: CREAM (2410.12735)."""
 
     @model_validator(mode="after")
-    def _two_judges_and_pairs(self) -> "LoopParams":
+    def _refuse_contradictions(self) -> "LoopParams":
         if self.soft_labels and (self.judge != "current" or self.update != "dpo"):
             raise ValueError("`soft_labels` need `judge: current` and `update: dpo`")
+        if self.update == "positives" and self.eft == "none":
+            raise ValueError("`update: positives` trains on EFT too: `eft` cannot be none")
         return self

@@ -31,6 +31,8 @@ def foundation(loop: LoopParams) -> Pipeline:
     m0 = named(microworld.create_pipeline(), "m0", {}) if made_here else Pipeline([])
     baseline = named(sft.create_baseline_pipeline(), "sft", _ON_SEED_DATA)
     judged = eft.create_ranking_pipeline() if loop.eft == "ranking" else eft.create_pipeline()
+    if loop.eft == "none":
+        judged = judged.to_outputs("eft_eval")  # judges are measured all the same
     evaluated = named(judged, "eft", {"baseline": "sft.model"})
     tables = seed_tables(loop) + ift.create_pipeline() + _checked(loop)
     return tables + m0 + baseline + evaluated + _m1(loop)

@@ -1,16 +1,13 @@
 """Typed parameters as MLflow shows them: one short text a value."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from srlm_kedro.params import Params, Schedule, at
+from srlm_kedro.params import Params, at, is_schedule
 
 _LONGEST = 500
-_SCHEDULE = get_args(Schedule[float])[1]
-"""What marks a field as a schedule: its first annotation."""
-
 
 WHOLE = None
 """Instead of an iteration: schedules are given whole."""
@@ -50,7 +47,7 @@ def _fields(group: Params, iteration: int | None) -> dict[str, Any]:
 def _value(value: Any, dumped: Any, field: FieldInfo, iteration: int | None) -> Any:
     if isinstance(value, Params):
         return value
-    if iteration is WHOLE or _SCHEDULE not in field.metadata:
+    if iteration is WHOLE or not is_schedule(field):
         return dumped
     return at(dumped, iteration) if iteration >= 2 else "-"
 

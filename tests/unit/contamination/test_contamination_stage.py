@@ -176,7 +176,7 @@ def test_too_many_equal_prompts_stop_the_iteration():
     message = str(refused.value)
     assert message.startswith("m2: of the worst evaluation set 50.0% of the prompts")
     assert "over `contamination.max_exact_share` = 0.25)" in message
-    assert "data/07_model_output/m2/contamination.parquet" in message
+    assert "read the table m2.contamination" in message
     assert "eval_prompts e4 equals prompts.prompt m2-p1" in message
 
 
@@ -209,3 +209,11 @@ def test_the_pipelines_have_the_agreed_names():
         "params:contamination",
     }
     assert step.all_outputs() == made
+
+
+def test_both_turns_of_a_benchmark_are_held_against_training():
+    """A second turn that stands in the seed data counts, whatever the form of the table."""
+    questions = pd.DataFrame({"id": ["81"], "prompt": ["Write."], "follow_up": ["Name two birds."]})
+    seed = _seed(["Name two birds."], ["Owl and crow."])
+    table, _ = check_seed_contamination(seed, _ranked("Why?", "So."), PARAMS, mt_bench=questions)
+    assert table[["eval_id", "kind"]].to_numpy().tolist() == [["81-t2", "exact"]]

@@ -159,3 +159,17 @@ def test_an_option_may_be_the_text_of_a_file(tmp_path):
     assert dataset.load()._model.name == "Who?"
     prompt.write_text("What?", "utf-8")
     assert dataset.fingerprint() != before
+
+
+def test_a_models_folder_is_known_by_its_content(tmp_path):
+    """Another model at the same path is another recipe; notes of download tools are none."""
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    scripted = {"engine": "srlm_kedro.engines.generation.scripted.ScriptedEngine"}
+    options = {"engine": scripted, "model_path": str(tmp_path)}
+    dataset = EngineDataset("srlm_kedro.judge.referee.LlmJudge", options)
+    before = dataset.fingerprint()
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "note").write_text("today", "utf-8")
+    assert dataset.fingerprint() == before
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert dataset.fingerprint() != before

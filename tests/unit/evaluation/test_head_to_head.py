@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from srlm_kedro.errors import GateError
 from srlm_kedro.pipelines.evaluation.comparisons import compare_with_elders
 from srlm_kedro.pipelines.evaluation.head_to_head import (
     COLUMNS,
@@ -113,7 +114,7 @@ def test_a_referee_that_scores_leaves_no_verdicts():
 
 def test_models_evaluated_on_different_prompts_are_refused():
     """There is nothing to compare."""
-    with pytest.raises(ValueError, match="m2 and m1 share no prompt"):
+    with pytest.raises(GateError, match="m2 and m1 share no prompt"):
         duel({"a": [5]}, {"b": [3]})
 
 

@@ -57,7 +57,7 @@ def test_pairs_without_a_margin_stop_the_run_with_what_where_and_why() -> None:
     message = str(caught.value)
     assert message.startswith("m2: 1 critical expectation failed, so m2 is not trained.")
     assert "pairs: chosen reward above rejected reward: 10 of 50 rows break it (20.0%)" in message
-    assert "read data/08_reporting/m2." in message
+    assert "read m2.data_docs." in message
 
 
 def test_an_empty_table_of_pairs_stops_the_run() -> None:

@@ -56,6 +56,7 @@ class Caller:
             base_url=self._url, api_key=key, max_retries=0, timeout=self._timeout
         )
         self._over = asyncio.Event()
+        self.first: BaseException | None = None
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -66,8 +67,9 @@ class Caller:
         """Whether calls are stopped: one has failed for good."""
         return self._over.is_set()
 
-    def stop(self) -> None:
-        """Calls off what has not been asked yet; waiting calls end."""
+    def stop(self, error: BaseException) -> None:
+        """Calls off what has not been asked yet; waiting calls end, and the first error stays."""
+        self.first = self.first or error
         self._over.set()
 
     async def ask(self, path: str, body: Mapping[str, Any], sampling: Sampling) -> Reply:
@@ -83,6 +85,7 @@ class Caller:
             if isinstance(outcome, Reply):
                 self._spent += outcome.prompt_tokens + outcome.completion_tokens
                 return outcome
+            self._spent += outcome.spent
             if (
                 not outcome.again
                 or attempt == self._retries
@@ -163,6 +166,12 @@ def _key(credentials: Mapping[str, str] | None) -> SecretStr | None:
         raise InputError(
             "OpenAIEngine: credentials are `api_key: ...` and nothing else, "
             f"found the keys {', '.join(sorted(map(str, credentials))) or 'none'}. "
-            "Correct conf/local/credentials.yml."
+            "Correct credentials.yml in conf/local, or in the environment's own folder."
         )
-    return SecretStr(str(credentials["api_key"]))
+    key = str(credentials["api_key"]).strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise InputError(
+            "OpenAIEngine: `api_key` is empty, or holds a space, a line break or a character that "
+            "no header can carry. Correct it in credentials.yml."
+        )
+    return SecretStr(key)

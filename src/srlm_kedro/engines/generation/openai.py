@@ -119,7 +119,8 @@ class OpenAIEngine:
             extra["min_tokens"] = sampling.min_new_tokens
         mark = [] if self._model else weights_mark(model.path)
         name = self._model or model.name
-        return _Order(name, mark, sampling, seed, self._together, self._tokens_field, extra)
+        how = (self._together, self._tokens_field, extra)
+        return _Order(self._url, name, mark, sampling, seed, *how)
 
     def _opened_journal(self) -> Journal | None:
         if self._journal is None and self._folder is not None:
@@ -149,7 +150,7 @@ class OpenAIEngine:
             # Calls under way are paid for: after a failure they are let to end.
             workers = (work(caller) for _ in range(min(self._concurrency, len(missing))))
             ends = await asyncio.gather(*workers, return_exceptions=True)
-        for error in filter(None, ends):
+        for error in filter(None, [caller.first, *ends]):
             raise error
         return drawn
 
@@ -169,8 +170,8 @@ class OpenAIEngine:
             if self._journal is not None:
                 for (_, sample), completion in found.items():
                     self._journal.add(order.key(request, sample), completion)
-        except BaseException:
-            caller.stop()
+        except BaseException as error:
+            caller.stop(error)
             raise
         return found
 
@@ -179,6 +180,7 @@ class OpenAIEngine:
 class _Order:
     """What is asked of a server, but for the request."""
 
+    url: str
     name: str
     mark: list[Any]
     """Tells a model from an earlier one of the same name."""
@@ -213,7 +215,9 @@ class _Order:
     def key(self, request: Request, sample: int) -> str:
         """Names one completion in the journal: its call's body, and which of its choices."""
         body = self.body(request, [sample])
-        return digest(mark=self.mark, id=request.id, together=self.together, body=body)
+        return digest(
+            url=self.url, mark=self.mark, id=request.id, together=self.together, body=body
+        )
 
     def _seed(self, request: Request, sample: int) -> int:
         """31 bits: many servers take no more."""

@@ -36,6 +36,8 @@ class Failure:
     status: int | None = None
     wait: float | None = None
     """Seconds to wait, where the server named them."""
+    spent: int = 0
+    """Tokens that an answer of no use has cost."""
 
 
 class _Message(BaseModel):
@@ -79,14 +81,25 @@ def read_reply(data: Any, asked: int, sampling: Sampling) -> Reply | Failure:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the answer"
-        return Failure(f"the answer is malformed ({where}: {first['msg']})", again=True)
+        said = f"the answer is malformed ({where}: {first['msg']})"
+        # A server that names no usage will not name it next time.
+        return Failure(said, again=where != "usage", spent=_spent(data))
     except ValueError as error:
-        return Failure(f"the answer is malformed ({error})", again=True)
+        return Failure(f"the answer is malformed ({error})", again=True, spent=_spent(data))
     full = [choice.finish_reason == "length" for choice in body.choices]
     tokens = _shares(body.usage.completion_tokens, texts, full, sampling.max_new_tokens)
     rows = zip(texts, full, tokens, strict=True)
     drawn = tuple(_completion(*row, sampling.stop) for row in rows)
     return Reply(drawn[:asked], body.usage.prompt_tokens, body.usage.completion_tokens)
+
+
+def _spent(data: Any) -> int:
+    """What an answer that cannot be read says that it cost."""
+    try:
+        usage = _Usage.model_validate(data["usage"])
+    except (TypeError, LookupError, ValidationError):
+        return 0
+    return usage.prompt_tokens + usage.completion_tokens
 
 
 def failure(error: Exception) -> Failure:

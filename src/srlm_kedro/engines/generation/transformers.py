@@ -1,5 +1,6 @@
 """Sampling through plain forward passes of transformers: CPU or GPU, any Llama-like model."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -73,6 +74,7 @@ class TransformersEngine:
     def release(self) -> None:
         """Drops the model that is kept between calls."""
         self._loaded = None
+        gc.collect()  # modules refer to each other
         if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
 

@@ -105,6 +105,9 @@ def _continued(model: Any, checkpoint: Checkpoint, lora: LoraParams) -> Any:
         for name, (found, asked) in pairs.items()
         if found != asked
     ]
+    held = {name.rpartition(".")[2] for name in config.target_modules}
+    if lora.target_modules != "all-linear" and held != set(lora.target_modules):
+        faults.append(f"lora.target_modules = {lora.target_modules}, but it has {sorted(held)}")
     if faults:
         heading = (
             f"{checkpoint.name}: the adapter in {checkpoint.path} cannot go on as another one. "

@@ -138,6 +138,9 @@ def _copy_code_and_tokenizer(checkpoint: Checkpoint, folder: Path, setup: Setup)
         source = checkpoint.path / written.name
         if source.is_file():
             shutil.copyfile(source, written)
+    if not load_tokenizer(checkpoint, setup).chat_template:
+        # Trained and sampled with it, the model is served with it too.
+        (folder / "chat_template.jinja").write_text(chat.PLAIN_TEMPLATE, "utf-8")
     if setup.trust_remote_code:
         for source in root_of(checkpoint).path.glob("*.py"):
             shutil.copyfile(source, folder / source.name)

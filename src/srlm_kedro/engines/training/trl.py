@@ -252,6 +252,9 @@ def _run(
 ) -> list[dict[str, float]]:
     """Trains `policy.model` in place; what was logged."""
     journal = Journal(job.label)
+    # On several devices one process would multiply the batch (DataParallel): it takes the first.
+    _ = args.device
+    args._n_gpu = min(args._n_gpu, 1)
     with unrounded(policy.model):
         trainer = trainer_class(
             model=policy.model,

@@ -138,8 +138,8 @@ def _lineage(t: int, loop: LoopParams) -> list[str]:
     return [
         f"M{t} is {before}, trained by DPO on preference pairs; the reference is {before}, frozen.",
         made,
-        "M1 is M0, fine-tuned on IFT and EFT (human seed data); M2, M3, ... each come from the one "
-        "before.",
+        f"M1 is M0, fine-tuned on {'IFT' if loop.eft == 'none' else 'IFT and EFT'} (seed data); "
+        "M2, M3, ... each come from the one before.",
     ]
 
 

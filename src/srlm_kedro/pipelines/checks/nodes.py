@@ -71,7 +71,7 @@ def gate(
         GateError: A critical expectation failed; all tables and results stay on disk.
     """
     model = _made_from(policy)
-    refuse_critical(model, [judged_validation, pairs_validation], f"data/08_reporting/{model}")
+    refuse_critical(model, [judged_validation, pairs_validation], f"{model}.data_docs")
     return {"checked": True}
 
 
@@ -83,7 +83,7 @@ def gate_seed(
     Raises:
         GateError: A critical expectation failed.
     """
-    refuse_critical("m1", [seed_validation], "data/08_reporting/seed")
+    refuse_critical("m1", [seed_validation], "seed.data_docs")
     return {"checked": True}
 
 

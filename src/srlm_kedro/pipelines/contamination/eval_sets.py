@@ -31,6 +31,13 @@ def read_eval_sets(eval_sets: Mapping[str, EvalSet]) -> dict[str, pd.DataFrame]:
 
 def _read(given: pd.DataFrame) -> pd.DataFrame | None:
     """The set's questions; None for an unknown form."""
+    if {"id", "prompt", "follow_up"} <= set(given):
+        rows = [
+            (f"{row.id}-t{number}", turn)
+            for row in given.itertuples()
+            for number, turn in enumerate((row.prompt, row.follow_up), 1)
+        ]
+        return pd.DataFrame(rows, columns=["id", "prompt"], dtype=str)
     if {"id", "prompt"} <= set(given):
         return given[["id", "prompt"]].astype(str)
     if "instruction" in given:

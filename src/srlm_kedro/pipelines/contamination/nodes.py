@@ -86,7 +86,7 @@ def gate_seed_contamination(
     Raises:
         GateError: More of an evaluation set stands in it than the limits bear.
     """
-    return _gate("seed data", "data/08_reporting/seed", table, metrics, contamination)
+    return _gate("seed data", "seed.contamination", table, metrics, contamination)
 
 
 def gate_contamination(
@@ -101,7 +101,7 @@ def gate_contamination(
         GateError: More of an evaluation set stands in them than the limits bear.
     """
     model = f"m{policy.iteration + 1}"
-    return _gate(model, f"data/07_model_output/{model}", table, metrics, contamination)
+    return _gate(model, f"{model}.contamination", table, metrics, contamination)
 
 
 def _check(
@@ -190,7 +190,7 @@ def _gate(
     if passed:
         heading = (
             f"{said} (over {' and '.join(passed)}), so nothing is trained. All tables stay as they "
-            f"are: read {place}/contamination.parquet; take the prompts out of training or out of "
+            f"are: read the table {place}; take the prompts out of training or out of "
             "the evaluation set."
         )
         raise GateError(summary(heading, examples))

@@ -1,6 +1,6 @@
 """Which of the baseline's judgements become examples. Paper: section 3.1, EFT seed data.
 
-Apart from the judging itself, so that a better parser or rule needs no new judgement.
+Apart from the judging itself, so that a better parser needs no new judgement.
 """
 
 import random

@@ -75,9 +75,10 @@ def head_to_head(
     shown, swapped = _by_scores(pairs) if read.empty else _by_verdicts(pairs, read)
     won = pd.Series(settle(shown, swapped), pairs["prompt_id"]).dropna()
     if won.empty:
-        raise ValueError(
+        raise GateError(
             f"head to head: {model} and {opponent} share no prompt with a verdict of the referee "
-            f"({len(pairs)} comparisons). Evaluate both on the same `eval_prompts`."
+            f"({len(pairs)} comparisons). Read the verdicts if there are any, or evaluate both on "
+            "the same `eval_prompts`."
         )
     outcomes = pd.DataFrame({"win": won > 0, "tie": won == 0, "loss": won < 0})
     shares = 100 * outcomes.groupby(level=0, sort=False).mean()

@@ -1,9 +1,11 @@
 """Knobs of judging."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.params import Params
+from srlm_kedro.params import RESOURCE, Params
 
 
 class JudgeSampling(Sampling):
@@ -25,5 +27,5 @@ class JudgingParams(Params):
     """Further attempts for a judgement without a score (paper: not stated)."""
     min_scores: int = Field(1, ge=1)
     """A response with fewer scores than this gets no reward (paper: not stated)."""
-    max_unparsed: float = Field(0.10, ge=0, le=1)
+    max_unparsed: Annotated[float, RESOURCE] = Field(0.10, ge=0, le=1)
     """The run stops when a larger share of the judgements carries no score after the retries."""

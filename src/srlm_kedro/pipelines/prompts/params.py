@@ -6,11 +6,12 @@ space behind it is taken off.
 """
 
 from decimal import Decimal
+from typing import Annotated
 
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.params import Params, Schedule
+from srlm_kedro.params import RESOURCE, Params, Schedule
 
 
 class WriterSampling(Sampling):
@@ -54,7 +55,7 @@ class PromptsParams(Params):
     3,964 pairs)."""
     max_written: Schedule[int] = (20000,)
     """Continuations drawn an iteration at most; then the run goes on with what was accepted."""
-    min_accepted: int = Field(1, ge=1)
+    min_accepted: Annotated[int, RESOURCE] = Field(1, ge=1)
     """The run stops with fewer new prompts than this."""
     ift_demonstrations: int = Field(6, ge=0)
     """Demonstrations out of IFT (paper: 6)."""
