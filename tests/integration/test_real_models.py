@@ -65,7 +65,7 @@ def real(project, tmp_path):
     catalog = yaml.safe_load((project.path / "conf/one_gpu/catalog.yml").read_text("utf-8"))
     for name in ("generation_engine", "training_engine"):
         catalog[name]["options"] = {"dtype": "float32", "device": "cpu", "threads": 1}
-        catalog[name].pop("resources")
+        catalog[name]["resources"].pop("activation_checkpointing", None)
     catalog["judge_prompt"]["filepath"] = "judge.txt"
     catalog["referee"]["options"] = {
         "engine": {

@@ -17,6 +17,7 @@ from srlm_kedro.pipelines.cards.nodes import (
 from srlm_kedro.pipelines.cards.params import CardParams
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.pairs.params import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.records import Checkpoint
@@ -46,7 +47,9 @@ def iteration(name="m2", loop=None, cards=None, prompts=None, lora=None):
         prompts or PromptsParams(),
         ResponsesParams(),
         JudgingParams(),
+        PairsParams(),
         DpoParams(beta=0.37, lora=lora),
+        SftParams(epochs=7),
         SEED,
         cards or CardParams(),
     )
@@ -114,7 +117,9 @@ def test_lineage_follows_the_loop(loop, said):
     """Who wrote, who judged, and how it learnt."""
     card = iteration("m3", LoopParams(**loop))
     assert said in card
-    assert ("dpo" in parameters(card)) == (loop.get("update") is None)
+    shown = parameters(card)
+    assert ("dpo" in shown) == (loop.get("update") is None) == ("sft" not in shown)
+    assert shown["pairs"]["order"] == "reward"
 
 
 def test_a_card_holds_the_parameters_that_made_the_model():

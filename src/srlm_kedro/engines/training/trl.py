@@ -71,13 +71,16 @@ class TrlEngine:
         self._threads = threads
         self._activation_checkpointing = activation_checkpointing
         self._work_dir = Path(work_dir) if work_dir else None
+        if self._work_dir:
+            self._work_dir.mkdir(parents=True, exist_ok=True)
 
     def pretrain(self, documents: Sequence[Document], params: PretrainParams, seed: int) -> Trained:
         """A small model trained from nothing on whole documents."""
         from srlm_kedro.engines.training.pretraining import pretrain
 
         with calm(self._threads):
-            return pretrain(documents, params, seed, report=told("Pre-training", every=100))
+            told_now = told("Pre-training", every=100)
+            return pretrain(documents, params, seed, work_dir=self._work_dir, report=told_now)
 
     def sft(
         self, model: Checkpoint, examples: Sequence[Example], params: SftParams, seed: int

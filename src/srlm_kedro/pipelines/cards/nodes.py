@@ -12,6 +12,7 @@ from srlm_kedro.params import Params
 from srlm_kedro.pipelines.cards.params import CardParams
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.pairs.params import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.records import Checkpoint
@@ -77,7 +78,9 @@ def write_iteration_card(
     prompts: PromptsParams,
     responses: ResponsesParams,
     judging: JudgingParams,
+    pairs: PairsParams,
     dpo: DpoParams,
+    sft: SftParams,
     seed: int,
     cards: CardParams,
 ) -> str:
@@ -92,11 +95,9 @@ def write_iteration_card(
         **_dropped(pair_metrics, "pairs/dropped_", "prompts without a pair: "),
         "last logged loss": train_metrics["train/loss"],
     }
-    recipe = _recipes(
-        seed=seed, loop=loop, prompts=prompts, responses=responses, judging=judging, dpo=dpo
-    )
-    if loop.update != "dpo":
-        del recipe["dpo"]
+    trained = {"dpo": dpo} if loop.update == "dpo" else {"sft": sft}
+    drawn = {"prompts": prompts, "responses": responses, "judging": judging, "pairs": pairs}
+    recipe = _recipes(seed=seed, loop=loop, **drawn, **trained)
     return _card(
         model,
         lineage=_lineage(model.iteration, loop),

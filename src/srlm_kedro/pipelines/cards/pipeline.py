@@ -29,7 +29,7 @@ def create_iteration_pipeline() -> Pipeline:
     """`model`, `eval_metrics`, `head_to_head`, what its iteration left -> `card`, `pairs_card`."""
     measured = ["model", "eval_metrics", "head_to_head", "train_metrics"]
     left = ["prompt_metrics", "judge_metrics", "pair_metrics"]
-    stages = ["prompts", "responses", "judging", "dpo"]
+    stages = ["prompts", "responses", "judging", "pairs", "dpo", "sft"]
     knobs = ["params:loop", *(f"params:{stage}" for stage in stages), *_ENDS]
     inputs = [*measured, *left, *knobs]
     tables = ["model", "pairs", "pair_metrics", "params:cards"]
