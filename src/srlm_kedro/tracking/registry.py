@@ -1,21 +1,39 @@
 """Checkpoints as artifacts and registered model versions.
 
-`models:/srlm_kedro@m3` names the newest M3; what it resolves to is a Hugging Face folder.
-Not through MLflow's transformers flavour: 3.17 fails on transformers 5, and would import torch.
+`models:/srlm_kedro@m3` names the newest M3; what it resolves to is a Hugging Face folder with a
+file `MLmodel`, so that `mlflow models serve` answers with it. Not through MLflow's transformers
+flavour: 3.17 fails on transformers 5, and would import torch.
 """
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.pyfunc import add_to_model
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
 from srlm_kedro.records import Checkpoint
 
 _FOLDER = "model"
+_SERVER = "srlm_kedro.engines.serving"
+_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("string", "prompt")]),
+    params=ParamSchema(
+        [
+            ParamSpec("temperature", "double", 0.7),
+            ParamSpec("top_p", "double", 0.9),
+            ParamSpec("max_new_tokens", "long", 256),
+            ParamSpec("seed", "long", 0),
+        ]
+    ),
+)
+"""What a served model takes: prompts, and how to draw."""
 
 
 def register_checkpoint(client: MlflowClient, run: str, name: str, model: Checkpoint) -> str:
@@ -57,8 +75,19 @@ def _keep(client: MlflowClient, run: str, artifacts: str, folder: Path) -> None:
     if is_local_uri(artifacts):
         target = Path(local_file_uri_to_path(artifacts)) / _FOLDER
         shutil.copytree(folder, target, copy_function=_link_or_copy, dirs_exist_ok=True)
-    else:
-        client.log_artifacts(run, str(folder), _FOLDER)
+        _describe(target)
+        return
+    client.log_artifacts(run, str(folder), _FOLDER)
+    with tempfile.TemporaryDirectory() as beside:
+        _describe(Path(beside))
+        client.log_artifacts(run, beside, _FOLDER)
+
+
+def _describe(folder: Path) -> None:
+    """The file by which MLflow knows how to load and serve the folder."""
+    model = Model(signature=_SIGNATURE)
+    add_to_model(model, loader_module=_SERVER)
+    model.save(str(folder / "MLmodel"))
 
 
 def _link_or_copy(source: str, target: str) -> None:
