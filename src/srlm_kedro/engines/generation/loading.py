@@ -1,6 +1,6 @@
 """Models and tokenizers from disk: safetensors alone, no network, no remote code unasked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from transformers.utils import logging
 
 from srlm_kedro.engines import chat
+from srlm_kedro.engines.generation.journal import weights_mark
 from srlm_kedro.engines.weights import (
     base_of,
     is_adapter,
@@ -61,9 +62,7 @@ def fingerprint(path: Path) -> tuple[Any, ...]:
 
     Cards, which come later, do not count.
     """
-    files = [f for f in sorted(path.glob("*")) if f.is_file() and not f.name.startswith("README")]
-    stats = [(file.name, file.stat()) for file in files]
-    own = (str(path.resolve()), *((name, s.st_mtime_ns, s.st_size) for name, s in stats))
+    own = (str(path.resolve()), *weights_mark(path))
     checkpoint = Checkpoint(path, path.name)
     return own + fingerprint(base_of(checkpoint).path) if is_adapter(checkpoint) else own
 
@@ -85,12 +84,12 @@ def _dtype(name: str) -> Any:
 
 
 def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """What ends a turn, and what the generation config, the config and the tokenizer call eos."""
-    named = [
-        model.generation_config.eos_token_id,
-        model.config.get_text_config(decoder=True).eos_token_id,
-        tokenizer.eos_token_id,
-        chat.end_of_turn(tokenizer),
-    ]
+    config = model.config.get_text_config(decoder=True)
+    return end_tokens([model.generation_config.eos_token_id, config.eos_token_id], tokenizer)
+
+
+def end_tokens(configured: Iterable[Any], tokenizer: Any) -> tuple[int, ...]:
+    """What ends a turn, and what the configurations (one or a list) and the tokenizer call eos."""
+    named = [*configured, tokenizer.eos_token_id, chat.end_of_turn(tokenizer)]
     lists = [value if isinstance(value, list | tuple) else [value] for value in named]
     return tuple(sorted({end for ends in lists for end in ends if end is not None}))

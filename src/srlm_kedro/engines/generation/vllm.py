@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation import vllm_worker
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.child import Child
-from srlm_kedro.engines.generation.loading import fingerprint
+from srlm_kedro.engines.generation.loading import end_tokens, fingerprint
 from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
 from srlm_kedro.engines.generation.stopping import cut, decode
@@ -171,12 +170,9 @@ def _tokenizer(checkpoint: Checkpoint) -> Any:
 
 
 def _ends(folder: Path, tokenizer: Any) -> tuple[int, ...]:
-    """What ends a turn, and what the generation config, the config and the tokenizer call eos."""
     files = [folder / name for name in ("generation_config.json", "config.json")]
     named = [json.loads(f.read_text("utf-8")).get("eos_token_id") for f in files if f.is_file()]
-    end = chat.end_of_turn(tokenizer)
-    lists = [v if isinstance(v, list) else [v] for v in [*named, tokenizer.eos_token_id, end]]
-    return tuple(sorted({end for ends in lists for end in ends if end is not None}))
+    return end_tokens(named, tokenizer)
 
 
 def _seed(seed: int, request: Request, sample: int) -> int:

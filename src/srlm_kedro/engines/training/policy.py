@@ -133,12 +133,13 @@ def ending(generation_config: Any, tokenizer: Any) -> Any:
 
 
 def _copy_code_and_tokenizer(checkpoint: Checkpoint, folder: Path, setup: Setup) -> None:
+    tokenizer = load_tokenizer(checkpoint, setup)
     # Written anew, its configuration would also hold the arguments with which it was loaded.
-    for written in map(Path, load_tokenizer(checkpoint, setup).save_pretrained(folder)):
+    for written in map(Path, tokenizer.save_pretrained(folder)):
         source = checkpoint.path / written.name
         if source.is_file():
             shutil.copyfile(source, written)
-    if not load_tokenizer(checkpoint, setup).chat_template:
+    if not tokenizer.chat_template:
         # Trained and sampled with it, the model is served with it too.
         (folder / "chat_template.jinja").write_text(chat.PLAIN_TEMPLATE, "utf-8")
     if setup.trust_remote_code:

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from srlm_kedro.datasets.seed import said
 from srlm_kedro.errors import InputError, summary
 
 
@@ -32,7 +33,7 @@ def read_references(alpaca_eval_set: list[dict[str, Any]]) -> pd.DataFrame:
         try:
             rows.append(ReferenceRow.model_validate(found).model_dump())
         except ValidationError as error:
-            faults.append(f"row {number}: {_said(error)}")
+            faults.append(f"row {number}: {said(error)}")
     table = pd.DataFrame(rows, columns=list(ReferenceRow.model_fields))
     twice = table.loc[table["instruction"].duplicated(), "instruction"]
     faults += [f"an instruction comes twice: {text[:60]!r}" for text in twice]
@@ -47,8 +48,3 @@ _RULE = (
     "alpaca_eval_set: a JSON list of objects with instruction, output, generator and dataset, "
     "each instruction once and all of one generator."
 )
-
-
-def _said(error: ValidationError) -> str:
-    faults = error.errors(include_url=False)
-    return "; ".join(f"{'.'.join(map(str, f['loc'])) or 'row'}: {f['msg']}" for f in faults)
