@@ -1,7 +1,6 @@
 """Stop strings, and the text of drawn tokens."""
 
 import pytest
-import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -21,11 +20,11 @@ def byte_tokenizer():
 
 def first_stop(tokenizer, text: str, stop: list[str]) -> str | None:
     """The text drawn when the row is first told to stop, token by token."""
-    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    ids = tokenizer(text)["input_ids"]
     stops = StopStrings(tokenizer, stop)
-    for length in range(1, ids.shape[1] + 1):
-        if stops.reached(ids, torch.tensor([0]), length):
-            return decode(tokenizer, ids[0, :length].tolist())
+    for length in range(1, len(ids) + 1):
+        if stops.reached(ids[:length]):
+            return decode(tokenizer, ids[:length])
     return None
 
 
@@ -46,15 +45,6 @@ def test_a_row_without_the_string_goes_on(byte_tokenizer):
 def test_words_joined_by_the_decoder_stop_too():
     """The space between words is the decoder's, and a stop string may hold it."""
     assert first_stop(word_tokenizer(9), "w1 w2 w3 w4", ["w2 w3"]) == "w1 w2 w3"
-
-
-def test_several_rows_are_told_apart(byte_tokenizer):
-    """Positions are those within the rows that were asked about."""
-    texts = ["ab", "xb", "ab"]
-    ids = torch.tensor([byte_tokenizer(text)["input_ids"] for text in texts])
-    stops = StopStrings(byte_tokenizer, ["ab"])
-    assert stops.reached(ids, torch.tensor([1, 2]), 2) == [1]
-    assert stops.reached(ids, torch.tensor([0, 1, 2]), 2) == [0, 2]
 
 
 def test_the_text_is_cut_at_the_first_string():

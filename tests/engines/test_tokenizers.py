@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srlm_kedro.engines import chat
-from srlm_kedro.engines.generation import decoding
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.loading import load
+from srlm_kedro.engines.generation.tiered import TieredDecoder
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.engines.training.policy import load_policy, load_tokenizer
 from srlm_kedro.engines.training.rows import dpo_rows, sft_rows
@@ -102,9 +102,11 @@ def model(kind, tmp_path_factory) -> Checkpoint:
 def prefilled(monkeypatch):
     """Ids that reach a model's first pass in sampling."""
     seen: list[list[int]] = []
-    plain = decoding._prefill
+    plain = TieredDecoder.admit
     monkeypatch.setattr(
-        decoding, "_prefill", lambda model, prompts: seen.extend(prompts) or plain(model, prompts)
+        TieredDecoder,
+        "admit",
+        lambda decoder, prompts, copies: seen.extend(prompts) or plain(decoder, prompts, copies),
     )
     return seen
 
@@ -119,7 +121,8 @@ def test_all_four_ways_see_the_same_ids(kind, model, prefilled):
     (sft,) = sft_rows(tokenizer, [Example(PROMPT, "w3")])
     (dpo,) = dpo_rows(tokenizer, [Preference(PROMPT, "w3", "w4 w4")])
     count = sft["labels"].count(-100)
-    assert prefilled[0] == prefilled[1] == sft["input_ids"][:count] == dpo["prompt_ids"]
+    answered, judged = prefilled[-2:]
+    assert answered == judged == sft["input_ids"][:count] == dpo["prompt_ids"]
     assert sft["input_ids"][count:] == dpo["chosen_ids"]
     names = tokenizer.convert_ids_to_tokens(dpo["prompt_ids"])
     assert names[: len(OPENINGS[kind])] == OPENINGS[kind]

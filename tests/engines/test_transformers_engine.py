@@ -11,6 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Request, Sampling
+from srlm_kedro.engines.generation.plain import PlainDecoder
+from srlm_kedro.engines.generation.tiered import TieredDecoder
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
@@ -38,11 +40,19 @@ def reference(checkpoint: Checkpoint, prompt: str, count: int) -> tuple[list[int
     return out.sequences[0, ids.shape[1] :].tolist(), [float(gap) for gap in gaps]
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral"])
+KINDS = {
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {"head_dim": 8},
+    "mistral": {"sliding_window": None},
+    "windowed mistral": {"sliding_window": 10},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_greedy_equals_generate(tmp_path, kind):
     """Batched, with a shared prefix, greedy text is that of transformers' own generate."""
-    window = {"sliding_window": 10} if kind == "mistral" else {}
-    checkpoint = write_model(tmp_path, kind, **window)
+    checkpoint = write_model(tmp_path, kind.split()[-1], **KINDS[kind])
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
     engine = TransformersEngine(device="cpu")
     rows = engine.generate(checkpoint, REQUESTS, Sampling(temperature=0, max_new_tokens=20), 0)
@@ -60,13 +70,60 @@ def test_greedy_equals_generate(tmp_path, kind):
     assert compared > 60
 
 
-def test_batches_do_not_change_samples(checkpoint):
+LIMITS = [{"max_rows": 1}, {"max_rows": 2}, {"max_rows": 4}, {"memory_gib": 0.001}]
+
+
+@pytest.mark.parametrize("kind", ["llama", "windowed mistral"])
+def test_batches_do_not_change_samples(tmp_path, kind):
     """One row at a time, a few or all together, every sample is the same text."""
+    checkpoint = write_model(tmp_path, kind.split()[-1], **KINDS[kind])
     sampling = Sampling(n=3, max_new_tokens=16, temperature=1.0)
     whole = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS, sampling, seed=4)
-    for limits in ({"max_rows": 1}, {"max_rows": 2}, {"max_rows": 4}, {"max_tokens": 100}):
+    for limits in LIMITS:
         engine = TransformersEngine(device="cpu", **limits)
         assert engine.generate(checkpoint, REQUESTS, sampling, seed=4) == whole
+
+
+def test_a_shard_depends_on_its_own_requests_alone(checkpoint):
+    """Drawn in parts, in another order, by other workers: each request's samples stay the same."""
+    sampling = Sampling(n=2, max_new_tokens=12, temperature=1.0)
+    whole = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS, sampling, seed=4)
+    for shard in ([0], [3, 1], [4, 2, 0]):
+        worker = TransformersEngine(device="cpu")
+        rows = worker.generate(checkpoint, [REQUESTS[i] for i in shard], sampling, seed=4)
+        assert rows == [whole[i] for i in shard]
+
+
+@pytest.mark.parametrize("kind", ["llama", "windowed mistral"])
+def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, kind, monkeypatch, caplog):
+    """What a device refuses is drawn by fewer rows at once, to the same samples, and counted."""
+    checkpoint = write_model(tmp_path, kind.split()[-1], **KINDS[kind])
+    sampling = Sampling(n=3, max_new_tokens=16, temperature=1.0)
+    whole = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS, sampling, seed=4)
+    for decoder in (TieredDecoder, PlainDecoder):
+        monkeypatch.setattr(decoder, "step", _refusing(decoder.step, above=4))
+    assert TransformersEngine(device="cpu").generate(checkpoint, REQUESTS, sampling, 4) == whole
+    warnings = [r.getMessage() for r in caplog.records if "Out of memory" in r.getMessage()]
+    assert [w[22:29] for w in warnings] == ["1. time", "2. time"]
+    assert "drawn by 3 at once" in warnings[1]
+
+
+def test_a_row_that_does_not_fit_alone_is_an_error(checkpoint, monkeypatch):
+    """Below one row there is nothing to halve."""
+    monkeypatch.setattr(TieredDecoder, "step", _refusing(TieredDecoder.step, above=0))
+    with pytest.raises(torch.OutOfMemoryError):
+        TransformersEngine(device="cpu").generate(
+            checkpoint, REQUESTS, Sampling(max_new_tokens=4, min_new_tokens=4), 0
+        )
+
+
+def _refusing(step, above: int):
+    def limited(decoder, tokens):
+        if len(tokens) > above:
+            raise torch.OutOfMemoryError("no room")
+        return step(decoder, tokens)
+
+    return limited
 
 
 def test_samples_follow_the_models_distribution(tmp_path):
@@ -118,16 +175,18 @@ def test_every_end_token_ends_a_row(tmp_path):
     """The generation config may name several end tokens; each one ends a completion."""
     checkpoint = write_model(tmp_path)
     sampling = Sampling(n=8, max_new_tokens=20, temperature=1.0)
-    free = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS[:1], sampling, 0)[0]
-    word = free[0].text.split()[2]
+    rows = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS[:1], sampling, 0)[0]
+    # Special tokens have no text of their own, so their places could not be counted.
+    number = next(i for i, row in enumerate(rows) if len(row.text.split()) == 20)
+    free, word = rows[number], rows[number].text.split()[2]
     model = AutoModelForCausalLM.from_pretrained(checkpoint.path)
     token = AutoTokenizer.from_pretrained(checkpoint.path).convert_tokens_to_ids(word)
     model.generation_config.eos_token_id = [2, token]
     model.save_pretrained(checkpoint.path)
     ended = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS[:1], sampling, 0)[0]
-    assert ended[0].finish == "stop"
-    assert ended[0].text.split()[-1] == word
-    assert ended[0].tokens == free[0].text.split().index(word) + 1
+    assert ended[number].finish == "stop"
+    assert ended[number].text.split()[-1] == word
+    assert ended[number].tokens == free.text.split().index(word) + 1
 
 
 def test_prompts_that_do_not_fit_are_refused_together(checkpoint):

@@ -1,179 +1,144 @@
-"""One batch from prompts to tokens: what rows share is computed once, finished rows leave."""
+"""From prompts to tokens: finished rows leave, and waiting ones join those that still draw."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.cache import GrowingCache
 from srlm_kedro.engines.generation.sampling import draw
 from srlm_kedro.engines.generation.stopping import StopStrings
 
-_SHRINK_AT = 0.8
-"""Finished rows are taken out once no more than this share of a batch still draws."""
+_JOIN_AT = 4
+"""Rows join once one part in so many is free: a pass for few tokens costs nearly a full one."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Prompts that are completed together."""
+class Group:
+    """Completions of one prompt that are drawn together."""
 
-    prompts: Sequence[Sequence[int]]
-    """Token ids, each row with one at least."""
-    copies: torch.Tensor
-    """For each row that is drawn, the prompt it continues; ascending."""
-    uniforms: torch.Tensor
-    """(rows, max_new_tokens): the random stream of each row."""
+    request: int
+    """The prompt's place among the requests."""
+    prompt: Sequence[int]
+    """Token ids, one at least."""
+    samples: range
+    """Numbers of the completions."""
+    keys: Sequence[int]
+    """Random stream of each completion."""
 
 
 @dataclass
-class _State:
-    """What the next step of a batch needs; all of it shrinks together."""
+class Row:
+    """One completion as it grows."""
 
-    logits: torch.Tensor
-    positions: torch.Tensor
-    mask: torch.Tensor
-    cache: GrowingCache
-
-    def select(self, rows: torch.Tensor) -> None:
-        self.logits = self.logits[rows]
-        self.positions = self.positions[rows]
-        self.mask = self.mask[rows]
-        self.cache.select(rows)
+    request: int
+    sample: int
+    key: int
+    ids: list[int] = field(default_factory=list)
+    """Tokens drawn, the end token included."""
 
 
-class _Tally:
-    """What has been drawn for the rows of a batch, and which of them still draw."""
+class Decoder(Protocol):
+    """Computes the logits of rows that come and go."""
 
-    def __init__(self, rows: int, columns: int, device: torch.device):
-        self.rows = torch.arange(rows, device=device)
-        """The rows that are left in the batch, by their number at its start."""
-        self._done = torch.zeros(rows, dtype=torch.bool, device=device)
-        self._drawn = torch.zeros(rows, columns, dtype=torch.long, device=device)
-        self._lengths = torch.full_like(self.rows, columns)
+    @property
+    def vacant(self) -> float:
+        """Groups that may join now."""
+        ...
 
-    def record(
-        self, step: int, tokens: torch.Tensor, ends: torch.Tensor, stops: StopStrings
-    ) -> int:
-        """Notes the tokens of a step; says how many rows go on."""
-        self._drawn[self.rows, step] = tokens
-        over = torch.isin(tokens, ends)
-        over[stops.reached(self._drawn, self.rows, step + 1)] = True
-        self._lengths[self.rows[over & ~self._done]] = step + 1
-        self._done |= over
-        return int((~self._done).sum())
+    def admit(self, prompts: Sequence[Sequence[int]], copies: Sequence[int]) -> torch.Tensor:
+        """Logits of new rows, which stand behind those there are."""
+        ...
 
-    def drop_done(self) -> torch.Tensor:
-        """Takes finished rows out; gives the places of those that stay."""
-        keep = (~self._done).nonzero().squeeze(-1)
-        self.rows, self._done = self.rows[keep], self._done[keep]
-        return keep
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits behind one more token a row."""
+        ...
 
-    def result(self) -> list[list[int]]:
-        """The tokens of each row, its end token included."""
-        lengths = self._lengths.tolist()
-        return [ids[:n] for ids, n in zip(self._drawn.tolist(), lengths, strict=True)]
+    def drop(self, done: set[int]) -> list[int]:
+        """Takes rows out; says which row now stands at each place."""
+        ...
 
 
 @torch.inference_mode()
 def complete(
-    model: Any, batch: Batch, sampling: Sampling, ends: Sequence[int], stops: StopStrings
-) -> list[list[int]]:
-    """The token ids drawn for each row of `batch`, the end token included.
+    decoder: Decoder,
+    groups: Iterable[Group],
+    rows_at_once: int,
+    sampling: Sampling,
+    ends: Sequence[int],
+    stops: StopStrings,
+) -> Iterator[Row]:
+    """Rows as they finish; which draw together does not matter to any of them.
 
     Args:
-        model: A causal language model of transformers, in evaluation mode.
-        batch: The prompts and random streams, on the model's device.
+        decoder: Holds no rows yet.
+        groups: Taken in this order; none has more completions than `rows_at_once`.
+        rows_at_once: Most rows that draw together.
         sampling: How tokens are drawn and when a row is long enough.
         ends: Tokens that end a row.
         stops: Strings that end a row.
     """
-    state = _prefill(model, batch.prompts)
-    state.select(batch.copies)
-    device = batch.uniforms.device
-    tally = _Tally(len(batch.copies), sampling.max_new_tokens, device)
-    end_ids = torch.tensor(list(ends), dtype=torch.long, device=device)
-    for step in range(sampling.max_new_tokens):
-        if step < sampling.min_new_tokens:
-            state.logits[:, end_ids] = -torch.inf
-        uniform = batch.uniforms[tally.rows, step]
-        tokens = draw(state.logits, uniform, sampling.temperature, sampling.top_p)
-        left = tally.record(step, tokens, end_ids, stops)
-        if left == 0 or step + 1 == sampling.max_new_tokens:
-            break
-        if left <= _SHRINK_AT * len(tally.rows):
-            keep = tally.drop_done()
-            state.select(keep)
-            tokens = tokens[keep]
-        _advance(model, state, tokens)
-    return tally.result()
+    waiting = deque(groups)
+    rows: list[Row] = []
+    logits = torch.empty(0)
+    while waiting or rows:
+        if joining := _joining(waiting, rows_at_once - len(rows), rows_at_once, decoder.vacant):
+            copies = [len(group.samples) for group in joining]
+            new = decoder.admit([group.prompt for group in joining], copies)
+            logits = torch.cat([logits, new]) if rows else new
+            rows += [
+                Row(g.request, *names)
+                for g in joining
+                for names in zip(g.samples, g.keys, strict=True)
+            ]
+        tokens = _drawn(logits, rows, sampling, ends)
+        done = _advance(rows, tokens.tolist(), sampling, ends, stops)
+        yield from (rows[place] for place in sorted(done))
+        if done:
+            order = decoder.drop(done)
+            rows, tokens = [rows[place] for place in order], tokens[order]
+        if rows:
+            logits = decoder.step(tokens)
 
 
-def _advance(model: Any, state: _State, tokens: torch.Tensor) -> None:
-    """Feeds one token a row; `state` then stands at the next draw."""
-    state.mask = torch.cat([state.mask, state.mask.new_ones(len(tokens), 1)], dim=1)
-    state.logits = _forward(model, tokens[:, None], state.positions[:, None], state)
-    state.positions = state.positions + 1
+def _joining(waiting: deque[Group], free: int, rows: int, vacant: float) -> list[Group]:
+    """Takes the groups that join now off those that wait."""
+    joining: list[Group] = []
+    if free * _JOIN_AT < rows:
+        return joining
+    while waiting and len(waiting[0].samples) <= free and len(joining) < vacant:
+        joining.append(waiting.popleft())
+        free -= len(joining[-1].samples)
+    return joining
 
 
-def _forward(model: Any, ids: torch.Tensor, positions: torch.Tensor, state: _State) -> torch.Tensor:
-    """Logits behind the last column; keys and values are appended to the state's cache."""
-    return model(
-        input_ids=ids,
-        attention_mask=state.mask,
-        position_ids=positions,
-        past_key_values=state.cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
+def _drawn(
+    logits: torch.Tensor, rows: Sequence[Row], sampling: Sampling, ends: Sequence[int]
+) -> torch.Tensor:
+    """The next token of each row."""
+    steps = [len(row.ids) for row in rows]
+    young = [place for place, step in enumerate(steps) if step < sampling.min_new_tokens]
+    if young and ends:
+        logits[torch.tensor(young)[:, None], torch.tensor(ends)] = -torch.inf
+    keys = torch.tensor([row.key for row in rows], device=logits.device)
+    counts = torch.tensor(steps, device=logits.device)
+    return draw(logits, keys, counts, sampling.temperature, sampling.top_p)
 
 
-def _prefill(model: Any, prompts: Sequence[Sequence[int]]) -> _State:
-    """The state behind the prompts: their common prefix in one row, then each one's own rest.
-
-    The rests stand flush right, so that every row's next token falls into the same column.
-    """
-    shared = _shared_length(model, prompts)
-    cache = GrowingCache(model.config.get_text_config(decoder=True).num_hidden_layers)
-    state = _State(torch.empty(0), torch.empty(0), torch.empty(0), cache)
-    if shared:
-        prefix = torch.tensor([prompts[0][:shared]], device=model.device)
-        state.mask = torch.ones_like(prefix)
-        _forward(model, prefix, torch.arange(shared, device=model.device)[None], state)
-        cache.select(torch.zeros(len(prompts), dtype=torch.long, device=model.device))
-    ids, held = _flush_right([prompt[shared:] for prompt in prompts], model.device)
-    state.mask = torch.cat([held.new_ones(len(prompts), shared), held], dim=1)
-    positions = shared + (held.cumsum(1) - 1).clamp(min=0)
-    state.logits = _forward(model, ids, positions, state)
-    state.positions = positions[:, -1] + 1
-    return state
-
-
-def _shared_length(model: Any, prompts: Sequence[Sequence[int]]) -> int:
-    """Length of the prefix computed once; each prompt keeps one token of its own at least."""
-    if len(prompts) == 1 or _has_window(model):
-        return 0
-    first, last = min(prompts), max(prompts)
-    shortest = min(map(len, prompts))
-    differing = (place for place in range(shortest) if first[place] != last[place])
-    return min(next(differing, shortest), shortest - 1)
-
-
-def _has_window(model: Any) -> bool:
-    """Whether a layer counts columns back: padding behind a shared prefix would shift its sight."""
-    config = model.config.get_text_config(decoder=True)
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
-        return any(kind != "full_attention" for kind in kinds)
-    return getattr(config, "sliding_window", None) is not None
-
-
-def _flush_right(
-    rows: Sequence[Sequence[int]], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Padded ids and a mask of ones where an id stands; the padding's own ids do not matter."""
-    width = max(map(len, rows))
-    ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows], device=device)
-    held = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
-    return ids, held
+def _advance(
+    rows: Sequence[Row],
+    tokens: Sequence[int],
+    sampling: Sampling,
+    ends: Sequence[int],
+    stops: StopStrings,
+) -> set[int]:
+    """Appends a token to each row; the places of those that are finished."""
+    done = set()
+    for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+        row.ids.append(token)
+        full = len(row.ids) == sampling.max_new_tokens
+        if full or token in ends or stops.reached(row.ids):
+            done.add(place)
+    return done

@@ -1,6 +1,6 @@
-"""Which samples are drawn together: long prompts first, within limits on rows and tokens."""
+"""Which samples are drawn in one wave, whose buffers are made for its longest prompt."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -13,31 +13,42 @@ class Share:
     samples: range
 
 
-def plan(
-    lengths: Sequence[int], samples: int, new_tokens: int, max_rows: int, max_tokens: int
-) -> Iterator[list[Share]]:
-    """Batches that together hold every sample of every request once.
+@dataclass(frozen=True)
+class Wave:
+    """Shares that are drawn one after the other, so many rows at once."""
+
+    shares: list[Share]
+    """Long prompts first, so that those which draw together are of like length."""
+    rows: int
+
+
+def waves(
+    shares: Sequence[Share], lengths: Sequence[int], capacity: Callable[[int], int]
+) -> Iterator[Wave]:
+    """Waves that together hold every share once; a share wider than a wave is cut.
+
+    A wave that is full ends where prompts are half as long as its first and more rows would fit.
 
     Args:
+        shares: What is to be drawn.
         lengths: Tokens of each request's prompt.
-        samples: Samples a request.
-        new_tokens: Longest completion in tokens.
-        max_rows: Most rows a batch.
-        max_tokens: Most rows x (longest prompt + new_tokens) a batch; one row always fits.
+        capacity: Rows that fit at once beside prompts of so many tokens.
     """
-    batch: list[Share] = []
-    room = 0
-    for request in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        first = 0
-        while first < samples:
-            if not room:
-                if batch:
-                    yield batch
-                # Prompts shorten from here on, so the first one's length bounds the whole batch.
-                fitting = max_tokens // (lengths[request] + new_tokens)
-                batch, room = [], max(1, min(max_rows, fitting))
-            count = min(room, samples - first)
-            batch.append(Share(request, range(first, first + count)))
-            first, room = first + count, room - count
-    if batch:
-        yield batch
+    left = sorted(shares, key=lambda share: -lengths[share.request])
+    while left:
+        longest = lengths[left[0].request]
+        rows = capacity(longest)
+        held = count = 0
+        for share in left:
+            length = lengths[share.request]
+            if held >= rows and 2 * length < longest and capacity(length) > rows:
+                break
+            held, count = held + len(share.samples), count + 1
+        parts = [part for share in left[:count] for part in _cut(share, rows)]
+        yield Wave(parts, min(rows, held))
+        left = left[count:]
+
+
+def _cut(share: Share, most: int) -> Iterator[Share]:
+    for start in range(share.samples.start, share.samples.stop, most):
+        yield Share(share.request, range(start, min(start + most, share.samples.stop)))

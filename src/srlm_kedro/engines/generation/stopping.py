@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of drawn tokens, special tokens taken off and nothing tidied."""
@@ -30,16 +28,9 @@ class StopStrings:
         self._stop = tuple(stop)
         self._enders = self._completing_tokens() if stop else frozenset()
 
-    def reached(self, drawn: torch.Tensor, rows: torch.Tensor, length: int) -> list[int]:
-        """Positions in `rows` whose first `length` tokens in `drawn` hold a stop string."""
-        if not self._stop:
-            return []
-        last = drawn[rows, length - 1].tolist()
-        places = [place for place, token in enumerate(last) if token in self._enders]
-        if not places:
-            return []
-        texts = drawn[rows[places], :length].tolist()
-        return [place for place, ids in zip(places, texts, strict=True) if self._holds(ids)]
+    def reached(self, ids: list[int]) -> bool:
+        """Whether the drawn tokens hold a stop string, which the last of them may complete."""
+        return ids[-1] in self._enders and self._holds(ids)
 
     def _holds(self, ids: list[int]) -> bool:
         text = decode(self._tokenizer, ids)

@@ -1,22 +1,25 @@
 """Sampling through plain forward passes of transformers: CPU or GPU, any Llama-like model."""
 
 import gc
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
-from srlm_kedro.engines.generation.decoding import Batch, complete
+from srlm_kedro.engines.generation.drawing import Drawing, Limits
 from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load
-from srlm_kedro.engines.generation.planning import Share, plan
 from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
-from srlm_kedro.engines.generation.sampling import uniforms
-from srlm_kedro.engines.generation.stopping import StopStrings, cut, decode
+from srlm_kedro.engines.generation.sampling import stream
+from srlm_kedro.engines.generation.stopping import cut, decode
+from srlm_kedro.engines.generation.support import refusal
 from srlm_kedro.records import Checkpoint
+
+_log = logging.getLogger(__name__)
 
 
 class TransformersEngine:
@@ -31,8 +34,8 @@ class TransformersEngine:
         dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
         device: str = "auto",
         threads: int | None = None,
-        max_rows: int = 128,
-        max_tokens: int = 131_072,
+        max_rows: int = 256,
+        memory_gib: float | None = None,
         trust_remote_code: bool = False,
     ):
         """Sets precision and resources.
@@ -42,17 +45,17 @@ class TransformersEngine:
             device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU when there is one.
             threads: CPU threads; None leaves torch's own choice.
             max_rows: Most completions drawn at once; a GPU is filled by several hundred.
-            max_tokens: Most tokens (prompts and completions) whose keys and values are held at
-                once; lower it when memory runs out.
+            memory_gib: What keys, values and intermediate results may take beside the weights;
+                None takes 2 GiB on a CPU, and most of what is free on a GPU. Batches follow it.
             trust_remote_code: Lets a checkpoint run Python code of its own.
         """
         self._dtype = dtype
         self._device = _device(device)
         self._threads = threads
         self._max_rows = max_rows
-        self._max_tokens = max_tokens
+        self._memory_gib = memory_gib
         self._trust_remote_code = trust_remote_code
-        self._loaded: tuple[tuple[Any, ...], Loaded] | None = None
+        self._ready: _Ready | None = None
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
@@ -65,69 +68,72 @@ class TransformersEngine:
         if not requests:
             return []
         with _threads(self._threads):
-            loaded = self._load(model)
+            ready = self._load(model)
+            loaded = ready.loaded
             prompts = tokenised(loaded.tokenizer, requests)
             refuse_misfits(model, loaded.positions, requests, prompts, sampling)
             with Progress(model.name, len(requests) * sampling.n) as progress:
-                return self._complete(loaded, requests, prompts, sampling, seed, progress)
+                return self._complete(ready, requests, prompts, sampling, seed, progress)
 
     def release(self) -> None:
         """Drops the model that is kept between calls."""
-        self._loaded = None
+        self._ready = None
         gc.collect()  # modules refer to each other
         if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
 
-    def _load(self, checkpoint: Checkpoint) -> Loaded:
+    def _load(self, checkpoint: Checkpoint) -> "_Ready":
         """The checkpoint's model: the one of the last call when its files are the same."""
         key = fingerprint(checkpoint.path)
-        if self._loaded is None or self._loaded[0] != key:
+        if self._ready is None or self._ready.key != key:
             self.release()
-            self._loaded = key, load(checkpoint, self._dtype, self._device, self._trust_remote_code)
-        return self._loaded[1]
+            loaded = load(checkpoint, self._dtype, self._device, self._trust_remote_code)
+            self._ready = _Ready(key, loaded, tiered=_shares(checkpoint, loaded))
+        return self._ready
 
     def _complete(
         self,
-        loaded: Loaded,
+        ready: "_Ready",
         requests: Sequence[Request],
         prompts: Sequence[list[int]],
         sampling: Sampling,
         seed: int,
         progress: Progress,
     ) -> list[list[Completion]]:
-        stops = StopStrings(loaded.tokenizer, sampling.stop)
+        loaded, limits = ready.loaded, Limits(self._max_rows, self._memory_gib)
+        drawing = Drawing(loaded, prompts, sampling, limits, ready.tiered)
+        keys = [
+            [stream(seed, request.id, sample) for sample in range(sampling.n)]
+            for request in requests
+        ]
         rows: list[list[Completion | None]] = [[None] * sampling.n for _ in requests]
-        lengths = [len(prompt) for prompt in prompts]
-        for shares in plan(
-            lengths, sampling.n, sampling.max_new_tokens, self._max_rows, self._max_tokens
-        ):
-            batch = self._batch(shares, requests, prompts, sampling, seed)
-            drawn = complete(loaded.model, batch, sampling, loaded.ends, stops)
-            places = ((share.request, sample) for share in shares for sample in share.samples)
-            for (request, sample), ids in zip(places, drawn, strict=True):
-                rows[request][sample] = _completion(loaded, ids, sampling)
-            progress.add(len(drawn), sum(map(len, drawn)))
+        for row in drawing.rows(keys):
+            rows[row.request][row.sample] = _completion(loaded, row.ids, sampling)
+            progress.add(1, len(row.ids))
         return rows  # type: ignore[return-value]
 
-    def _batch(
-        self,
-        shares: Sequence[Share],
-        requests: Sequence[Request],
-        prompts: Sequence[list[int]],
-        sampling: Sampling,
-        seed: int,
-    ) -> Batch:
-        streams = [
-            uniforms(seed, requests[share.request].id, sample, sampling.max_new_tokens)
-            for share in shares
-            for sample in share.samples
-        ]
-        copies = [place for place, share in enumerate(shares) for _ in share.samples]
-        return Batch(
-            prompts=[prompts[share.request] for share in shares],
-            copies=torch.tensor(copies, device=self._device),
-            uniforms=torch.from_numpy(np.stack(streams)).to(self._device),
+
+@dataclass(frozen=True)
+class _Ready:
+    """A model that is kept between calls."""
+
+    key: tuple[Any, ...]
+    """Its files."""
+    loaded: Loaded
+    tiered: bool
+    """Whether rows share keys and values; otherwise each holds its whole prompt."""
+
+
+def _shares(checkpoint: Checkpoint, loaded: Loaded) -> bool:
+    """Sets the tiers' attention where the model can have it; says once where it cannot."""
+    reason = refusal(loaded.model)
+    if reason:
+        _log.warning(
+            "%s: rows share no keys and values, so drawing is slower and takes more memory: %s.",
+            checkpoint.name,
+            reason,
         )
+    return not reason
 
 
 def _completion(loaded: Loaded, ids: list[int], sampling: Sampling) -> Completion:

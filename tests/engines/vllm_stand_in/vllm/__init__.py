@@ -9,13 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import torch
-
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.decoding import Batch, complete
+from srlm_kedro.engines.generation.decoding import Group, complete
 from srlm_kedro.engines.generation.loading import load
-from srlm_kedro.engines.generation.sampling import uniforms
+from srlm_kedro.engines.generation.plain import PlainDecoder
+from srlm_kedro.engines.generation.sampling import stream
 from srlm_kedro.engines.generation.stopping import StopStrings, cut, decode
 from srlm_kedro.records import Checkpoint
 
@@ -65,8 +63,7 @@ class LLM:
 
     def _output(self, prompt: list[int], params: SamplingParams) -> Any:
         tokenizer = self._loaded.tokenizer
-        stream = uniforms(params.seed, "", 0, params.max_tokens)
-        batch = Batch([prompt], torch.tensor([0]), torch.from_numpy(np.stack([stream])))
+        group = Group(0, prompt, range(1), [stream(params.seed, "", 0)])
         sampling = Sampling(
             temperature=params.temperature,
             top_p=params.top_p,
@@ -74,7 +71,9 @@ class LLM:
             min_new_tokens=params.min_tokens,
         )
         stops = StopStrings(tokenizer, params.stop)
-        ids = complete(self._loaded.model, batch, sampling, params.stop_token_ids, stops)[0]
+        decoder = PlainDecoder(self._loaded.model)
+        (row,) = complete(decoder, [group], 1, sampling, params.stop_token_ids, stops)
+        ids = row.ids
         text = decode(tokenizer, ids)
         ended = ids[-1] in params.stop_token_ids or cut(text, params.stop) != text
         one = SimpleNamespace(token_ids=ids, finish_reason="stop" if ended else "length")

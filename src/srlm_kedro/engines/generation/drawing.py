@@ -1,0 +1,162 @@
+"""All completions of one call: in waves that fit into memory, smaller ones where they did not."""
+
+import gc
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.decoding import Decoder, Group, Row, complete
+from srlm_kedro.engines.generation.loading import Loaded
+from srlm_kedro.engines.generation.memory import (
+    Costs,
+    Work,
+    allowed,
+    groups_beside,
+    is_out_of_memory,
+    plain_rows,
+    tiered_rows,
+)
+from srlm_kedro.engines.generation.plain import PlainDecoder
+from srlm_kedro.engines.generation.planning import Share, Wave, waves
+from srlm_kedro.engines.generation.stopping import StopStrings
+from srlm_kedro.engines.generation.tiered import TieredDecoder
+from srlm_kedro.engines.generation.tiers import Room
+
+_WORTH_SHARING = 16
+"""Tokens of a common prefix from which a tier of its own saves more than it costs."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may be drawn at once."""
+
+    max_rows: int
+    memory_gib: float | None
+    """See `memory.allowed`."""
+
+
+class Drawing:
+    """What is drawn from one model with one set of settings."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        limits: Limits,
+        tiered: bool,
+    ):
+        """Sizes the batches.
+
+        Args:
+            loaded: The model.
+            prompts: Token ids of each request.
+            sampling: How tokens are drawn.
+            limits: What may be drawn at once.
+            tiered: Whether the model shares keys and values between rows.
+        """
+        self._loaded, self._prompts, self._sampling = loaded, prompts, sampling
+        self._stops = StopStrings(loaded.tokenizer, sampling.stop)
+        self._max_rows, self._tiered = limits.max_rows, tiered
+        self._shared = _common(prompts) if tiered else 0
+        self._costs = Costs.of(loaded.model)
+        self._budget = allowed(limits.memory_gib, loaded.model.device)
+
+    def rows(self, keys: Sequence[Sequence[int]]) -> Iterator[Row]:
+        """Every completion, in the order in which they finish.
+
+        Where a device refuses memory, what is not finished is drawn again by half as many rows at
+        once. `keys` holds the random stream of each sample of each prompt.
+
+        Raises:
+            torch.OutOfMemoryError: One row alone does not fit.
+        """
+        missing = {
+            (prompt, sample) for prompt, row in enumerate(keys) for sample in range(len(row))
+        }
+        halved = 0
+        while missing:
+            try:
+                for row in self._pass(missing, keys):
+                    missing.discard((row.request, row.sample))
+                    yield row
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self._at_once == 1:
+                    raise
+                halved += 1
+            # Not inside the handler, whose error holds on to what the failed pass had made.
+            if missing:
+                self._halve(halved, len(missing))
+
+    def _halve(self, times: int, missing: int) -> None:
+        self._max_rows = self._at_once // 2
+        gc.collect()
+        if self._loaded.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        _log.warning(
+            "Out of memory for the %d. time: %d completions are left and are drawn by %d at once. "
+            "A lower memory_gib or max_rows avoids it.",
+            times,
+            missing,
+            self._max_rows,
+        )
+
+    def _pass(self, missing: set[tuple[int, int]], keys: Sequence[Sequence[int]]) -> Iterator[Row]:
+        lengths = [len(prompt) - self._shared for prompt in self._prompts]
+        for wave in waves(_shares(missing), lengths, self._capacity):
+            self._at_once = wave.rows
+            groups = (
+                Group(
+                    share.request,
+                    self._prompts[share.request],
+                    share.samples,
+                    [keys[share.request][sample] for sample in share.samples],
+                )
+                for share in wave.shares
+            )
+            yield from complete(
+                self._decoder(wave),
+                groups,
+                wave.rows,
+                self._sampling,
+                self._loaded.ends,
+                self._stops,
+            )
+
+    def _capacity(self, own: int) -> int:
+        """Rows at once beside prompts of `own` tokens behind what all share."""
+        work = Work(self._shared, own, self._sampling.n, self._sampling.max_new_tokens)
+        fitting = (tiered_rows if self._tiered else plain_rows)(self._budget, self._costs, work)
+        return min(self._max_rows, fitting)
+
+    def _decoder(self, wave: Wave) -> Decoder:
+        if not self._tiered:
+            return PlainDecoder(self._loaded.model)
+        groups = min(groups_beside(wave.rows, self._sampling.n), len(wave.shares))
+        room = Room(groups, wave.rows, self._sampling.max_new_tokens)
+        return TieredDecoder(self._loaded.model, self._prompts[0][: self._shared], room)
+
+
+def _shares(missing: set[tuple[int, int]]) -> list[Share]:
+    """Runs of samples of one request."""
+    shares: list[Share] = []
+    for request, sample in sorted(missing):
+        if shares and (shares[-1].request, shares[-1].samples.stop) == (request, sample):
+            shares[-1] = Share(request, range(shares[-1].samples.start, sample + 1))
+        else:
+            shares.append(Share(request, range(sample, sample + 1)))
+    return shares
+
+
+def _common(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that are computed once for all; each prompt keeps one of its own at least."""
+    first, last = min(prompts), max(prompts)
+    shortest = min(map(len, prompts))
+    differing = (place for place in range(shortest) if first[place] != last[place])
+    length = min(next(differing, shortest), shortest - 1)
+    return length if len(prompts) > 1 and length >= _WORTH_SHARING else 0

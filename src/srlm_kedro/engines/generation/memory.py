@@ -1,0 +1,113 @@
+"""How many rows fit into the memory that drawing may take, beside the model's weights."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from srlm_kedro.engines.generation.tiered import PREFILL_TOKENS
+
+GIB = 2**30
+_ON_CPU = 2 * GIB
+"""Default on a CPU: a constant, so that batches, and with them bits, do not hang on the machine."""
+_OF_FREE = 0.85
+"""Default on a GPU: the share of what the weights left free; the rest is fragments and kernels."""
+
+
+def allowed(gib: float | None, device: torch.device) -> int:
+    """Bytes that keys, values and a pass's intermediate results may take together.
+
+    Args:
+        gib: What the user allows; None takes the device's default.
+        device: Holds the weights already.
+    """
+    if gib is not None:
+        return int(gib * GIB)
+    if device.type != "cuda":
+        return _ON_CPU
+    torch.cuda.empty_cache()
+    return int(_OF_FREE * torch.cuda.mem_get_info(device)[0])
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the machine itself, refused to give more memory."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Bytes that drawing with one model takes; upper estimates."""
+
+    token: int
+    """Keys and values of one token in all layers."""
+    draw: int
+    """Logits of one row, and what the sampler makes of them."""
+    passing: int
+    """Intermediate results of one token of a pass."""
+    score: int
+    """Scores of one query against one key, and their exponentials."""
+
+    @classmethod
+    def of(cls, model: Any) -> "Costs":
+        """Read off the model's configuration."""
+        config = model.config.get_text_config(decoder=True)
+        size = model.dtype.itemsize
+        heads = config.num_attention_heads
+        key_heads = getattr(config, "num_key_value_heads", None) or heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+        return cls(
+            token=2 * config.num_hidden_layers * key_heads * width * size,
+            # Logits, joined with those of new rows; in float32 divided, as weights, those above.
+            draw=config.vocab_size * (2 * size + 12),
+            passing=(8 * config.hidden_size + 3 * inner) * size + 6 * heads * width * 4,
+            score=2 * heads * 4,
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is drawn together, in tokens."""
+
+    shared: int
+    """Prefix of all prompts."""
+    own: int
+    """Longest prompt behind it."""
+    samples: int
+    """Completions a prompt."""
+    new: int
+    """Longest completion."""
+
+    @property
+    def seen(self) -> int:
+        """Tokens that the last one drawn may look back on."""
+        return self.shared + self.own + self.new
+
+
+def tiered_rows(budget: int, costs: Costs, work: Work) -> int:
+    """Rows whose three tiers fit; one at least."""
+    passed = max(PREFILL_TOKENS, work.own, work.shared)
+    looked_at = min(passed, 256) * work.own + passed * work.shared
+    fixed = work.shared * costs.token + passed * costs.passing + looked_at * costs.score
+    row = work.new * costs.token + costs.draw + costs.passing + work.seen * costs.score
+    groups = SPARE_GROUPS * work.own * costs.token / work.samples
+    return max(1, int((budget - fixed) / (row + groups)))
+
+
+def groups_beside(rows: int, samples: int) -> int:
+    """Groups that are held for so many rows, some of which may have lost all but one."""
+    return min(rows, -int(-SPARE_GROUPS * rows // samples))
+
+
+SPARE_GROUPS = 1.5
+"""Groups whose other rows are finished still hold their keys: so many more places there are."""
+
+
+def plain_rows(budget: int, costs: Costs, work: Work) -> int:
+    """Rows that fit where each holds its whole prompt; one at least."""
+    prompt = work.shared + work.own
+    prefill = prompt * (costs.passing + prompt * costs.score) / work.samples
+    # Rows are copied where one leaves: for a moment a layer is there twice.
+    held = work.seen * costs.token * 1.5
+    row = held + max(prefill, costs.draw + costs.passing + work.seen * costs.score)
+    return max(1, int(budget / row))

@@ -1,0 +1,124 @@
+"""Keys and values that rows share: the logits are those of each row on its own."""
+
+import copy
+import random
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from srlm_kedro.engines.generation import tiered
+from srlm_kedro.engines.generation.attention import attend, join
+from srlm_kedro.engines.generation.support import refusal
+from srlm_kedro.engines.generation.tiered import TieredDecoder
+from srlm_kedro.engines.generation.tiers import Room
+from tests.engines.models import write_model
+
+ALIKE = {
+    "llama": {},
+    "qwen2": {"num_key_value_heads": 1},
+    "qwen3": {"head_dim": 16},
+    "mistral": {"sliding_window": None, "num_key_value_heads": 4},
+    "gemma": {"head_dim": 8, "num_key_value_heads": 1},
+    "olmo2": {},
+    "phi3": {},
+    "gpt_neox": {},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
+}
+OTHERWISE = {
+    "mistral": {"sliding_window": 10},
+    "gemma2": {"head_dim": 8},
+    "bloom": {"n_head": 4},
+}
+
+
+def model_of(folder, kind, dtype=torch.float32, **config):
+    """A tiny model of an architecture."""
+    checkpoint = write_model(folder, kind, **config)
+    return AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=dtype).eval()
+
+
+class Session:
+    """Rows that come and go at random, each beside its own whole sequence."""
+
+    def __init__(self, model, alone, prefix: list[int], seed: int):
+        self.alone = alone
+        self.random, self.prefix = random.Random(seed), prefix
+        self.decoder = TieredDecoder(model, prefix, Room(groups=6, rows=12, tail=12))
+        self.rows: list[list[int]] = []
+
+    def token(self) -> int:
+        return self.random.randrange(40)
+
+    def admit(self, lengths: list[int], copies: list[int]) -> None:
+        prompts = [self.prefix + [self.token() for _ in range(length)] for length in lengths]
+        logits = self.decoder.admit(prompts, copies)
+        new = [list(p) for p, count in zip(prompts, copies, strict=True) for _ in range(count)]
+        self.rows += new
+        self.compare(logits, new)
+
+    def step(self) -> None:
+        tokens = [self.token() for _ in self.rows]
+        for row, token in zip(self.rows, tokens, strict=True):
+            row.append(token)
+        self.compare(self.decoder.step(torch.tensor(tokens)), self.rows)
+
+    def drop(self, count: int) -> None:
+        done = set(self.random.sample(range(len(self.rows)), count))
+        self.rows = [self.rows[row] for row in self.decoder.drop(done)]
+
+    def compare(self, logits: torch.Tensor, rows: list[list[int]]) -> None:
+        expected = [self.alone(torch.tensor([row])).logits[0, -1] for row in rows]
+        torch.testing.assert_close(logits, torch.stack(expected), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+@pytest.mark.parametrize("prefix", [0, 9])
+@torch.inference_mode()
+def test_logits_are_those_of_each_row_alone(tmp_path, monkeypatch, kind, prefix):
+    """Rows join and leave, groups are long and short: within 1e-4 of a plain forward pass."""
+    model = model_of(tmp_path, kind, initializer_range=0.2, **ALIKE[kind])
+    alone = copy.deepcopy(model)
+    assert refusal(model) is None
+    monkeypatch.setattr(tiered, "PREFILL_TOKENS", 16)
+    session = Session(model, alone, list(range(3, 3 + prefix)), seed=prefix)
+    session.admit([14, 9, 9, 3], [3, 1, 2, 3])
+    for _ in range(3):
+        session.step()
+    session.drop(4)
+    session.step()
+    session.admit([5, 2], [1, 2])
+    session.step()
+    session.drop(len(session.rows) - 1)
+    session.step()
+    session.drop(1)
+    session.admit([70, 1], [1, 4])
+    session.step()
+
+
+@pytest.mark.parametrize("kind", OTHERWISE)
+def test_what_attends_otherwise_is_refused(tmp_path, kind):
+    """Windows, caps and biases show when a few tokens are tried; the model stays as it was."""
+    model = model_of(tmp_path, kind, **OTHERWISE[kind])
+    own = model.config._attn_implementation
+    reason = refusal(model)
+    assert reason
+    assert model.config._attn_implementation == own
+    assert model(torch.tensor([[1, 2, 3]])).logits.isfinite().all()
+
+
+def test_half_precision_is_supported(tmp_path):
+    """In bfloat16 the tiers' logits are those of the model within its rounding."""
+    assert refusal(model_of(tmp_path, "llama", dtype=torch.bfloat16)) is None
+
+
+def test_parts_join_to_the_whole_softmax():
+    """Attention over keys cut in any way is attention over all of them."""
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, n, 8, generator=generator) * 3 for n in (3, 20, 20))
+    hidden = torch.zeros(3, 20)
+    hidden[:, 15:] = -torch.inf
+    cuts = [slice(0, 1), slice(1, 12), slice(12, 20)]
+    parts = [attend(query, key[:, c], value[:, c], hidden[:, c]) for c in cuts]
+    scores = query @ key.transpose(1, 2) + hidden
+    torch.testing.assert_close(join(parts), torch.softmax(scores, -1) @ value)
