@@ -25,8 +25,10 @@ _PREFIXES = ("rewards/", "logps/")
 class Guarded:
     """A trainer that stops at the first loss that is no number, and calls nobody."""
 
-    label: str
-    """What is trained, for messages: `DPO of m1`."""
+    def __init__(self, *args: Any, label: str, **kwargs: Any):
+        """As TRL's; `label` says what is trained, for messages: `DPO of m1`."""
+        self.label = label
+        super().__init__(*args, **kwargs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """The loss of a micro-batch, once it is seen to be finite.

@@ -45,6 +45,13 @@ def length(row: Row) -> int:
     return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
 
 
+def tokens(row: Row) -> int:
+    """Tokens of the row when a pair's prompt is counted once: its share of a step's work."""
+    if "input_ids" in row:
+        return len(row["input_ids"])
+    return sum(len(row[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+
+
 def refuse_long(rows: Sequence[Row], prompts: Sequence[str], limit: int, limited_by: str) -> None:
     """Raises InputError if a row has more than `limit` tokens: nothing is ever cut off silently."""
     faults = [

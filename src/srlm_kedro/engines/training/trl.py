@@ -23,6 +23,7 @@ from srlm_kedro.engines.training.base import (
     Trained,
 )
 from srlm_kedro.engines.training.loop import Journal, calm, terminal, told
+from srlm_kedro.engines.training.memory import must_recompute
 from srlm_kedro.engines.training.objectives import GuardedDpo, GuardedSft, dpo_objective
 from srlm_kedro.engines.training.policy import Policy, Setup, load_policy, load_reference
 from srlm_kedro.engines.training.rows import (
@@ -32,6 +33,7 @@ from srlm_kedro.engines.training.rows import (
     reading_order,
     refuse_long,
     sft_rows,
+    tokens,
 )
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.params import at
@@ -46,10 +48,10 @@ class TrlEngine:
 
     def __init__(
         self,
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        dtype: Literal["float32", "bfloat16", "auto"] = "float32",
         device: str = "auto",
         threads: int | None = None,
-        activation_checkpointing: bool = False,
+        activation_checkpointing: bool | Literal["auto"] = "auto",
         work_dir: str | None = None,
         trust_remote_code: bool = False,
     ):
@@ -57,17 +59,23 @@ class TrlEngine:
 
         Args:
             dtype: `bfloat16` computes in it (autocast); weights that are trained stay in float32,
-                those that an adapter leaves frozen are held in it.
+                those that an adapter leaves frozen are held in it. `auto` takes it on a GPU made
+                for it, and `float32` elsewhere.
             device: `cpu` or `cuda`; `auto` takes a GPU when there is one.
             threads: CPU threads; None leaves torch's own choice. Sums are rounded differently
                 with other numbers of threads, so name one where bits must agree between machines.
-            activation_checkpointing: Computes activations twice, to save memory.
+            activation_checkpointing: Computes activations twice, to save memory; `auto` does so
+                where those of a micro-batch would not fit the device.
             work_dir: Where scratch folders are made (default: the system's); a place on the disk
                 of `data/06_models` spares a copy.
             trust_remote_code: Lets a checkpoint run Python code of its own.
         """
         self._cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-        self._setup = Setup(trust_remote_code, bf16=dtype == "bfloat16", cpu=self._cpu)
+        _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
+        _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
+        likes_it = not self._cpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        bf16 = dtype == "bfloat16" or (dtype == "auto" and likes_it)
+        self._setup = Setup(trust_remote_code, bf16=bf16, cpu=self._cpu)
         self._threads = threads
         self._activation_checkpointing = activation_checkpointing
         self._work_dir = Path(work_dir) if work_dir else None
@@ -124,8 +132,10 @@ class TrlEngine:
         policy = self._policy(job)
         rows = sft_rows(policy.tokenizer, examples)
         job.refuse_long(policy, rows, examples)
-        dataset = job.dataset(rows)
-        args = SFTConfig(output_dir=output_dir, **self._settings(job, len(dataset)))
+        reading = job.reading(rows)
+        dataset = Dataset.from_list([rows[index] for index in reading])
+        settings = self._settings(job, len(reading), self._recomputed(job, rows, policy.model))
+        args = SFTConfig(output_dir=output_dir, **settings)
         log = _run(GuardedSft, job, policy, args, dataset)
         return Trained(policy.save(job.model, self._work_dir), log)
 
@@ -135,7 +145,16 @@ class TrlEngine:
         policy = self._policy(job)
         rows = dpo_rows(policy.tokenizer, pairs)
         job.refuse_long(policy, rows, pairs)
-        dataset = job.dataset(rows)
+        reading = job.reading(rows)
+        # The reference reads each pair once, the policy as often as there are epochs.
+        once = sorted(set(reading), key=lambda index: tokens(rows[index]), reverse=True)
+        places = {index: place for place, index in enumerate(once)}
+        dataset = Dataset.from_list([rows[index] for index in once])
+        # Without a reference model TRL takes the policy before its first step.
+        frozen = (
+            None if reference.path == job.model.path else load_reference(reference, self._setup)
+        )
+        recomputed = self._recomputed(job, rows, policy.model, frozen)
         args = DPOConfig(
             output_dir=output_dir,
             beta=at(job.params.beta, job.model.iteration + 1),
@@ -143,14 +162,18 @@ class TrlEngine:
             # TRL would turn an adapter's dropout off with the model's.
             disable_dropout=job.params.dropout == 0 and job.params.lora is None,
             **dpo_objective(job.params),
-            **self._settings(job, len(dataset)),
+            **self._settings(job, len(reading), recomputed),
         )
-        # Without a reference model TRL takes the policy before its first step.
-        frozen = (
-            None if reference.path == job.model.path else load_reference(reference, self._setup)
+        log = _run(
+            GuardedDpo,
+            job,
+            policy,
+            args,
+            dataset,
+            ref_model=frozen,
+            reading=[places[index] for index in reading],
+            nll_weight=job.params.nll_weight,
         )
-        extra = {"ref_model": frozen, "nll_weight": job.params.nll_weight}
-        log = _run(GuardedDpo, job, policy, args, dataset, **extra)
         return Trained(policy.save(job.model, self._work_dir), log)
 
     def _policy(self, job: "_Job") -> Policy:
@@ -168,10 +191,18 @@ class TrlEngine:
         if not self._cpu:
             torch.cuda.empty_cache()
 
-    def _settings(self, job: "_Job", rows: int) -> dict[str, Any]:
-        """The arguments that both trainers share; `rows` counts those of all epochs."""
+    def _recomputed(self, job: "_Job", rows: Sequence[Row], *models: Any) -> bool:
+        """Whether activations are computed twice; `models` are in memory, the trained one first."""
+        if self._activation_checkpointing != "auto":
+            return self._activation_checkpointing
+        held, longest = job.params.micro_batch_size, max(map(length, rows))
+        sequences = held * (2 if "chosen_ids" in rows[0] else 1)
+        return must_recompute(job.label, models, sequences, longest, self._setup)
+
+    def _settings(self, job: "_Job", reads: int, recomputed: bool) -> dict[str, Any]:
+        """The arguments that both trainers share; `reads` counts the rows of all epochs."""
         params = job.params
-        steps = math.ceil(rows / params.batch_size)
+        steps = math.ceil(reads / params.batch_size)
         return {
             # NumPy, which the trainer seeds too, takes 32 bits.
             "seed": job.seed % 2**32,
@@ -188,7 +219,7 @@ class TrlEngine:
             "max_grad_norm": params.max_grad_norm,
             "use_cpu": self._cpu,
             "bf16": self._setup.bf16,
-            "activation_checkpointing": self._activation_checkpointing,
+            "activation_checkpointing": recomputed,
             "dataloader_pin_memory": not self._cpu,
             "logging_steps": _LOG_EVERY,
             "logging_first_step": True,
@@ -196,6 +227,14 @@ class TrlEngine:
             "report_to": "none",
             "save_strategy": "no",
         }
+
+
+def _refuse_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    if value not in allowed:
+        raise InputError(
+            f"The training engine's option {name} = {value!r} is none of {allowed}. Correct it in "
+            "the catalog's training_engine."
+        )
 
 
 @dataclass(frozen=True)
@@ -238,11 +277,12 @@ class _Job:
         limited_by = min(limits, key=limits.__getitem__)
         refuse_long(rows, [item.prompt for item in items], limits[limited_by], limited_by)
 
-    def dataset(self, rows: Sequence[Row]) -> Dataset:
-        """The rows of all epochs in the order of reading."""
-        params, lengths = self.params, [length(row) for row in rows]
-        order = reading_order(lengths, params.batch_size, params.epochs, self.seed)
-        return Dataset.from_list([rows[index] for index in order])
+    def reading(self, rows: Sequence[Row]) -> list[int]:
+        """The rows' numbers, of all epochs, in the order of reading."""
+        params = self.params
+        return reading_order(
+            [tokens(row) for row in rows], params.batch_size, params.epochs, self.seed
+        )
 
 
 def _run(
@@ -265,9 +305,9 @@ def _run(
             train_dataset=dataset,
             processing_class=policy.tokenizer,
             callbacks=[journal],
+            label=job.label,
             **extra,
         )
-    trainer.label = job.label
     trainer.remove_callback(PrinterCallback)  # it prints to stdout what the journal logs
     trainer.train()
     return journal.rows

@@ -1,0 +1,93 @@
+"""SFT's log-probabilities of completions alone: TRL's losses and gradients, in less work."""
+
+import pytest
+import torch
+from trl.trainer.utils import add_fused_lm_head
+
+from srlm_kedro.engines.training import scoring
+from srlm_kedro.engines.training.policy import load_policy
+from srlm_kedro.engines.training.rows import IGNORED
+from srlm_kedro.engines.training.scoring import CompletionScorer
+from tests.engines.models import write_model
+
+FIELDS = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask")
+KINDS = {
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {"head_dim": 8},
+    "mistral": {"sliding_window": 4},
+    "gemma2": {"head_dim": 8, "final_logit_softcapping": 2.0},
+    "cohere": {"logit_scale": 0.5},
+    "gpt2": {},
+}
+
+
+def batch(lengths=(11, 9, 9, 4), completions=(6, 2, 8, 1)):
+    """Padded rows with labels on their last tokens."""
+    torch.manual_seed(3)
+    ids, labels = torch.zeros(2, len(lengths), max(lengths), dtype=torch.long)
+    labels.fill_(IGNORED)
+    mask = torch.zeros_like(ids)
+    for row, (length, completion) in enumerate(zip(lengths, completions, strict=True)):
+        ids[row, :length] = torch.randint(6, 40, (length,))
+        mask[row, :length] = 1
+        labels[row, length - completion : length] = ids[row, length - completion : length]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels, "use_cache": False}
+
+
+def scored(model, call):
+    """What is found, and the gradients of its summed log-probabilities."""
+    found = call(**batch(), fused_lm_head=True)
+    found.log_probs.sum().backward()
+    gradients = [one.grad.clone() for one in model.parameters()]
+    model.zero_grad()
+    return found, gradients
+
+
+def assert_same(model, call):
+    found, gradients = scored(model, call)
+    wanted, wanted_gradients = scored(model, model)
+    for name in FIELDS:
+        torch.testing.assert_close(found[name], wanted[name], atol=1e-5, rtol=1e-5, msg=name)
+    for one, other in zip(gradients, wanted_gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def with_trls_head(checkpoint):
+    model = load_policy(checkpoint, 0.0).model
+    add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+    return model
+
+
+@pytest.mark.parametrize(("kind", "config"), KINDS.items(), ids=KINDS)
+@pytest.mark.parametrize("group", [1, 20, 1000])
+def test_all_that_trl_reads_is_as_from_its_own_head(tmp_path, kind, config, group, monkeypatch):
+    """Row by row, in groups or all at once; scaled and capped logits too."""
+    monkeypatch.setattr(scoring, "_GROUP", group)
+    model = with_trls_head(write_model(tmp_path, kind=kind, **config))
+    assert_same(model, CompletionScorer(model))
+
+
+def test_too_many_logits_are_left_to_trls_tiles(checkpoint, monkeypatch):
+    """The answer is the same, and the output layer is TRL's."""
+    model = with_trls_head(checkpoint)
+    monkeypatch.setattr(scoring, "_MOST_LOGITS", 0)
+    monkeypatch.setattr(CompletionScorer, "_score", lambda *args: pytest.fail("not left to TRL"))
+    assert_same(model, CompletionScorer(model))
+
+
+def test_rows_without_a_label_add_nothing(checkpoint):
+    """A batch of prompts alone has a loss of zero that can be differentiated."""
+    model = with_trls_head(checkpoint)
+    inputs = batch()
+    inputs["labels"].fill_(IGNORED)
+    found = CompletionScorer(model)(**inputs, fused_lm_head=True)
+    found.log_probs.sum().backward()
+    assert not found.log_probs.any()
+
+
+def test_the_model_is_left_as_it_was(checkpoint):
+    """No hook stays behind: its logits are whole again."""
+    model = with_trls_head(checkpoint)
+    CompletionScorer(model)(**batch(), fused_lm_head=True)
+    assert model(batch()["input_ids"]).logits.shape[:2] == (4, 11)
