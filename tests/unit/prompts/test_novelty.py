@@ -1,4 +1,4 @@
-"""ROUGE-L decisions are exact, index or not."""
+"""ROUGE-L decisions are those of the definition."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -66,20 +66,73 @@ def test_the_ends_of_the_scale(limit):
     assert novelty.is_similar("a b c") == (limit == "0")
 
 
-sentences = st.lists(st.sampled_from("abcdefgh"), max_size=12).map(" ".join)
+def test_the_limit_is_no_float():
+    """A limit counts to its last digit, further than a float could tell."""
+    known, new = "a b c d e f g h i j", "a b c d e f g x y z"
+    assert Novelty([known], Decimal("0.69999999999999999999")).is_similar(new)
+    assert not Novelty([known], Decimal("0.70000000000000000001")).is_similar(new)
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(sentences, max_size=12),
-    sentences,
-    st.sampled_from(["0.3", "0.5", "0.7", "0.65", "0.9"]),
-)
-def test_the_index_misses_nothing(known, new, limit):
+def test_long_prompts_are_compared_too():
+    """With more words than a signature has bits, one prompt is still told from another."""
+    long = [f"w{number}" for number in range(1000)]
+    novelty = Novelty([" ".join(long)], LIMIT)
+    assert novelty.is_similar(" ".join(long[:701] + ["x"] * 299))
+    assert not novelty.is_similar(" ".join(long[:700] + ["x"] * 300))
+
+
+def test_a_pool_that_grows_forgets_nothing():
+    """Among 2,500 prompts that have little in common, a near copy of each is found."""
+    known = [" ".join(f"{letter}{number}" for letter in "abcdefghij") for number in range(2500)]
+    novelty = Novelty(known[:1000], LIMIT)
+    for text in known[1000:]:
+        assert not novelty.is_similar(text)
+        novelty.add(text)
+    copies = [" ".join([*text.split()[:8], "two", "new"]) for text in known]
+    assert all(novelty.is_similar(text) and not novelty.is_known(text) for text in copies)
+
+
+few = st.sampled_from("abc")
+some = st.sampled_from([*"abcdefgh", "1", "the"])
+many = st.integers(0, 600).map("w{}".format)
+"""As many words as make several of them flip the same bit."""
+
+
+@st.composite
+def pools(draw):
+    """Known prompts and new ones: made up, or known ones with some words changed."""
+    words = draw(st.sampled_from([few, some, many]))
+    known = draw(st.lists(st.lists(words, max_size=14), max_size=10))
+    new = draw(st.lists(words, max_size=14))
+    if known and draw(st.booleans()):
+        new = [draw(words) if draw(st.integers(0, 3)) == 0 else w for w in known[0]]
+    return [" ".join(each) for each in known], " ".join(new)
+
+
+LIMITS = ["0", "0.05", "0.3", "0.5", "0.65", "0.7", "0.75", "0.9", "0.999", "1"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(pools(), st.sampled_from(LIMITS))
+def test_nothing_is_missed(pool, limit):
     """The decision is the one of comparing with every known prompt in fractions."""
+    known, new = pool
     half = len(known) // 2
     novelty = Novelty(known[:half], Decimal(limit))
     for text in known[half:]:
         novelty.add(text)
     expected = any(_rouge_l(new, text) > Fraction(limit) for text in known)
     assert novelty.is_similar(new) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(some, min_size=1, max_size=14), max_size=25), st.sampled_from(LIMITS))
+def test_sifting_one_after_the_other(prompts, limit):
+    """Taking each prompt that is new to those taken before gives what the definition gives."""
+    novelty, taken = Novelty([], Decimal(limit)), []
+    for text in map(" ".join, prompts):
+        similar = any(_rouge_l(text, known) > Fraction(limit) for known in taken)
+        assert novelty.is_similar(text) == similar
+        if not similar:
+            novelty.add(text)
+            taken.append(text)

@@ -1,20 +1,26 @@
 """ROUGE-L against all known prompts, exact and fast.
 
-ROUGE-L F of two token lists is `2 LCS / (m + n)`. It is compared in integers, for floats decide
-some exact ties wrongly. An index by prefix finds the prompts that could be over the limit: the
-longest common subsequence is no longer than the common multiset of tokens, and two multisets that
-share o elements share one among the first `size - o + 1` of each, in any order common to both.
-Rare tokens stand first in ours, so that few prompts are looked at.
+ROUGE-L F of m and n tokens is `2 LCS / (m + n)`. It is compared in integers, for floats decide some
+exact ties wrongly, and for few prompts: those that signatures of 256 bits do not rule out. In a
+signature each token of the prompt flips one bit. Tokens that two prompts share flip the same bits
+in both, so that the signatures differ in no more bits than the prompts have tokens that the other
+lacks: `m + n - 2 shared`. The LCS is shared, so the signatures of a pair above the limit differ in
+fewer than `(1 - limit)(m + n)` bits. Signatures of other pairs differ in more, as a rule, and
+comparing two of them takes nanoseconds.
 """
 
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 
+import numpy as np
 from rapidfuzz.distance import LCSseq
 
-_FIRST_CHARACTER = 0xE000  # past the surrogates, which no string may hold
+_WORDS = 4  # of 64 bits, in a signature
+_COLUMNS = 1024  # to begin with; doubled when they are full
+
+Prompt = tuple[int, ...]
+"""Tokens by their numbers."""
 
 
 def tokens(text: str) -> list[str]:
@@ -27,51 +33,48 @@ class Novelty:
 
     def __init__(self, known: Iterable[str], limit: Decimal) -> None:
         self._numerator, self._denominator = limit.as_integer_ratio()
-        lists = [tokens(text) for text in known]
-        self._frequency = Counter(token for known_tokens in lists for token in known_tokens)
-        self._characters: dict[str, str] = {}
-        self._known: list[str] = []
-        self._exact: set[str] = set()
-        self._index: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-        for known_tokens in lists:
-            self._add(known_tokens)
+        self._spare = float(1 - limit)
+        self._numbers: dict[str, int] = {}
+        self._exact: set[Prompt] = set()
+        self._known: list[Prompt] = []
+        # One column a known prompt: its signature, and its part in the bits that may differ.
+        self._signatures = np.zeros((_WORDS, _COLUMNS), np.uint64)
+        self._allowed = np.zeros(_COLUMNS, np.float32)
+        for text in known:
+            self.add(text)
 
     def add(self, text: str) -> None:
         """From now on `text` is known."""
-        self._add(tokens(text))
+        new, column = self._numbered(text), len(self._known)
+        if new in self._exact:
+            return
+        if column == len(self._allowed):
+            self._signatures = np.tile(self._signatures, 2)
+            self._allowed = np.tile(self._allowed, 2)
+        self._signatures[:, column] = _signature(new)
+        self._allowed[column] = self._spare * len(new)
+        self._exact.add(new)
+        self._known.append(new)
 
     def is_known(self, text: str) -> bool:
         """True when a known prompt has the same tokens."""
-        return self._mapped(tokens(text)) in self._exact
+        return self._numbered(text) in self._exact
 
     def is_similar(self, text: str) -> bool:
         """True when ROUGE-L F with some known prompt is above the limit."""
-        new = tokens(text)
-        mapped = self._mapped(new)
-        looked_at: set[int] = set()
-        for element in self._prefix(new):
-            for number in self._index.get(element, ()):
-                if number not in looked_at:
-                    looked_at.add(number)
-                    if self._too_near(mapped, self._known[number]):
-                        return True
-        return False
+        new = self._numbered(text)
+        return any(self._too_near(new, self._known[column]) for column in self._suspects(new))
 
-    def _add(self, new: list[str]) -> None:
-        mapped = self._mapped(new)
-        if mapped in self._exact:
-            return
-        self._exact.add(mapped)
-        for element in self._prefix(new):
-            self._index[element].append(len(self._known))
-        self._known.append(mapped)
+    def _suspects(self, new: Prompt) -> np.ndarray:
+        """Columns of all known prompts that could be above the limit, and of few others."""
+        size = len(self._known)
+        flips = self._signatures[:, :size] ^ _signature(new)[:, np.newaxis]
+        differing = np.bitwise_count(flips).sum(axis=0, dtype=np.uint16)
+        # Half a bit on top: rounded floats may let a prompt in, and must not keep one out.
+        allowed = self._allowed[:size] + (self._spare * len(new) + 0.5)
+        return np.flatnonzero(differing <= allowed)
 
-    def _mapped(self, words: list[str]) -> str:
-        """One character a word, which is what the bit-parallel LCS takes."""
-        table = self._characters
-        return "".join(table.setdefault(word, chr(_FIRST_CHARACTER + len(table))) for word in words)
-
-    def _too_near(self, one: str, other: str) -> bool:
+    def _too_near(self, one: Prompt, other: Prompt) -> bool:
         # 2 LCS / (m + n) > limit  <=>  LCS >= least
         twice = self._numerator * (len(one) + len(other))
         least = twice // (2 * self._denominator) + 1
@@ -79,11 +82,13 @@ class Novelty:
             LCSseq.similarity(one, other, score_cutoff=least) >= least
         )
 
-    def _prefix(self, words: list[str]) -> list[tuple[str, int]]:
-        """The rarest elements (token, how manieth), as many as must meet a too near prompt's."""
-        size = len(words)
-        shared = self._numerator * size // (2 * self._denominator - self._numerator) + 1
-        counts = Counter(words)
-        order = sorted(counts, key=lambda word: (self._frequency[word], word))
-        elements = [(word, number) for word in order for number in range(counts[word])]
-        return elements[: max(size - shared + 1, 0)]
+    def _numbered(self, text: str) -> Prompt:
+        numbers = self._numbers
+        return tuple([numbers.setdefault(token, len(numbers)) for token in tokens(text)])
+
+
+def _signature(prompt: Prompt) -> np.ndarray:
+    bits = 0
+    for number in prompt:
+        bits ^= 1 << number % (64 * _WORDS)
+    return np.frombuffer(bits.to_bytes(8 * _WORDS, "little"), np.uint64)
