@@ -30,13 +30,16 @@ def make_pairs(
         GateError: Fewer pairs than `min_pairs`.
     """
     made, drops = [], dict.fromkeys(DROPS, 0)
-    for _, group in judged_responses.groupby("prompt_id", sort=False):
+    groups: dict[str, list[Any]] = {}
+    for row in judged_responses.itertuples():
+        groups.setdefault(row.prompt_id, []).append(row)
+    for group in groups.values():
         best, worst, drop = _extremes(group, pairs.length_control)
         if drop:
             drops[drop] += 1
         else:
             made.append(_ordered(best, worst, pairs, seed))
-    prompts = judged_responses["prompt_id"].nunique()
+    prompts = len(groups)
     if len(made) < pairs.min_pairs:
         raise GateError(
             f"pairs: {len(made)} pairs of {prompts} prompts (limit `pairs.min_pairs` = "
@@ -47,9 +50,9 @@ def make_pairs(
     return table, _metrics(made, drops, prompts)
 
 
-def _extremes(group: pd.DataFrame, length_control: float) -> tuple[Any, Any, str | None]:
+def _extremes(group: list[Any], length_control: float) -> tuple[Any, Any, str | None]:
     """Best and worst of a prompt's responses, and the reason if they make no pair."""
-    rows = list(group[group["reward"].notna()].itertuples())
+    rows = [row for row in group if pd.notna(row.reward)]
     if len(rows) < 2:
         return None, None, "short_group"
     rows.sort(key=lambda row: (len(row.response_id), row.response_id))  # r2 before r10
