@@ -1,5 +1,6 @@
 # make run    the whole loop on the embedded microworld, then evaluation and report
 # make test   the whole test suite
+# make bench  our engines beside what people use today, on this machine
 # make mlflow / make viz   look at what was run
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run iteration test lint mlflow viz seed-data clean
+.PHONY: run iteration test bench lint mlflow viz seed-data clean
 .DEFAULT_GOAL := run
 
 # uv does not read pip's own setting of extra wheel folders: pass it on where there is one.
@@ -27,9 +28,13 @@ iteration: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+bench: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[benchmarks]'
+	$(BIN)/python -m benchmarks
+
 lint: $(READY)
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 
 # kedro-mlflow looks for the mlflow command on the path.
 mlflow: $(READY)

@@ -1,0 +1,52 @@
+"""The machine in words: what its figures depend on, and nothing that names it."""
+
+import datetime
+import platform
+from pathlib import Path
+
+import torch
+import transformers
+
+from benchmarks.report import Cell
+from benchmarks.rounds import Setting
+
+_TELLING = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile", "sve", "bf16")
+"""Instruction sets that decide what a matrix product costs."""
+
+
+def describe(setting: Setting) -> dict[str, Cell]:
+    """Processor, instruction sets, versions, threads and date."""
+    said = _cpuinfo()
+    flags = (said.get("flags") or said.get("Features") or "").split()
+    return {
+        "device": _device(setting.device),
+        "processor": said.get("model name") or platform.processor() or platform.machine(),
+        "cores": len(_affinity()),
+        "instructions": " ".join(flag for flag in _TELLING if flag in flags),
+        "threads": torch.get_num_threads(),
+        "clock": "process CPU time" if setting.device == "cpu" else "wall time, synchronised",
+        "python": platform.python_version(),
+        "torch": torch.__version__.partition("+")[0],
+        "transformers": transformers.__version__,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def _device(name: str) -> str:
+    return name if name == "cpu" else torch.cuda.get_device_name()
+
+
+def _affinity() -> set[int]:
+    import os
+
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _cpuinfo() -> dict[str, str]:
+    """The first processor's entries, where the system has such a file."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    entries = [line.partition(":") for line in reversed(lines)]
+    return {key.strip(): value.strip() for key, _, value in entries}

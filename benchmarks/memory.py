@@ -1,0 +1,126 @@
+"""Peak memory of judging under two budgets, each in a process of its own.
+
+What counts is the most memory that the process held while it judged, above what it held with the
+model loaded and a first token drawn.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.models import LARGE, SMALL, TINY, Shape, make
+from benchmarks.report import Cell, Table
+from benchmarks.rounds import Setting, seconds
+from benchmarks.targets import Target
+from benchmarks.work import judging
+from srlm_kedro.engines.generation.transformers import TransformersEngine
+from srlm_kedro.records import Checkpoint
+
+_SHAPES = {shape.name: shape for shape in (TINY, SMALL, LARGE)}
+_MIB = 2**20
+_RESET = Path("/proc/self/clear_refs")
+_WITHIN = Target(1, at_least=False)
+_SEED = 1
+
+
+def run(setting: Setting) -> list[Table]:
+    """A row a budget."""
+    shape, responses, budgets = _case(setting)
+    title = f"Peak memory of judging, {shape.name}: {responses} responses x 3"
+    if setting.device == "cpu" and not _RESET.exists():
+        return [Table(title, [], ["This system keeps no peak that can be set back."])]
+    checkpoint = make(shape, setting.folder / shape.name)
+    rows = []
+    for budget in budgets:
+        setting.say(f"memory, {budget} GiB")
+        rows.append(_row(checkpoint, shape, responses, budget, setting))
+    return [Table(title, rows)]
+
+
+def _case(setting: Setting) -> tuple[Shape, int, tuple[float, ...]]:
+    if setting.quick:
+        return TINY, 4, (0.25,)
+    if setting.device == "cuda":
+        return LARGE, 512, (2, 8)
+    return SMALL, 96, (0.125, 0.5)
+
+
+def _row(
+    checkpoint: Checkpoint, shape: Shape, responses: int, budget: float, setting: Setting
+) -> dict[str, Cell]:
+    asked = [str(checkpoint.path), shape.name, responses, budget, setting.device, setting.quick]
+    told = [_child(asked) for _ in range(1 if setting.quick else 2)]
+    peaks = [each["peak"] / _MIB for each in told]
+    share = max(peaks) / (budget * 1024)
+    return {
+        "budget, MiB": budget * 1024,
+        "peak, MiB": statistics.median(peaks),
+        "lowest": min(peaks),
+        "highest": max(peaks),
+        "rounds": len(peaks),
+        "tokens/s": statistics.median(each["rate"] for each in told),
+        "highest / budget": share,
+        "target": str(_WITHIN),
+        "met": _WITHIN.met(share),
+    }
+
+
+def _child(asked: list[Any]) -> dict[str, float]:
+    """What `main` says in a process of its own, which imports from where this one does."""
+    said = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", json.dumps(asked)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return json.loads(said.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Judges within the budget; says the peak in bytes, and tokens a second."""
+    path, shape, responses, budget, device, quick = json.loads(sys.argv[1])
+    work = judging(Checkpoint(Path(path), "m0"), _SHAPES[shape], responses, quick)
+    threads = 1 if device == "cpu" else None
+    engine = TransformersEngine(device=device, threads=threads, memory_gib=budget)
+    first = replace(work, samples=1, new_tokens=1)
+    engine.generate(work.checkpoint, work.requests[:1], first.sampling, _SEED)
+    held, start = _reset(device), seconds(device)
+    engine.generate(work.checkpoint, work.requests, work.sampling, _SEED)
+    rate = work.drawn(responses) / (seconds(device) - start)
+    print(json.dumps({"peak": _peak(device) - held, "rate": rate}))
+
+
+def _reset(device: str) -> int:
+    """Bytes held now, from which the peak begins anew."""
+    if device == "cpu":
+        _RESET.write_text("5")
+        return _status("VmRSS")
+    import torch
+
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
+
+
+def _peak(device: str) -> int:
+    if device == "cpu":
+        return _status("VmHWM")
+    import torch
+
+    return torch.cuda.max_memory_allocated()
+
+
+def _status(name: str) -> int:
+    """An entry of this process's status, in bytes."""
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+if __name__ == "__main__":
+    main()

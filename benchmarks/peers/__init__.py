@@ -1,0 +1,1 @@
+"""What people use today, each run as its own documentation has it."""

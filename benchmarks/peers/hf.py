@@ -1,0 +1,56 @@
+"""Hugging Face `generate`: one by one, and at its best batch size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks import models
+from benchmarks.rounds import Setting, seconds
+from benchmarks.work import Work
+
+
+class HuggingFace:
+    """A model in the hands of `generate`, with the settings of `work.sampling`."""
+
+    def __init__(self, work: Work, dtype: str, setting: Setting):
+        self._work, self._setting = work, setting
+        self._model = models.read(work.checkpoint, dtype, setting.device)
+        self._tokenizer = models.read_tokenizer(work.checkpoint)
+
+    def one_by_one(self, prompts: int) -> float:
+        """Each sample by a call of its own, as most scripts do; tokens drawn."""
+        for row in self._work.middle(prompts):
+            for _ in range(self._work.samples):
+                self._generate([row], samples=1)
+        return self._work.drawn(prompts)
+
+    def batched(self, prompts: int, batch: int) -> float:
+        """Prompts of like length padded to the left, all their samples at once; tokens drawn."""
+        rows = self._work.middle(prompts)
+        for first in range(0, prompts, batch):
+            self._generate(rows[first : first + batch], self._work.samples)
+        return self._work.drawn(prompts)
+
+    def best_batch(self, sizes: Sequence[int]) -> tuple[int, dict[int, float]]:
+        """The fastest of `sizes` (prompts a batch), and tokens a second at each."""
+        self.one_by_one(1)  # The first call of all is slower.
+        rates = {size: self._rate(size) for size in sizes}
+        return max(rates, key=rates.__getitem__), rates
+
+    def _rate(self, batch: int) -> float:
+        start = seconds(self._setting.device)
+        drawn = self.batched(batch, batch)
+        return drawn / (seconds(self._setting.device) - start)
+
+    def _generate(self, rows: list[list[int]], samples: int) -> None:
+        asked: Any = self._tokenizer.pad({"input_ids": rows}, return_tensors="pt")
+        drawn = self._model.generate(
+            **asked.to(self._setting.device),
+            do_sample=True,
+            temperature=self._work.sampling.temperature,
+            top_p=self._work.sampling.top_p,
+            top_k=0,
+            num_return_sequences=samples,
+            min_new_tokens=self._work.new_tokens,
+            max_new_tokens=self._work.new_tokens,
+        )
+        assert drawn.shape[1] == asked["input_ids"].shape[1] + self._work.new_tokens

@@ -1,0 +1,94 @@
+"""Contestants take turns: rounds in rotated order, one clock, medians with their spread.
+
+A shared machine runs faster in one minute than in the next. Contestants that take turns meet the
+same minutes, so their ratios stand where their times do not. The clock counts the processor time
+of this process; on a GPU, where that says nothing, it is wall time behind a synchronised device.
+"""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+OURS = "ours"
+"""Names of our own contestants begin with this."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the command line decides; every part of the benchmarks is handed it."""
+
+    rounds: int
+    """Measured rounds of each contest."""
+    quick: bool
+    """Tiny sizes that show that it runs, and measure nothing."""
+    device: str
+    """`cpu` or `cuda`."""
+    folder: Path
+    """A scratch folder: models are made there, and deleted with it."""
+    say: Callable[[str], None] = print
+    """Tells how far it is."""
+
+    @property
+    def heavy(self) -> "Setting":
+        """With three rounds at most: for contests of a minute a round."""
+        return replace(self, rounds=min(self.rounds, 3))
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to do the work of a contest."""
+
+    name: str
+    run: Callable[[], float]
+    """Does the work once; gives how many units of it were done (tokens, rows, prompts).
+
+    Slow contestants may do fewer units: they are compared by the unit.
+    """
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a contestant showed: units a second, one figure a round."""
+
+    name: str
+    rates: tuple[float, ...]
+    beside: str | None = None
+    """The one of ours that it is compared with; None: all of them."""
+
+    @property
+    def median(self) -> float:
+        """The figure that is compared."""
+        return statistics.median(self.rates)
+
+
+def take_turns(contestants: Sequence[Contestant], setting: Setting) -> list[Score]:
+    """Scores in the order of the contestants; a first round of all warms up and does not count."""
+    rates: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
+    for number in range(setting.rounds + 1):
+        gc.collect()  # Nobody pays for what the round before left behind.
+        first = number % len(contestants)
+        for contestant in (*contestants[first:], *contestants[:first]):
+            rate = _rate(contestant.run, setting.device)
+            if number:
+                rates[contestant.name].append(rate)
+        setting.say(f"  round {number} of {setting.rounds}")
+    return [Score(name, tuple(figures)) for name, figures in rates.items()]
+
+
+def seconds(device: str) -> float:
+    """The clock: processor time of this process, or wall time once the GPU is done."""
+    if device == "cpu":
+        return time.process_time()
+    import torch
+
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _rate(run: Callable[[], float], device: str) -> float:
+    start = seconds(device)
+    units = run()
+    return units / max(seconds(device) - start, 1e-9)

@@ -1,0 +1,55 @@
+"""What the benchmarks are to show: bounds that were named before anything was built."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on one figure."""
+
+    bound: float
+    at_least: bool = True
+    """False: the figure may be the bound at most."""
+
+    def met(self, figure: float) -> bool:
+        """Whether the figure is on the right side."""
+        return figure >= self.bound if self.at_least else figure <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {self.bound:g}"
+
+
+# Names of contestants.
+OURS = "ours"
+OURS_BF16 = "ours, bfloat16"
+ONE_BY_ONE = "HF generate, one by one"
+BEST_BATCH = "HF generate, best batch"
+BEST_BATCH_BF16 = "HF generate, best batch, bfloat16"
+LUCIDRAINS = "self-rewarding-lm-pytorch"
+ROOFLINE = "roofline with sharing"
+ROOFLINE_BF16 = "roofline with sharing, bfloat16"
+TRL = "TRL's defaults"
+
+JUDGING = {
+    (OURS, ONE_BY_ONE): Target(12),
+    (OURS_BF16, ONE_BY_ONE): Target(18),
+    (OURS, BEST_BATCH): Target(6),
+    (OURS_BF16, BEST_BATCH): Target(9),
+    (OURS, LUCIDRAINS): Target(70),
+    (OURS, ROOFLINE): Target(0.55),
+}
+"""How many times as fast as each of the others; of the roofline it is the share."""
+
+SAMPLING = {
+    (OURS, ONE_BY_ONE): Target(18),
+    (OURS_BF16, ONE_BY_ONE): Target(28),
+    (OURS, BEST_BATCH): Target(3.2),
+    (OURS_BF16, BEST_BATCH): Target(5),
+    (OURS, LUCIDRAINS): Target(6),
+    (OURS, ROOFLINE): Target(0.5),
+}
+
+JUDGING_23M = {(OURS, ONE_BY_ONE): Target(8), (OURS_BF16, ONE_BY_ONE): Target(14)}
+
+SFT = {(OURS, TRL): Target(2)}
+DPO = {(OURS, TRL): Target(2.2)}

@@ -1,0 +1,255 @@
+"""The benchmarks at tiny sizes: every contestant runs, and the tables say what was measured."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import memory, roofline, targets
+from benchmarks.models import TINY, make
+from benchmarks.peers import lucidrains
+from benchmarks.report import Table, contest, markdown, write
+from benchmarks.rounds import Contestant, Score, Setting, take_turns
+from benchmarks.targets import Target
+from benchmarks.work import judging, sampling
+
+CONTESTANTS = {
+    "judging": {
+        targets.OURS,
+        targets.OURS_BF16,
+        targets.ONE_BY_ONE,
+        targets.BEST_BATCH,
+        targets.BEST_BATCH_BF16,
+        targets.ROOFLINE,
+        targets.ROOFLINE_BF16,
+    },
+    "training": {targets.OURS, targets.OURS_BF16, targets.TRL},
+}
+CONTESTANTS["sampling"] = CONTESTANTS["judging"]
+
+
+@pytest.fixture(scope="module")
+def environment():
+    """What the command line sets is set back: variables and torch's threads."""
+    before, threads = dict(os.environ), torch.get_num_threads()
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, environment):
+    """What `python -m benchmarks --quick` writes for generation and training."""
+    folder = tmp_path_factory.mktemp("results")
+    asked = ["--quick", "--device", "cpu", "--rounds", "2", "--out", str(folder)]
+    command.main([*asked, "--only", ",".join(CONTESTANTS)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(results):
+    return json.loads((results / "cpu.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def setting(tmp_path):
+    return Setting(rounds=3, quick=True, device="cpu", folder=tmp_path, say=lambda text: None)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return make(TINY, tmp_path_factory.mktemp("tiny"))
+
+
+class TestRun:
+    @pytest.mark.parametrize("part", CONTESTANTS)
+    def test_every_contestant_is_in_the_table(self, parts, part):
+        """Each table of a part has a row for each contestant that is installed."""
+        expected = set(CONTESTANTS[part])
+        if part != "training" and lucidrains.INSTALLED:
+            expected.add(targets.LUCIDRAINS)
+        for table in parts[part]["tables"]:
+            assert {row["contestant"] for row in table["rows"]} == expected
+
+    @pytest.mark.parametrize("part", CONTESTANTS)
+    def test_ratios_follow_from_the_medians(self, parts, part):
+        """Each of ours is held against each of the others, by the medians of the same table."""
+        for table in parts[part]["tables"]:
+            (unit,) = (key for key in table["rows"][0] if key.endswith("/s"))
+            medians = {row["contestant"]: row[unit] for row in table["rows"]}
+            ours = {name for name in medians if name.startswith("ours")}
+            pairs = {(row["ours"], row["against"]) for row in table["ratios"]}
+            assert {against for _, against in pairs} == set(medians) - ours
+            assert {one for one, _ in pairs} == ours
+            for row in table["ratios"]:
+                expected = medians[row["ours"]] / medians[row["against"]]
+                assert row["times"] == pytest.approx(expected, rel=1e-2)
+
+    def test_targets_stand_in_the_table(self, parts):
+        """Judging names its six targets, and says of each whether it was met."""
+        (table,) = parts["judging"]["tables"]
+        named = {(r["ours"], r["against"]): r["target"] for r in table["ratios"] if r["target"]}
+        installed = lucidrains.INSTALLED
+        expected = {
+            k: v for k, v in targets.JUDGING.items() if installed or k[1] != targets.LUCIDRAINS
+        }
+        assert named == {names: str(target) for names, target in expected.items()}
+        assert all(isinstance(row["met"], bool) for row in table["ratios"] if row["target"])
+
+    def test_missing_package_is_said(self, parts):
+        """Where the optional package is not installed, a note says that it is left out."""
+        notes = " ".join(parts["judging"]["tables"][0]["notes"])
+        assert (lucidrains.PACKAGE in notes) is not lucidrains.INSTALLED
+
+    def test_the_page_is_written_from_the_json(self, parts, results):
+        """The Markdown file is what the JSON beside it renders to."""
+        assert (results / "cpu.md").read_text("utf-8") == markdown(parts)
+
+    def test_the_machine_is_described_without_its_name(self, parts):
+        """Processor, threads and date are told; no path and no host name."""
+        machine = parts["judging"]["machine"]
+        assert {"processor", "instructions", "torch", "threads", "date"} <= set(machine)
+        assert os.uname().nodename not in json.dumps(machine)
+        assert "/" not in json.dumps(machine)
+
+
+class TestCommandLine:
+    def test_parts_come_in_their_own_order(self):
+        """`--only` picks parts, whatever order they are named in."""
+        asked = command._parser().parse_args(["--only", "memory,judging"])
+        assert asked.only == ["judging", "memory"]
+
+    def test_unknown_part_is_refused(self, capsys):
+        """A part that does not exist is named, with those that do."""
+        with pytest.raises(SystemExit):
+            command.main(["--only", "judgin"])
+        assert "no part judgin; there are judging, sampling" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("part", command.PARTS)
+    def test_every_part_can_be_called(self, part):
+        """What stands for a part is a function of a module that is there."""
+        assert callable(command._entry(part))
+
+
+class TestRounds:
+    def test_everybody_starts_a_round_in_turn(self, setting):
+        """The order is rotated by one each round, the one that warms up included."""
+        seen = []
+        names = ["a", "b", "c"]
+        players = [Contestant(name, lambda name=name: seen.append(name) or 1.0) for name in names]
+        take_turns(players, setting)
+        assert "".join(seen) == "abcbcacababc"
+
+    def test_the_first_round_does_not_count(self, setting):
+        """As many figures as rounds were asked for."""
+        (score,) = take_turns([Contestant("a", lambda: 1.0)], setting)
+        assert len(score.rates) == 3
+
+
+class TestReport:
+    SCORES = (Score("ours", (10.0, 30.0, 20.0)), Score("theirs", (5.0, 5.0, 4.0)))
+
+    def test_ratio_and_its_spread(self):
+        """The ratio is that of the medians, its spread the rounds' own ratios."""
+        table = contest("race", self.SCORES, "prompt", {("ours", "theirs"): Target(5)})
+        assert table.ratios == [
+            {
+                "ours": "ours",
+                "against": "theirs",
+                "times": 4.0,
+                "lowest": 2.0,
+                "highest": 6.0,
+                "target": "≥ 5",
+                "met": False,
+            }
+        ]
+
+    def test_one_may_stand_beside_one_of_ours(self):
+        """A figure of one number format is not compared with ours of another."""
+        ours = [Score("ours", (1.0,)), Score("ours, bfloat16", (2.0,))]
+        floor = Score("roofline, bfloat16", (4.0,), beside="ours, bfloat16")
+        (ratio,) = contest("race", [*ours, floor], "token").ratios
+        assert (ratio["ours"], ratio["times"]) == ("ours, bfloat16", 0.5)
+
+    def test_missed_target_is_shown(self):
+        """The page says no where a target was missed."""
+        table = contest("race", self.SCORES, "prompt", {("ours", "theirs"): Target(5)})
+        page = markdown({"a": {"machine": {}, "tables": [vars(table)]}})
+        assert "| ours | theirs | 4 | 2 | 6 | ≥ 5 | **no** |" in page
+
+    def test_a_later_run_keeps_the_other_parts(self, tmp_path):
+        """Running one part again replaces that part alone."""
+        old, new = Table("old", [{"a": 1}]), Table("new", [{"a": 2}])
+        write({"cores": 1}, {"one": [old], "two": [old]}, tmp_path, "cpu")
+        write({"cores": 2}, {"two": [new]}, tmp_path, "cpu")
+        kept = json.loads((tmp_path / "cpu.json").read_text("utf-8"))
+        assert [kept[part]["tables"][0]["title"] for part in ("one", "two")] == ["old", "new"]
+        page = (tmp_path / "cpu.md").read_text("utf-8")
+        assert "## Machine of one" in page
+        assert "## Machine of two" in page
+
+    @pytest.mark.parametrize(("figure", "met"), [(1.05, True), (1.06, False)])
+    def test_upper_bound(self, figure, met):
+        """A target may be a bound from above."""
+        assert Target(1.05, at_least=False).met(figure) is met
+
+
+class TestWork:
+    def test_judging_shares_its_prefix(self, checkpoint):
+        """All prompts begin with the rubric, and lengths are those that were asked for."""
+        work = judging(checkpoint, TINY, responses=5, quick=True)
+        rows = work.ids()
+        assert len({tuple(ids[: work.prefix]) for ids in rows}) == 1
+        assert len({ids[work.prefix] for ids in rows}) > 1
+        assert [len(ids) - work.prefix for ids in rows] == [5, 6, 7, 8, 9]
+
+    def test_sampling_lengths(self, checkpoint):
+        """Prompts have their lengths with the chat's header in them."""
+        work = sampling(checkpoint, TINY, prompts=5, quick=True)
+        assert [len(ids) for ids in work.ids()] == [5, 6, 7, 8, 9]
+        assert work.drawn(5) == 5 * 4 * 3
+
+
+class TestRoofline:
+    def test_floor_counts_what_is_shared_once(self, checkpoint):
+        """With memory for nothing, the floor is the operations over the rate of products."""
+        work = judging(checkpoint, TINY, responses=2, quick=True)
+        assert [len(ids) for ids in work.ids()] == [12 + 5, 12 + 9]
+        tokens = 12 + (5 + 9) + 6 * 2
+        seen = 12 * 13 / 2 + (5 * 12 + 5 * 6 / 2) + (9 * 12 + 9 * 10 / 2)
+        seen += 3 * ((12 + 5 + 1) + (12 + 9 + 1)) + 3 * ((12 + 5 + 2) + (12 + 9 + 2))
+        layers = 2 * (4 * 32 * 32 + 3 * 32 * 64) * tokens * 2 + 4 * 2 * 32 * seen
+        head = 2 * 128 * 32 * (2 + 6 * 2)
+        rates = roofline.Rates("float32", operations=1.0, reads=float("inf"))
+        assert roofline.floor(work, rates) == pytest.approx(layers + head)
+
+    def test_bytes_of_a_step(self, checkpoint):
+        """With products for nothing, each phase reads the weights once and what it sees of keys."""
+        work = judging(checkpoint, TINY, responses=2, quick=True)
+        layers, head = 2 * (4 * 32 * 32 + 3 * 32 * 64), 128 * 32
+        numbers = layers + 3 * (layers + head)
+        numbers += 2 * 2 * 32 * (12 + (12 + 14) + (12 + 14 + 6) + (12 + 14 + 12))
+        rates = roofline.Rates("bfloat16", operations=float("inf"), reads=1.0)
+        assert roofline.floor(work, rates) == pytest.approx(2 * numbers)
+
+
+@pytest.mark.skipif(not memory._RESET.exists(), reason="the system keeps no peak to set back")
+def test_peak_memory_is_held_against_the_budget(setting):
+    """A child process judges; its peak above the loaded model is within the budget."""
+    (table,) = memory.run(setting)
+    (row,) = table.rows
+    assert 0 <= row["peak, MiB"] == pytest.approx(row["highest / budget"] * row["budget, MiB"])
+    assert row["tokens/s"] > 0
+    assert row["met"] is True
+
+
+def test_nothing_heavy_before_the_threads_are_set():
+    """The command line sets the threads before torch is imported."""
+    code = "import sys, benchmarks.__main__; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
