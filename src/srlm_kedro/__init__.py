@@ -13,3 +13,6 @@ for _switch, _value in {
     "GX_ANALYTICS_ENABLED": "false",
 }.items():
     os.environ.setdefault(_switch, _value)
+
+# Where Linux may, it backs large tensors by large pages, whose first touch is far cheaper.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

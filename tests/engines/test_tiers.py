@@ -32,9 +32,9 @@ OTHERWISE = {
 }
 
 
-def model_of(folder, kind, dtype=torch.float32, **config):
+def model_of(folder, kind, dtype=torch.float32, words=40, **config):
     """A tiny model of an architecture."""
-    checkpoint = write_model(folder, kind, **config)
+    checkpoint = write_model(folder, kind, words, **config)
     return AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=dtype).eval()
 
 
@@ -109,7 +109,8 @@ def test_what_attends_otherwise_is_refused(tmp_path, kind):
 
 def test_half_precision_is_supported(tmp_path):
     """In bfloat16 the tiers' logits are those of the model within its rounding."""
-    assert refusal(model_of(tmp_path, "llama", dtype=torch.bfloat16)) is None
+    shape = {"words": 4000, "num_hidden_layers": 6, "initializer_range": 0.02}
+    assert refusal(model_of(tmp_path, "llama", dtype=torch.bfloat16, **shape)) is None
 
 
 def test_parts_join_to_the_whole_softmax():

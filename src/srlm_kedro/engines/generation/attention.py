@@ -38,9 +38,6 @@ def attend(
         value: Like `key`.
         mask: Added to the scores (..., queries or 1, keys): -inf hides; one key a query is seen.
     """
-    if query.shape[-2] == 1 and query.device.type == "cpu":
-        # One query against few keys: the half precisions have no fast kernel for that on a CPU.
-        query, key, value = query.float(), key.float(), value.float()
     scores = (query @ key.transpose(-1, -2)).float()
     if mask is not None:
         scores += mask

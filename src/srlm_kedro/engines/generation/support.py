@@ -9,9 +9,9 @@ from srlm_kedro.engines.generation.tiered import TieredDecoder
 from srlm_kedro.engines.generation.tiers import Room
 
 _PREFIX, _OWN, _DRAWN = 5, (4, 2), 3
-_TOLERANCE = {torch.float32: 1e-3}
-_COARSE = 0.1
-"""Largest difference of logits, as a share of their spread; the half precisions round by 2**-8."""
+_TOLERANCE, _COARSE = {torch.float32: 1e-4}, 0.05
+"""Root mean square of the logits' differences, as a share of their spread. The half precisions,
+which round by 2**-8 or so at each layer, differ by some hundredths."""
 
 
 def refusal(model: Any) -> str | None:
@@ -30,7 +30,7 @@ def refusal(model: Any) -> str | None:
         expected = _plain(model, rows)
         try:
             model.set_attn_implementation(NAME)
-            difference = (_tiered(model, rows) - expected).abs().max() / expected.std()
+            difference = (_tiered(model, rows) - expected).square().mean().sqrt() / expected.std()
         except (UnsupportedAttentionError, ValueError, TypeError, AttributeError) as error:
             reason = str(error)
         else:

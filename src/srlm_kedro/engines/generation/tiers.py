@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from srlm_kedro.engines.generation.attention import Part, attend, attend_causally, join
+from srlm_kedro.engines.generation.seats import Packing, Seats
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,15 @@ class _Tier:
     def tokens(self) -> int:
         return self.key.shape[2]
 
+    def first(self, places: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.key[:places], self.value[:places]
+
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         self.key[targets] = self.key[sources]
         self.value[targets] = self.value[sources]
 
     def fitted(self, tokens: int, like: torch.Tensor) -> "_Tier":
-        """Itself, or a copy as wide as is needed: products of whole buffers are faster."""
+        """Itself, or a copy as wide as is needed: products of parts of a buffer are slow."""
         if _SHRINK_AT * self.tokens < tokens <= self.tokens:
             return self
         other, kept = _Tier(len(self.key), tokens, like), min(tokens, self.tokens)
@@ -60,7 +64,7 @@ class _Layer:
 
     def __init__(self, room: Room, like: torch.Tensor):
         self.groups = _Tier(room.groups, 0, like)
-        self.tails = _Tier(room.rows, room.tail, like)
+        self.tails = _Tier(room.rows, 0, like)
 
 
 class Tiers:
@@ -119,7 +123,7 @@ class Tiers:
             lengths: Tokens of each group.
             copies: Rows that go on from each group.
         """
-        self._layout = _Packing(lengths, self._device)
+        self._layout = Packing(lengths, self._device)
         first = len(self._lengths)
         self._lengths = [*self._lengths, *lengths]
         self._group += [first + place for place, count in enumerate(copies) for _ in range(count)]
@@ -129,8 +133,8 @@ class Tiers:
     def step(self) -> None:
         """The next pass is of one token a row."""
         if self._pass != self._step:
-            self._layout = _Seats(self._group, self._lengths, self._device)
-        self._layout.age(self._ages)
+            self._layout = Seats(self._group, self._lengths, self._device)
+        self._layout.age(self._ages, self._room.tail)
         self._ages = [age + 1 for age in self._ages]
         self._pass = self._step
 
@@ -149,7 +153,7 @@ class Tiers:
         self._lengths = [self._lengths[group] for group in left]
         place = {group: number for number, group in enumerate(left)}
         self._group = [place[group] for group in self._group]
-        self._layout = _Seats(self._group, self._lengths, self._device)
+        self._layout = Seats(self._group, self._lengths, self._device)
         return order
 
     def _share(
@@ -177,13 +181,13 @@ class Tiers:
         self, layer: _Layer, rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
         seats = self._layout
+        layer.tails = layer.tails.fitted(seats.columns, key)
         layer.tails.key[seats.rows, :, seats.ages] = key.transpose(0, 1)
         layer.tails.value[seats.rows, :, seats.ages] = value.transpose(0, 1)
-        drawn = (x[: len(rows), :, : seats.longest] for x in (layer.tails.key, layer.tails.value))
-        tails = attend(rows, *drawn, seats.young)
+        tails = attend(rows, *layer.tails.first(len(rows)), seats.young)
         query = seats.spread(rows).permute(0, 2, 1, 3, 4)
-        held = (x[: seats.groups] for x in (layer.groups.key, layer.groups.value))
-        groups = attend(query.flatten(2, 3), *held, seats.hiding(layer.groups.tokens))
+        hidden = seats.hiding(layer.groups.tokens)
+        groups = attend(query.flatten(2, 3), *layer.groups.first(seats.groups), hidden)
         parts = [
             tails,
             Part(*(seats.gather(x.unflatten(2, query.shape[2:4]).transpose(1, 2)) for x in groups)),
@@ -196,77 +200,6 @@ class Tiers:
         query = rows.permute(1, 2, 0, 3)
         part = attend(query.flatten(1, 2), *layer.shared)
         return [Part(*(x.unflatten(1, query.shape[1:3]).permute(2, 0, 1, 3) for x in part))]
-
-
-class _Grid:
-    """Tokens in one line, and their cells in a grid of (groups, width)."""
-
-    def __init__(self, groups: int, width: int, cells: list[int], device: torch.device):
-        self.groups, self.width = groups, width
-        full = cells == list(range(groups * width))
-        self._cells = None if full else torch.tensor(cells, device=device)
-
-    def spread(self, line: torch.Tensor) -> torch.Tensor:
-        """(tokens, ...) into (groups, width, ...), zeros where no token stands."""
-        if self._cells is not None:
-            grid = line.new_zeros(self.groups * self.width, *line.shape[1:])
-            grid[self._cells] = line
-            line = grid
-        return line.unflatten(0, (self.groups, self.width))
-
-    def gather(self, grid: torch.Tensor) -> torch.Tensor:
-        """(groups, width, ...) back into (tokens, ...)."""
-        line = grid.flatten(0, 1)
-        return line if self._cells is None else line[self._cells]
-
-
-class _Packing(_Grid):
-    """Where the tokens of new groups stand."""
-
-    def __init__(self, lengths: Sequence[int], device: torch.device):
-        width = max(lengths)
-        cells = [
-            group * width + place for group, size in enumerate(lengths) for place in range(size)
-        ]
-        super().__init__(len(lengths), width, cells, device)
-
-
-class _Seats(_Grid):
-    """Where the rows of the groups stand, and what each of them sees."""
-
-    def __init__(self, group: Sequence[int], lengths: Sequence[int], device: torch.device):
-        members = [0] * len(lengths)
-        seats = []
-        for number in group:
-            seats.append((number, members[number]))
-            members[number] += 1
-        most = max(members, default=0)
-        super().__init__(
-            len(lengths), most, [number * most + seat for number, seat in seats], device
-        )
-        self._device = device
-        self.rows = torch.arange(len(group), device=device)
-        self._lengths = lengths
-        self._short: torch.Tensor | None = None
-
-    def age(self, ages: Sequence[int]) -> None:
-        """Notes how many tokens each row has drawn before this pass."""
-        self.ages = torch.tensor(ages, device=self._device)
-        self.longest = max(ages) + 1
-        self.young = _hiding([age + 1 for age in ages], self.longest, self._device)
-
-    def hiding(self, tokens: int) -> torch.Tensor:
-        """Hides what lies behind the own tokens of each group, in buffers of so many."""
-        if self._short is None:
-            self._short = _hiding(self._lengths, tokens, self._device)
-        return self._short
-
-
-def _hiding(lengths: Sequence[int], tokens: int, device: torch.device) -> torch.Tensor:
-    """(lengths, 1, 1, tokens): -inf behind each length."""
-    places = torch.arange(tokens, device=device)
-    behind = places >= torch.tensor(lengths, device=device)[:, None]
-    return torch.where(behind, -torch.inf, 0.0)[:, None, None]
 
 
 def _closed(count: int, gone: set[int]) -> tuple[list[int], list[int], list[int]]:

@@ -12,7 +12,7 @@ from srlm_kedro.pipelines.alpaca_eval.params import AlpacaEvalParams
 from srlm_kedro.pipelines.alpaca_eval.records import read_references
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 1
+VERSION = 2
 
 
 def draw_alpaca_outputs(

@@ -10,7 +10,7 @@ from srlm_kedro.judge.verdict import parse_verdict
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.evaluation.referee import ComparingReferee, Referee
 
-VERSION = 1
+VERSION = 2
 
 ORDERS = ("model_first", "opponent_first")
 COLUMNS = [

@@ -12,7 +12,7 @@ from srlm_kedro.pipelines.evaluation.referee import Assessment, Referee
 from srlm_kedro.pipelines.evaluation.reward_modelling import METRICS
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = [
     *("model", "prompt_id", "response_id", "prompt", "kind", "seen"),

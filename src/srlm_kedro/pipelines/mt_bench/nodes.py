@@ -15,7 +15,7 @@ from srlm_kedro.judge.verdict import parse_rating
 from srlm_kedro.pipelines.mt_bench.params import MtBenchParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 1
+VERSION = 2
 
 ANSWERS = ["model", "question_id", "category", "turn", "question", "answer", "tokens", "finish"]
 """One row a turn (1, 2)."""

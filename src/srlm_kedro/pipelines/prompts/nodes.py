@@ -19,7 +19,7 @@ from srlm_kedro.pipelines.prompts.novelty import Novelty
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 1
+VERSION = 2
 
 DEMONSTRATIONS = "{tasks}"
 WRITTEN = ["request_id", "sample", "text", "finish", "prompt", "reason"]

@@ -6,7 +6,7 @@ from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = ["prompt_id", "response_id", "prompt", "response", "tokens", "finish"]
 
