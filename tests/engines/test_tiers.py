@@ -1,13 +1,15 @@
 """Keys and values that rows share: the logits are those of each row on its own."""
 
 import copy
+import gc
 import random
+import weakref
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from srlm_kedro.engines.generation import tiered
+from srlm_kedro.engines.generation import seats, tiered
 from srlm_kedro.engines.generation.attention import attend, join
 from srlm_kedro.engines.generation.support import refusal
 from srlm_kedro.engines.generation.tiered import TieredDecoder
@@ -28,6 +30,17 @@ ALIKE = {
 OTHERWISE = {
     "mistral": {"sliding_window": 10},
     "gemma2": {"head_dim": 8},
+    "qwen2_moe": {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 0},
+    "phimoe": {"sliding_window": 20},
+    "phi3": {
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": 1e4,
+            "short_factor": [1.0] * 4,
+            "long_factor": [2.0] * 4,
+            "original_max_position_embeddings": 64,
+        }
+    },
     "bloom": {"n_head": 4},
 }
 
@@ -44,7 +57,7 @@ class Session:
     def __init__(self, model, alone, prefix: list[int], seed: int):
         self.alone = alone
         self.random, self.prefix = random.Random(seed), prefix
-        self.decoder = TieredDecoder(model, prefix, Room(groups=6, rows=12, tail=12))
+        self.decoder = TieredDecoder(model, prefix, Room(groups=6, rows=12, tail=30))
         self.rows: list[list[int]] = []
 
     def token(self) -> int:
@@ -81,6 +94,7 @@ def test_logits_are_those_of_each_row_alone(tmp_path, monkeypatch, kind, prefix)
     alone = copy.deepcopy(model)
     assert refusal(model) is None
     monkeypatch.setattr(tiered, "PREFILL_TOKENS", 16)
+    monkeypatch.setattr(seats, "_BLOCK", 1)  # buffers are refitted at every chance
     session = Session(model, alone, list(range(3, 3 + prefix)), seed=prefix)
     session.admit([14, 9, 9, 3], [3, 1, 2, 3])
     for _ in range(3):
@@ -93,6 +107,11 @@ def test_logits_are_those_of_each_row_alone(tmp_path, monkeypatch, kind, prefix)
     session.step()
     session.drop(1)
     session.admit([70, 1], [1, 4])
+    for _ in range(25):
+        session.step()
+    session.admit([2], [2])
+    session.step()
+    session.drop(5)  # the old ones among them: columns that are no longer used
     session.step()
 
 
@@ -105,6 +124,39 @@ def test_what_attends_otherwise_is_refused(tmp_path, kind):
     assert reason
     assert model.config._attn_implementation == own
     assert model(torch.tensor([[1, 2, 3]])).logits.isfinite().all()
+
+
+def test_short_prompts_behind_a_long_one_are_not_padded_to_it():
+    """A pass holds no more cells than it may, unless one prompt alone is longer."""
+    lengths = [900, *[1] * 2000]
+    parts = list(tiered._parts(lengths))
+    assert [place for part in parts for place in range(2001)[part]] == list(range(2001))
+    for part in parts:
+        held = lengths[part]
+        assert len(held) == 1 or len(held) * max(held) <= tiered.PREFILL_TOKENS
+
+
+def test_buffers_go_with_their_decoder(tmp_path):
+    """No reference of the tiers to themselves keeps a finished wave's memory."""
+    model = model_of(tmp_path, "llama")
+    assert refusal(model) is None
+    gc.disable()
+    try:
+        decoder = TieredDecoder(model, [3, 4], Room(groups=1, rows=2, tail=4))
+        decoder.admit([[3, 4, 5]], [2])
+        decoder.step(torch.tensor([6, 7]))
+        tiers = weakref.ref(decoder._tiers)
+        del decoder
+        assert tiers() is None
+    finally:
+        gc.enable()
+
+
+def test_float16_sums_do_not_overflow():
+    """Many equal keys with large values give their mean."""
+    query, key = torch.zeros(1, 1, 8).half(), torch.zeros(1, 3000, 8).half()
+    value = torch.full((1, 3000, 8), 30.0).half()
+    torch.testing.assert_close(join([attend(query, key, value)]), torch.full((1, 1, 8), 30.0))
 
 
 def test_half_precision_is_supported(tmp_path):

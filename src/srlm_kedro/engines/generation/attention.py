@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface
 
 NAME = "srlm_tiers"
 """Under which transformers knows it: `model.set_attn_implementation(NAME)`."""
@@ -43,7 +44,10 @@ def attend(
         scores += mask
     top = scores.amax(-1, keepdim=True)
     weights = scores.sub_(top).exp_()
-    return Part((weights.to(value.dtype) @ value).float(), weights.sum(-1, keepdim=True), top)
+    total = weights.sum(-1, keepdim=True)
+    if value.dtype == torch.float16:  # whose numbers end at 65,504, which a plain sum may pass
+        return Part(((weights / total).half() @ value).float() * total, total, top)
+    return Part((weights.to(value.dtype) @ value).float(), total, top)
 
 
 def attend_causally(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Part:
@@ -55,7 +59,7 @@ def attend_causally(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor)
         value: Like `key`.
     """
     places, parts = key.shape[-2], []
-    block = _QUERIES.get(key.device.type, 512)
+    block = queries_together(key.device)
     for start in range(0, places, block):
         stop = min(start + block, places)
         ahead = torch.full((stop - start, stop), -torch.inf, device=key.device).triu_(start + 1)
@@ -64,6 +68,11 @@ def attend_causally(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor)
         part = attend(folded, key[:, :, :stop], value[:, :, :stop], mask)
         parts.append(Part(*(x.unflatten(2, asking.shape[2:4]) for x in part)))
     return Part(*(torch.cat(tensors, dim=-2) for tensors in zip(*parts, strict=True)))
+
+
+def queries_together(device: torch.device) -> int:
+    """Queries of a prompt whose scores are held at once."""
+    return _QUERIES.get(device.type, _QUERIES["cuda"])
 
 
 def join(parts: list[Part]) -> torch.Tensor:
@@ -103,4 +112,11 @@ def _tiered_attention(
     return attended.to(query.dtype)[None], None
 
 
+def _no_mask(*args: Any, local_size: int | None = None, **kwargs: Any) -> None:
+    """What a model is given for a mask; some ask for a window or for chunks here alone."""
+    if local_size is not None:
+        raise UnsupportedAttentionError("its attention sees a window")
+
+
 AttentionInterface.register(NAME, _tiered_attention)
+AttentionMaskInterface.register(NAME, _no_mask)

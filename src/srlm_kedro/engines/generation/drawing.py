@@ -27,6 +27,8 @@ from srlm_kedro.engines.generation.tiers import Room
 
 _WORTH_SHARING = 16
 """Tokens of a common prefix from which a tier of its own saves more than it costs."""
+_FEW = 8
+"""Rows below which drawing is slow enough to say so."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,9 @@ class Drawing:
         """
         self._loaded, self._prompts, self._sampling = loaded, prompts, sampling
         self._stops = StopStrings(loaded.tokenizer, sampling.stop)
+        # A tokenizer may know of ends that the model cannot draw.
+        vocabulary = loaded.model.config.get_text_config(decoder=True).vocab_size
+        self._ends = [end for end in loaded.ends if end < vocabulary]
         self._max_rows, self._tiered = limits.max_rows, tiered
         self._shared = _common(prompts) if tiered else 0
         self._costs = Costs.of(loaded.model)
@@ -110,6 +115,8 @@ class Drawing:
         lengths = [len(prompt) - self._shared for prompt in self._prompts]
         for wave in waves(_shares(missing), lengths, self._capacity):
             self._at_once = wave.rows
+            if wave.rows < min(_FEW, self._max_rows, len(missing)):
+                _log.warning("Memory leaves room for %d rows at once; see memory_gib.", wave.rows)
             groups = (
                 Group(
                     share.request,
@@ -124,7 +131,7 @@ class Drawing:
                 groups,
                 wave.rows,
                 self._sampling,
-                self._loaded.ends,
+                self._ends,
                 self._stops,
             )
 
@@ -137,7 +144,9 @@ class Drawing:
     def _decoder(self, wave: Wave) -> Decoder:
         if not self._tiered:
             return PlainDecoder(self._loaded.model)
-        groups = min(groups_beside(wave.rows, self._sampling.n), len(wave.shares))
+        # After an out-of-memory, single samples may be left of a prompt's N.
+        width = sum(len(share.samples) for share in wave.shares) / len(wave.shares)
+        groups = min(groups_beside(wave.rows, width), len(wave.shares))
         room = Room(groups, wave.rows, self._sampling.max_new_tokens)
         return TieredDecoder(self._loaded.model, self._prompts[0][: self._shared], room)
 

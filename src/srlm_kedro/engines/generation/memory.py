@@ -1,10 +1,13 @@
 """How many rows fit into the memory that drawing may take, beside the model's weights."""
 
+import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from srlm_kedro.engines.generation.attention import queries_together
 from srlm_kedro.engines.generation.tiered import PREFILL_TOKENS
 
 GIB = 2**30
@@ -36,7 +39,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 @dataclass(frozen=True)
 class Costs:
-    """Bytes that drawing with one model takes; upper estimates."""
+    """Bytes that drawing with one model takes, estimated for a block like Llama's."""
 
     token: int
     """Keys and values of one token in all layers."""
@@ -45,24 +48,32 @@ class Costs:
     passing: int
     """Intermediate results of one token of a pass."""
     score: int
-    """Scores of one query against one key, and their exponentials."""
+    """Scores of one query against one key, and what becomes of them."""
+    queries: int
+    """Queries of a prompt that look back together."""
 
     @classmethod
     def of(cls, model: Any) -> "Costs":
         """Read off the model's configuration."""
-        config = model.config.get_text_config(decoder=True)
-        size = model.dtype.itemsize
-        heads = config.num_attention_heads
-        key_heads = getattr(config, "num_key_value_heads", None) or heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // heads
-        inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+        config, size = model.config.get_text_config(decoder=True), model.dtype.itemsize
+        heads = _most(config, "num_attention_heads") or 1
+        key_heads = _most(config, "num_key_value_heads") or heads
+        width = _most(config, "head_dim") or config.hidden_size // heads
+        inner = _most(config, "intermediate_size") or 4 * config.hidden_size
         return cls(
             token=2 * config.num_hidden_layers * key_heads * width * size,
             # Logits, joined with those of new rows; in float32 divided, as weights, those above.
             draw=config.vocab_size * (2 * size + 12),
             passing=(8 * config.hidden_size + 3 * inner) * size + 6 * heads * width * 4,
-            score=2 * heads * 4,
+            score=heads * (8 if size == 4 else 12),
+            queries=queries_together(model.device),
         )
+
+
+def _most(config: Any, name: str) -> int:
+    """A number that some architectures have for each layer, and some not at all."""
+    value = getattr(config, name, None) or 0
+    return max(value) if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)
@@ -87,19 +98,24 @@ class Work:
 def tiered_rows(budget: int, costs: Costs, work: Work) -> int:
     """Rows whose three tiers fit; one at least."""
     passed = max(PREFILL_TOKENS, work.own, work.shared)
-    looked_at = min(passed, 256) * work.own + passed * work.shared
+    looked_at = costs.queries * passed + max(PREFILL_TOKENS, work.own) * work.shared
     fixed = work.shared * costs.token + passed * costs.passing + looked_at * costs.score
     row = work.new * costs.token + costs.draw + costs.passing + work.seen * costs.score
-    groups = SPARE_GROUPS * work.own * costs.token / work.samples
-    return max(1, int((budget - fixed) / (row + groups)))
+
+    def taken(rows: int) -> int:
+        groups = groups_beside(rows, work.samples)
+        return fixed + rows * row + groups * work.own * costs.token
+
+    return max(1, bisect_right(_ROWS, budget, key=taken))
 
 
-def groups_beside(rows: int, samples: int) -> int:
-    """Groups that are held for so many rows, some of which may have lost all but one."""
-    return min(rows, -int(-SPARE_GROUPS * rows // samples))
+def groups_beside(rows: int, samples: float) -> int:
+    """Groups that are held for so many rows of `samples` each; some have lost all but one."""
+    return min(rows, math.ceil(_SPARE_GROUPS * rows / samples))
 
 
-SPARE_GROUPS = 1.5
+_ROWS = range(1, 2**16)
+_SPARE_GROUPS = 1.5
 """Groups whose other rows are finished still hold their keys: so many more places there are."""
 
 

@@ -56,24 +56,29 @@ class Seats(_Grid):
         )
         self._device = device
         self.rows = torch.arange(len(group), device=device)
-        self._lengths = lengths
+        self._lengths = torch.tensor(lengths, device=device)
         self._short: torch.Tensor | None = None
 
     def age(self, ages: Sequence[int], most: int) -> None:
         """Notes how many tokens each row has drawn before this pass, of `most` in the end."""
         self.ages = torch.tensor(ages, device=self._device)
         self.columns = min(most, -(-(max(ages) + 1) // _BLOCK) * _BLOCK)
-        self.young = _hiding([age + 1 for age in ages], self.columns, self._device)
+        self._young: torch.Tensor | None = None
 
-    def hiding(self, tokens: int) -> torch.Tensor:
+    def behind_groups(self, tokens: int) -> torch.Tensor:
         """Hides what lies behind the own tokens of each group, in buffers of so many."""
         if self._short is None:
-            self._short = _hiding(self._lengths, tokens, self._device)
+            self._short = _hiding(self._lengths, tokens)
         return self._short
 
+    def behind_tails(self, tokens: int) -> torch.Tensor:
+        """Hides what lies behind the drawn tokens of each row, in buffers of so many."""
+        if self._young is None:
+            self._young = _hiding(self.ages + 1, tokens)
+        return self._young
 
-def _hiding(lengths: Sequence[int], tokens: int, device: torch.device) -> torch.Tensor:
+
+def _hiding(lengths: torch.Tensor, tokens: int) -> torch.Tensor:
     """(lengths, 1, 1, tokens): -inf behind each length."""
-    places = torch.arange(tokens, device=device)
-    behind = places >= torch.tensor(lengths, device=device)[:, None]
+    behind = torch.arange(tokens, device=lengths.device) >= lengths[:, None]
     return torch.where(behind, -torch.inf, 0.0)[:, None, None]

@@ -1,10 +1,12 @@
 """Whether a model may draw over tiers: tried out on its own weights, not looked up in a list."""
 
+from random import Random
 from typing import Any
 
 import torch
 
-from srlm_kedro.engines.generation.attention import NAME, UnsupportedAttentionError
+from srlm_kedro.engines.generation.attention import NAME
+from srlm_kedro.engines.generation.memory import is_out_of_memory
 from srlm_kedro.engines.generation.tiered import TieredDecoder
 from srlm_kedro.engines.generation.tiers import Room
 
@@ -21,24 +23,39 @@ def refusal(model: Any) -> str | None:
     and one that mixes tokens by other means than attention, shows there.
     """
     own = model.config._attn_implementation
-    size = model.config.get_text_config(decoder=True).vocab_size
-    length = _PREFIX + max(_OWN) + _DRAWN
-    ids = [(7919 * place + 13) % size for place in range(len(_OWN) * length)]
-    rows = [ids[number * length :][:length] for number in range(len(_OWN))]
-    rows = [rows[0][:_PREFIX] + row[_PREFIX:] for row in rows]
+    config = model.config.get_text_config(decoder=True)
+    if _shifting(config):
+        return "its rotary frequencies follow the longest sequence of a pass"
+    rows = _rows(config.vocab_size)
     with torch.inference_mode():
         expected = _plain(model, rows)
         try:
             model.set_attn_implementation(NAME)
             difference = (_tiered(model, rows) - expected).square().mean().sqrt() / expected.std()
-        except (UnsupportedAttentionError, ValueError, TypeError, AttributeError) as error:
-            reason = str(error)
-        else:
             if difference <= _TOLERANCE.get(model.dtype, _COARSE):
                 return None
             reason = f"its logits would differ by {float(difference):.1g} of their spread"
+        except Exception as error:  # whatever a model of unknown code does with what it is given
+            if isinstance(error, RuntimeError) and is_out_of_memory(error):
+                raise
+            reason = str(error) or type(error).__name__
     model.set_attn_implementation(own)
     return reason
+
+
+def _shifting(config: Any) -> bool:
+    """Whether a neighbour's length would change what a row sees."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]
+    return any(kind.get("rope_type") in ("longrope", "dynamic") for kind in kinds)
+
+
+def _rows(vocabulary: int) -> list[list[int]]:
+    """Token ids that begin alike."""
+    random = Random(0)
+    length = max(_OWN) + _DRAWN
+    prefix = [random.randrange(vocabulary) for _ in range(_PREFIX)]
+    return [prefix + [random.randrange(vocabulary) for _ in range(length)] for _ in _OWN]
 
 
 def _plain(model: Any, rows: list[list[int]]) -> torch.Tensor:

@@ -83,11 +83,11 @@ class TieredDecoder:
 
 
 def _parts(lengths: Sequence[int]) -> Iterator[slice]:
-    """Slices of prompts that are computed together."""
-    start = held = 0
+    """Slices of prompts that are computed together, with what fills up their common width."""
+    start = widest = 0
     for place, length in enumerate(lengths):
-        if held and held + length > PREFILL_TOKENS:
+        widest = max(widest, length)
+        if place > start and (place - start + 1) * widest > PREFILL_TOKENS:
             yield slice(start, place)
-            start, held = place, 0
-        held += length
+            start, widest = place, length
     yield slice(start, len(lengths))

@@ -1,6 +1,7 @@
 """Keys and values in three tiers: what all rows share, what a group shares, and each row's own.
 
-Rows come and go; each layer's buffers are made once, for the most that may be there together.
+Rows come and go. Each layer's buffers have places for the most that may be there together, and are
+copied where tokens get wider or much narrower.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,17 +25,17 @@ class Room:
 
 
 _SHRINK_AT = 0.9
-"""Share of a tier's width in use from which on it is copied into a narrower one."""
+"""A tier of whose width less is in use is copied into a narrower one."""
 
 
 class _Tier:
     """Keys and values of one layer in (places, heads, tokens, width) buffers."""
 
-    def __init__(self, places: int, tokens: int, like: torch.Tensor):
-        heads, _, width = like.shape
+    def __init__(self, places: int, tokens: int, key: torch.Tensor, value: torch.Tensor):
         # Zeros, for what a mask hides must still be a number.
-        self.key = like.new_zeros(places, heads, tokens, width)
-        self.value = torch.zeros_like(self.key)
+        self.key, self.value = (
+            x.new_zeros(places, x.shape[-3], tokens, x.shape[-1]) for x in (key, value)
+        )
 
     @property
     def tokens(self) -> int:
@@ -43,15 +44,15 @@ class _Tier:
     def first(self, places: int) -> tuple[torch.Tensor, torch.Tensor]:
         return self.key[:places], self.value[:places]
 
-    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+    def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
         self.key[targets] = self.key[sources]
         self.value[targets] = self.value[sources]
 
-    def fitted(self, tokens: int, like: torch.Tensor) -> "_Tier":
+    def fitted(self, tokens: int) -> "_Tier":
         """Itself, or a copy as wide as is needed: products of parts of a buffer are slow."""
         if _SHRINK_AT * self.tokens < tokens <= self.tokens:
             return self
-        other, kept = _Tier(len(self.key), tokens, like), min(tokens, self.tokens)
+        other, kept = _Tier(len(self.key), tokens, self.key, self.value), min(tokens, self.tokens)
         other.key[:, :, :kept] = self.key[:, :, :kept]
         other.value[:, :, :kept] = self.value[:, :, :kept]
         return other
@@ -62,9 +63,9 @@ class _Layer:
 
     shared: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def __init__(self, room: Room, like: torch.Tensor):
-        self.groups = _Tier(room.groups, 0, like)
-        self.tails = _Tier(room.rows, 0, like)
+    def __init__(self, room: Room, key: torch.Tensor, value: torch.Tensor):
+        self.groups = _Tier(room.groups, 0, key, value)
+        self.tails = _Tier(room.rows, 0, key, value)
 
 
 class Tiers:
@@ -75,7 +76,7 @@ class Tiers:
     """
 
     def __init__(self, room: Room, device: torch.device):
-        """Holds nothing yet; buffers are made by the first pass."""
+        """Holds nothing yet."""
         self._room, self._device = room, device
         self._layers: dict[int, _Layer] = {}
         self._lengths: list[int] = []
@@ -84,7 +85,8 @@ class Tiers:
         """The group of each row."""
         self._ages: list[int] = []
         """Tokens each row has drawn."""
-        self._pass: Callable[..., torch.Tensor] = self._share
+        # Not bound: a reference to itself would keep the buffers until the next collection.
+        self._pass: Callable[..., torch.Tensor] = Tiers._share
         self._layout: Any = None
 
     @property
@@ -107,14 +109,14 @@ class Tiers:
             (tokens, heads, width), in float32.
         """
         if layer not in self._layers:
-            self._layers[layer] = _Layer(self._room, key)
+            self._layers[layer] = _Layer(self._room, key, value)
         # (tokens, heads of the keys, queries a key's head, width)
         rows = query.unflatten(0, (len(key), -1)).permute(2, 0, 1, 3)
-        return self._pass(self._layers[layer], rows, key, value).flatten(1, 2)
+        return self._pass(self, self._layers[layer], rows, key, value).flatten(1, 2)
 
     def share(self) -> None:
         """The next pass is of the tokens that all rows share."""
-        self._pass = self._share
+        self._pass = Tiers._share
 
     def open(self, lengths: Sequence[int], copies: Sequence[int]) -> None:
         """The next pass is of new groups' own tokens, one group behind the other.
@@ -128,33 +130,36 @@ class Tiers:
         self._lengths = [*self._lengths, *lengths]
         self._group += [first + place for place, count in enumerate(copies) for _ in range(count)]
         self._ages += [0] * sum(copies)
-        self._pass = self._open
+        self._pass = Tiers._open
 
     def step(self) -> None:
         """The next pass is of one token a row."""
-        if self._pass != self._step:
+        if self._pass is not Tiers._step:
             self._layout = Seats(self._group, self._lengths, self._device)
         self._layout.age(self._ages, self._room.tail)
         self._ages = [age + 1 for age in self._ages]
-        self._pass = self._step
+        self._pass = Tiers._step
 
     def drop(self, done: set[int]) -> list[int]:
         """Takes rows out, and groups without rows; says which row now stands at each place."""
-        order, sources, targets = _closed(len(self._group), done)
-        for layer in self._layers.values():
-            layer.tails.move(sources, targets)
+        order, *moves = _closed(len(self._group), done)
+        self._move("tails", *moves)
         self._group = [self._group[row] for row in order]
         self._ages = [self._ages[row] for row in order]
-        left, sources, targets = _closed(
-            len(self._lengths), set(range(len(self._lengths))) - set(self._group)
-        )
-        for layer in self._layers.values():
-            layer.groups.move(sources, targets)
+        empty = set(range(len(self._lengths))) - set(self._group)
+        left, *moves = _closed(len(self._lengths), empty)
+        self._move("groups", *moves)
         self._lengths = [self._lengths[group] for group in left]
         place = {group: number for number, group in enumerate(left)}
         self._group = [place[group] for group in self._group]
         self._layout = Seats(self._group, self._lengths, self._device)
         return order
+
+    def _move(self, tier: str, sources: list[int], targets: list[int]) -> None:
+        if sources:
+            places = [torch.tensor(numbers, device=self._device) for numbers in (sources, targets)]
+            for layer in self._layers.values():
+                getattr(layer, tier).move(*places)
 
     def _share(
         self, layer: _Layer, rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor
@@ -169,7 +174,7 @@ class Tiers:
         packing = self._layout
         query = packing.spread(rows).permute(0, 2, 3, 1, 4)
         own = [packing.spread(x.transpose(0, 1)).transpose(1, 2) for x in (key, value)]
-        layer.groups = layer.groups.fitted(max(self._lengths), key)
+        layer.groups = layer.groups.fitted(max(self._lengths))
         places = slice(len(self._lengths) - packing.groups, len(self._lengths))
         layer.groups.key[places, :, : packing.width] = own[0]
         layer.groups.value[places, :, : packing.width] = own[1]
@@ -181,13 +186,14 @@ class Tiers:
         self, layer: _Layer, rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
         seats = self._layout
-        layer.tails = layer.tails.fitted(seats.columns, key)
+        layer.tails = layer.tails.fitted(seats.columns)
         layer.tails.key[seats.rows, :, seats.ages] = key.transpose(0, 1)
         layer.tails.value[seats.rows, :, seats.ages] = value.transpose(0, 1)
-        tails = attend(rows, *layer.tails.first(len(rows)), seats.young)
+        unseen = seats.behind_tails(layer.tails.tokens)
+        tails = attend(rows, *layer.tails.first(len(rows)), unseen)
         query = seats.spread(rows).permute(0, 2, 1, 3, 4)
-        hidden = seats.hiding(layer.groups.tokens)
-        groups = attend(query.flatten(2, 3), *layer.groups.first(seats.groups), hidden)
+        unseen = seats.behind_groups(layer.groups.tokens)
+        groups = attend(query.flatten(2, 3), *layer.groups.first(seats.groups), unseen)
         parts = [
             tails,
             Part(*(seats.gather(x.unflatten(2, query.shape[2:4]).transpose(1, 2)) for x in groups)),

@@ -38,7 +38,7 @@ class EstimateParams(Params):
     """Of the weights while drawing, and of those that an adapter leaves frozen in training."""
     checkpoint_dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights on disk; the trainers write float32."""
-    rows: int = Field(128, ge=1)
+    rows: int = Field(256, ge=1)
     """Completions drawn at once; the engine's `max_rows`."""
     shares_prefixes: bool = True
     """The engine reads what prompts have in common once. False for a server that does not."""
