@@ -12,11 +12,13 @@ READY := $(VENV)/.ready
 .DEFAULT_GOAL := run
 
 # uv does not read pip's own setting of extra wheel folders: pass it on where there is one.
+UV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(BIN)/uv pip install --quiet \
+	--python $(BIN)/python -c constraints.txt
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(BIN)/uv pip install --quiet \
-		--python $(BIN)/python -c constraints.txt --group dev -e .
+	$(UV) --group dev -e .
 	touch $@
 
 run: $(READY)
@@ -29,7 +31,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 bench: $(READY)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[benchmarks]'
+	$(UV) -e '.[benchmarks]'
 	$(BIN)/python -m benchmarks
 
 lint: $(READY)

@@ -35,15 +35,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cpu":
         torch.set_num_threads(1)
+    out = options.out or _folder(options.quick)
     for part in options.only:
         with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
             setting = Setting(options.rounds, options.quick, device, Path(folder))
             tables: list[Table] = []
             for table in _entry(part)(setting):
-                tables.append(table)
+                tables.append(report.without_targets(table) if options.quick else table)
                 # After each table: a run that is broken off keeps what it has shown.
-                report.write(machine.describe(setting), {part: tables}, options.out, device)
-    print(f"Written: {options.out / device}.json and .md")
+                report.write(machine.describe(setting), {part: tables}, out, device)
+    print(f"Written: {out / device}.json and .md")
+
+
+def _folder(quick: bool) -> Path:
+    """Where results are kept; those of a quick run never stand in the place of measured ones."""
+    if quick:
+        return Path(tempfile.mkdtemp(prefix="benchmarks-quick-"))
+    return Path(__file__).parent / "results"
 
 
 def _entry(part: str) -> Callable[[Setting], Iterable[Table]]:
@@ -65,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds of a contest (5)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: that it runs, no figure")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results; quick: a new folder")
     return parser
 
 

@@ -121,7 +121,7 @@ class Clock:
 def run(setting: Setting) -> list[Table]:
     """One table: a row a stage, with its seconds at each size and its exponents."""
     sizes = QUICK if setting.quick else SIZES
-    rounds = 1 if setting.quick else min(setting.rounds, 3)
+    rounds = 1 if setting.quick else min(setting.rounds, 2)
     with _project(setting) as project:
         project.run("foundation", 0, sizes[0])
         setting.say("  M1 is made")

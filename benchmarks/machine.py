@@ -28,6 +28,7 @@ def describe(setting: Setting) -> dict[str, Cell]:
         "python": platform.python_version(),
         "torch": torch.__version__.partition("+")[0],
         "transformers": transformers.__version__,
+        **({"quick": "tiny sizes, these figures say nothing"} if setting.quick else {}),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
 

@@ -7,9 +7,11 @@ with a few words changed. So they share phrases, and decisions fall on both side
 import importlib.util
 import itertools
 import random
+import statistics
 import tracemalloc
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
@@ -25,6 +27,8 @@ RAPIDFUZZ = "rapidfuzz, each known prompt"
 FASTER = Target(1000)
 A_PROMPT = Target(1.2, at_least=False)
 
+_PASSES = 5
+"""Over the prompts that come on top: what is judged is their median."""
 _VOCABULARY = 20_000
 _STORE = 150_000  # words
 _CHANGED = 0.1  # share of prompts that are earlier ones with changes
@@ -43,6 +47,11 @@ def exponent(sizes: Sequence[int], figures: Sequence[float]) -> float:
     """Slope of the logarithm of the figures on that of the sizes, by least squares."""
     slope, _ = np.polyfit(np.log(sizes), np.log(figures), 1)
     return float(slope)
+
+
+def steepest(sizes: Sequence[int], figures: Sequence[float]) -> float:
+    """The higher of two exponents: over all sizes, and of the last step."""
+    return max(exponent(sizes, figures), exponent(sizes[-2:], figures[-2:]))
 
 
 def prompts(count: int, seed: int) -> list[str]:
@@ -87,9 +96,14 @@ def _contest(pool: int, setting: Setting) -> Table:
         ways[ROUGE_SCORE] = (_by_rouge_score(known), few)
     decided: dict[str, list[bool]] = {}
     contestants = [
-        Contestant(name, lambda name=name: _decide(name, ways, new, decided)) for name in ways
+        Contestant(
+            name,
+            partial(_decide, name, ways, new, decided),
+            partial(decide, new[0]),
+        )
+        for name, (decide, _) in ways.items()
     ]
-    scores = take_turns(contestants, setting)
+    scores = take_turns(contestants, setting.heavy)
     return contest(
         f"Novelty: a new prompt against {pool:,} known ones",
         scores,
@@ -167,17 +181,24 @@ def _growth(sizes: Sequence[int], setting: Setting) -> Table:
         start = seconds("cpu")
         novelty = Novelty([], LIMIT)
         accepted = [text for text in texts[:size] if _admitted(novelty, text)]
-        whole, start = seconds("cpu") - start, seconds("cpu")
-        for text in more:
-            novelty.is_similar(text)
-        each = (seconds("cpu") - start) / len(more)
+        whole = seconds("cpu") - start
+        each = statistics.median(_each(novelty, more) for _ in range(_PASSES))
         figures = {"accepted": len(accepted), "all [s]": whole, "one more [ms]": 1000 * each}
         rows.append({"prompts": size, **figures, "memory [MiB]": _memory(accepted)})
         setting.say(f"  {size} prompts filtered in {whole:.1f} s")
     return _with_exponents(rows, sizes)
 
 
+def _each(novelty: Novelty, texts: Sequence[str]) -> float:
+    """Seconds a text."""
+    start = seconds("cpu")
+    for text in texts:
+        novelty.is_similar(text)
+    return (seconds("cpu") - start) / len(texts)
+
+
 def _with_exponents(rows: list[dict[str, Cell]], sizes: Sequence[int]) -> Table:
+    """The steepest of both exponents is judged."""
     whole, each = ([float(row[name]) for row in rows] for name in ("all [s]", "one more [ms]"))
     steps = [
         {
@@ -185,15 +206,19 @@ def _with_exponents(rows: list[dict[str, Cell]], sizes: Sequence[int]) -> Table:
             "exponent": exponent(sizes, figures),
             "of the last step": exponent(sizes[-2:], figures[-2:]),
             "target": target and str(target),
-            "met": target and target.met(exponent(sizes, figures)),
+            "met": target and target.met(steepest(sizes, figures)),
         }
         for name, figures, target in (
             ("all prompts", whole, None),
             ("one prompt more", each, A_PROMPT),
         )
     ]
-    note = "The pool is empty at first; memory is the peak of what the filter holds."
-    return Table("Novelty: growth with the pool", rows, [note], steps)
+    notes = [
+        "The pool is empty at first; memory is the peak of what the filter holds.",
+        f"Exponents hold up to {sizes[-1]:,} prompts; the one over all sizes and that of the last "
+        "step must both be within the target.",
+    ]
+    return Table(f"Novelty: growth with the pool, up to {sizes[-1]:,} prompts", rows, notes, steps)
 
 
 def _admitted(novelty: Novelty, text: str) -> bool:

@@ -56,10 +56,10 @@ def contest(
 
 
 def _ratio(one: Score, other: Score, target: Target | None) -> dict[str, Cell]:
-    """The ratio of the medians; its spread is that of the rounds, each within itself."""
+    """The ratio of the medians; its spread is that of the rounds that both ran, each in itself."""
     # A roofline is one figure for all rounds.
     against = other.rates * len(one.rates) if len(other.rates) == 1 else other.rates
-    rounds = [rate / beside for rate, beside in zip(one.rates, against, strict=True)]
+    rounds = [rate / beside for rate, beside in zip(one.rates, against, strict=False)]
     times = one.median / other.median
     return {
         "ours": one.name,
@@ -73,6 +73,16 @@ def _ratio(one: Score, other: Score, target: Target | None) -> dict[str, Cell]:
 
 def _spread(figures: Sequence[float]) -> dict[str, Cell]:
     return {"lowest": min(figures), "highest": max(figures)}
+
+
+def without_targets(table: Table) -> Table:
+    """The same table, judged by nothing: tiny sizes neither meet a target nor miss it."""
+    bare = {"target": None, "met": None}
+    rows, ratios = (
+        [{key: bare.get(key, value) for key, value in row.items()} for row in each]
+        for each in (table.rows, table.ratios)
+    )
+    return Table(table.title, rows, table.notes, ratios)
 
 
 def write(

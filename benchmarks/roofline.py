@@ -1,8 +1,8 @@
 """The fastest that this machine could do a piece of work, were nothing in the way.
 
-Two rates are measured on the spot: matrix products (operations a second, the best over a big
-square and the model's own shapes) and reading memory (bytes a second). With them a phase of the
-work takes at least
+Two rates are measured on the spot, before a contest and after it: matrix products (operations a
+second, the best over a big square and the model's own shapes) and reading memory (bytes a second).
+With them a phase of the work takes at least
 
     max(operations / product rate, bytes / read rate) seconds
 
@@ -82,6 +82,12 @@ class _Phases:
         weights = shape.layer_weights + (shape.head_weights if drawn else 0)
         moved = size * (weights + 2 * shape.layers * shape.width * read)
         return max(operations / self.rates.operations, moved / self.rates.reads)
+
+
+def best(before: Rates, after: Rates) -> Rates:
+    """The higher of the rates of two moments."""
+    operations = max(before.operations, after.operations)
+    return Rates(before.dtype, operations, max(before.reads, after.reads))
 
 
 def measure(shape: Shape, rows: int, dtype: str, setting: Setting) -> Rates:

@@ -47,6 +47,10 @@ class Contestant:
 
     Slow contestants may do fewer units: they are compared by the unit.
     """
+    warm_up: Callable[[], object] | None = None
+    """What it does in the round that does not count; None: all of its work."""
+    rounds: int | None = None
+    """Measured rounds at most, the first ones; None: all."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,10 @@ def take_turns(contestants: Sequence[Contestant], setting: Setting) -> list[Scor
         gc.collect()  # Nobody pays for what the round before left behind.
         first = number % len(contestants)
         for contestant in (*contestants[first:], *contestants[:first]):
-            rate = _rate(contestant.run, setting.device)
-            if number:
-                rates[contestant.name].append(rate)
+            if number == 0:
+                (contestant.warm_up or contestant.run)()
+            elif contestant.rounds is None or number <= contestant.rounds:
+                rates[contestant.name].append(_rate(contestant.run, setting.device))
         setting.say(f"  round {number} of {setting.rounds}")
     return [Score(name, tuple(figures)) for name, figures in rates.items()]
 

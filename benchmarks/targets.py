@@ -28,7 +28,9 @@ BEST_BATCH_BF16 = "HF generate, best batch, bfloat16"
 LUCIDRAINS = "self-rewarding-lm-pytorch"
 ROOFLINE = "roofline with sharing"
 ROOFLINE_BF16 = "roofline with sharing, bfloat16"
-TRL = "TRL's defaults"
+TRL = "TRL's defaults, float32"
+TRL_KEPT = "TRL, float32, activations kept"
+TRL_BF16 = "TRL's defaults, bfloat16"
 
 JUDGING = {
     (OURS, ONE_BY_ONE): Target(12),

@@ -1,4 +1,4 @@
-"""SFT and DPO: our engine against TRL's trainers with their defaults.
+"""SFT and DPO: our engine against TRL's trainers, with their defaults and without.
 
 Everybody starts from the checkpoint on disk and ends with trained weights: reading it, making the
 rows and the trainer count, imports do not. Ours also writes the new checkpoint; TRL is spared that.
@@ -6,6 +6,8 @@ rows and the trainer count, imports do not. Ours also writes the new checkpoint;
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from datasets import disable_progress_bars
 
@@ -25,8 +27,24 @@ _SHARED = {"batch_size": _BATCH, "dropout": 0.0, "min_learning_rate": _RATE / 10
 _SFT = SftParams(learning_rate=_RATE, **_SHARED)
 _DPO = DpoParams(learning_rate=(_RATE,), **_SHARED)
 _SEED = 1
+_ROWS = 96
+"""Of SFT; DPO has two thirds as many."""
+_FEWER_ROUNDS = 2
+"""Of the peers but the first."""
+_DEFAULTS = (
+    f"'{targets.TRL_BF16}': TRL's own settings, which are bfloat16 (autocast, on a CPU too) and "
+    "activations computed twice (gradient checkpointing)."
+)
+_FLOAT32 = (
+    f"'{targets.TRL}': float32, all else as it is; the targets are of this one. "
+    f"'{targets.TRL_KEPT}': gradient checkpointing is off, too."
+)
+_ALIKE = (
+    "Batch, rate, epochs and data are everybody's. Ours computes activations twice only where "
+    "memory asks for it. TRL writes no checkpoint; ours writes one within its time."
+)
 
-Train = Callable[[TrlEngine], object]
+Rows = Sequence[Any]
 
 
 def run(setting: Setting) -> Iterator[Table]:
@@ -34,20 +52,21 @@ def run(setting: Setting) -> Iterator[Table]:
     disable_progress_bars()
     shape = TINY if setting.quick else (SMALL if setting.device == "cpu" else LARGE)
     base = make(shape, setting.folder / shape.name)
-    examples, pairs = _data(shape, 4 if setting.quick else 160)
+    examples, pairs = _data(shape, 4 if setting.quick else _ROWS)
+    pairs = pairs[: len(pairs) * 2 // 3]  # They take longer: two responses each.
     yield _contest(
         f"SFT, {shape.name}",
-        len(examples),
-        lambda engine: engine.sft(base, examples, _SFT, _SEED),
-        lambda: trl.sft(base, examples, _BATCH, _RATE, setting),
+        examples,
+        lambda engine, rows: engine.sft(base, rows, _SFT, _SEED),
+        lambda rows, asked: trl.sft(base, rows, asked),
         targets.SFT,
         setting,
     )
     yield _contest(
         f"DPO, {shape.name}",
-        len(pairs),
-        lambda engine: engine.dpo(base, base, pairs, _DPO, _SEED),
-        lambda: trl.dpo(base, pairs, _BATCH, _RATE, setting),
+        pairs,
+        lambda engine, rows: engine.dpo(base, base, rows, _DPO, _SEED),
+        lambda rows, asked: trl.dpo(base, rows, asked),
         targets.DPO,
         setting,
     )
@@ -55,28 +74,48 @@ def run(setting: Setting) -> Iterator[Table]:
 
 def _contest(
     name: str,
-    rows: int,
-    ours: Train,
-    theirs: Callable[[], float],
+    rows: Rows,
+    ours: Callable[[TrlEngine, Rows], object],
+    theirs: Callable[[Rows, trl.Settings], float],
     named: Mapping[tuple[str, str], Target],
     setting: Setting,
 ) -> Table:
-    """A table of one kind of training; on a GPU TRL's default is bfloat16, and so is ours."""
+    """A table of one kind of training; a step of each warms up."""
     setting.say(name)
+    few = rows[:_BATCH]
+
+    def seen(engine: TrlEngine, rows: Rows) -> float:
+        ours(engine, rows)
+        return len(rows)
+
+    contestants = [
+        Contestant(each, partial(seen, engine, rows), partial(seen, engine, few))
+        for each, engine in _engines(setting).items()
+    ]
+    for number, (each, asked) in enumerate(_peers(setting).items()):
+        run, warm_up = partial(theirs, rows, asked), partial(theirs, few, asked)
+        contestants.append(Contestant(each, run, warm_up, _FEWER_ROUNDS if number else None))
+    notes = [_DEFAULTS, *([_FLOAT32] if setting.device == "cpu" else []), _ALIKE]
+    title = f"{name}: {len(rows)} rows of about 100 tokens, {_BATCH} a step"
+    return contest(title, take_turns(contestants, setting.heavy), "row", named, notes)
+
+
+def _engines(setting: Setting) -> dict[str, TrlEngine]:
+    """On a GPU TRL's default is bfloat16, and so is ours."""
     engines = {targets.OURS_BF16: _engine("bfloat16", setting)}
     if setting.device == "cpu":
         engines = {targets.OURS: _engine("float32", setting), **engines}
+    return engines
 
-    def seen(engine: TrlEngine) -> float:
-        ours(engine)
-        return rows
 
-    contestants = [
-        *(Contestant(each, lambda engine=engine: seen(engine)) for each, engine in engines.items()),
-        Contestant(targets.TRL, theirs),
-    ]
-    title = f"{name}: {rows} rows of about 100 tokens, {_BATCH} a step"
-    return contest(title, take_turns(contestants, setting.heavy), "row", named)
+def _peers(setting: Setting) -> dict[str, trl.Settings]:
+    """What is set besides TRL's defaults, by contestant; ours is to be held against the first."""
+    float32 = {
+        targets.TRL: {"bf16": False},
+        targets.TRL_KEPT: {"bf16": False, "gradient_checkpointing": False},
+    }
+    asked = {**(float32 if setting.device == "cpu" else {}), targets.TRL_BF16: {}}
+    return {name: trl.settings(_BATCH, _RATE, setting, **each) for name, each in asked.items()}
 
 
 def _engine(dtype: str, setting: Setting) -> TrlEngine:

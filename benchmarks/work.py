@@ -48,15 +48,15 @@ class Work:
         )
         return sorted(rows, key=len)
 
-    def middle(self, count: int) -> list[list[int]]:
-        """The tokens of `count` prompts of average length: for who cannot do all of them."""
-        rows = self.ids()
-        first = (len(rows) - count) // 2
-        return rows[first : first + count]
-
     def drawn(self, prompts: int) -> int:
         """Tokens drawn behind so many prompts."""
         return prompts * self.samples * self.new_tokens
+
+
+def middle(rows: list[list[int]], count: int) -> list[list[int]]:
+    """So many rows of average length, of rows by length: for who cannot do all of them."""
+    first = (len(rows) - count) // 2
+    return rows[first : first + count]
 
 
 def judging(checkpoint: Checkpoint, shape: Shape, responses: int, quick: bool = False) -> Work:

@@ -21,11 +21,19 @@ def test_exponent_of_a_power(power):
     assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power)
 
 
+def test_a_steep_last_step_is_judged():
+    """What is flat over all sizes may end steeply: the higher exponent counts, on either side."""
+    sizes = [1, 10, 100]
+    assert novelty.steepest(sizes, [1, 1, 100]) == pytest.approx(2)
+    assert novelty.steepest(sizes, [1, 100, 100]) == pytest.approx(1)
+
+
 def test_novelty_is_a_contest_that_all_decide_alike(setting):
     """Two contests with their agreement told, and a table of four sizes with two exponents."""
     *contests, table = novelty.run(setting)
     assert all("Ours decides as the others do" in each.notes[0] for each in contests)
     assert [row["prompts"] for row in table.rows] == [25, 50, 100, 200]
+    assert table.title.endswith("up to 200 prompts")
     assert [row["of"] for row in table.ratios] == ["all prompts", "one prompt more"]
     assert all(0 < row["accepted"] < row["prompts"] for row in table.rows)
 

@@ -27,7 +27,13 @@ CONTESTANTS = {
         targets.ROOFLINE,
         targets.ROOFLINE_BF16,
     },
-    "training": {targets.OURS, targets.OURS_BF16, targets.TRL},
+    "training": {
+        targets.OURS,
+        targets.OURS_BF16,
+        targets.TRL,
+        targets.TRL_KEPT,
+        targets.TRL_BF16,
+    },
 }
 CONTESTANTS["sampling"] = CONTESTANTS["judging"]
 
@@ -66,6 +72,11 @@ def checkpoint(tmp_path_factory):
     return make(TINY, tmp_path_factory.mktemp("tiny"))
 
 
+def _of(name, named):
+    """The pairs that name this one."""
+    return {names for names in named if name in names}
+
+
 class TestRun:
     @pytest.mark.parametrize("part", CONTESTANTS)
     def test_every_contestant_is_in_the_table(self, parts, part):
@@ -90,16 +101,42 @@ class TestRun:
                 expected = medians[row["ours"]] / medians[row["against"]]
                 assert row["times"] == pytest.approx(expected, rel=1e-2)
 
-    def test_targets_stand_in_the_table(self, parts):
-        """Judging names its six targets, and says of each whether it was met."""
+    @pytest.mark.parametrize(
+        ("part", "number", "named"),
+        [
+            ("judging", 0, targets.JUDGING),
+            ("sampling", 0, targets.SAMPLING),
+            ("training", 0, targets.SFT),
+            ("training", 1, targets.DPO),
+        ],
+    )
+    def test_every_target_has_its_row(self, parts, part, number, named):
+        """Whom a target names is in the table, if the package is installed."""
+        ratios = parts[part]["tables"][number]["ratios"]
+        missing = set(named) - {(row["ours"], row["against"]) for row in ratios}
+        assert missing == (set() if lucidrains.INSTALLED else _of(targets.LUCIDRAINS, named))
+
+    @pytest.mark.parametrize("part", CONTESTANTS)
+    def test_a_quick_run_is_not_judged(self, parts, part):
+        """Tiny sizes meet no target and miss none, and the machine's block says what they are."""
+        for table in parts[part]["tables"]:
+            assert {(row["target"], row["met"]) for row in table["ratios"]} == {(None, None)}
+        assert "tiny sizes" in parts[part]["machine"]["quick"]
+
+    def test_bfloat16_is_compared_with_like(self, parts):
+        """A note tells whom the targets of bfloat16 are of, and the ratio to a bfloat16 peer."""
         (table,) = parts["judging"]["tables"]
-        named = {(r["ours"], r["against"]): r["target"] for r in table["ratios"] if r["target"]}
-        installed = lucidrains.INSTALLED
-        expected = {
-            k: v for k, v in targets.JUDGING.items() if installed or k[1] != targets.LUCIDRAINS
-        }
-        assert named == {names: str(target) for names, target in expected.items()}
-        assert all(isinstance(row["met"], bool) for row in table["ratios"] if row["target"])
+        pair = (targets.OURS_BF16, targets.BEST_BATCH_BF16)
+        (row,) = (row for row in table["ratios"] if (row["ours"], row["against"]) == pair)
+        (note,) = (note for note in table["notes"] if note.startswith("Targets of"))
+        assert f"{row['times']:.3g} times" in note
+
+    def test_settings_of_training_are_told(self, parts):
+        """Notes name each of TRL's contestants, and who writes a checkpoint."""
+        for table in parts["training"]["tables"]:
+            notes = " ".join(table["notes"])
+            assert all(f"'{each}'" in notes for each in CONTESTANTS["training"] if "TRL" in each)
+            assert "TRL writes no checkpoint; ours writes one" in notes
 
     def test_missing_package_is_said(self, parts):
         """Where the optional package is not installed, a note says that it is left out."""
@@ -130,6 +167,14 @@ class TestCommandLine:
             command.main(["--only", "judgin"])
         assert "no part judgin; there are judging, sampling" in capsys.readouterr().err
 
+    def test_a_quick_run_leaves_the_results_alone(self):
+        """Unless it is told where, it writes into a new folder, and a measured run does not."""
+        assert command._parser().parse_args(["--quick"]).out is None
+        quick, measured = command._folder(quick=True), command._folder(quick=False)
+        quick.rmdir()  # It is there, and empty.
+        assert measured.parts[-2:] == ("benchmarks", "results")
+        assert measured not in (quick, *quick.parents)
+
     @pytest.mark.parametrize("part", command.PARTS)
     def test_every_part_can_be_called(self, part):
         """What stands for a part is a function of a module that is there."""
@@ -150,6 +195,14 @@ class TestRounds:
         (score,) = take_turns([Contestant("a", lambda: 1.0)], setting)
         assert len(score.rates) == 3
 
+    def test_slow_ones_do_less(self, setting):
+        """One may warm up with less work, and stay away from the last rounds."""
+        seen = []
+        slow = Contestant("a", lambda: seen.append("work") or 1.0, lambda: seen.append("warm"), 2)
+        one, other = take_turns([slow, Contestant("b", lambda: 1.0)], setting)
+        assert seen == ["warm", "work", "work"]
+        assert (len(one.rates), len(other.rates)) == (2, 3)
+
 
 class TestReport:
     SCORES = (Score("ours", (10.0, 30.0, 20.0)), Score("theirs", (5.0, 5.0, 4.0)))
@@ -168,6 +221,12 @@ class TestReport:
                 "met": False,
             }
         ]
+
+    def test_ratios_of_who_ran_fewer_rounds(self):
+        """The spread is that of the rounds both were in."""
+        scores = [self.SCORES[0], Score("theirs", (5.0, 5.0))]
+        (ratio,) = contest("race", scores, "prompt").ratios
+        assert (ratio["times"], ratio["lowest"], ratio["highest"]) == (4.0, 2.0, 6.0)
 
     def test_one_may_stand_beside_one_of_ours(self):
         """A figure of one number format is not compared with ours of another."""
@@ -216,6 +275,12 @@ class TestWork:
 
 
 class TestRoofline:
+    def test_best_of_two_moments(self):
+        """Each rate is the higher one of the two."""
+        before = roofline.Rates("float32", operations=2.0, reads=5.0)
+        after = roofline.Rates("float32", operations=3.0, reads=4.0)
+        assert roofline.best(before, after) == roofline.Rates("float32", 3.0, 5.0)
+
     def test_floor_counts_what_is_shared_once(self, checkpoint):
         """With memory for nothing, the floor is the operations over the rate of products."""
         work = judging(checkpoint, TINY, responses=2, quick=True)

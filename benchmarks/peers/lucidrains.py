@@ -15,7 +15,7 @@ import torch
 
 from benchmarks import models
 from benchmarks.rounds import Setting
-from benchmarks.work import Work
+from benchmarks.work import Work, middle
 
 PACKAGE = "self-rewarding-lm-pytorch"
 INSTALLED = importlib.util.find_spec("self_rewarding_lm_pytorch") is not None
@@ -39,16 +39,24 @@ class Lucidrains:
     def __init__(self, work: Work, setting: Setting):
         self._work, self._device = work, setting.device
         self._net = _Logits(models.read(work.checkpoint, "float32", setting.device))
+        self._rows = work.ids()  # Outside the clock, as imports are.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Of its regular expressions, at import.
             import self_rewarding_lm_pytorch.self_rewarding_lm_pytorch as package
-        self._package = package
+        from accelerate import Accelerator
+
+        self._package, self._accelerator = package, Accelerator
+
+    def warm_up(self) -> None:
+        """One forward pass; a whole turn takes many seconds."""
+        with torch.no_grad():
+            self._net(torch.tensor(middle(self._rows, 1), device=self._device))
 
     def judge(self, prompts: int) -> float:
         """`DPODatasetGenerator.generate_reward` of each response; tokens drawn."""
         with tempfile.TemporaryDirectory() as folder:
             judge = self._judge(folder)
-            for ids in self._work.middle(prompts):
+            for ids in middle(self._rows, prompts):
                 self._asked = torch.tensor(ids)
                 judge.generate_reward_max_seq_len = len(ids) + self._work.new_tokens
                 assert judge.generate_reward("", "") == 0.0
@@ -57,7 +65,7 @@ class Lucidrains:
     def sample(self, prompts: int) -> float:
         """`sample` with all candidates of a prompt, as its generator calls it; tokens drawn."""
         wanted = self._work.sampling
-        for ids in self._work.middle(prompts):
+        for ids in middle(self._rows, prompts):
             rows = torch.tensor([ids] * wanted.n, device=self._device)
             self._package.sample(
                 self._net,
@@ -71,8 +79,6 @@ class Lucidrains:
 
     def _judge(self, folder: str) -> Any:
         """Its generator with K evaluations; temperature and top-p are its defaults, ours too."""
-        from accelerate import Accelerator
-
         config = self._package.RewardConfig(
             prompt_template="{{ prompt }}{{ response }}", parse_reward=lambda text: 0.0
         )
@@ -80,7 +86,7 @@ class Lucidrains:
             self._net,
             prompt_dataset=torch.utils.data.TensorDataset(torch.zeros(1)),
             num_preference_pairs=1,
-            accelerator=Accelerator(cpu=self._device == "cpu"),
+            accelerator=self._accelerator(cpu=self._device == "cpu"),
             # The prompts are made of tokens already: the same ones that everybody is given.
             tokenizer_encode=lambda text: self._asked,
             tokenizer_decode=lambda ids: "",
