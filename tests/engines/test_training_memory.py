@@ -59,6 +59,36 @@ def test_estimate_is_above_what_is_kept_but_near(kind, attention, dropout, bf16)
     assert kept < estimate < 2 * kept
 
 
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [("mamba", {}), ("gemma3n_text", {"intermediate_size": [32, 64], "num_hidden_layers": 2})],
+)
+def test_estimate_for_other_shapes_of_configuration(kind, config):
+    """Blocks of several widths, or none with attention, stop no run."""
+    made = AutoConfig.for_model(kind, hidden_size=32, attn_implementation="eager", **config)
+    assert memory.activation_bytes(made, ROWS, LENGTH, cpu=True, bf16=False) > 0
+
+
+@pytest.mark.parametrize(
+    ("texts", "limit"),
+    [
+        (["1048576\n"], 2**20),
+        (["max\n", "2097152\n"], 2**21),
+        (["max\n"], None),
+        (["9223372036854771712\n"], None),
+        ([], None),
+    ],
+)
+def test_memory_of_the_machine_or_its_container(texts, limit, tmp_path, monkeypatch):
+    """The lesser of both; control groups without a limit say "max" or a huge number."""
+    paths = [tmp_path / str(index) for index in range(2)]
+    monkeypatch.setattr(memory, "_LIMITS", paths)
+    physical = memory._free(cpu=True)
+    for path, text in zip(paths, texts, strict=False):
+        path.write_text(text)
+    assert memory._free(cpu=True) == (limit or physical)
+
+
 class TestChoice:
     @pytest.fixture(params=["sft", "dpo"])
     def said(self, request, checkpoint, tmp_path, caplog):

@@ -7,6 +7,7 @@ from torch.nn.functional import logsigmoid
 
 from srlm_kedro.engines.training.base import DpoParams
 from srlm_kedro.errors import InputError
+from srlm_kedro.records import Preference
 from tests.engines.models import write_model
 from tests.engines.tuning import DPO, PAIRS, completion_logps
 
@@ -121,6 +122,31 @@ def test_micro_batches_change_rounding_alone(trainer, checkpoint, other):
         for size in (4, 1)
     ]
     assert losses[0] == pytest.approx(losses[1], abs=2e-3)
+
+
+@pytest.mark.parametrize(("count", "batch", "micro"), [(6, 8, (8, 4, 1)), (7, 4, (4, 2, 1))])
+@pytest.mark.parametrize("nll_weight", [0.0, 1.0])
+def test_a_partial_batch_is_a_mean_over_its_pairs(
+    trainer, checkpoint, other, count, batch, micro, nll_weight
+):
+    """Each pair counts the same, also in a micro-batch that is not full."""
+    texts = ["w1 w2", "w3 w4 w5 w6 w7 w8 w9", "w10", "w11 w12 w13", "w14 w15 w16 w17", "w18", "w2"]
+    pairs = [Preference(f"w{i} w20", text, "w21 w22") for i, text in enumerate(texts[:count])]
+    changes = {"epochs": 1, "batch_size": batch, "nll_weight": nll_weight, "max_grad_norm": 1e9}
+    logs = [
+        trainer.dpo(
+            checkpoint,
+            other,
+            pairs,
+            DPO.model_copy(update={**changes, "micro_batch_size": size}),
+            seed=1,
+        ).log
+        for size in micro
+    ]
+    for name in ("loss", "grad_norm"):
+        wanted, *others = ([row[name] for row in log] for log in logs)
+        for found in others:
+            assert found == pytest.approx(wanted, rel=1e-4), name
 
 
 @pytest.mark.parametrize("other_knob", [{"ld_alpha": 0.5}, {"label_smoothing": 0.1}])

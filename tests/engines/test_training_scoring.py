@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch.nn.functional import linear
+from transformers.modeling_outputs import CausalLMOutput
 from trl.trainer.utils import add_fused_lm_head
 
 from srlm_kedro.engines.training import scoring
@@ -19,6 +21,8 @@ KINDS = {
     "gemma2": {"head_dim": 8, "final_logit_softcapping": 2.0},
     "cohere": {"logit_scale": 0.5},
     "gpt2": {},
+    "opt": {"word_embed_proj_dim": 32, "ffn_dim": 64},
+    "mamba": {"state_size": 4},
 }
 
 
@@ -53,10 +57,25 @@ def assert_same(model, call):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-def with_trls_head(checkpoint):
+def with_trls_head(checkpoint, tied=False):
     model = load_policy(checkpoint, 0.0).model
+    if tied:
+        model.get_output_embeddings().weight = model.get_input_embeddings().weight
+    return patched(model)
+
+
+def patched(model):
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
     return model
+
+
+def assert_same_without_gradients(model):
+    with torch.no_grad():
+        found, wanted = (
+            call(**batch(), fused_lm_head=True) for call in (CompletionScorer(model), model)
+        )
+    torch.testing.assert_close(found.log_probs, wanted.log_probs, atol=1e-5, rtol=1e-5)
+    assert torch.equal(found.label_mask, wanted.label_mask)
 
 
 @pytest.mark.parametrize(("kind", "config"), KINDS.items(), ids=KINDS)
@@ -66,6 +85,30 @@ def test_all_that_trl_reads_is_as_from_its_own_head(tmp_path, kind, config, grou
     monkeypatch.setattr(scoring, "_GROUP", group)
     model = with_trls_head(write_model(tmp_path, kind=kind, **config))
     assert_same(model, CompletionScorer(model))
+    assert_same_without_gradients(model)
+
+
+def test_a_head_that_is_the_embedding_too(checkpoint):
+    """Tied weights get both gradients."""
+    model = with_trls_head(checkpoint, tied=True)
+    assert_same(model, CompletionScorer(model))
+
+
+@pytest.mark.parametrize("calls", [0, 2])
+def test_a_head_that_is_not_called_once_is_left_to_trl(checkpoint, calls):
+    """A model's own code may bypass its output layer, or use it twice."""
+    model = load_policy(checkpoint, 0.0).model
+
+    def forward(use_cache=False, **inputs):
+        hidden = model.base_model(**inputs).last_hidden_state
+        for _ in range(calls):
+            model.lm_head(hidden)
+        return CausalLMOutput(logits=linear(hidden, model.lm_head.weight))
+
+    model.forward = forward
+    patched(model)
+    assert_same(model, CompletionScorer(model))
+    assert_same_without_gradients(model)
 
 
 def test_too_many_logits_are_left_to_trls_tiles(checkpoint, monkeypatch):

@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from trl import DPOConfig
 
+from srlm_kedro.engines.training import pairs
 from srlm_kedro.engines.training.adapters import load_adapted
 from srlm_kedro.engines.training.base import LoraParams
 from srlm_kedro.engines.training.loop import calm
@@ -38,8 +39,10 @@ KINDS = {
     "qwen3": {"head_dim": 8},
     "mistral": {"sliding_window": 64},
     "gpt2": {},
+    "opt": {"word_embed_proj_dim": 32, "ffn_dim": 64},
     "eager llama": {"attn_implementation": "eager"},
 }
+RECURRENT = {"attention_window_size": 64, "block_types": ["recurrent", "attention"], "head_dim": 8}
 
 
 class TrlDpo(GuardedDpo):
@@ -57,6 +60,19 @@ class TrlHead(GuardedDpo):
 
     def _reader(self, model):
         return PairReader(model, "sdpa") if self._shares else model
+
+
+def refusing(error):
+    """A trainer whose model raises `error` at shared rows."""
+
+    class Refusing(GuardedDpo):
+        def _reader(self, model):
+            def refuse(**inputs):
+                raise error
+
+            return refuse if self._shares else super()._reader(model)
+
+    return Refusing
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +172,7 @@ class TestSameAsTrl:
 
     @pytest.mark.parametrize(("kind", "config"), KINDS.items(), ids=KINDS)
     def test_architectures(self, tmp_path, kind, config):
-        """Each shares the row, and the first step is TRL's."""
+        """Each shares the row; the reference, without gradients, and the first step are TRL's."""
         config = dict(config)
         attention = config.pop("attn_implementation", "sdpa")
         model = write_model(tmp_path / "model", kind=kind.split()[-1], **config)
@@ -164,8 +180,11 @@ class TestSameAsTrl:
         for policy in policies:
             policy.model.set_attn_implementation(attention)
         ours = made(GuardedDpo, policies[0], tmp_path / "ours")
+        trls = made(TrlDpo, policies[1], tmp_path / "trl")
         assert ours._shares
-        assert_same_step(step(ours), step(made(TrlDpo, policies[1], tmp_path / "trl")))
+        for name in ("ref_chosen_logps", "ref_rejected_logps"):
+            assert ours.train_dataset[name][:] == pytest.approx(trls.train_dataset[name][:], 1e-5)
+        assert_same_step(step(ours), step(trls))
 
 
 class TestTheRow:
@@ -188,12 +207,12 @@ class TestTheRow:
         """Other chosen tokens leave the rejected log-probabilities as they were, to the bit."""
         trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
         changed = [{**row, "chosen_ids": [7] * len(row["chosen_ids"])} for row in rows]
-        pairs = [
+        found = [
             trainer.compute_ref_log_probs(trainer.model, PairCollator(0)(some))
             for some in (rows, changed)
         ]
-        assert torch.equal(pairs[0][1], pairs[1][1])
-        assert not torch.equal(pairs[0][0], pairs[1][0])
+        assert torch.equal(found[0][1], found[1][1])
+        assert not torch.equal(found[0][0], found[1][0])
 
     def test_prompt_of_one_token(self, checkpoint, tmp_path, rows):
         """Each response then has that token of its own, and the step is TRL's."""
@@ -243,12 +262,55 @@ class TestFallingBack:
         assert line.startswith("DPO of m1:")
         assert reason in line
 
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_recurrent_blocks_are_found_out(self, tmp_path, said, dtype):
+        """They overlook the mask, also by less than what bfloat16 rounds."""
+        model = write_model(tmp_path / "model", kind="recurrent_gemma", **RECURRENT)
+        engine = TrlEngine(dtype=dtype, device="cpu", threads=1, work_dir=str(tmp_path))
+        engine.dpo(model, model, PAIRS, DPO.model_copy(update={"epochs": 1}), seed=1)
+        (line,) = said()
+        assert "other chosen ids change a rejected token's log-probability by" in line
+
     def test_mask_that_is_overlooked_is_found_out(self, checkpoint, tmp_path, said, monkeypatch):
         """Support is measured on a pair, whatever the configuration says."""
         monkeypatch.setattr("srlm_kedro.engines.training.pairs._mask", lambda parts, kernel: None)
         trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
         assert not trainer._shares
         assert "log-probabilities change by" in said()[0]
+
+    def test_positions_that_are_overlooked_are_found_out(
+        self, checkpoint, tmp_path, said, monkeypatch
+    ):
+        """Then the rejected response stands behind the chosen one, without seeing it."""
+        pieces = pairs._pieces
+
+        def counted_on(row):
+            found = pieces(row)
+            return {**found, "positions": list(range(len(found["ids"])))}
+
+        monkeypatch.setattr(pairs, "_pieces", counted_on)
+        trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
+        assert not trainer._shares
+        assert "log-probabilities change by" in said()[0]
+
+    @pytest.mark.parametrize("error", [KeyError("mask"), AssertionError("2-D"), IndexError("4")])
+    def test_whatever_a_model_raises_is_an_obstacle(self, checkpoint, tmp_path, said, error):
+        """Its own code decides how it refuses."""
+        made(refusing(error), load_policy(checkpoint, 0.0), tmp_path)
+        assert f"the model refuses such a row ({type(error).__name__}" in said()[0]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            torch.OutOfMemoryError("CUDA out of memory"),
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            MemoryError(),
+        ],
+    )
+    def test_memory_that_runs_out_is_no_refusal(self, checkpoint, tmp_path, error):
+        """Two rows would need as much."""
+        with pytest.raises(type(error)):
+            made(refusing(error), load_policy(checkpoint, 0.0), tmp_path)
 
     def test_other_kernels_are_not_asked(self):
         """Flash attention takes no mask of one's own."""

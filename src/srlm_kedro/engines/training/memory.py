@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,11 @@ _BLOCK_WIDTHS, _BLOCK_INNER = 12, 4
 feed-forward widths. Measured: 10.6 and 4."""
 _SPELLED_OUT = 3
 """Copies of the attention's weights, where no kernel spares them."""
+_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Where a container's limit stands, in bytes or as "max", by the version of control groups."""
 
 
 def must_recompute(
@@ -58,20 +64,32 @@ def activation_bytes(config: Any, rows: int, longest: int, cpu: bool, bf16: bool
         bf16: Whether it computes in bfloat16.
     """
     text = config.get_text_config(decoder=True)
-    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
-    block = 4 * _BLOCK_WIDTHS * text.hidden_size + (2 if bf16 else 4) * _BLOCK_INNER * inner
+    width = _largest(text, "hidden_size")
+    inner = _largest(text, "intermediate_size") or 4 * width
+    block = 4 * _BLOCK_WIDTHS * width + (2 if bf16 else 4) * _BLOCK_INNER * inner
     drops = cpu and getattr(text, "attention_dropout", 0)
     if drops or text._attn_implementation == "eager":
-        block += 4 * _SPELLED_OUT * text.num_attention_heads * longest
-    logits = 4 * text.vocab_size if cpu else 0
-    return rows * longest * (text.num_hidden_layers * block + logits)
+        block += 4 * _SPELLED_OUT * _largest(text, "num_attention_heads") * longest
+    logits = 4 * _largest(text, "vocab_size") if cpu else 0
+    return rows * longest * (_largest(text, "num_hidden_layers") * block + logits)
+
+
+def _largest(config: Any, name: str) -> int:
+    """The field's value, the largest where blocks differ; 0 where an architecture has none.
+
+    What cannot be estimated must not stop a run.
+    """
+    value = getattr(config, name, None) or 0
+    return max(value) if isinstance(value, list | tuple) else value
 
 
 def _free(cpu: bool) -> int:
-    """Bytes: of a GPU what is free, of the machine all it has."""
+    """Bytes: of a GPU what is free, of the machine all that it has or its container may take."""
     if not cpu:
         return torch.cuda.mem_get_info()[0]
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [path.read_text().strip() for path in _LIMITS if path.is_file()]
+    return min([held, *(int(one) for one in limits if one.isdigit())])
 
 
 def _to_come(model: Any) -> int:

@@ -28,8 +28,8 @@ class CompletionScorer:
         self._model = model
         inner = getattr(model, "module", model)
         inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
-        self._backbone = inner.base_model
-        self._vocabulary = inner.get_output_embeddings().weight.shape[0]
+        self._head = inner.get_output_embeddings()
+        self._vocabulary = self._head.weight.shape[0]
 
     def __call__(self, **asked: Any) -> FusedCausalLMOutput:
         """What TRL's head gives: each label's log-probability, zero where it is `IGNORED`.
@@ -47,26 +47,40 @@ class CompletionScorer:
         logits = int((targets != IGNORED).sum()) * self._vocabulary
         if logits > _MOST_LOGITS or inputs.get("output_router_logits"):
             return self._model(**asked)
-        groups = [self._score(*group) for group in _groups(targets, inputs)]
+        groups = []
+        for group in _groups(targets, inputs):
+            if (fields := self._score(*group)) is None:
+                return self._model(**asked)
+            groups.append(fields)
         found = {name: _stacked([one[name] for one in groups], targets) for name in groups[0]}
         return FusedCausalLMOutput(**{name: values[:, :columns] for name, values in found.items()})
 
-    def _score(self, targets: torch.Tensor, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """TRL's fields for a few rows, [rows, length]."""
+    def _score(
+        self, targets: torch.Tensor, inputs: dict[str, Any]
+    ) -> dict[str, torch.Tensor] | None:
+        """TRL's fields for a few rows, [rows, length]; None if the head is not called as expected.
+
+        What the output layer is given is cut to the scored positions. What a model does to its
+        logits afterwards, scaling or capping, it does to theirs.
+        """
         scored = targets != IGNORED
+        calls = []
 
-        def keep(module: Any, arguments: Any, output: Any) -> Any:
-            output.last_hidden_state = output.last_hidden_state[scored][None]
-            return output
+        def cut(module: Any, arguments: tuple[Any, ...]) -> Any:
+            hidden = arguments[0] if arguments else None
+            calls.append(hidden is not None and hidden.shape[:-1] == scored.shape)
+            return (hidden[scored][None], *arguments[1:]) if calls[-1] else None
 
-        hook = self._backbone.register_forward_hook(keep)
+        hook = self._head.register_forward_pre_hook(cut)
         try:
-            logits = self._model(**inputs).logits[0].float()
+            logits = self._model(**inputs).logits[0]
         finally:
             hook.remove()
+        if calls != [True] or len(logits) != int(scored.sum()):
+            return None
         placed = {
             name: values.new_zeros(scored.shape).masked_scatter(scored, values)
-            for name, values in _read(logits, targets[scored]).items()
+            for name, values in _read(logits.float(), targets[scored]).items()
         }
         return {**placed, "label_mask": scored}
 
