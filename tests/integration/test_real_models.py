@@ -89,7 +89,7 @@ def write_parameters(project, epochs, lora=None):
         "sft": {"learning_rate": 1e-2, "min_learning_rate": 1e-3, "epochs": epochs, **tuning},
         "eft": {"eval_prompts": 4, "thin_commonest": False},
         "prompts": {"chat": True, "count": 8, "max_written": 160, "sampling": {"n": 4}},
-        "responses": short,
+        "responses": {"sampling": {"n": 6, "max_new_tokens": 24}},
         "judging": {"sampling": {"max_new_tokens": 32}, "max_unparsed": 0.5},
         "dpo": {"learning_rate": 1e-3, "min_learning_rate": 1e-4, **tuning},
         "contamination": {"ngram": 13, "max_overlap_share": 1, "max_exact_share": 1},

@@ -84,12 +84,12 @@ def test_writing_ends_at_its_budget():
 
 
 def test_every_response_is_judged_k_times_behind_a_shared_rubric():
-    """400 responses, three judgements each; the rubric's head is read once a batch of 128."""
+    """400 responses, three judgements each; the rubric's head is read once."""
     row = draws().loc["judging", "m2"]
     assert (row["requests"], row["completions"]) == (400, 1200)
     prompt = 20 + 5 + (9 + 1) + 2
     assert row["prompt_tokens"] == 400 * prompt
-    assert row["prefill_tokens"] == 400 * (prompt - 12) + 10 * 12
+    assert row["prefill_tokens"] == 400 * (prompt - 12) + 12
     assert row["new_tokens"] == 1200 * 11
 
 

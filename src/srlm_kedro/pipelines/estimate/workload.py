@@ -73,7 +73,7 @@ class _Loop:
         completions, new = requests * sampling.n, min(lengths["new"], sampling.max_new_tokens)
         batches = math.ceil(completions / self.estimate.rows)
         shared = lengths.get("shared", 0.0)
-        own = (lengths["prompt"] - shared) * requests + shared * batches
+        own = (lengths["prompt"] - shared) * requests + shared
         return {
             "stage": stage,
             "model": model,
