@@ -1,6 +1,5 @@
 """Benchmarks through EleutherAI's lm-eval, in this process, on a checkpoint's folder."""
 
-import gc
 import io
 import logging
 import sys
@@ -14,6 +13,7 @@ import torch
 
 from srlm_kedro.engines.benchmarks.base import STDERR
 from srlm_kedro.engines.generation.loading import load
+from srlm_kedro.engines.memory import reclaim
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -154,9 +154,7 @@ class LmEvalEngine:
         return [groups[task]] if task in groups else list(found["tasks"].values())
 
     def _free(self) -> None:
-        gc.collect()
-        if self._device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        reclaim(self._device.startswith("cuda"))
 
 
 def _figures(results: Mapping[str, Mapping[str, Any]], task: str) -> dict[str, dict[str, float]]:

@@ -1,11 +1,8 @@
 """All completions of one call: in waves that fit into memory, smaller ones where they did not."""
 
-import gc
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import torch
 
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.decoding import Decoder, Group, Row, complete
@@ -15,7 +12,6 @@ from srlm_kedro.engines.generation.memory import (
     Work,
     allowed,
     groups_beside,
-    is_out_of_memory,
     plain_rows,
     tiered_rows,
 )
@@ -24,6 +20,7 @@ from srlm_kedro.engines.generation.planning import Share, Wave, waves
 from srlm_kedro.engines.generation.stopping import StopStrings
 from srlm_kedro.engines.generation.tiered import TieredDecoder
 from srlm_kedro.engines.generation.tiers import Room
+from srlm_kedro.engines.memory import is_out_of_memory, reclaim
 
 _WORTH_SHARING = 16
 """Tokens of a common prefix from which a tier of its own saves more than it costs."""
@@ -100,9 +97,7 @@ class Drawing:
 
     def _halve(self, times: int, missing: int) -> None:
         self._max_rows = self._at_once // 2
-        gc.collect()
-        if self._loaded.model.device.type == "cuda":
-            torch.cuda.empty_cache()
+        reclaim(self._loaded.model.device.type == "cuda")
         _log.warning(
             "Out of memory for the %d. time: %d completions are left and are drawn by %d at once. "
             "A lower memory_gib or max_rows avoids it.",

@@ -9,8 +9,8 @@ import torch
 
 from srlm_kedro.engines.generation.attention import queries_together
 from srlm_kedro.engines.generation.tiered import PREFILL_TOKENS
+from srlm_kedro.engines.memory import GIB, largest
 
-GIB = 2**30
 _ON_CPU = 2 * GIB
 """Default on a CPU: a constant, so that batches, and with them bits, do not hang on the machine."""
 _OF_FREE = 0.85
@@ -32,11 +32,6 @@ def allowed(gib: float | None, device: torch.device) -> int:
     return int(_OF_FREE * torch.cuda.mem_get_info(device)[0])
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device, or the machine itself, refused to give more memory."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
 @dataclass(frozen=True)
 class Costs:
     """Bytes that drawing with one model takes, estimated for a block like Llama's."""
@@ -56,10 +51,10 @@ class Costs:
     def of(cls, model: Any) -> "Costs":
         """Read off the model's configuration."""
         config, size = model.config.get_text_config(decoder=True), model.dtype.itemsize
-        heads = _most(config, "num_attention_heads") or 1
-        key_heads = _most(config, "num_key_value_heads") or heads
-        width = _most(config, "head_dim") or config.hidden_size // heads
-        inner = _most(config, "intermediate_size") or 4 * config.hidden_size
+        heads = largest(config, "num_attention_heads") or 1
+        key_heads = largest(config, "num_key_value_heads") or heads
+        width = largest(config, "head_dim") or config.hidden_size // heads
+        inner = largest(config, "intermediate_size") or 4 * config.hidden_size
         return cls(
             token=2 * config.num_hidden_layers * key_heads * width * size,
             # Logits, joined with those of new rows; in float32 divided, as weights, those above.
@@ -68,12 +63,6 @@ class Costs:
             score=heads * (8 if size == 4 else 12),
             queries=queries_together(model.device),
         )
-
-
-def _most(config: Any, name: str) -> int:
-    """A number that some architectures have for each layer, and some not at all."""
-    value = getattr(config, name, None) or 0
-    return max(value) if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)

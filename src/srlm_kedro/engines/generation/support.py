@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from srlm_kedro.engines.generation.attention import NAME
-from srlm_kedro.engines.generation.memory import is_out_of_memory
 from srlm_kedro.engines.generation.tiered import TieredDecoder
 from srlm_kedro.engines.generation.tiers import Room
+from srlm_kedro.engines.memory import is_out_of_memory
 
 _PREFIX, _OWN, _DRAWN = 5, (4, 2), 3
 _TOLERANCE, _COARSE = {torch.float32: 1e-4}, 0.05

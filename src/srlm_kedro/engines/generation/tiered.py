@@ -26,7 +26,6 @@ class TieredDecoder:
         self._model, self._device = model, model.device
         self._tiers, self._room = Tiers(room, self._device), room
         self._shared = len(prefix)
-        self._positions: list[int] = []
         if prefix:
             self._tiers.share()
             self._forward([*prefix], [*range(len(prefix))], [len(prefix) - 1])
@@ -51,23 +50,18 @@ class TieredDecoder:
             ids = [token for tokens in own[part] for token in tokens]
             positions = [self._shared + place for length in lengths for place in range(length)]
             logits.append(self._forward(ids, positions, [end - 1 for end in accumulate(lengths)]))
-        for prompt, count in zip(prompts, copies, strict=True):
-            self._positions += [len(prompt)] * count
         repeats = torch.tensor(copies, device=self._device)
         return torch.cat(logits).repeat_interleave(repeats, dim=0)
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits (rows, vocabulary) behind one more token a row."""
+        positions = [self._shared + seen for seen in self._tiers.seen]
         self._tiers.step()
-        logits = self._forward(tokens, self._positions, 0)
-        self._positions = [position + 1 for position in self._positions]
-        return logits
+        return self._forward(tokens, positions, 0)
 
     def drop(self, done: set[int]) -> list[int]:
         """Takes rows out; says which row now stands at each place."""
-        order = self._tiers.drop(done)
-        self._positions = [self._positions[row] for row in order]
-        return order
+        return self._tiers.drop(done)
 
     def _forward(self, ids: Any, positions: list[int], keep: list[int] | int) -> torch.Tensor:
         """Logits at the places `keep` (0: at all) of tokens that stand in one line."""

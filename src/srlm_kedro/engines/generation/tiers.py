@@ -6,7 +6,6 @@ copied where tokens get wider or much narrower.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -87,12 +86,19 @@ class Tiers:
         """Tokens each row has drawn."""
         # Not bound: a reference to itself would keep the buffers until the next collection.
         self._pass: Callable[..., torch.Tensor] = Tiers._share
-        self._layout: Any = None
+        self._layout: Packing | Seats | None = None
 
     @property
     def groups(self) -> int:
         """Groups that are held."""
         return len(self._lengths)
+
+    @property
+    def seen(self) -> list[int]:
+        """Tokens behind what all share that each row has before its next one."""
+        return [
+            self._lengths[group] + age for group, age in zip(self._group, self._ages, strict=True)
+        ]
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
@@ -134,7 +140,7 @@ class Tiers:
 
     def step(self) -> None:
         """The next pass is of one token a row."""
-        if self._pass is not Tiers._step:
+        if not isinstance(self._layout, Seats):
             self._layout = Seats(self._group, self._lengths, self._device)
         self._layout.age(self._ages, self._room.tail)
         self._ages = [age + 1 for age in self._ages]
@@ -152,7 +158,7 @@ class Tiers:
         self._lengths = [self._lengths[group] for group in left]
         place = {group: number for number, group in enumerate(left)}
         self._group = [place[group] for group in self._group]
-        self._layout = Seats(self._group, self._lengths, self._device)
+        self._layout = None
         return order
 
     def _move(self, tier: str, sources: list[int], targets: list[int]) -> None:

@@ -1,6 +1,5 @@
 """Sampling through plain forward passes of transformers: CPU or GPU, any Llama-like model."""
 
-import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
 from srlm_kedro.engines.generation.sampling import stream
 from srlm_kedro.engines.generation.stopping import cut, decode
 from srlm_kedro.engines.generation.support import refusal
+from srlm_kedro.engines.memory import reclaim
 from srlm_kedro.records import Checkpoint
 
 _log = logging.getLogger(__name__)
@@ -78,9 +78,7 @@ class TransformersEngine:
     def release(self) -> None:
         """Drops the model that is kept between calls."""
         self._ready = None
-        gc.collect()  # modules refer to each other
-        if self._device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        reclaim(self._device.startswith("cuda"))
 
     def _load(self, checkpoint: Checkpoint) -> "_Ready":
         """The checkpoint's model: the one of the last call when its files are the same."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from srlm_kedro.engines.memory import GIB, largest
 from srlm_kedro.engines.training.policy import Setup
 
 _log = logging.getLogger(__name__)
-_GIB = 2**30
 _SHARE = 0.8
 """Part of the memory to count on; the rest is for buffers and fragments."""
 _MOMENTS_AND_GRADIENT = 12
@@ -48,13 +48,15 @@ def must_recompute(
         _log.info(
             "%s: activations are computed twice; %d rows of up to %d tokens would keep %.1f GiB "
             "of them, and there is room for %.1f GiB.",
-            *(label, rows, longest, needed / _GIB, max(0, room) / _GIB),
+            *(label, rows, longest, needed / GIB, max(0, room) / GIB),
         )
     return recomputed
 
 
 def activation_bytes(config: Any, rows: int, longest: int, cpu: bool, bf16: bool) -> int:
     """Bytes kept from forward to backward without checkpointing, by a model of the Llama kind.
+
+    What a configuration lacks counts as 0: an estimate must not stop a run.
 
     Args:
         config: The model's.
@@ -64,23 +66,14 @@ def activation_bytes(config: Any, rows: int, longest: int, cpu: bool, bf16: bool
         bf16: Whether it computes in bfloat16.
     """
     text = config.get_text_config(decoder=True)
-    width = _largest(text, "hidden_size")
-    inner = _largest(text, "intermediate_size") or 4 * width
+    width = largest(text, "hidden_size")
+    inner = largest(text, "intermediate_size") or 4 * width
     block = 4 * _BLOCK_WIDTHS * width + (2 if bf16 else 4) * _BLOCK_INNER * inner
     drops = cpu and getattr(text, "attention_dropout", 0)
     if drops or text._attn_implementation == "eager":
-        block += 4 * _SPELLED_OUT * _largest(text, "num_attention_heads") * longest
-    logits = 4 * _largest(text, "vocab_size") if cpu else 0
-    return rows * longest * (_largest(text, "num_hidden_layers") * block + logits)
-
-
-def _largest(config: Any, name: str) -> int:
-    """The field's value, the largest where blocks differ; 0 where an architecture has none.
-
-    What cannot be estimated must not stop a run.
-    """
-    value = getattr(config, name, None) or 0
-    return max(value) if isinstance(value, list | tuple) else value
+        block += 4 * _SPELLED_OUT * largest(text, "num_attention_heads") * longest
+    logits = 4 * largest(text, "vocab_size") if cpu else 0
+    return rows * longest * (largest(text, "num_hidden_layers") * block + logits)
 
 
 def _free(cpu: bool) -> int:

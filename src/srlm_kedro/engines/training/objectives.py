@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from trl import DPOTrainer, SFTTrainer
 
+from srlm_kedro.engines.memory import is_out_of_memory
 from srlm_kedro.engines.training.base import DpoParams
 from srlm_kedro.engines.training.loop import Guarded
 from srlm_kedro.engines.training.pairs import PairCollator, PairReader, obstacle, shorter
@@ -82,7 +83,7 @@ class GuardedDpo(Guarded, DPOTrainer):
             together = self._token_log_probs(row, shares=True)
             probed = self._token_log_probs(other, shares=True)
         except Exception as error:  # an architecture's own code may raise anything
-            if _out_of_memory(error):
+            if is_out_of_memory(error):
                 raise
             return f"the model refuses such a row ({type(error).__name__}: {error})"
         finally:
@@ -151,12 +152,6 @@ class _Noting:
     def __call__(self, **inputs: Any) -> Any:
         self.found = self.reader(**inputs)
         return self.found
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether it says nothing of the model; PyTorch has no class of its own for a CPU's."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 def _scorer(trainer: Any, model: Any) -> Any:

@@ -1,6 +1,5 @@
 """SFT and DPO by TRL's trainers."""
 
-import gc
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, SFTConfig
 
+from srlm_kedro.engines.memory import reclaim
 from srlm_kedro.engines.training.adapters import load_adapted, unrounded
 from srlm_kedro.engines.training.base import (
     Document,
@@ -187,9 +187,7 @@ class TrlEngine:
         folder = tempfile.TemporaryDirectory(prefix="trainer-", dir=self._work_dir)
         with calm(self._threads), folder as output_dir:
             yield output_dir
-        gc.collect()  # a trainer and its model refer to each other
-        if not self._cpu:
-            torch.cuda.empty_cache()
+        reclaim(cuda=not self._cpu)
 
     def _recomputed(self, job: "_Job", rows: Sequence[Row], *models: Any) -> bool:
         """Whether activations are computed twice; `models` are in memory, the trained one first."""
