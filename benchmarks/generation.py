@@ -19,6 +19,10 @@ _SEED = 1
 _DTYPES = ("float32", "bfloat16")
 _SLOW_ROUNDS = 3
 """Of the one that takes longest."""
+_BESIDE_BFLOAT16 = (
+    f"Targets of '{targets.OURS_BF16}' are of float32 peers: they were named so. Beside "
+    f"'{targets.BEST_BATCH_BF16}' like is compared with like."
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def _contest(task: _Task, shape: Shape, sizes: Sizes, named: Targets, setting: S
     before = _rates(work, setting)
     scores = take_turns([*_ours(work, setting), *peers], setting)
     rates = [roofline.best(*both) for both in zip(before, _rates(work, setting), strict=True)]
-    notes += [_beside_bfloat16(scores)] if named else []
+    notes += [_BESIDE_BFLOAT16] if named else []
     notes += [_said(each) for each in rates]
     amount = f"{len(work.prompts)} prompts x {work.samples} samples of {work.new_tokens} tokens"
     title = f"{work.name}: {amount}"
@@ -128,16 +132,6 @@ def _peers(
         run = partial(task.lucidrains, peer, sizes.lucidrains)
         peers.append(Contestant(targets.LUCIDRAINS, run, peer.warm_up, _SLOW_ROUNDS))
     return peers, notes
-
-
-def _beside_bfloat16(scores: Sequence[Score]) -> str:
-    """What targets of bfloat16 mean, and the ratio of like with like."""
-    medians = {score.name: score.median for score in scores}
-    times = medians[targets.OURS_BF16] / medians[targets.BEST_BATCH_BF16]
-    return (
-        f"Targets of '{targets.OURS_BF16}' are of float32 peers: they were named so. Beside "
-        f"'{targets.BEST_BATCH_BF16}' it is {times:.3g} times as fast."
-    )
 
 
 def _rates(work: Work, setting: Setting) -> list[roofline.Rates]:

@@ -1,6 +1,7 @@
 """Tables: kept as JSON, and written as Markdown from that JSON."""
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -56,11 +57,11 @@ def contest(
 
 
 def _ratio(one: Score, other: Score, target: Target | None) -> dict[str, Cell]:
-    """The ratio of the medians; its spread is that of the rounds that both ran, each in itself."""
+    """The median of the ratios of the rounds that both ran, which the same minutes befell."""
     # A roofline is one figure for all rounds.
     against = other.rates * len(one.rates) if len(other.rates) == 1 else other.rates
     rounds = [rate / beside for rate, beside in zip(one.rates, against, strict=False)]
-    times = one.median / other.median
+    times = statistics.median(rounds)
     return {
         "ours": one.name,
         "against": other.name,

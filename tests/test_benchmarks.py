@@ -88,18 +88,16 @@ class TestRun:
             assert {row["contestant"] for row in table["rows"]} == expected
 
     @pytest.mark.parametrize("part", CONTESTANTS)
-    def test_ratios_follow_from_the_medians(self, parts, part):
-        """Each of ours is held against each of the others, by the medians of the same table."""
+    def test_every_one_of_ours_is_held_against_every_other(self, parts, part):
+        """The ratio lies within those of its rounds."""
         for table in parts[part]["tables"]:
-            (unit,) = (key for key in table["rows"][0] if key.endswith("/s"))
-            medians = {row["contestant"]: row[unit] for row in table["rows"]}
-            ours = {name for name in medians if name.startswith("ours")}
+            names = {row["contestant"] for row in table["rows"]}
+            ours = {name for name in names if name.startswith("ours")}
             pairs = {(row["ours"], row["against"]) for row in table["ratios"]}
-            assert {against for _, against in pairs} == set(medians) - ours
+            assert {against for _, against in pairs} == names - ours
             assert {one for one, _ in pairs} == ours
             for row in table["ratios"]:
-                expected = medians[row["ours"]] / medians[row["against"]]
-                assert row["times"] == pytest.approx(expected, rel=1e-2)
+                assert 0 < row["lowest"] <= row["times"] <= row["highest"]
 
     @pytest.mark.parametrize(
         ("part", "number", "named"),
@@ -124,13 +122,12 @@ class TestRun:
         assert "tiny sizes" in parts[part]["machine"]["quick"]
 
     def test_bfloat16_is_compared_with_like(self, parts):
-        """A note tells whom the targets of bfloat16 are of, and the ratio to a bfloat16 peer."""
+        """A note tells whom the targets of bfloat16 are of, and names the row of a like peer."""
         (table,) = parts["judging"]["tables"]
         pair = (targets.OURS_BF16, targets.BEST_BATCH_BF16)
-        (row,) = (row for row in table["ratios"] if (row["ours"], row["against"]) == pair)
+        assert pair in {(row["ours"], row["against"]) for row in table["ratios"]}
         (note,) = (note for note in table["notes"] if note.startswith("Targets of"))
-        told = float(note.split(" times as fast")[0].split()[-1])
-        assert told == pytest.approx(row["times"], rel=1e-2)
+        assert all(f"'{name}'" in note for name in pair)
 
     def test_settings_of_training_are_told(self, parts):
         """Notes name each of TRL's contestants, and who writes a checkpoint."""
@@ -209,25 +206,25 @@ class TestReport:
     SCORES = (Score("ours", (10.0, 30.0, 20.0)), Score("theirs", (5.0, 5.0, 4.0)))
 
     def test_ratio_and_its_spread(self):
-        """The ratio is that of the medians, its spread the rounds' own ratios."""
-        table = contest("race", self.SCORES, "prompt", {("ours", "theirs"): Target(5)})
+        """Each round has its ratio: the median is told, the lowest and the highest beside."""
+        table = contest("race", self.SCORES, "prompt", {("ours", "theirs"): Target(5.5)})
         assert table.ratios == [
             {
                 "ours": "ours",
                 "against": "theirs",
-                "times": 4.0,
+                "times": 5.0,
                 "lowest": 2.0,
                 "highest": 6.0,
-                "target": "≥ 5",
+                "target": "≥ 5.5",
                 "met": False,
             }
         ]
 
     def test_ratios_of_who_ran_fewer_rounds(self):
-        """The spread is that of the rounds both were in."""
-        scores = [self.SCORES[0], Score("theirs", (5.0, 5.0))]
+        """The rounds that both were in count: a machine that was slow later befell one alone."""
+        scores = [Score("ours", (10.0, 15.0, 1.0)), Score("theirs", (5.0, 5.0))]
         (ratio,) = contest("race", scores, "prompt").ratios
-        assert (ratio["times"], ratio["lowest"], ratio["highest"]) == (4.0, 2.0, 6.0)
+        assert (ratio["times"], ratio["lowest"], ratio["highest"]) == (2.5, 2.0, 3.0)
 
     def test_one_may_stand_beside_one_of_ours(self):
         """A figure of one number format is not compared with ours of another."""
@@ -238,9 +235,9 @@ class TestReport:
 
     def test_missed_target_is_shown(self):
         """The page says no where a target was missed."""
-        table = contest("race", self.SCORES, "prompt", {("ours", "theirs"): Target(5)})
+        table = contest("race", self.SCORES, "prompt", {("ours", "theirs"): Target(5.5)})
         page = markdown({"a": {"machine": {}, "tables": [vars(table)]}})
-        assert "| ours | theirs | 4 | 2 | 6 | ≥ 5 | **no** |" in page
+        assert "| ours | theirs | 5 | 2 | 6 | ≥ 5.5 | **no** |" in page
 
     def test_a_later_run_keeps_the_other_parts(self, tmp_path):
         """Running one part again replaces that part alone."""
