@@ -11,8 +11,11 @@ from srlm_kedro.engines.generation.attention import queries_together
 from srlm_kedro.engines.generation.tiered import PREFILL_TOKENS
 from srlm_kedro.engines.memory import GIB, largest
 
-_ON_CPU = 2 * GIB
-"""Default on a CPU: a constant, so that batches, and with them bits, do not hang on the machine."""
+_ON_CPU = 2.0
+"""Default on a CPU, in GiB: a constant, so that batches, and with them bits, do not hang on the
+machine."""
+_OF_BUDGET = 0.9
+"""What is counted on of a budget; the rest lies between an allocator's pieces."""
 _OF_FREE = 0.85
 """Default on a GPU: the share of what the weights left free; the rest is fragments and kernels."""
 
@@ -24,10 +27,10 @@ def allowed(gib: float | None, device: torch.device) -> int:
         gib: What the user allows; None takes the device's default.
         device: Holds the weights already.
     """
+    if gib is None and device.type != "cuda":
+        gib = _ON_CPU
     if gib is not None:
-        return int(gib * GIB)
-    if device.type != "cuda":
-        return _ON_CPU
+        return int(_OF_BUDGET * gib * GIB)
     torch.cuda.empty_cache()
     return int(_OF_FREE * torch.cuda.mem_get_info(device)[0])
 

@@ -31,9 +31,8 @@ class _Tier:
     """Keys and values of one layer in (places, heads, tokens, width) buffers."""
 
     def __init__(self, places: int, tokens: int, key: torch.Tensor, value: torch.Tensor):
-        # Zeros, for what a mask hides must still be a number.
         self.key, self.value = (
-            x.new_zeros(places, x.shape[-3], tokens, x.shape[-1]) for x in (key, value)
+            x.new_empty(places, x.shape[-3], tokens, x.shape[-1]) for x in (key, value)
         )
 
     @property
@@ -52,8 +51,9 @@ class _Tier:
         if _SHRINK_AT * self.tokens < tokens <= self.tokens:
             return self
         other, kept = _Tier(len(self.key), tokens, self.key, self.value), min(tokens, self.tokens)
-        other.key[:, :, :kept] = self.key[:, :, :kept]
-        other.value[:, :, :kept] = self.value[:, :, :kept]
+        for new, old in ((other.key, self.key), (other.value, self.value)):
+            new[:, :, :kept] = old[:, :, :kept]
+            new[:, :, kept:] = 0  # what a mask hides must still be a number
         return other
 
 
