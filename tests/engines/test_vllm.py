@@ -56,6 +56,20 @@ FAILING = (
 """
 )
 
+ONCE = (
+    TINY
+    + """
+    def generate(self, prompts, sampling_params, use_tqdm):
+        import os, pathlib, time
+        mark = pathlib.Path(__file__).with_name("failed")
+        if not mark.exists():
+            mark.touch()
+            FAULT
+        return [self.output(params.fields) for params in sampling_params]
+"""
+)
+"""One that meets its fault in its first process alone."""
+
 
 @pytest.fixture
 def start(tmp_path):
@@ -143,15 +157,39 @@ def test_an_engine_that_is_dropped_ends_its_process(start, checkpoint):
 def test_a_dying_child_leaves_its_last_words(start, checkpoint):
     """The message holds the status and the last lines of what vLLM said."""
     with pytest.raises(GateError, match=r"(?s)died \(status 7\).*the card is on fire"):
-        start(DYING).generate(checkpoint, REQUESTS, SAMPLING, 0)
+        start(DYING, retries=0).generate(checkpoint, REQUESTS, SAMPLING, 0)
 
 
 def test_a_failure_of_vllm_is_told(start, checkpoint):
     """What vLLM raises comes back with its words, and the process is ended."""
-    engine = start(FAILING)
+    engine = start(FAILING, retries=0)
     with pytest.raises(GateError, match=r"vLLM failed: RuntimeError: out of memory"):
         engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
     assert not engine._held.child.alive
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("os._exit(7)", "died (status 7)"),
+        ("raise RuntimeError('out of memory')", "out of memory"),
+        ("time.sleep(600)", "had not answered for 2 s"),
+    ],
+)
+def test_a_chunk_is_tried_again_in_a_new_process(start, checkpoint, fault, told, caplog):
+    """After a death, a failure or a hang; the completions are those of an undisturbed run."""
+    drawn = start().generate(checkpoint, REQUESTS, SAMPLING, 0)
+    again = start(ONCE.replace("FAULT", fault), patience=2.0)
+    assert again.generate(checkpoint, REQUESTS, SAMPLING, 0) == drawn
+    assert told in caplog.text
+    assert "tried again in a new process" in caplog.text
+
+
+def test_tries_have_an_end(start, checkpoint, caplog):
+    """Two more tries, and then the run stops with what was said last."""
+    with pytest.raises(GateError, match="the card is on fire"):
+        start(DYING).generate(checkpoint, REQUESTS, SAMPLING, 0)
+    assert caplog.text.count("tried again") == 2
 
 
 def test_a_wrong_option_is_told(start, checkpoint):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
@@ -58,20 +59,33 @@ class Child:
         """Whether it can be asked."""
         return self._end.alive and self._process.poll() is None
 
-    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+    def ask(self, question: Mapping[str, Any], patience: float | None = None) -> dict[str, Any]:
         """The answer; an interrupted question ends the child, for its answer would come later.
 
+        Args:
+            question: Any mapping that JSON can hold.
+            patience: Seconds after which a child that has not answered counts as hung and is
+                killed; None waits for ever.
+
         Raises:
-            GateError: The child died.
+            GateError: The child died, or hung.
         """
+        hung = threading.Event()
+        watch = threading.Timer(patience or 0, self._kill, [hung])
+        watch.daemon = True
         try:
+            if patience is not None:
+                watch.start()
             line = self._exchange(json.dumps(question) + "\n")
             if not line.endswith("\n"):
-                raise GateError(self._obituary())
+                said = f"It had not answered for {patience:g} s. " if hung.is_set() else ""
+                raise GateError(said + self._obituary())
             return json.loads(line)
         except BaseException:
             self.end()
             raise
+        finally:
+            watch.cancel()
 
     def last_words(self) -> str:
         """The last lines that it wrote to its standard error."""
@@ -82,6 +96,11 @@ class Child:
     def end(self) -> None:
         """Ends the process and its children."""
         self._end()
+
+    def _kill(self, hung: threading.Event) -> None:
+        hung.set()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _exchange(self, question: str) -> str:
         assert self._process.stdin is not None

@@ -1,6 +1,7 @@
 """Sampling with vLLM, which runs in an environment of its own: it needs other versions."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint, derive_seed
 
+_log = logging.getLogger(__name__)
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -34,6 +36,8 @@ class VllmEngine:
         llm_options: dict[str, Any] | None = None,
         environment: dict[str, str] | None = None,
         chunk: int = 4096,
+        retries: int = 2,
+        patience: float | None = 3600.0,
     ):
         """Names the environment.
 
@@ -43,10 +47,13 @@ class VllmEngine:
             llm_options: Further arguments of `vllm.LLM`, as `{tensor_parallel_size: 2}`.
             environment: Further variables of the child process, as `{CUDA_VISIBLE_DEVICES: "0"}`.
             chunk: Completions that are handed over at once; progress is told after each chunk.
+            retries: Further tries of a chunk, each in a new process, after one that died, hung or
+                failed (ran out of memory).
+            patience: Seconds that a chunk may take before its process counts as hung; None: any.
         """
         self._python, self._environment = python, environment or {}
         self._options = {"dtype": dtype, **(llm_options or {})}
-        self._chunk = chunk
+        self._chunk, self._retries, self._patience = chunk, retries, patience
         self._held: _Held | None = None
 
     def generate(
@@ -56,7 +63,7 @@ class VllmEngine:
 
         Raises:
             InputError: vLLM or the model cannot be loaded, or requests do not fit the model.
-            GateError: The child process died, or vLLM failed.
+            GateError: Every try of a chunk died, hung or failed.
         """
         if not requests:
             return []
@@ -70,7 +77,7 @@ class VllmEngine:
             for first in range(0, len(places), self._chunk):
                 chunk = places[first : first + self._chunk]
                 seeds = [_seed(seed, requests[row], sample) for row, sample in chunk]
-                new = held.draw([prompts[row] for row, _ in chunk], seeds, sampling)
+                new = self._draw(model, [prompts[row] for row, _ in chunk], seeds, sampling)
                 progress.add(len(new), sum(completion.tokens for completion in new))
                 drawn += new
         return [
@@ -83,6 +90,24 @@ class VllmEngine:
         held, self._held = self._held, None
         if held is not None:
             held.child.end()
+
+    def _draw(
+        self,
+        model: Checkpoint,
+        prompts: Sequence[list[int]],
+        seeds: Sequence[int],
+        sampling: Sampling,
+    ) -> list[Completion]:
+        """A chunk, in a new process where the last one failed."""
+        left = self._retries
+        while True:
+            try:
+                return self._load(model).draw(prompts, seeds, sampling, self._patience)
+            except GateError as error:
+                if not left:
+                    raise
+                _log.warning("%s\n%s: tried again in a new process.", error, model.name)
+            left -= 1
 
     def _load(self, checkpoint: Checkpoint) -> "_Held":
         """The checkpoint's model: the one of the last call when its files are the same."""
@@ -130,7 +155,11 @@ class _Held:
     """Longest sequence, in tokens."""
 
     def draw(
-        self, prompts: Sequence[list[int]], seeds: Sequence[int], sampling: Sampling
+        self,
+        prompts: Sequence[list[int]],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        patience: float | None,
     ) -> list[Completion]:
         """One completion a prompt."""
         common = {
@@ -142,7 +171,7 @@ class _Held:
             "stop_token_ids": list(self.ends),
         }
         rows = [{"seed": seed, **common} for seed in seeds]
-        said = self.child.ask({"prompts": prompts, "sampling": rows})
+        said = self.child.ask({"prompts": prompts, "sampling": rows}, patience)
         if "error" in said:
             words = self.child.last_words()
             self.child.end()
