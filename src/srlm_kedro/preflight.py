@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from kedro.io import CatalogProtocol, DatasetError
@@ -14,11 +14,11 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from srlm_kedro.datasets.checkpoint import CheckpointDataset
 from srlm_kedro.datasets.hub import GivenModelDataset, HubCheckpointDataset
 from srlm_kedro.datasets.hugging_face import HubSeedDataset
-from srlm_kedro.datasets.manifest import read_manifest
 from srlm_kedro.datasets.oasst import OasstDataset
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness import output_path
+from srlm_kedro.manifest import read_manifest
 from srlm_kedro.pipelines.ift.nodes import refuse_faulty_seed
 from srlm_kedro.pipelines.loop import LoopParams
 
@@ -27,13 +27,15 @@ _MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
 RUN_PARAMETERS: dict[str, Any] = {
     "seed": Annotated[int, Field(strict=True, ge=0)],
     "iteration": Annotated[int, Field(strict=True, ge=1)],
+    "keep_models": Literal["all"] | Annotated[int, Field(strict=True, ge=1)],
     "data": Annotated[str, Field(min_length=1)],
     "model": Annotated[str, Field(min_length=1)],
     "oasst_file": Annotated[str, Field(min_length=1)],
     "referee": Annotated[str, Field(min_length=1)],
 }
-"""Plain parameters: the seed of everything; and, from the command line, which model to make, the
-folder to make it in, and where environments with real data find M0, an OASST export, a referee."""
+"""Plain parameters: the seed of everything; how many models keep their weights; and, from the
+command line, which model to make, the folder to make it in, and where environments with real data
+find M0, an OASST export, a referee."""
 
 
 def parameter_faults(
@@ -68,6 +70,8 @@ def idle_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[str]
         for name, unread in idle.items()
         if unread and name in given
     ]
+    if loop.soft_labels and given.get("keep_models") == 1:
+        faults.append("parameter `keep_models`: `loop.soft_labels` asks the newest two models")
     taken = [name for name in ("label_smoothing", "length_normalised") if _dpo(given).get(name)]
     if loop.soft_labels:
         faults += [f"parameter `dpo.{name}` does not go with `loop.soft_labels`" for name in taken]

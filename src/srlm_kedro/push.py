@@ -9,9 +9,9 @@ from typing import Any
 from kedro.io import CatalogProtocol
 
 from srlm_kedro.datasets.checkpoint import refuse_unless_checkpoint
-from srlm_kedro.datasets.manifest import CARD, SUFFIX, content_digest, read_manifest
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness import output_path
+from srlm_kedro.manifest import CARD, SUFFIX, content_digest, read_manifest
 
 _LEFT_OUT = (f"*{SUFFIX}", ".*")
 """Notes of this project, and what is half-written."""

@@ -9,11 +9,12 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
-from srlm_kedro.datasets.engine import EngineDataset
+from srlm_kedro.datasets.engine import EngineDataset, free_engines
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.freshness import Plan, make_plan, output_path
+from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.self_rewarding import chain, compose, iteration, self_rewarding
@@ -65,10 +66,22 @@ class LoopSession(KedroSession):
         _announce(plan)
         result: dict[str, Any] = {}
         if plan.stale:
+            _refuse_faulty_inputs(chosen, plan, catalog)
             _refuse_faulty_engines(chosen, plan, catalog)
+        if plan.first:
+            self._restore(chosen.filter(node_names=list(plan.first)))
+            plan = make_plan(chosen, catalog)
+            _announce(plan)
+        if plan.stale:
             result = super().run(pipeline_names=names, node_names=list(plan.stale), **options)
         _show_summary(chosen, catalog)
         return result
+
+    def _restore(self, lost: Pipeline) -> None:
+        """Makes lost outputs again, untracked: MLflow was told of them when they were made."""
+        catalog = self.load_context().catalog
+        SequentialRunner().run(lost, catalog, self._hook_manager)
+        free_engines(catalog, catalog)
 
 
 def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str]) -> list[str]:
@@ -132,6 +145,12 @@ def _select(
     filters = {name: options.get(name) or None for name in _FILTERS}
     namespaces = options.get("namespaces") or None
     return whole.filter(node_names=node_names or None, node_namespaces=namespaces, **filters)
+
+
+def _refuse_faulty_inputs(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> None:
+    faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog)
+    if faults:
+        raise InputError(summary("Refused before any work:", faults))
 
 
 def _refuse_faulty_engines(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> None:

@@ -2,10 +2,11 @@
 
 from srlm_kedro.hooks.freshness import FreshnessHooks
 from srlm_kedro.hooks.memory import MemoryHooks
+from srlm_kedro.hooks.thinning import ThinningHooks
 from srlm_kedro.hooks.tracking import ParentRunHooks, TrackingHooks
 from srlm_kedro.session import LoopSession
 
-HOOKS = (FreshnessHooks(), MemoryHooks(), ParentRunHooks(), TrackingHooks())
+HOOKS = (FreshnessHooks(), MemoryHooks(), ParentRunHooks(), TrackingHooks(), ThinningHooks())
 SESSION_CLASS = LoopSession
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 from trl.data_utils import is_conversational
 
-from srlm_kedro.datasets.manifest import write_manifest
+from srlm_kedro.manifest import write_manifest
 from srlm_kedro.pipelines.cards.nodes import write_pairs_card
 from srlm_kedro.pipelines.cards.params import CardParams
 from srlm_kedro.pipelines.pairs.nodes import make_pairs
@@ -28,11 +28,11 @@ def table(tmp_path):
     path = tmp_path / "m2/pairs.parquet"
     path.parent.mkdir()
     pairs.to_parquet(path)
-    write_manifest(path, {"digest": "0"})
+    write_manifest(path, {})
     card = path.with_name("README.md")
     m2 = Checkpoint(tmp_path, "m2")
     card.write_text(write_pairs_card(m2, pairs, metrics, CardParams()))
-    write_manifest(card, {"digest": "0"})
+    write_manifest(card, {})
     return path
 
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from kedro.runner import ThreadRunner
 
-from srlm_kedro.datasets.manifest import content_digest
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.manifest import content_digest
 from srlm_kedro.preflight import newest_model
 from srlm_kedro.session import raw_catalog
 

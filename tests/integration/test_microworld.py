@@ -2,7 +2,7 @@
 
 import pytest
 
-from srlm_kedro.datasets.manifest import content_digest
+from srlm_kedro.manifest import content_digest
 
 SMALL = {
     "microworld": {"corpus": {"documents": 300}},

@@ -8,8 +8,9 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
 
 import tests.unit.test_freshness as here
-from srlm_kedro.freshness import make_plan
+from srlm_kedro.freshness import input_faults, make_plan
 from srlm_kedro.hooks.freshness import FreshnessHooks
+from srlm_kedro.manifest import mark_thinned, read_manifest
 from srlm_kedro.params import Params
 
 VERSION = 1
@@ -65,12 +66,29 @@ def catalog(folder, **knobs):
 def run(folder, pipeline=PIPELINE, runner=SequentialRunner, **knobs):
     """Runs what is stale; gives the names of the nodes that ran, with the reasons."""
     data = catalog(folder, **knobs)
-    plan = make_plan(pipeline, data)
     hooks = _create_hook_manager()
     hooks.register(FreshnessHooks())
+    plan, ran = make_plan(pipeline, data), {}
+    if plan.first:
+        runner().run(pipeline.filter(node_names=list(plan.first)), data, hooks)
+        ran = {name: plan.stale[name] for name in plan.first}
+        plan = make_plan(pipeline, data)
     if plan.stale:
         runner().run(pipeline.filter(node_names=list(plan.stale)), data, hooks)
-    return plan.stale
+    return ran | plan.stale
+
+
+def thin(file):
+    """Deletes a file as the policy does: emptied, for a file's own path must stay."""
+    mark_thinned(file)
+    file.write_bytes(b"")
+
+
+def flip(file, at=-3):
+    """Turns one bit of one byte."""
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
 
 
 @pytest.mark.parametrize("runner", [SequentialRunner, ThreadRunner])
@@ -117,14 +135,110 @@ def test_an_output_without_its_manifest_is_not_whole(project):
     """The manifest is written last: without it the file may be half."""
     run(project)
     (project / "totals.parquet.manifest.json").unlink()
-    assert run(project) == {"total": "totals is missing"}
+    assert run(project) == {"total": "totals is not whole"}
 
 
-def test_an_unreadable_manifest_counts_as_none(project):
+@pytest.mark.parametrize("content", ["", '{"parts": {', "[]", "null", '{"parts": {}, "files": {}}'])
+def test_a_manifest_that_was_not_written_so_counts_as_none(project, content):
     """Half a manifest is no manifest."""
     run(project)
-    (project / "totals.parquet.manifest.json").write_text('{"parts": {')
-    assert run(project) == {"total": "totals is missing"}
+    (project / "totals.parquet.manifest.json").write_text(content)
+    assert run(project) == {"total": "totals has a damaged manifest"}
+
+
+def test_every_flipped_byte_of_a_manifest_is_seen_or_harmless(project):
+    """What a manifest says is either as it was written, or not believed."""
+    run(project)
+    file = project / "totals.parquet.manifest.json"
+    before, said = file.read_bytes(), read_manifest(project / "totals.parquet")
+    for at in range(len(before)):
+        flip(file, at)
+        assert read_manifest(project / "totals.parquet") in (None, said)
+        file.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", ["scaled", "totals"])
+def test_a_flipped_byte_of_an_output_is_seen(project, name):
+    """The file is named, and remade rather than used."""
+    run(project)
+    file = project / f"{name}.parquet"
+    whole = file.read_bytes()
+    flip(file)
+    node = {"scaled": "scale", "totals": "total"}[name]
+    assert run(project) == {node: f"{name} is damaged ({file.name})"}
+    assert file.read_bytes() == whole
+
+
+def test_a_cut_off_output_is_seen(project):
+    """A write that a full disk or a kill has torn, and a manifest of the one before."""
+    run(project)
+    file = project / "totals.parquet"
+    file.write_bytes(file.read_bytes()[:5])
+    assert run(project) == {"total": "totals is damaged (totals.parquet)"}
+
+
+def test_what_was_lost_comes_back_and_what_was_made_from_it_stays(project):
+    """The same bytes come out: nothing below is remade."""
+    run(project)
+    (project / "scaled.parquet").unlink()
+    assert run(project) == {"scale": "scaled is missing"}
+
+
+def test_what_comes_out_otherwise_remakes_the_rest(project, monkeypatch):
+    """Where the same recipe gives other bytes, as on a GPU, what hangs on them is stale."""
+    run(project)
+    (project / "scaled.parquet").unlink()
+    monkeypatch.setattr(pd.DataFrame, "__mul__", lambda table, factor: table + 40)
+    assert run(project) == {"scale": "scaled is missing", "total": "scaled changed"}
+
+
+def test_the_lost_below_the_changed_waits_for_it(project):
+    """Nothing is remade from what is itself stale."""
+    run(project)
+    (project / "totals.parquet").unlink()
+    assert make_plan(PIPELINE, catalog(project, factor=3)).first == ()
+    assert run(project, factor=3) == {"scale": "params:knobs changed", "total": "scaled is remade"}
+
+
+def test_two_lost_in_a_row_are_remade_once(project):
+    """A lost output of a lost one is remade in its turn."""
+    run(project)
+    for name in ("scaled", "totals"):
+        (project / f"{name}.parquet").unlink()
+    assert run(project) == {"scale": "scaled is missing", "total": "scaled is remade"}
+
+
+def test_what_was_thinned_out_counts_as_made(project):
+    """Its files are gone and nothing asks for them."""
+    run(project)
+    thin(project / "scaled.parquet")
+    assert run(project) == {}
+
+
+def test_what_was_thinned_out_is_made_again_when_it_is_needed(project):
+    """First of all, so that what was made from it stays fresh."""
+    run(project)
+    whole = (project / "scaled.parquet").read_bytes()
+    thin(project / "scaled.parquet")
+    (project / "totals.parquet").unlink()
+    assert run(project) == {
+        "scale": "scaled was thinned out, and is needed",
+        "total": "totals is missing",
+    }
+    assert (project / "scaled.parquet").read_bytes() == whole
+
+
+def test_faulty_inputs_are_named(project):
+    """A part of the pipeline cannot repair what it starts from; it says so before work."""
+    run(project)
+    part = PIPELINE.filter(node_names=["total"])
+    assert input_faults(part, catalog(project)) == []
+    flip(project / "scaled.parquet")
+    (fault,) = input_faults(part, catalog(project))
+    assert fault.startswith("scaled is damaged (scaled.parquet): ")
+    thin(project / "scaled.parquet")
+    (fault,) = input_faults(part, catalog(project))
+    assert fault.startswith("scaled was thinned out: ")
 
 
 def test_a_node_that_fails_leaves_its_old_outputs_not_whole(project):
@@ -133,4 +247,4 @@ def test_a_node_that_fails_leaves_its_old_outputs_not_whole(project):
     broken = Pipeline([Node(fail, "scaled", "totals", name="total")])
     with pytest.raises(RuntimeError, match="killed"):
         run(project, broken)
-    assert run(project) == {"total": "totals is missing"}
+    assert run(project) == {"total": "totals is not whole"}

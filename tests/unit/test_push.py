@@ -15,8 +15,8 @@ from kedro.io import DataCatalog
 from kedro_datasets.pandas import ParquetDataset
 
 from srlm_kedro.datasets.checkpoint import CheckpointDataset
-from srlm_kedro.datasets.manifest import content_digest, manifest_path, write_manifest
 from srlm_kedro.errors import InputError
+from srlm_kedro.manifest import manifest_path, write_manifest
 from srlm_kedro.push import Parcel, pack, send
 
 TOKEN = "hf_secret"
@@ -105,10 +105,10 @@ def catalog(tmp_path) -> DataCatalog:
     (folder / "model.safetensors").write_bytes(weights(1.0))
     pd.DataFrame({"prompt": ["a"], "chosen": ["b"], "rejected": ["c"]}).to_parquet(table)
     for path in (folder, table):
-        write_manifest(path, {"digest": content_digest(path)})
+        write_manifest(path, {})
     card = folder / "README.md"
     card.write_text("# M2\n")
-    write_manifest(card, {"digest": content_digest(card)})
+    write_manifest(card, {})
     return DataCatalog(
         {
             "m2.model": CheckpointDataset(str(folder), "m2"),

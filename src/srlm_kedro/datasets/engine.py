@@ -1,15 +1,16 @@
 """Engines in the catalog: a class by name and its options, so that `conf/` alone swaps them."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset, CatalogProtocol, DatasetError
 from kedro.utils import load_obj
 
-from srlm_kedro.datasets.manifest import content_digest
+from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import InputError
+from srlm_kedro.manifest import content_digest
 
 _FOLDERS = ("model_path", "task_folder")
 """Options that name a folder; what lies there is part of the recipe."""
@@ -30,6 +31,7 @@ class EngineDataset(AbstractDataset[None, Any]):
         options: dict[str, Any] | None = None,
         resources: dict[str, Any] | None = None,
         credentials: dict[str, Any] | None = None,
+        shards: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
         """Names the engine.
@@ -40,8 +42,11 @@ class EngineDataset(AbstractDataset[None, Any]):
             resources: Constructor arguments that steer speed or memory alone (batch size).
             credentials: Secrets, by their name in credentials.yml of the run's environment. They
                 go to the argument `credentials` of the engine and of those within it that have one.
+            shards: For a generation engine: `folder`, where what it draws is kept shard by shard
+                until a node's outputs are saved, and `completions` of a shard (default 4096).
             metadata: Free notes.
         """
+        self._shards = shards
         self._spec = {"engine": engine, "options": options or {}, "resources": resources or {}}
         self._credentials = credentials
         self._built: Any = None
@@ -60,6 +65,8 @@ class EngineDataset(AbstractDataset[None, Any]):
                     "out of the engine's entry in the catalog."
                 )
             self._built = _build(self._spec, self._credentials)
+            if self._shards is not None:
+                self._built = _sharded(self._built, self.fingerprint(), **self._shards)
         return self._built
 
     def save(self, data: None) -> None:
@@ -70,12 +77,32 @@ class EngineDataset(AbstractDataset[None, Any]):
         if hasattr(self._built, "release"):
             self._built.release()
 
+    def forget(self) -> None:
+        """Drops what the engine keeps of unfinished work: all that was made of it is saved."""
+        if hasattr(self._built, "forget"):
+            self._built.forget()
+
     def fingerprint(self) -> dict[str, Any]:
         """What of the engine can change a result."""
         return _recipe(self._spec)
 
     def _describe(self) -> dict[str, Any]:
         return self._spec
+
+
+_TYPE = f"{EngineDataset.__module__}.{EngineDataset.__qualname__}"
+
+
+def is_engine(catalog: CatalogProtocol, name: str) -> bool:
+    """Whether a name of the catalog is an engine's; nothing is built to tell."""
+    return catalog.get_type(name) == _TYPE
+
+
+def free_engines(catalog: CatalogProtocol, names: Iterable[str]) -> None:
+    """Gives back what those engines among the datasets hold."""
+    for name in list(names):
+        if is_engine(catalog, name):
+            catalog.get(name).free()
 
 
 def _build(spec: Mapping[str, Any], credentials: dict[str, Any] | None) -> Any:
@@ -95,6 +122,10 @@ def _build(spec: Mapping[str, Any], credentials: dict[str, Any] | None) -> Any:
     if credentials is not None and "credentials" in inspect.signature(factory).parameters:
         arguments["credentials"] = credentials
     return factory(**arguments)
+
+
+def _sharded(engine: Any, recipe: Any, folder: str, completions: int = 4096) -> ShardedEngine:
+    return ShardedEngine(engine, recipe, Path(folder), completions)
 
 
 def _is_engine(value: Any) -> bool:

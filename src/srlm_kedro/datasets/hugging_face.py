@@ -9,10 +9,10 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from pydantic import BaseModel
 
-from srlm_kedro.datasets.manifest import content_digest
 from srlm_kedro.datasets.seed import Columns, seed_table
 from srlm_kedro.datasets.tables import Table, filled, numbered
 from srlm_kedro.errors import InputError
+from srlm_kedro.manifest import content_digest
 
 
 class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):

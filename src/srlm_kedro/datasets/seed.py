@@ -10,9 +10,9 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from pydantic import BaseModel, ValidationError
 
-from srlm_kedro.datasets.manifest import content_digest
 from srlm_kedro.datasets.tables import Row, Table, read_table
 from srlm_kedro.errors import InputError
+from srlm_kedro.manifest import content_digest
 
 Columns = Mapping[str, str]
 """Field of the record to column of the file."""

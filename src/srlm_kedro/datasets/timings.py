@@ -1,13 +1,12 @@
 """How long each stage took, read from the manifests of what it made."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-from srlm_kedro.datasets.manifest import SUFFIX
+from srlm_kedro.manifest import SUFFIX, read_manifest
 
 
 class TimingsDataset(AbstractDataset[None, pd.DataFrame]):
@@ -20,7 +19,8 @@ class TimingsDataset(AbstractDataset[None, pd.DataFrame]):
     def load(self) -> pd.DataFrame:
         """One row a node, with the seconds of the run that made its outputs."""
         files = sorted(file for folder in self._folders for file in folder.glob(f"0*/**/*{SUFFIX}"))
-        notes = [json.loads(file.read_text("utf-8")) for file in files]
+        outputs = [file.with_name(file.name.removesuffix(SUFFIX)) for file in files]
+        notes = filter(None, map(read_manifest, outputs))
         rows = [
             (*note["node"].rsplit(".", 1), note["seconds"]) for note in notes if "." in note["node"]
         ]

@@ -1,14 +1,14 @@
 """Writes the manifest of every persisted output, last."""
 
 import time
-from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
 
-from srlm_kedro.datasets.manifest import content_digest, discard_manifest, write_manifest
+from srlm_kedro.datasets.engine import is_engine
 from srlm_kedro.freshness import output_path, parts
+from srlm_kedro.manifest import discard_manifest, write_manifest
 
 
 class FreshnessHooks:
@@ -17,6 +17,7 @@ class FreshnessHooks:
     def __init__(self) -> None:
         self._open: dict[str, tuple[CatalogProtocol, dict[str, str], float]] = {}
         self._seconds: dict[str, float] = {}
+        self._unsaved: dict[str, set[str]] = {}
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
@@ -24,6 +25,7 @@ class FreshnessHooks:
         paths = [output_path(catalog, name) for name in node.outputs]
         for path in filter(None, paths):
             discard_manifest(path)
+        self._unsaved[node.name] = set(node.outputs)
         self._open[node.name] = (catalog, parts(node, catalog), time.perf_counter())
 
     @hook_impl
@@ -32,19 +34,21 @@ class FreshnessHooks:
         self._seconds[node.name] = time.perf_counter() - self._open[node.name][2]
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Declares the output whole."""
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Declares the output whole; after the node's last one, its unfinished work is dropped."""
         catalog, made_from, _ = self._open[node.name]
         path = output_path(catalog, dataset_name)
-        if path is None:
-            return
-        write_manifest(
-            path,
-            {
-                "dataset": dataset_name,
-                "node": node.name,
-                "parts": made_from,
-                "digest": content_digest(path),
-                "seconds": round(self._seconds[node.name], 3),
-            },
-        )
+        if path is not None:
+            seconds = round(self._seconds[node.name], 3)
+            notes = {"dataset": dataset_name, "node": node.name, "parts": made_from}
+            write_manifest(path, {**notes, "seconds": seconds})
+        self._unsaved[node.name].discard(dataset_name)
+        if not self._unsaved[node.name]:
+            _forget(catalog, node)
+
+
+def _forget(catalog: CatalogProtocol, node: Node) -> None:
+    """Has the node's engines drop what they kept in case of a kill."""
+    for name in node.inputs:
+        if is_engine(catalog, name):
+            catalog.get(name).forget()

@@ -1,14 +1,10 @@
 """One engine's memory at a time: a sampler's is given back before a trainer loads."""
 
-from collections.abc import Iterable
-
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
 
-from srlm_kedro.datasets.engine import EngineDataset
-
-_ENGINES = f"{EngineDataset.__module__}.{EngineDataset.__qualname__}"
+from srlm_kedro.datasets.engine import free_engines, is_engine
 
 
 class MemoryHooks:
@@ -20,22 +16,16 @@ class MemoryHooks:
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
         """Frees every other engine, if the node has one itself."""
-        used = {name for name in node.inputs if catalog.get_type(name) == _ENGINES}
+        used = {name for name in node.inputs if is_engine(catalog, name)}
         if used:
-            _free(catalog, (name for name in catalog if name not in used))
+            free_engines(catalog, (name for name in catalog if name not in used))
 
     @hook_impl
     def after_pipeline_run(self, catalog: CatalogProtocol) -> None:
         """Frees all engines: the process may go on (a notebook, the next run)."""
-        _free(catalog, catalog)
+        free_engines(catalog, catalog)
 
     @hook_impl
     def on_pipeline_error(self, catalog: CatalogProtocol) -> None:
         """Frees all engines."""
-        _free(catalog, catalog)
-
-
-def _free(catalog: CatalogProtocol, names: Iterable[str]) -> None:
-    for name in list(names):
-        if catalog.get_type(name) == _ENGINES:
-            catalog.get(name).free()
+        free_engines(catalog, catalog)

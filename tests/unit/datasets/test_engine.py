@@ -6,7 +6,9 @@ import pytest
 from kedro.io import DataCatalog, DatasetError
 
 from srlm_kedro.datasets.engine import EngineDataset
+from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
+from srlm_kedro.records import Checkpoint
 
 HERE = "tests.unit.datasets.test_engine"
 SECRET = {"api_key": "sk-very-secret"}
@@ -173,3 +175,34 @@ def test_a_models_folder_is_known_by_its_content(tmp_path):
     assert dataset.fingerprint() == before
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     assert dataset.fingerprint() != before
+
+
+SCRIPTED = "srlm_kedro.engines.generation.scripted.ScriptedEngine"
+
+
+def test_shards_are_kept_until_they_are_forgotten(tmp_path):
+    """A generation engine whose entry names a folder keeps there what it draws."""
+    dataset = EngineDataset(SCRIPTED, shards={"folder": str(tmp_path / "s"), "completions": 2})
+    request = Request("a", "Say something")
+    rows = dataset.load().generate(Checkpoint(tmp_path, "m1"), [request] * 3, Sampling(), 0)
+    assert rows == ScriptedEngine().generate(
+        Checkpoint(tmp_path, "m1"), [request] * 3, Sampling(), 0
+    )
+    assert list((tmp_path / "s").iterdir())
+    dataset.forget()
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+def test_shards_are_no_part_of_the_recipe(tmp_path):
+    """Where and in what portions completions are kept cannot make a result stale."""
+    plain = EngineDataset(SCRIPTED)
+    assert EngineDataset(SCRIPTED, shards={"folder": "s"}).fingerprint() == plain.fingerprint()
+
+
+def test_an_engine_without_unfinished_work_forgets_nothing():
+    """Not yet built, or of another kind."""
+    entry().forget()
+    built = entry()
+    built.load()
+    built.forget()
+    assert built.load().released == 0

@@ -6,8 +6,8 @@ from kedro.io import DatasetError
 
 from srlm_kedro.datasets.constant import ConstantDataset
 from srlm_kedro.datasets.engine import EngineDataset
-from srlm_kedro.datasets.manifest import write_manifest
 from srlm_kedro.datasets.timings import TimingsDataset
+from srlm_kedro.manifest import write_manifest
 
 FRACTION = "fractions.Fraction"
 

@@ -1,0 +1,117 @@
+"""Completions on disk shard by shard: a drawing that was broken off goes on where it was."""
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
+from srlm_kedro.engines.generation.journal import digest, weights_mark
+from srlm_kedro.records import Checkpoint
+
+_log = logging.getLogger(__name__)
+
+
+class ShardedEngine:
+    """Another engine, asked for one shard of the requests at a time; each is kept once drawn.
+
+    A shard is drawn alone, so it comes out the same whether others were drawn before it in this
+    run, in an earlier one, or are still to be drawn.
+    """
+
+    def __init__(
+        self,
+        engine: GenerationEngine,
+        recipe: Any,
+        folder: Path,
+        completions: int = 4096,
+    ):
+        """Keeps shards in a folder.
+
+        Args:
+            engine: Who draws.
+            recipe: What of the engine can change a result.
+            folder: Where shards lie until `forget`; made when the first one is kept.
+            completions: Of a shard, about: the most that a kill can cost.
+        """
+        self._engine, self._recipe = engine, recipe
+        self._folder, self._completions = folder, completions
+        self._asked = threading.local()
+
+    def generate(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
+    ) -> list[list[Completion]]:
+        """Rows of `sampling.n` completions, one row a request. Raises what the engine raises."""
+        asked = digest(
+            engine=self._recipe,
+            model=[str(model.path), weights_mark(model.path)],
+            sampling=sampling.model_dump(),
+            seed=seed,
+        )
+        shards = list(self._shards(requests, sampling.n))
+        files = [self._file(asked, shard) for shard in shards]
+        kept = [_read(file) for file in files]
+        if known := sum(rows is not None for rows in kept):
+            _log.info("%s: %d of %d shards are drawn already.", model.name, known, len(shards))
+        rows: list[list[Completion]] = []
+        for number, (shard, file, held) in enumerate(zip(shards, files, kept, strict=True), 1):
+            if held is None:
+                held = self._engine.generate(model, shard, sampling, seed)
+                _write(file, held)
+                if len(shards) > 1:
+                    _log.info("%s: shard %d of %d is drawn.", model.name, number, len(shards))
+            rows += held
+        return rows
+
+    def release(self) -> None:
+        """Gives back what the engine holds between calls."""
+        self._engine.release()
+
+    def forget(self) -> None:
+        """Deletes the shards that this thread has asked for: what was made of them is saved."""
+        for file in self._mine():
+            file.unlink(missing_ok=True)
+        self._mine().clear()
+
+    def _shards(self, requests: Sequence[Request], n: int) -> Iterator[Sequence[Request]]:
+        size = max(1, self._completions // n)
+        return (requests[start : start + size] for start in range(0, len(requests), size))
+
+    def _file(self, asked: str, shard: Sequence[Request]) -> Path:
+        name = digest(asked=asked, requests=[vars(request) for request in shard])
+        self._mine().append(self._folder / f"{name}.json")
+        return self._mine()[-1]
+
+    def _mine(self) -> list[Path]:
+        if not hasattr(self._asked, "files"):
+            self._asked.files = []
+        return self._asked.files
+
+
+def _read(file: Path) -> list[list[Completion]] | None:
+    """The rows of a shard; None if it was not drawn, or its bytes are not those written."""
+    try:
+        checksum, _, text = file.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    if checksum.decode(errors="replace") != _checksum(text):
+        return None
+    return [[Completion(*each) for each in row] for row in json.loads(text)]
+
+
+def _write(file: Path, rows: Sequence[Sequence[Completion]]) -> None:
+    """Puts a shard in its place, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    drawn = [[(each.text, each.tokens, each.finish) for each in row] for row in rows]
+    text = json.dumps(drawn).encode()
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    scratch.write_bytes(_checksum(text).encode() + b"\n" + text)
+    os.replace(scratch, file)
+
+
+def _checksum(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()

@@ -1,0 +1,92 @@
+"""Old models' weights leave the disk once nothing needs them: the parameter `keep_models`."""
+
+import logging
+from pathlib import Path
+
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from srlm_kedro.freshness import make_plan, output_path
+from srlm_kedro.manifest import file_digests, is_thinned, mark_thinned, read_manifest
+
+_log = logging.getLogger(__name__)
+
+
+class ThinningHooks:
+    """Deletes the weights of M2 and later that are older than the newest `keep_models`.
+
+    What the rest of the run reads, and what a stale node outside of it would read, stays. Tables,
+    metrics and cards of a model stay always.
+    """
+
+    def __init__(self) -> None:
+        self._thinning: _Thinning | None = None
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Notes who needs which model, where the user sets how many to keep."""
+        keep = catalog.load("params:keep_models") if "params:keep_models" in catalog else "all"
+        self._thinning = None if keep == "all" else _Thinning(keep, pipeline, catalog)
+
+    @hook_impl(trylast=True)
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Lets go what the node was the last to need."""
+        if self._thinning:
+            self._thinning.saved(dataset_name, node)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Once more: nodes that ran in other processes are done by now."""
+        if self._thinning:
+            self._thinning.finish()
+        self._thinning = None
+
+
+class _Thinning:
+    def __init__(self, keep: int, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        self._keep, self._catalog = keep, catalog
+        self._left = {node.name: set(node.outputs) for node in pipeline.nodes}
+        """Outputs that are still to be saved, by node."""
+        self._inputs = {node.name: set(node.inputs) for node in pipeline.nodes}
+        whole = pipelines["__default__"]
+        elsewhere = set(make_plan(whole, catalog).stale) - set(self._left)
+        self._always = {n for node in whole.nodes if node.name in elsewhere for n in node.inputs}
+
+    def saved(self, dataset: str, node: Node) -> None:
+        self._left[node.name].discard(dataset)
+        if not self._left[node.name]:
+            del self._left[node.name]
+            self._thin()
+
+    def finish(self) -> None:
+        self._left.clear()
+        self._thin()
+
+    def _thin(self) -> None:
+        needed = self._always.union(*(self._inputs[name] for name in self._left))
+        for t in _made(self._catalog)[: -self._keep]:
+            name = f"m{t}.model"
+            path = output_path(self._catalog, name)
+            if t > 1 and name not in needed and path is not None and not is_thinned(path):
+                _delete(name, path)
+
+
+def _made(catalog: CatalogProtocol) -> list[int]:
+    """Every t of which M_t was made, in order."""
+    made, t = [], 1
+    while (path := output_path(catalog, f"m{t}.model")) and read_manifest(path):
+        made.append(t)
+        t += 1
+    return made
+
+
+def _delete(name: str, path: Path) -> None:
+    """The note comes first: a kill in between leaves files that nobody reads."""
+    files = file_digests(path)
+    mark_thinned(path)
+    for file in files:
+        (path / file).unlink(missing_ok=True)
+    _log.info("%s: its weights are deleted (keep_models); it can be made again.", name)

@@ -1,0 +1,147 @@
+"""Shards of completions: kept as they are drawn, found again, dropped when they are saved."""
+
+import json
+import threading
+
+import pytest
+
+from srlm_kedro.engines.generation.base import Completion, Request, Sampling
+from srlm_kedro.engines.generation.shards import ShardedEngine
+from srlm_kedro.records import Checkpoint
+
+SAMPLING = Sampling(n=2)
+REQUESTS = [Request(str(number), f"prompt {number}") for number in range(10)]
+
+
+class Drawer:
+    """Says what it was asked, and dies at a shard."""
+
+    def __init__(self, dies_at: int | None = None):
+        self.shards: list[list[str]] = []
+        self.dies_at = dies_at
+
+    def generate(self, model, requests, sampling, seed):
+        if len(self.shards) == self.dies_at:
+            raise KeyboardInterrupt
+        self.shards.append([request.id for request in requests])
+        texts = [[f"{r.id} {k} {seed} \ud800\x00" for k in range(sampling.n)] for r in requests]
+        return [[Completion(text, 3, "stop") for text in row] for row in texts]
+
+    def release(self):
+        self.released = True
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "m1"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return Checkpoint(folder, "m1")
+
+
+@pytest.fixture
+def shards(tmp_path):
+    return tmp_path / "shards"
+
+
+def sharded(drawer, folder, recipe="a", completions=6):
+    return ShardedEngine(drawer, recipe, folder, completions)
+
+
+def drawn(model, folder, **options):
+    """What a run draws now, and which requests it asks for."""
+    drawer = Drawer()
+    rows = sharded(drawer, folder, **options).generate(model, REQUESTS, SAMPLING, 1)
+    return rows, [name for shard in drawer.shards for name in shard]
+
+
+def test_rows_come_in_the_order_of_the_requests(model, shards):
+    """Three requests of two completions are a shard of six; texts of any kind come back."""
+    drawer = Drawer()
+    rows = sharded(drawer, shards).generate(model, REQUESTS, SAMPLING, 1)
+    assert rows == Drawer().generate(model, REQUESTS, SAMPLING, 1)
+    assert drawer.shards == [["0", "1", "2"], ["3", "4", "5"], ["6", "7", "8"], ["9"]]
+
+
+def test_a_request_is_never_cut(model, shards):
+    """More completions a request than a shard holds: a shard a request."""
+    drawer = Drawer()
+    sharded(drawer, shards, completions=1).generate(model, REQUESTS, SAMPLING, 1)
+    assert len(drawer.shards) == len(REQUESTS)
+
+
+@pytest.mark.parametrize("died_at", range(4))
+def test_what_was_drawn_before_a_kill_is_not_drawn_again(model, shards, died_at, tmp_path):
+    """At most one shard is lost."""
+    with pytest.raises(KeyboardInterrupt):
+        sharded(Drawer(died_at), shards).generate(model, REQUESTS, SAMPLING, 1)
+    rows, asked = drawn(model, shards)
+    assert asked == [request.id for request in REQUESTS[3 * died_at :]]
+    assert rows == drawn(model, tmp_path / "elsewhere")[0]
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: b"", lambda text: b"\xff"])
+def test_a_damaged_shard_is_drawn_again(model, shards, damage):
+    """Torn or flipped bytes are never taken for completions."""
+    rows, _ = drawn(model, shards)
+    file = sorted(shards.iterdir())[0]
+    file.write_bytes(damage(file.read_bytes()))
+    again, asked = drawn(model, shards)
+    assert again == rows
+    assert len(asked) in (1, 3)
+
+
+def test_a_flipped_digit_is_seen(model, shards):
+    """A shard that reads well is not enough: its sum must hold."""
+    rows, _ = drawn(model, shards)
+    file = sorted(shards.iterdir())[0]
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b", 3, ", b", 4, "))
+    assert json.loads(file.read_bytes().partition(b"\n")[2]) != json.loads(
+        content.partition(b"\n")[2]
+    )
+    assert drawn(model, shards)[0] == rows
+
+
+def test_another_question_finds_nothing(model, shards):
+    """Model, recipe, sampling, seed and requests are all part of what was asked."""
+    drawn(model, shards)
+    assert drawn(model, shards)[1] == []
+    assert len(drawn(model, shards, recipe="b")[1]) == len(REQUESTS)
+    for sampling, seed in [(Sampling(n=2, temperature=0.5), 1), (SAMPLING, 2)]:
+        drawer = Drawer()
+        sharded(drawer, shards).generate(model, REQUESTS, sampling, seed)
+        assert len(drawer.shards) == 4
+    (model.path / "model.safetensors").write_bytes(b"others")
+    assert len(drawn(model, shards)[1]) == len(REQUESTS)
+
+
+def test_saved_shards_are_forgotten(model, shards):
+    """Those that this engine was asked for, found ones too; others stay."""
+    drawn(model, shards)
+    other = sharded(Drawer(), shards, recipe="b")
+    other.generate(model, REQUESTS, SAMPLING, 1)
+    assert len(list(shards.iterdir())) == 8
+    other.forget()
+    assert len(list(shards.iterdir())) == 4
+    engine = sharded(Drawer(), shards)
+    engine.generate(model, REQUESTS, SAMPLING, 1)
+    engine.forget()
+    assert list(shards.iterdir()) == []
+
+
+def test_a_thread_forgets_its_own_alone(model, shards):
+    """Another node may be drawing with the same engine."""
+    engine = sharded(Drawer(), shards)
+    engine.generate(model, REQUESTS, SAMPLING, 1)
+    thread = threading.Thread(target=engine.forget)
+    thread.start()
+    thread.join()
+    assert len(list(shards.iterdir())) == 4
+
+
+def test_release_reaches_the_engine(shards):
+    """The model's memory is given back as without shards."""
+    drawer = Drawer()
+    sharded(drawer, shards).release()
+    assert drawer.released
