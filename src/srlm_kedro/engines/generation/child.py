@@ -71,7 +71,7 @@ class Child:
             GateError: The child died, or hung.
         """
         hung = threading.Event()
-        watch = threading.Timer(patience or 0, self._kill, [hung])
+        watch = threading.Timer(patience or 0, _kill, [self._process.pid, hung])
         watch.daemon = True
         try:
             if patience is not None:
@@ -96,11 +96,6 @@ class Child:
     def end(self) -> None:
         """Ends the process and its children."""
         self._end()
-
-    def _kill(self, hung: threading.Event) -> None:
-        hung.set()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _exchange(self, question: str) -> str:
         assert self._process.stdin is not None
@@ -127,6 +122,13 @@ def _environment(python: str, further: Mapping[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
     path = os.pathsep.join([str(Path(python).parent), inherited.get("PATH", "")])
     return {**inherited, "PATH": path, **further}
+
+
+def _kill(group: int, hung: threading.Event) -> None:
+    """Not a method: a timer would keep its child from being let go."""
+    hung.set()
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[str], errors: IO[bytes]) -> None:
