@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,10 @@ from kedro.framework.startup import ProjectMetadata
 
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.push import open_catalog, pack, send
+from srlm_kedro.stopping import Terminated, exit_status, farewell, stoppable
+
+_PATIENCE = 10
+"""Seconds that a stopped run has for its own end."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, name=__file__)
@@ -28,11 +33,23 @@ def _plain_refusals() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
+@contextmanager
+def _plain_stop() -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the command with one line, and the status that shells know."""
+    with stoppable(signal.SIGTERM, signal.SIGINT, patience=_PATIENCE):
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            click.echo(farewell(str(error)), err=True)
+            number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+            click.get_current_context().exit(exit_status(number))
+
+
 @functools.wraps(kedro_run.callback)
 def _run(pipeline: str, pipelines: list[str], **options: Any) -> Any:
-    """Takes `--pipeline` for `--pipelines`, and shows refusals as plain messages."""
+    """Takes `--pipeline` for `--pipelines`, and shows refusals and stops as plain messages."""
     names = list(pipelines) + ([pipeline] if pipeline else [])
-    with _plain_refusals():
+    with _plain_refusals(), _plain_stop():
         return kedro_run.callback(pipeline="", pipelines=names, **options)
 
 

@@ -8,5 +8,9 @@ from srlm_kedro.pipelines.self_rewarding import compose
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Pipelines of the paper's loop; a session composes them anew from its own parameters."""
-    return {**compose(LoopParams()), "seed_data": microworld.create_seed_data_pipeline()}
+    """Pipelines of the paper's loop; a session composes them anew from its own parameters.
+
+    `status` has no nodes: a session answers it with a table of what a run would make.
+    """
+    seed_data = microworld.create_seed_data_pipeline()
+    return {**compose(LoopParams()), "seed_data": seed_data, "status": Pipeline([])}

@@ -140,11 +140,15 @@ def _advice(name: str) -> str:
 def newest_model(catalog: CatalogProtocol) -> int:
     """The largest t of which M_1, ..., M_t all lie on disk, each made from the one before as it is.
 
-    0 when there is no M1. A model of an elder that was remade since does not count.
+    0 when there is no M1. A model of an elder that was remade since does not count, nor one whose
+    training was killed before all that it leaves was saved.
     """
     t, digest = 0, None
     while (path := output_path(catalog, f"m{t + 1}.model")) and (found := read_manifest(path)):
         if t and found["parts"].get(f"m{t}.model", digest) != digest:
+            break
+        logged = output_path(catalog, f"m{t + 1}.train_metrics")
+        if logged is None or read_manifest(logged) is None:
             break
         t, digest = t + 1, found["digest"]
     return t

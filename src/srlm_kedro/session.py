@@ -1,7 +1,9 @@
 """How a run starts: which models it makes, what it refuses, what is fresh already."""
 
 import logging
+import signal
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -10,21 +12,17 @@ from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
-from pydantic import ValidationError
 
+from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog, select
+from srlm_kedro.data_folder import one_run_at_a_time, write_faults
 from srlm_kedro.datasets.engine import EngineDataset, free_engines
-from srlm_kedro.errors import InputError, summary
+from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
-from srlm_kedro.pipelines import published
-from srlm_kedro.pipelines.loop import LoopParams
-from srlm_kedro.pipelines.self_rewarding import chain, compose, iteration, self_rewarding
-from srlm_kedro.preflight import (
-    RUN_PARAMETERS,
-    data_faults,
-    idle_faults,
-    newest_model,
-    parameter_faults,
-)
+from srlm_kedro.preflight import data_faults
+from srlm_kedro.status import STATUS, status_table
+from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
+from srlm_kedro.tracking import command
+from srlm_kedro.tracking.parent import is_left_open
 
 _log = logging.getLogger(__name__)
 _ALL = "__default__"
@@ -34,7 +32,7 @@ _NEXT = """Where to look next:
                  (choose the runs M1, M2, M3 and press Compare)
   the pipelines  make viz
 """
-_FILTERS = ("tags", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
+_TOLD_TO_HOOKS = (*FILTERS, "namespaces", "load_versions")
 
 
 class LoopSession(KedroSession):
@@ -49,31 +47,52 @@ class LoopSession(KedroSession):
     ) -> dict[str, Any]:
         """Runs the stale nodes of the chosen pipelines; see `KedroSession.run` for the options.
 
+        The pipeline `status` runs nothing: it shows what a run of the others (of all, where it
+        stands alone) would make. SIGTERM ends a run as Ctrl-C does.
+
         Raises:
-            InputError: Parameters, seed data or models that break a rule; no work was done.
+            InputError: Parameters, seed data or models that break a rule, a data folder that
+                another run holds or that cannot be written; no work was done.
+            GateError: What the run made breaks a limit, or the disk is full.
         """
-        names = list(pipeline_names or ([pipeline_name] if pipeline_name else [])) or None
+        asked = list(pipeline_names or ([pipeline_name] if pipeline_name else []))
+        names = [name for name in asked if name != STATUS] or None
         pipelines.set_requested(names)
         context = self.load_context()
-        raw = raw_catalog(context)
-        faults = compose_loop(context.config_loader["parameters"], raw, names or [_ALL])
-        chosen = _select(names or [_ALL], node_names, options)
-        faults += data_faults(chosen, raw) if chosen is not None else []
-        if faults:
-            raise InputError(summary("Refused before any work:", faults))
+        if STATUS in asked:
+            chosen = _chosen(context, names, node_names, options)
+            plan = make_plan(chosen, context.catalog)
+            print(status_table(chosen, context.catalog, plan))
+            return {}
+        with stoppable(signal.SIGTERM), one_run_at_a_time(_data_folder(context)):
+            return self._make(context, names, node_names, options)
+
+    def _make(
+        self,
+        context: KedroContext,
+        names: list[str] | None,
+        node_names: Iterable[str] | None,
+        options: dict[str, Any],
+    ) -> dict[str, Any]:
+        chosen = _chosen(context, names, node_names, options)
         catalog = context.catalog
         plan = make_plan(chosen, catalog)
         _announce(plan)
+        said = command.running.set(_identity(context, names, node_names, options))
         result: dict[str, Any] = {}
-        if plan.stale:
-            _refuse_faulty_inputs(chosen, plan, catalog)
-            _refuse_faulty_engines(chosen, plan, catalog)
-        if plan.first:
-            self._restore(chosen.filter(node_names=list(plan.first)))
-            plan = make_plan(chosen, catalog)
-            _announce(plan)
-        if plan.stale:
-            result = super().run(pipeline_names=names, node_names=list(plan.stale), **options)
+        try:
+            if plan.stale:
+                _refuse_unready(chosen, plan, catalog)
+            if plan.first:
+                self._restore(chosen.filter(node_names=list(plan.first)))
+                plan = make_plan(chosen, catalog)
+                _announce(plan)
+            if plan.stale:
+                result = self._watched(pipeline_names=names, node_names=list(plan.stale), **options)
+            elif is_left_open(context, names, command.running.get()):
+                self._end_left_open(context, names, options)
+        finally:
+            command.running.reset(said)
         _show_summary(chosen, catalog)
         return result
 
@@ -83,84 +102,108 @@ class LoopSession(KedroSession):
         SequentialRunner().run(lost, catalog, self._hook_manager)
         free_engines(catalog, catalog)
 
+    def _watched(self, **options: Any) -> dict[str, Any]:
+        """Runs the nodes; who stops them, or a full disk, ends the run in good order."""
+        watch = RunWatch()
+        self._hook_manager.register(watch)
+        try:
+            return super().run(**options)
+        except KeyboardInterrupt as error:
+            if watch.events:  # Kedro tells its hooks of other errors alone
+                self._hook_manager.hook.on_pipeline_error(error=error, **watch.events)
+            raise type(error)(", ".join(watch.nodes)) from None
+        except Exception as error:
+            if is_full_disk(error):
+                raise GateError(_full_disk(watch)) from error
+            raise
+        finally:
+            self._hook_manager.unregister(watch)
 
-def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str]) -> list[str]:
-    """Puts the pipelines that depend on parameters into the registry; gives what is wrong.
+    def _end_left_open(
+        self, context: KedroContext, names: list[str] | None, options: Mapping[str, Any]
+    ) -> None:
+        """Nothing is left to make, but a killed run of this command waits for its end."""
+        run_params = {name: options.get(name) for name in _TOLD_TO_HOOKS}
+        run_params |= {"env": context.env, "pipeline_names": names, "node_names": None}
+        events = {"run_params": run_params, "pipeline": Pipeline([]), "catalog": context.catalog}
+        hooks = self._hook_manager
+        # No run of nodes that others (kedro-viz) should take for the last one.
+        others = [hook for hook in hooks.get_plugins() if not _is_ours(hook)]
+        hooks.subset_hook_caller("before_pipeline_run", others)(**events)
+        hooks.subset_hook_caller("after_pipeline_run", others)(run_result={}, **events)
 
-    Args:
-        given: All parameters.
-        raw: The catalog before parameters are checked.
-        names: The pipelines that are asked for.
+
+def _is_ours(hook: object) -> bool:
+    return type(hook).__module__.startswith(__package__ or "")
+
+
+def _chosen(
+    context: KedroContext,
+    names: list[str] | None,
+    node_names: Iterable[str] | None,
+    options: Mapping[str, Any],
+) -> Pipeline:
+    """The nodes that were asked for, fresh or not, composed from the parameters.
+
+    Raises:
+        InputError: What is wrong with parameters, seed data and models, all at once.
     """
-    known = {"loop": LoopParams, **RUN_PARAMETERS}
-    try:
-        loop = LoopParams.model_validate(given.get("loop", {}))
-    except ValidationError:
-        return parameter_faults(given, pipelines, known)
-    pipelines.update(compose(loop))
-    # A stage that this loop leaves out keeps its parameters: they are known all the same.
-    every = {**pipelines, "whole": self_rewarding(LoopParams())}
-    faults = parameter_faults(given, every, known) + idle_faults(given, loop, names)
-    newest = newest_model(raw)
-    if newest:
-        pipelines.update(published.create_pipelines(chain(newest)))
-    if "iteration" in names:
-        t = given.get("iteration", max(newest, 1) + 1)
-        countable = type(t) is int and t > 0
-        lacking = _lacking_predecessor(t, newest) if countable else []
-        if lacking or not countable:
-            del pipelines["iteration"]
-            return faults + lacking
-        pipelines["iteration"] = iteration(t, newest, loop)
-        _log.info("Iteration %d makes M%d from M%d.", t, t, t - 1)
-    return faults
+    raw = raw_catalog(context)
+    faults = compose_loop(context.config_loader["parameters"], raw, names or [_ALL])
+    chosen = select(names or [_ALL], node_names, options)
+    faults += data_faults(chosen, raw) if chosen is not None else []
+    faults += _unknown_pipelines(names or [])
+    if faults or chosen is None:
+        raise InputError(summary("Refused before any work:", faults))
+    return chosen
 
 
-def _lacking_predecessor(t: int, newest: int) -> list[str]:
-    following = max(newest, 1) + 1
-    if t <= following:
-        return []
-    have = f"the newest model is M{newest}" if newest else "there is no model yet"
+def _unknown_pipelines(names: list[str]) -> list[str]:
+    known = {*pipelines, "iteration"}  # which is taken out where it is refused
     return [
-        f"parameter `iteration`: M{t} is made from M{t - 1}, but {have}. Run "
-        f"`kedro run --pipeline=iteration --params=iteration={following}` first"
+        f"pipeline `{name}` is unknown; there are {', '.join(sorted(known))}"
+        for name in names
+        if name not in known
     ]
 
 
-def raw_catalog(context: KedroContext) -> CatalogProtocol:
-    """The catalog before parameters are checked, so that all faults can be told at once."""
-    context._pipelines_to_validate = []
-    catalog = context.catalog
-    context._pipelines_to_validate = None
-    return catalog
+def _data_folder(context: KedroContext) -> Path:
+    """The folder below which the run's files lie, as the catalog reads it."""
+    loader = context.config_loader
+    named = loader.runtime_params.get("data")
+    if not isinstance(named, str) or not named:  # refused with all other faults
+        named = loader["globals"]["data"]
+    return Path(context.project_path, named)
 
 
-def _select(
-    names: list[str], node_names: Iterable[str] | None, options: Mapping[str, Any]
-) -> Pipeline | None:
-    """The nodes that the user asked for; None when a pipeline of that name was refused."""
-    if any(name == "iteration" and name not in pipelines for name in names):
-        return None
-    whole = sum((pipelines[name] for name in names if name in pipelines), Pipeline([]))
-    filters = {name: options.get(name) or None for name in _FILTERS}
-    namespaces = options.get("namespaces") or None
-    return whole.filter(node_names=node_names or None, node_namespaces=namespaces, **filters)
+def _identity(
+    context: KedroContext,
+    names: list[str] | None,
+    node_names: Iterable[str] | None,
+    options: Mapping[str, Any],
+) -> str:
+    """What tells this command from another one: the same again goes on with its killed run."""
+    return command.identity(
+        project=str(context.project_path),
+        env=context.env,
+        parameters=context.config_loader["parameters"],
+        pipelines=sorted(names or []),
+        nodes=list(node_names or []),
+        **{name: options.get(name) for name in _TOLD_TO_HOOKS},
+    )
 
 
-def _refuse_faulty_inputs(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> None:
-    faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog)
-    if faults:
-        raise InputError(summary("Refused before any work:", faults))
-
-
-def _refuse_faulty_engines(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> None:
-    """Builds the engines that will be asked, so that wrong options cost no work.
+def _refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> None:
+    """Looks at what is read, where outputs go, and builds the engines: none of it costs work.
 
     Raises:
-        InputError: All faults of all of them.
+        InputError: Damaged inputs, folders that cannot be written, wrong options of engines.
     """
     asked = {name for node in pipeline.nodes if node.name in plan.stale for name in node.inputs}
-    faults = []
+    made = [name for node in pipeline.nodes if node.name in plan.stale for name in node.outputs]
+    paths = {name: path for name in made if (path := output_path(catalog, name)) is not None}
+    faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog)
+    faults += write_faults(paths)
     for name in sorted(name for name in asked if isinstance(catalog.get(name), EngineDataset)):
         try:
             catalog.load(name)
@@ -168,6 +211,15 @@ def _refuse_faulty_engines(pipeline: Pipeline, plan: Plan, catalog: CatalogProto
             faults.append(f"{name}: {error.__cause__ or error}")
     if faults:
         raise InputError(summary("Refused before any work:", faults))
+
+
+def _full_disk(watch: RunWatch) -> str:
+    path = watch.saving and output_path(watch.events["catalog"], watch.saving)
+    what = f"{watch.saving}: {path}" if path else ", ".join(watch.nodes) or "the run"
+    return (
+        f"{what}: could not be written, the disk is full. All that was made before is kept. Make "
+        "room; the same command goes on from there."
+    )
 
 
 def _announce(plan: Plan) -> None:

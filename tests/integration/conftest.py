@@ -1,6 +1,10 @@
 """A project of its own for each test: conf/ and seed data copied, everything else made there."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +39,31 @@ class Project:
     ) -> None:
         with self.session(env, **(params or {})) as session:
             session.run(pipeline_names=list(names) or None, **options)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """`kedro run` as typed, in a process of its own."""
+        paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        return subprocess.Popen(
+            [sys.executable, "-m", "kedro", "run", "--env=test", *arguments],
+            cwd=self.path,
+            env={**os.environ, "PYTHONPATH": paths},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    def halt(self, at: int, how: str) -> Path:
+        """Puts an engine in place that waits or kills at a call; gives the file that it leaves."""
+        mark = self.path / f"halted-{at}"
+        engine = {
+            "type": "srlm_kedro.datasets.engine.EngineDataset",
+            "engine": "tests.integration.halting.HaltingEngine",
+            "resources": {"mark": str(mark), "at": at, "how": how},
+        }
+        self.configure("catalog", generation_engine=engine)
+        return mark
 
     def configure(self, name: str, **values: Any) -> None:
         """Writes values into conf/test, over what stands there."""

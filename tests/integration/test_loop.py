@@ -1,13 +1,18 @@
 """The whole loop with the scripted engines, run as users run it."""
 
+import re
+import shutil
+
 import pandas as pd
 import pytest
-from kedro.runner import ThreadRunner
+from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
+from mlflow import MlflowClient
 
+from srlm_kedro.composition import raw_catalog
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.manifest import content_digest
 from srlm_kedro.preflight import newest_model
-from srlm_kedro.session import raw_catalog
+from tests.integration.conftest import Project
 
 
 def models(project):
@@ -202,3 +207,88 @@ def test_parameters_that_nothing_reads_are_refused(project):
         project.run(params={"model": "somewhere", "iteration": 7})
     assert "`model`: nothing reads it" in str(refusal.value)
     assert "`iteration`: nothing reads it" in str(refusal.value)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, empty_database):
+    """The data of a whole run."""
+    whole = Project(tmp_path_factory.mktemp("finished") / "project")
+    shutil.copy(empty_database, whole.path / "mlruns/mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(whole.path)
+        whole.run()
+    return whole.path / "data"
+
+
+@pytest.fixture
+def done(project, finished):
+    """A project with that data."""
+    shutil.copytree(finished, project.path / "data", dirs_exist_ok=True)
+    return project
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        ([], {}),
+        (["iteration"], {"params": {"iteration": 3}}),
+        ([], {"namespaces": ["m2"]}),
+        ([], {"from_nodes": ["m2.write_prompts"]}),
+        ([], {"runner": ThreadRunner}),
+        ([], {"runner": ParallelRunner}),
+    ],
+    ids=["all", "iteration", "namespace", "from_nodes", "threads", "processes"],
+)
+def test_what_is_fresh_is_skipped_however_it_is_asked_for(done, caplog, names, options):
+    """And what is stale is made, no more; then there is nothing to do again."""
+    options = {**options, "runner": options.get("runner", SequentialRunner)()}
+    done.run(*names, **options)
+    assert "Nothing to do" in caplog.text
+    lost = done.path / "data/08_reporting/m2/eval_metrics.json"
+    before = lost.read_text("utf-8")
+    lost.unlink()
+    caplog.clear()
+    done.run(*names, **options)
+    assert "m2.eval_metrics is missing" in caplog.text
+    assert lost.read_text("utf-8") == before
+    caplog.clear()
+    done.run(*names, **options)
+    assert "Nothing to do" in caplog.text
+
+
+def test_the_process_runner_makes_and_records_the_same_models(project):
+    """What worker processes made is in MLflow too."""
+    project.run("iteration", runner=ParallelRunner())
+    made = models(project)
+    client = MlflowClient(f"sqlite:///{project.path}/mlruns/mlflow.db")
+    found = client.search_runs([client.get_experiment_by_name("srlm_kedro").experiment_id])
+    children = {run.data.tags["model"]: run for run in found if "model" in run.data.tags}
+    assert set(children) == set(made)
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert "eval/mean_score" in children["m2"].data.metrics
+    project.run("iteration", params={"data": "data/one"})
+    folder = project.path / "data/one/06_models"
+    assert {path.name: content_digest(path) for path in folder.iterdir() if path.is_dir()} == made
+
+
+def test_status_shows_what_a_run_would_make_and_makes_nothing(done, capsys):
+    """With the parameters and the environment of the run; no lock, no MLflow run, no file."""
+    before = {path: path.stat().st_mtime_ns for path in done.path.rglob("data/**/*")}
+    done.run("status")
+    assert "A run has nothing to do." in capsys.readouterr().out
+    done.run("status", params={"dpo": {"beta": 0.9}})
+    said = capsys.readouterr().out
+    assert re.search(r"m2\.train_dpo +stale +params:dpo changed", said)
+    assert re.search(r"m2\.write_prompts +fresh", said)
+    done.run("status", "iteration")
+    assert re.search(r"m4\.train_dpo +missing", capsys.readouterr().out)
+    assert before == {path: path.stat().st_mtime_ns for path in done.path.rglob("data/**/*")}
+    client = MlflowClient(f"sqlite:///{done.path}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("srlm_kedro")
+    assert not client.search_runs([experiment.experiment_id])
+
+
+def test_a_pipeline_of_no_known_name_is_refused(project):
+    """The message lists those that there are."""
+    with pytest.raises(InputError, match=r"`iteratoin` is unknown; there are .*iteration"):
+        project.run("iteratoin")

@@ -1,5 +1,6 @@
 """What a pipeline run leaves in a real MLflow database."""
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from srlm_kedro.hooks import tracking
 from srlm_kedro.hooks.tracking import ParentRunHooks, TrackingHooks
 from srlm_kedro.params import Params, Schedule
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.tracking import command
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "base" / "mlflow.yml"
 RUN = {
@@ -92,10 +94,11 @@ def client(project: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
 
 
-def checkpoint(folder: Path, name: str) -> Checkpoint:
+def checkpoint(folder: Path, name: str, made: int = 1) -> Checkpoint:
     path = folder / "models" / name
     path.mkdir(parents=True, exist_ok=True)
-    (path / "model.json").write_text(json.dumps({"name": name}), "utf-8")
+    (path / "model.json").unlink(missing_ok=True)  # a remade model is another file
+    (path / "model.json").write_text(json.dumps({"name": name, "made": made}), "utf-8")
     return Checkpoint(path, name)
 
 
@@ -144,7 +147,7 @@ def run(project: Path, pipeline: Pipeline, catalog: DataCatalog | None = None) -
     loader = OmegaConfigLoader(str(project / "conf"), base_env="base", default_run_env="base")
     context = KedroContext(project, loader, None, "srlm_kedro", manager)
     manager.hook.after_context_created(context=context)
-    catalog = catalog or DataCatalog({})
+    catalog = DataCatalog({}) if catalog is None else catalog
     catalog["params:knobs"] = MemoryDataset(KnobParams())
     for name in pipeline.all_outputs():
         catalog[name] = MemoryDataset(copy_mode="assign")
@@ -152,7 +155,7 @@ def run(project: Path, pipeline: Pipeline, catalog: DataCatalog | None = None) -
     manager.hook.before_pipeline_run(**events)
     try:
         result = SequentialRunner().run(pipeline, catalog, manager)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         manager.hook.on_pipeline_error(error=error, **events)
         raise
     manager.hook.after_pipeline_run(run_result=result, **events)
@@ -249,14 +252,15 @@ def test_artifacts_show_pairs_samples_scores_and_validation(
 
 
 def test_the_alias_of_a_model_names_its_newest_version(project: Path, client: MlflowClient) -> None:
-    """A remade M2 is version 2, and `models:/srlm_kedro@m2` is its folder."""
+    """Another M2 is version 2, the same M2 is not; `models:/srlm_kedro@m2` is its folder."""
+    run(project, made_by(outputs_of(project, "m2")))
     run(project, made_by(outputs_of(project, "m2")))
     first = client.get_model_version_by_alias("srlm_kedro", "m2")
-    run(project, made_by(outputs_of(project, "m2")))
+    run(project, made_by({"m2.model": checkpoint(project, "m2", made=2)}))
     newest = client.get_model_version_by_alias("srlm_kedro", "m2")
     assert (int(first.version), int(newest.version)) == (1, 2)
     folder = Path(mlflow.artifacts.download_artifacts("models:/srlm_kedro@m2"))
-    assert json.loads((folder / "model.json").read_text("utf-8")) == {"name": "m2"}
+    assert json.loads((folder / "model.json").read_text("utf-8")) == {"name": "m2", "made": 2}
 
 
 def test_a_failure_leaves_failed_runs_with_what_they_held(
@@ -334,5 +338,174 @@ def test_without_a_parent_run_nothing_is_written(project: Path) -> None:
     hooks.before_pipeline_run(dict(RUN), pipeline, DataCatalog({}))
     hooks.before_node_run(pipeline.nodes[0])
     hooks.after_dataset_saved("m2.pairs", PAIRS)
-    hooks.after_pipeline_run(pipeline)
+    hooks.after_pipeline_run()
     assert not (project / "mlruns" / "artifacts").exists()
+
+
+WRITES = (
+    *("create_run", "log_batch", "log_text", "log_dict", "log_inputs", "set_terminated"),
+    *("update_run", "set_tag", "create_model_version", "set_registered_model_alias"),
+)
+
+
+class Kill(BaseException):
+    """As `kill -9`: nobody cleans up."""
+
+
+def whole_of(folder: Path) -> Pipeline:
+    """All that a run of two models makes."""
+    made = outputs_of(folder, "m2") | outputs_of(folder, "m3")
+    return made_by({**made, "report": "<p>all</p>", "summary": "M3 beats M2"})
+
+
+def run_until(at: int, project: Path, pipeline: Pipeline, catalog: DataCatalog) -> bool:
+    """Runs what is not saved yet, up to the write to MLflow number `at`; whether that was reached.
+
+    What follows a kill is what a dead process leaves: no run active, none closed.
+    """
+    writes = itertools.count(1)
+
+    def counted(write: Any) -> Any:
+        def or_kill(*arguments: Any, **options: Any) -> Any:
+            if next(writes) == at:
+                raise Kill
+            return write(*arguments, **options)
+
+        return or_kill
+
+    left = [node.name for node in pipeline.nodes if not catalog.exists(node.outputs[0])]
+    todo = pipeline.filter(node_names=left) if left else Pipeline([])
+    said = command.running.set("c0ffee")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in WRITES:
+                patch.setattr(MlflowClient, name, counted(getattr(MlflowClient, name)))
+            run(project, todo, catalog)
+    except Kill:
+        mlflow.tracking.fluent._active_run_stack.get().clear()
+        die(MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db"))
+        return True
+    finally:
+        command.running.reset(said)
+    return False
+
+
+def die(client: MlflowClient) -> None:
+    """Makes open runs those of a process that is gone."""
+    for item in all_runs(client):
+        if item.info.status == "RUNNING":
+            host = item.data.tags["srlm.process"].split(":")[0]
+            client.set_tag(item.info.run_id, "srlm.process", f"{host}:4194305:1")
+
+
+def all_runs(client: MlflowClient) -> list[Run]:
+    experiment = client.get_experiment_by_name("srlm_kedro")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def left_in(client: MlflowClient) -> dict[str, Any]:
+    """What people see of all runs: by model the status, the parameters, every point, the files."""
+    found = {}
+    for item in all_runs(client):
+        run_id, data = item.info.run_id, item.data
+        points = {
+            key: sorted((p.step, p.value) for p in client.get_metric_history(run_id, key))
+            for key in data.metrics
+        }
+        model = data.tags.get("model", "parent")
+        assert model not in found, f"two runs of {model}"
+        inputs = sorted(used.dataset.name for used in item.inputs.dataset_inputs)
+        files = names_of(client, run_id)
+        found[model] = (item.info.status, item.info.run_name, data.params, points, inputs, files)
+    versions = client.search_model_versions("name = 'srlm_kedro'")
+    found["versions"] = sorted(version.tags["model"] for version in versions)
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, database: Path) -> dict[str, Any]:
+    """What a run that nobody killed leaves."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    for part in ("conf/base", "mlruns"):
+        (folder / part).mkdir(parents=True)
+    shutil.copy(SHIPPED, folder / "conf" / "base")
+    shutil.copy(database, folder / "mlruns")
+    with pytest.MonkeyPatch.context() as patch:
+        whole = whole_of(folder)
+        patch.setattr(tracking, "pipelines", {"__default__": whole})
+        run_until(0, folder, whole, DataCatalog({}))
+    return left_in(MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db"))
+
+
+@pytest.mark.parametrize("at", [2, 5, 8, 11, 14, 17, 20, 24, 28, 32, 36, 41])
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(
+    project: Path,
+    client: MlflowClient,
+    undisturbed: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    at: int,
+) -> None:
+    """Wherever the kill falls, and falls again: each point once, one run each, all FINISHED."""
+    whole, catalog = whole_of(project), DataCatalog({})
+    monkeypatch.setattr(tracking, "pipelines", {"__default__": whole})
+    assert run_until(at, project, whole, catalog)
+    if run_until(at, project, whole, catalog):
+        assert not run_until(0, project, whole, catalog)
+    assert left_in(client) == undisturbed
+    kept = project / "mlruns" / "artifacts"
+    [table, _] = kept.glob("*/artifacts/judged_responses.json")
+    assert len(json.loads(table.read_text("utf-8"))["data"]) == len(JUDGED)
+
+
+def test_another_command_does_not_go_on_with_a_killed_run(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It marks what the dead process left, and the killed command goes on with that later."""
+    whole, catalog = whole_of(project), DataCatalog({})
+    monkeypatch.setattr(tracking, "pipelines", {"__default__": whole})
+    assert run_until(20, project, whole, catalog)
+    killed = {item.info.run_id for item in all_runs(client)}
+    m4 = Node(lambda knobs: {"eval/a": 1.0}, "params:knobs", "m4.eval_metrics", name="make_m4")
+    run(project, Pipeline([m4]))
+    assert {client.get_run(run_id).info.status for run_id in killed} <= {"KILLED", "FINISHED"}
+    run_until(0, project, whole, catalog)
+    assert {client.get_run(run_id).info.status for run_id in killed} == {"FINISHED"}
+    assert sum("mlflow.parentRunId" not in item.data.tags for item in all_runs(client)) == 2
+
+
+def test_a_number_that_came_out_otherwise_is_written_beside_the_old_one(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run tells of what lies on disk now."""
+    monkeypatch.setattr(tracking, "pipelines", {})
+    for value, at in ((1.0, 10), (2.0, 0)):
+        pipeline = made_by({"m2.eval_metrics": {"eval/a": value}})
+        run_until(at, project, pipeline, DataCatalog({}))
+    [child] = [item for item in all_runs(client) if "model" in item.data.tags]
+    assert child.data.metrics["eval/a"] == 2.0
+    written = client.get_metric_history(child.info.run_id, "eval/a")
+    assert [point.value for point in written] == [1.0, 2.0]
+
+
+def test_a_stopped_run_is_killed_not_failed(project: Path, client: MlflowClient) -> None:
+    """Ctrl-C and SIGTERM: parent and open children; the done one stays FINISHED."""
+
+    def stop(knobs: KnobParams) -> None:
+        raise KeyboardInterrupt
+
+    done = made_by({"m2.eval_metrics": {"eval/a": 1.0}})
+    stopped = Pipeline([Node(stop, "params:knobs", "m3.pairs", name="make_9")])
+    with pytest.raises(KeyboardInterrupt):
+        run(project, done + stopped)
+    statuses = {name: item.info.status for name, item in runs(client).items()}
+    assert statuses == {"parent": "KILLED", "m2": "FINISHED", "m3": "KILLED"}
+
+
+def test_a_command_is_told_from_another_by_what_was_asked_for() -> None:
+    """However a filter that was not given is written."""
+    asked = {"pipelines": ["iteration"], "parameters": {"seed": 1}}
+    name = command.identity(**asked, tags=None, namespaces=[])
+    assert name == command.identity(**asked, tags=())
+    assert name != command.identity(**asked, tags=("slow",))
+    assert name != command.identity(**asked | {"parameters": {"seed": 2}})

@@ -1,16 +1,19 @@
 """Kedro's events into MLflow; what is written stands in `srlm_kedro.tracking`."""
 
 import logging
+import os
+import threading
 from collections.abc import Iterable
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from srlm_kedro.judge.prompt import prompt_version
+from srlm_kedro.manifest import content_digest
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.parent import ParentRunHooks, open_recorder
 from srlm_kedro.tracking.recorder import RunRecorder, split_name
@@ -19,101 +22,139 @@ __all__ = ["ParentRunHooks", "TrackingHooks"]
 
 _log = logging.getLogger(__name__)
 _BASE_ENVIRONMENTS = (None, "base", "local")
+_OF_ALL_MODELS = ("report", "summary")
 
 
 class TrackingHooks:
     """Beside kedro-mlflow's parent run: one child a model, with all that tells it from others.
 
-    Where there is no parent run (tracking is off, or a worker process), nothing is written.
+    Where there is no parent run (tracking is off), nothing is written. Worker processes write
+    nothing either: what they made is recorded at the end.
     """
 
     def __init__(self) -> None:
         self._recorder: RunRecorder | None = None
-        self._catalog: CatalogProtocol | None = None
-        self._awaited: dict[str, set[str]] = {}
-        self._whole = Pipeline([])
-        self._parameters: dict[str, Any] = {}
+        self._process = 0
+        self._lock = threading.RLock()
+        self._begin(Pipeline([]), Pipeline([]), DataCatalog({}))
 
     @hook_impl(trylast=True)
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         """Describes the parent run that kedro-mlflow has just opened."""
-        self._recorder = open_recorder(_registered_model(run_params.get("env")))
+        self._recorder = open_recorder(_registered_model(run_params.get("env")), content_digest)
+        self._process = os.getpid()
         if self._recorder is None:
             return
-        if killed := self._recorder.tree.mark_killed():
+        tree = self._recorder.tree
+        if killed := tree.mark_killed():
             _log.info("MLflow: %d runs of processes that are gone are marked KILLED.", killed)
-        self._catalog = catalog
-        self._whole = _whole(run_params) + pipeline
-        self._awaited = _by_model(pipeline.all_outputs())
-        self._parameters = _parameters(self._whole.nodes, catalog)
-        self._recorder.describe_parent(_run_name(run_params, self._awaited), self._parameters)
+        self._begin(_whole(run_params) + pipeline, pipeline, catalog)
+        name = _run_name(run_params, {*self._awaited, *tree.models})
+        self._recorder.describe_parent(name, self._parameters)
+        for model in tree.children:
+            self._describe(self._recorder, model)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
         """Opens the model's child with its first node."""
-        for model in _by_model(node.outputs):
-            self._open(model)
+        if (recorder := self._writer()) is not None:
+            for model in _by_model(node.outputs):
+                self._open(recorder, model)
 
     @hook_impl(trylast=True)
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Records the dataset, and closes the model's child after its last one."""
-        if self._recorder is None:
+        recorder = self._writer()
+        if recorder is None:
             return
-        if isinstance(data, Checkpoint) and self._catalog is not None:
+        if isinstance(data, Checkpoint):
             data = self._catalog.load(dataset_name)  # the engine's scratch folder has moved
-        self._recorder.saved(dataset_name, data)
+        recorder.saved(dataset_name, data)
+        self._recorded.add(dataset_name)
         model, _ = split_name(dataset_name)
         awaited = self._awaited.get(model or "", set())
         awaited.discard(dataset_name)
         if model and not awaited:
-            self._recorder.tree.end(model, "FINISHED")
+            recorder.tree.end(model, "FINISHED")
 
     @hook_impl(tryfirst=True)
-    def after_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Adds what earlier runs made, and closes the children before their parent."""
-        if self._recorder is not None:
-            self._carry_over(pipeline)
-            self._recorder.finish()
+    def after_pipeline_run(self) -> None:
+        """Adds what is not recorded yet, and closes the children before their parent."""
+        if (recorder := self._writer()) is not None:
+            self._carry_over(recorder)
+            recorder.finish()
         self._recorder = None
 
     @hook_impl(tryfirst=True)
-    def on_pipeline_error(self) -> None:
-        """Closes the unfinished children as failed; what they hold stays."""
-        if self._recorder is not None:
-            self._recorder.tree.end_all("FAILED")
+    def on_pipeline_error(self, error: BaseException) -> None:
+        """Closes the unfinished children, stopped or failed; what they hold stays."""
+        if (recorder := self._writer()) is not None:
+            stopped = isinstance(error, KeyboardInterrupt)
+            recorder.tree.end_all("KILLED" if stopped else "FAILED")
         self._recorder = None
 
-    def _open(self, model: str | None) -> None:
-        recorder = self._recorder
-        if recorder is None or model is None:
-            return
-        if model not in recorder.tree.children:
-            recorder.describe_child(model, self._parameters)
+    def _begin(self, whole: Pipeline, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        self._catalog = catalog
+        self._whole = whole
+        self._made = pipeline.all_outputs()
+        self._awaited = _by_model(self._made)
+        self._recorded: set[str] = set()
+        self._parameters = _parameters(whole.nodes, catalog)
 
-    def _carry_over(self, pipeline: Pipeline) -> None:
-        """What was fresh and skipped belongs to its model all the same.
+    def _writer(self) -> RunRecorder | None:
+        """The recorder, in the process that it belongs to."""
+        return self._recorder if os.getpid() == self._process else None
+
+    def _open(self, recorder: RunRecorder, model: str) -> None:
+        with self._lock:
+            if model not in recorder.tree.children:
+                self._describe(recorder, model)
+
+    def _describe(self, recorder: RunRecorder, model: str) -> None:
+        """Parameters, and what was fresh and skipped: it belongs to its model all the same.
+
+        A killed run may have left some of that without a word.
+        """
+        recorder.describe_child(model, self._parameters)
+        fresh = self._whole.all_outputs() - self._made
+        self._catch_up(recorder, [name for name in fresh if split_name(name)[0] == model])
+
+    def _catch_up(self, recorder: RunRecorder, names: Iterable[str]) -> None:
+        """Records datasets that were saved, but not before the eyes of this process."""
+        for name in sorted(names, key=_logs_first):
+            if name in self._recorded or not self._catalog.exists(name):
+                continue
+            self._recorded.add(name)
+            if _is_recorded(name):
+                recorder.carried_over(name, self._catalog.load(name))
+
+    def _carry_over(self, recorder: RunRecorder) -> None:
+        """Models that earlier runs made, and what worker processes made.
 
         Models that are in MLflow already, and of which nothing was remade, only keep their place
         on the parent's curve.
         """
-        recorder, catalog = self._recorder, self._catalog
-        if recorder is None or catalog is None:
-            return
-        known = set(recorder.tree.newest()) - set(recorder.tree.children)
-        for name in sorted(self._whole.all_outputs() - pipeline.all_outputs(), key=_logs_first):
+        tree = recorder.tree
+        settled = set(tree.newest()) - set(tree.children) - set(_by_model(self._made))
+        for name in sorted(self._whole.all_outputs() - self._recorded, key=_logs_first):
             model, kind = split_name(name)
-            if model is None or not _is_recorded(kind) or not catalog.exists(name):
-                continue
-            if model not in known:
-                self._open(model)
-                recorder.carried_over(name, catalog.load(name))
-            elif kind.endswith("_metrics"):
-                recorder.curve(name, catalog.load(name))
+            if model is None:
+                if tree.continued or name in self._made:
+                    self._catch_up(recorder, [name])
+            elif model not in settled:
+                if _is_recorded(name) and self._catalog.exists(name):
+                    self._open(recorder, model)
+                    self._catch_up(recorder, [name])
+            elif kind.endswith("_metrics") and self._catalog.exists(name):
+                recorder.curve(name, self._catalog.load(name))
 
 
-def _is_recorded(kind: str) -> bool:
+def _is_recorded(name: str) -> bool:
+    model, kind = split_name(name)
+    if model is None:
+        return kind in _OF_ALL_MODELS
     kinds = ("model", "train_log", "pairs", "judgements", "judged_responses", "data_docs")
     return kind in kinds or kind.endswith(("_metrics", "_validation"))
 

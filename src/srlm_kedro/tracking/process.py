@@ -4,6 +4,9 @@ import os
 import socket
 from pathlib import Path
 
+PROCESS = "srlm.process"
+"""The tag that tells which process writes a run."""
+
 
 def this_process() -> str:
     """Host, process id and start, as one word."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,15 +11,19 @@ from mlflow import MlflowClient
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.figures import reward_histogram
 from srlm_kedro.tracking.parameters import flat_parameters
-from srlm_kedro.tracking.registry import is_registered, register_checkpoint
+from srlm_kedro.tracking.registry import known_version, register_checkpoint
 from srlm_kedro.tracking.runs import RunTree, compare_link, iteration_of, origin_of
 from srlm_kedro.tracking.tables import log_sample, log_training_input
 
 _log = logging.getLogger(__name__)
 
+Digest = Callable[[Path], str]
+"""The digest of a folder's content."""
+
 _OWNERS = {"eft": "m1", "oasst": "m1", "seed": "m1"}
 """Namespaces that make no model of their own: what they leave belongs to M1, which learns it."""
 
+_TRAINING = "train/"
 _CURVES = "eval/"
 """Metrics of this section are drawn on the parent too, over iterations."""
 
@@ -37,11 +42,14 @@ _FIRST = {
 class RunRecorder:
     """Sends what the pipeline saves to the child of the model it belongs to."""
 
-    def __init__(self, client: MlflowClient, parent: str, registered_model: str) -> None:
+    def __init__(
+        self, client: MlflowClient, parent: str, registered_model: str, digest: Digest
+    ) -> None:
         """`parent` is the id of the open parent run; a registered model is one chain M0, M1, ..."""
         self.tree = RunTree(client, parent, chain=registered_model)
         self._client = client
         self._registered_model = registered_model
+        self._digest = digest
         self._samples: dict[str, dict[str, pd.DataFrame]] = {}
         self._summary = ""
         self._charted: dict[str, set[str]] = {}
@@ -58,7 +66,11 @@ class RunRecorder:
         differed; the first, `chain`, says what the model was made from.
         """
         values = flat_parameters(parameters, iteration_of(model) or 0)
-        self.tree.parameters(self.tree.child(model), {"chain": origin_of(model), **values})
+        run = self.tree.child(model)
+        self.tree.parameters(run, {"chain": origin_of(model), **values})
+        # A curve that a killed process drew is not to be spoilt either.
+        drawn = self.tree.drawn(run)
+        self._charted[model] = {name for name in drawn if name.startswith(_TRAINING)}
 
     def saved(self, dataset: str, data: Any) -> None:
         """Records one dataset; its name (`m2.judge_metrics`) says whose it is and what."""
@@ -71,9 +83,10 @@ class RunRecorder:
 
     def carried_over(self, dataset: str, data: Any) -> None:
         """Records what an earlier run made: a model is not registered a second time."""
-        model, name = split_name(dataset)
-        if name == "model" and is_registered(self._client, self._registered_model, model or ""):
-            return
+        if isinstance(data, Checkpoint):
+            digest = self._digest(data.path)
+            if known_version(self._client, self._registered_model, data, digest) is not None:
+                return
         self.saved(dataset, data)
 
     def curve(self, dataset: str, data: Mapping[str, float | None]) -> None:
@@ -126,7 +139,9 @@ class RunRecorder:
         self.curve(dataset, data)
 
     def _train_log(self, model: str, dataset: str, data: pd.DataFrame) -> None:
-        names = {column: f"train/{column.replace('/', '_')}" for column in data if column != "step"}
+        names = {
+            column: f"{_TRAINING}{column.replace('/', '_')}" for column in data if column != "step"
+        }
         rows = data.rename(columns=names).to_dict("records")
         self._charted.setdefault(model, set()).update(names.values())
         self.tree.history(self.tree.child(model), rows)
@@ -160,7 +175,8 @@ class RunRecorder:
 
     def _checkpoint(self, model: str, dataset: str, data: Checkpoint) -> None:
         run = self.tree.child(model)
-        version = register_checkpoint(self._client, run, self._registered_model, data)
+        digest = self._digest(data.path)
+        version = register_checkpoint(self._client, run, self._registered_model, data, digest)
         _log.info("MLflow: %s is %s version %s.", dataset, self._registered_model, version)
 
 

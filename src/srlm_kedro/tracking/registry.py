@@ -21,6 +21,7 @@ from mlflow.utils.uri import is_local_uri
 from srlm_kedro.records import Checkpoint
 
 _FOLDER = "model"
+_DIGEST = "digest"
 _SERVER = "srlm_kedro.engines.serving"
 _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "prompt")]),
@@ -36,39 +37,44 @@ _SIGNATURE = ModelSignature(
 """What a served model takes: prompts, and how to draw."""
 
 
-def register_checkpoint(client: MlflowClient, run: str, name: str, model: Checkpoint) -> str:
-    """Keeps the checkpoint with the run and moves the alias `model.name` to it.
+def register_checkpoint(
+    client: MlflowClient, run: str, name: str, model: Checkpoint, digest: str
+) -> str:
+    """Keeps the checkpoint with the run and moves the alias `model.name` to its version.
 
     Args:
         client: Of the tracking database.
         run: Id of the run that the model belongs to.
         name: The registered model.
         model: A checkpoint on disk.
+        digest: Of its content: the same content is one version, however often it is made.
 
     Returns:
-        The new version.
+        The version.
     """
     artifacts = client.get_run(run).info.artifact_uri
     _keep(client, run, artifacts, model.path)
     _ensure_registered(client, name)
+    if (known := known_version(client, name, model, digest)) is not None:
+        return known
     version = client.create_model_version(
         name,
         f"{artifacts}/{_FOLDER}",
         run_id=run,
-        tags={"model": model.name},
+        tags={"model": model.name, _DIGEST: digest},
         description=f"{model.name.upper()}, a Hugging Face folder.",
     )
     client.set_registered_model_alias(name, model.name, version.version)
     return str(version.version)
 
 
-def is_registered(client: MlflowClient, name: str, alias: str) -> bool:
-    """Whether some version carries the alias."""
-    try:
-        client.get_model_version_by_alias(name, alias)
-    except MlflowException:
-        return False
-    return True
+def known_version(client: MlflowClient, name: str, model: Checkpoint, digest: str) -> str | None:
+    """The version of this very content, if there is one; the alias `model.name` is moved to it."""
+    for version in client.search_model_versions(f"name = '{name}'"):
+        if version.tags.get("model") == model.name and version.tags.get(_DIGEST) == digest:
+            client.set_registered_model_alias(name, model.name, version.version)
+            return str(version.version)
+    return None
 
 
 def _keep(client: MlflowClient, run: str, artifacts: str, folder: Path) -> None:

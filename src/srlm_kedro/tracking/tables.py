@@ -1,15 +1,18 @@
 """Tables as MLflow shows them: the pairs as a training input, a sample of judged responses."""
 
 import hashlib
+import json
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data import from_pandas
 from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
 from mlflow.entities import DatasetInput, InputTag
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 SAMPLE = 40
 """Judged responses that are kept for reading with a run."""
+_FILE = "judged_responses.json"
 
 
 class CatalogSource(FileSystemDatasetSource):
@@ -68,5 +71,7 @@ def log_sample(
     sample = judged.head(SAMPLE)[[name for name in columns if name in judged.columns]].copy()
     first = judgements.drop_duplicates("response_id").set_index("response_id")["text"]
     sample.insert(2, "judgement", sample["response_id"].map(first))
-    # MLflow asks for columns of type object, which pandas' text columns are not.
-    client.log_table(run, sample.astype(object), "judged_responses.json")
+    # MLflow's own `log_table` would append to what a killed run left there.
+    client.log_text(run, sample.to_json(orient="split", index=False), _FILE)
+    shown = json.dumps([{"path": _FILE, "type": "table"}])
+    client.set_tag(run, MLFLOW_LOGGED_ARTIFACTS, shown)

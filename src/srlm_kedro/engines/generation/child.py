@@ -82,6 +82,7 @@ class Child:
                 raise GateError(said + self._obituary())
             return json.loads(line)
         except BaseException:
+            _kill(self._process.pid, hung)  # its answer is of no use: no need to be patient
             self.end()
             raise
         finally:

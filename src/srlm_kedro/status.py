@@ -1,0 +1,59 @@
+"""What a run would make and why, as a table: `kedro run --pipeline=status`."""
+
+from collections import Counter
+
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from srlm_kedro.freshness import Plan, output_path
+from srlm_kedro.manifest import read_manifest
+
+STATUS = "status"
+"""The name under which it is asked for."""
+_STATES = ("fresh", "stale", "missing")
+_SHARED = "of all models"
+
+
+def status_table(pipeline: Pipeline, catalog: CatalogProtocol, plan: Plan) -> str:
+    """One line a node, by model: its state, and the reason why a run would make it.
+
+    A node is `missing` when one of its outputs is not there as a whole, and `stale` when all are,
+    made from something else than today's inputs.
+    """
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    for node in pipeline.nodes:
+        reason = plan.stale.get(node.name, "")
+        row = (node.name, _state(node, catalog, plan), reason)
+        groups.setdefault(_group(node.name), []).append(row)
+    # What is made of no one model comes first and last: it closes the table.
+    groups = {name: groups[name] for name in sorted(groups, key=lambda name: name == _SHARED)}
+    width = max((len(node.name) for node in pipeline.nodes), default=0)
+    parts = [_block(name, rows, width) for name, rows in groups.items()]
+    return "\n\n".join([*parts, _closing([row for rows in groups.values() for row in rows])])
+
+
+def _group(node: str) -> str:
+    return node.rpartition(".")[0] or _SHARED
+
+
+def _state(node: Node, catalog: CatalogProtocol, plan: Plan) -> str:
+    if node.name not in plan.stale:
+        return "fresh"
+    paths = [output_path(catalog, name) for name in node.outputs]
+    whole = all(path is not None and read_manifest(path) is not None for path in paths)
+    return "stale" if whole else "missing"
+
+
+def _block(name: str, rows: list[tuple[str, str, str]], width: int) -> str:
+    lines = [f"  {node:{width}}  {state:7}  {reason}".rstrip() for node, state, reason in rows]
+    return "\n".join([name, *lines])
+
+
+def _closing(rows: list[tuple[str, str, str]]) -> str:
+    counts = Counter(state for _, state, _ in rows)
+    told = ", ".join(f"{counts[state]} {state}" for state in _STATES)
+    due = len(rows) - counts["fresh"]
+    return f"{len(rows)} nodes: {told}. " + (
+        f"A run makes the {due} that are not fresh." if due else "A run has nothing to do."
+    )

@@ -1,0 +1,49 @@
+"""Which command a run belongs to, so that the same command again goes on with a killed run."""
+
+import hashlib
+import json
+from contextvars import ContextVar
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from srlm_kedro.tracking.process import PROCESS, is_gone
+
+COMMAND = "srlm.command"
+"""The tag that tells which command opened a run."""
+
+running: ContextVar[str] = ContextVar("running", default="")
+"""The command at work, as `identity` names it; empty where nobody said which."""
+
+
+def identity(**said: Any) -> str:
+    """A short name of all that was asked for: pipelines, environment, parameters, filters.
+
+    What is empty was not asked for, however that is written (None, an empty list).
+    """
+    asked = {name: value for name, value in said.items() if value}
+    text = json.dumps(asked, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def unfinished(client: MlflowClient, experiment: str, command: str) -> str | None:
+    """The id of the command's newest run, if that was killed or stopped before its end."""
+    if not command:
+        return None
+    filters = f"tags.`{COMMAND}` = '{command}'"
+    newest = client.search_runs(
+        [experiment], filters, max_results=1, order_by=["attributes.start_time DESC"]
+    )
+    return next((run.info.run_id for run in newest if _was_stopped(run)), None)
+
+
+def _was_stopped(run: Run) -> bool:
+    """A run of a process that may still be at work counts as not stopped."""
+    if run.info.status == "RUNNING":
+        return is_gone(run.data.tags.get(PROCESS, ""))
+    return run.info.status == "KILLED"
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, set | frozenset) else list(value)

@@ -1,0 +1,140 @@
+"""How runs end that do not end well: refused, stopped, out of room; and what comes after."""
+
+import re
+import signal
+import socket
+import time
+from collections import Counter
+
+import pytest
+from mlflow import MlflowClient
+
+from srlm_kedro.data_folder import one_run_at_a_time
+from srlm_kedro.errors import GateError, InputError
+
+
+def tracked(project):
+    return MlflowClient(f"sqlite:///{project.path}/mlruns/mlflow.db")
+
+
+def all_runs(project):
+    experiment = tracked(project).get_experiment_by_name("srlm_kedro")
+    return tracked(project).search_runs([experiment.experiment_id])
+
+
+def statuses(project):
+    """What MLflow's runs ended as."""
+    return {run.info.status for run in all_runs(project)}
+
+
+def points(project):
+    """How many numbers stand at each step, by model and name: parents under one name."""
+    return Counter(
+        (run.data.tags.get("model", "parent"), key, point.step)
+        for run in all_runs(project)
+        for key in run.data.metrics
+        for point in tracked(project).get_metric_history(run.info.run_id, key)
+    )
+
+
+def test_a_second_run_on_the_same_data_is_refused_before_any_work(project):
+    """Another folder is free, and so is the same one afterwards."""
+    with one_run_at_a_time(project.path / "data"):
+        with pytest.raises(InputError, match=f"on {socket.gethostname()}.*--params=data=OTHER"):
+            project.run("foundation")
+        assert not (project.path / "data/02_intermediate").exists()
+        project.run("foundation", params={"data": "data/other"})
+        project.run("status")
+    project.run("foundation")
+    assert (project.path / "data/06_models/m1").exists()
+
+
+def test_folders_that_cannot_be_written_are_refused_before_any_work(project):
+    """All of them at once, with what would go there."""
+    for name in ("06_models", "08_reporting"):
+        (project.path / "data" / name).write_text("a file")
+    with pytest.raises(InputError) as refusal:
+        project.run("foundation")
+    assert str(project.path / "data/06_models") in str(refusal.value)
+    assert str(project.path / "data/08_reporting") in str(refusal.value)
+    assert not (project.path / "data/03_primary").exists()
+
+
+def test_a_full_disk_is_a_message_and_the_same_command_goes_on(project):
+    """What was made before stays; /dev/full has no room for anything."""
+    full = project.path / "data/full.csv"
+    full.symlink_to("/dev/full")
+    table = {"type": "pandas.CSVDataset", "filepath": str(full)}
+    project.configure("catalog", **{"sft.train_log": table})
+    with pytest.raises(GateError, match=r"sft.train_log: \S*full.csv.*disk is full.*same command"):
+        project.run("foundation")
+    made = project.path / "data/06_models/m0/model.json"
+    stamp = made.stat().st_mtime_ns
+    project.configure("catalog", **{"sft.train_log": {**table, "filepath": "data/log.csv"}})
+    project.run("foundation")
+    assert (project.path / "data/06_models/m1").exists()
+    assert made.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_a_stopped_run_says_where_it_was_and_goes_on(project, number, status):
+    """One line, no traceback, MLflow's runs KILLED; the same command ends in FINISHED runs."""
+    mark = project.halt(at=2, how="wait")
+    process = project.start("--pipeline=iteration")
+    while not mark.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    said = process.communicate()[1]
+    assert process.returncode == status, said
+    assert "Traceback" not in said
+    [line] = re.findall("^Stopped.*$", said, re.MULTILINE)
+    assert re.match(r"Stopped during \w+\.\w+\. Nothing is lost", line)
+    assert line.endswith("kedro run --env=test --pipeline=iteration")
+    assert statuses(project) - {"FINISHED"} == {"KILLED"}
+    again = project.start("--pipeline=iteration")
+    said = again.communicate()[1]
+    assert again.returncode == 0, said
+    assert statuses(project) == {"FINISHED"}
+
+
+def test_a_killed_command_ends_as_one_that_was_not(project, tmp_path):
+    """kill -9 in the middle, the same again: one run in MLflow, each number once, nothing open."""
+    project.halt(at=3, how="kill")
+    process = project.start("--pipeline=iteration")
+    said = process.communicate()[1]
+    assert process.returncode == -signal.SIGKILL, said
+    assert "RUNNING" in statuses(project)
+    project.run("iteration")
+    assert statuses(project) == {"FINISHED"}
+    twice = [place for place, times in points(project).items() if times > 1]
+    assert not twice
+    project.run("iteration", params={"data": "data/undisturbed"})
+    assert set(points(project).values()) == {2}
+    assert sum("model" not in run.data.tags for run in all_runs(project)) == 2
+
+
+def test_a_run_that_was_killed_at_its_very_end_is_closed_by_the_next(project):
+    """Nothing is left to make, but MLflow still waits."""
+    project.run("foundation")
+    [parent] = [run.info.run_id for run in all_runs(project) if "model" not in run.data.tags]
+    dead = f"{socket.gethostname()}:4194305:1"
+    tracked(project).set_tag(parent, "srlm.process", dead)
+    tracked(project).update_run(parent, status="RUNNING")
+    before = points(project)
+    project.run("foundation")
+    assert statuses(project) == {"FINISHED"}
+    assert points(project) == before
+
+
+def test_an_iteration_that_was_killed_after_its_training_is_finished_first(project):
+    """The same command again makes no M3 where M2 was never measured."""
+    project.run("iteration")
+    lost = project.path / "data/08_reporting/m2/eval_metrics.json.manifest.json"
+    lost.unlink()
+    project.run("iteration")
+    assert lost.exists()
+    assert not (project.path / "data/06_models/m3").exists()
+    project.run("iteration")
+    assert (project.path / "data/06_models/m3").exists()

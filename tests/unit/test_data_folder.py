@@ -1,0 +1,141 @@
+"""One run at a time in a data folder, and what cannot be written is known before."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from srlm_kedro.data_folder import one_run_at_a_time, write_faults
+from srlm_kedro.errors import InputError
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from srlm_kedro.data_folder import one_run_at_a_time
+with one_run_at_a_time(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+FORKS = """
+import os, sys, time
+from pathlib import Path
+from srlm_kedro.data_folder import one_run_at_a_time
+with one_run_at_a_time(Path(sys.argv[1])):
+    worker = os.fork()
+    if worker:
+        print(worker, flush=True)
+    time.sleep(60)
+"""
+
+
+def holding(folder, script):
+    """A process of the script, and the first line that it says once it holds the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        text=True,
+    )
+    return process, process.stdout.readline().strip()
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the folder `data`."""
+    process, said = holding(tmp_path / "data", HOLDER)
+    assert said == "held"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_second_run_is_refused_and_told_who_holds_the_folder(tmp_path, holder):
+    """Its process, its host and its command; another folder is free."""
+    with pytest.raises(InputError) as refusal, one_run_at_a_time(tmp_path / "data"):
+        pass
+    said = str(refusal.value)
+    assert f"process {holder.pid} on {socket.gethostname()}" in said
+    assert "--params=data=OTHER" in said
+    with one_run_at_a_time(tmp_path / "other"):
+        pass
+
+
+def test_a_killed_holder_leaves_no_lock(tmp_path, holder):
+    """The system lets go with the process."""
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with one_run_at_a_time(tmp_path / "data"):
+        assert (tmp_path / "data/.run.lock").read_text().startswith(f"process {os.getpid()} ")
+
+
+def test_runs_one_after_the_other_leave_nothing_behind(tmp_path):
+    """Also after an error; a folder that was made for the lock alone goes with it."""
+    folder = tmp_path / "data"
+    with pytest.raises(RuntimeError), one_run_at_a_time(folder):
+        raise RuntimeError
+    assert not folder.exists()
+    folder.mkdir()
+    for _ in range(2):
+        with one_run_at_a_time(folder):
+            assert list(folder.iterdir())
+    assert not list(folder.iterdir())
+
+
+def test_two_sessions_of_one_process_do_not_share_a_folder(tmp_path):
+    """Threads of a notebook are two runs as well."""
+    with (
+        one_run_at_a_time(tmp_path),
+        pytest.raises(InputError, match="at work here already"),
+        one_run_at_a_time(tmp_path),
+    ):
+        pass
+
+
+def test_a_worker_that_outlives_its_run_does_not_hold_the_folder(tmp_path):
+    """A forked one has its parent's files open; the lock is not among them."""
+    process, worker = holding(tmp_path, FORKS)
+    process.kill()
+    process.wait()
+    try:
+        with one_run_at_a_time(tmp_path):
+            os.kill(int(worker), 0)
+    finally:
+        os.kill(int(worker), signal.SIGKILL)
+        process.stdout.close()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    """The message names it, and what to do."""
+    (tmp_path / "data").write_text("a file")
+    with (
+        pytest.raises(InputError, match=r"nothing can be written.*--params=data=OTHER"),
+        one_run_at_a_time(tmp_path / "data"),
+    ):
+        pass
+
+
+def test_folders_of_outputs_that_cannot_be_written_are_all_named(tmp_path, monkeypatch):
+    """One line a folder, with what would go there; folders yet to be made count by the last one."""
+    (tmp_path / "models").write_text("a file")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and allowed(path, mode))
+    outputs = {
+        "m1.model": tmp_path / "models/m1",
+        "m2.model": tmp_path / "models/m2",
+        "report": closed / "new/report.html",
+        "pairs": tmp_path / "deep/down/pairs.parquet",
+    }
+    faults = write_faults(outputs)
+    assert len(faults) == 2
+    assert str(tmp_path / "models") in faults[0]
+    assert "m1.model, m2.model" in faults[0]
+    assert str(closed) in faults[1]
+    assert not (tmp_path / "deep").exists()
