@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from torch.nn.functional import logsigmoid
 
 from srlm_kedro.engines.training.base import DpoParams
-from srlm_kedro.errors import InputError
+from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Preference
 from tests.engines.models import write_model
 from tests.engines.tuning import DPO, PAIRS, completion_logps
@@ -147,6 +147,29 @@ def test_a_partial_batch_is_a_mean_over_its_pairs(
         wanted, *others = ([row[name] for row in log] for log in logs)
         for found in others:
             assert found == pytest.approx(wanted, rel=1e-4), name
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
+@pytest.mark.parametrize("alpha", [None, 0.0, 0.5])
+def test_log_ratio(trainer, checkpoint, other, logps, micro_batch_size, alpha):
+    """Mean over the responses of the size of their log-ratio a token, as the loss counts tokens."""
+
+    def ratios(chosen, rejected, *references):
+        shared = min(len(chosen), len(rejected))
+        for policy, reference in zip((chosen, rejected), references, strict=True):
+            weights = torch.ones(len(policy))
+            if alpha is not None:
+                weights[shared:] = alpha
+            yield ((policy - reference) * weights).sum().abs() / weights.sum()
+
+    expected = mean(ratio for row in logps for ratio in ratios(*row))
+    changes = {"epochs": 1, "micro_batch_size": micro_batch_size, "ld_alpha": alpha}
+    params = DPO.model_copy(update={**changes, "max_log_ratio": expected + 1e-3})
+    found = trainer.dpo(checkpoint, other, PAIRS, params, seed=1).log[0]["log_ratio"]
+    assert found == pytest.approx(expected, abs=1e-4)
+    strict = params.model_copy(update={"max_log_ratio": expected - 1e-3})
+    with pytest.raises(GateError, match=rf"at step 1 of 1 .* is {expected:.2f} nats"):
+        trainer.dpo(checkpoint, other, PAIRS, strict, seed=1)
 
 
 @pytest.mark.parametrize("other_knob", [{"ld_alpha": 0.5}, {"label_smoothing": 0.1}])

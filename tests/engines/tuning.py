@@ -31,6 +31,7 @@ DPO = DpoParams(
     micro_batch_size=4,
     dropout=0,
     epochs=5,
+    max_log_ratio=50,  # random weights are soon far from where they were
 )
 
 

@@ -96,6 +96,9 @@ class DpoParams(TuningParams):
     label_smoothing: float = Field(0.0, ge=0, le=1)
     """Weight of the opposite order of a pair: the chance that its label is wrong. Paper: 0.
     Source: conservative DPO; CREAM (2410.12735) sets it by the agreement of two models."""
+    max_log_ratio: Annotated[float, RESOURCE] = Field(5.0, gt=0)
+    """Stops a training that runs away: the most that |log(policy / reference)| a token, in nats,
+    may be in the mean over a step's responses. Ours; the paper states no such limit."""
 
     def contradictions(self) -> list[str]:
         """What of the settings cannot stand together, one line each."""
@@ -158,7 +161,8 @@ class Trained:
     checkpoint: Checkpoint
     log: list[dict[str, float]] = field(default_factory=list)
     """Keys: step, loss, learning_rate, grad_norm; DPO adds rewards/accuracies, rewards/margins,
-    rewards/chosen, rewards/rejected, logps/chosen, logps/rejected."""
+    rewards/chosen, rewards/rejected, logps/chosen, logps/rejected, and log_ratio, which
+    `DpoParams.max_log_ratio` limits."""
 
     def metrics(self) -> dict[str, float]:
         """The last logged values, as `train/...`."""

@@ -5,7 +5,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from srlm_kedro.errors import GateError
 
 _log = logging.getLogger(__name__)
-_KEYS = ("loss", "learning_rate", "grad_norm")
+_KEYS = ("loss", "learning_rate", "grad_norm", "log_ratio")
 _PREFIXES = ("rewards/", "logps/")
 
 
@@ -50,13 +50,12 @@ class Guarded:
         """TRL reports every trainer to a server unless told otherwise; a run here does not."""
 
 
-class Journal(TrainerCallback):
-    """Keeps what the trainer logs, the last step's values included."""
+class Telling(TrainerCallback):
+    """Tells how far training is; the last step's values are logged too."""
 
     def __init__(self, label: str):
         """`label` says what is trained."""
         self._tell = told(label)
-        self.rows: list[dict[str, float]] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Asks for the last step's values too."""
@@ -65,15 +64,19 @@ class Journal(TrainerCallback):
         return control
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict, **kwargs: Any) -> None:
-        """Keeps a step's values; the summary at the end has no loss and is left out."""
-        if "loss" not in logs:
-            return
-        kept = {
-            key: float(v) for key, v in logs.items() if key in _KEYS or key.startswith(_PREFIXES)
-        }
-        self.rows.append({"step": float(state.global_step), **kept})
-        if args.disable_tqdm:
-            self._tell(state.global_step, state.max_steps, kept["loss"])
+        """A line where nobody watches a bar; the summary at the end has no loss."""
+        if "loss" in logs and args.disable_tqdm:
+            self._tell(state.global_step, state.max_steps, logs["loss"])
+
+
+def logged(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """The rows of `Trained.log` in a trainer's own; the summary at its end is left out."""
+    return [
+        {"step": float(row["step"])}
+        | {key: float(v) for key, v in row.items() if key in _KEYS or key.startswith(_PREFIXES)}
+        for row in history
+        if "loss" in row
+    ]
 
 
 def told(label: str, every: int = 1) -> Callable[[int, int, float], None]:

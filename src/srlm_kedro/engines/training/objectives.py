@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from trl import DPOTrainer, SFTTrainer
 
 from srlm_kedro.engines.memory import is_out_of_memory
 from srlm_kedro.engines.training.base import DpoParams
 from srlm_kedro.engines.training.loop import Guarded
 from srlm_kedro.engines.training.pairs import PairCollator, PairReader, obstacle, shorter
+from srlm_kedro.engines.training.resuming import Resumable, put_random_states, random_states
 from srlm_kedro.engines.training.scoring import CompletionScorer
+from srlm_kedro.engines.training.snapshots import Snapshot
+from srlm_kedro.errors import GateError
 
 _log = logging.getLogger(__name__)
 _AGREEMENT = {False: 1e-4, True: 1e-1}
@@ -22,9 +25,11 @@ _AGREEMENT = {False: 1e-4, True: 1e-1}
 rounds it. Measured there: up to 0.04 from rounding, 0.5 and more from wrong positions."""
 _LEAK = {False: 1e-5, True: 1e-3}
 """Largest change of a rejected token's log-probability by other chosen ids; likewise."""
+_REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
+"""TRL's names for what the reference says of a pair."""
 
 
-class GuardedSft(Guarded, SFTTrainer):
+class GuardedSft(Guarded, Resumable, SFTTrainer):
     """SFT. Paper: section 3.1, loss on the target tokens only."""
 
     def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -32,19 +37,53 @@ class GuardedSft(Guarded, SFTTrainer):
         return super().compute_loss(_scorer(self, model), *args, **kwargs)
 
 
-class GuardedDpo(Guarded, DPOTrainer):
+class GuardedDpo(Guarded, Resumable, DPOTrainer):
     """DPO, with the chosen response's negative log-likelihood if it has a weight.
 
     Both responses of a pair share a row where the model allows it and that is less work. With
     dropout they then share its random mask on the prompt: the same in law for each response.
     """
 
-    def __init__(self, *args: Any, reading: Sequence[int], nll_weight: float = 0.0, **kwargs: Any):
-        """As TRL's, `nll_weight` as in `DpoParams`, and the order of reading the pairs."""
+    def __init__(
+        self,
+        *args: Any,
+        reading: Sequence[int],
+        nll_weight: float = 0.0,
+        max_log_ratio: float = math.inf,
+        **kwargs: Any,
+    ):
+        """As TRL's, with values of `DpoParams`, and the order of reading the pairs."""
         self._nll_weight = nll_weight
+        self._max_log_ratio = max_log_ratio
+        self._log_ratios: list[torch.Tensor] = []
         self._reading = reading
         self._shares = False
         super().__init__(*args, **kwargs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss of a micro-batch; after a step's last one the policy is seen not to run away.
+
+        Raises:
+            GateError: It is further from the reference than `max_log_ratio` allows.
+        """
+        loss = super().training_step(*args, **kwargs)
+        if self.accelerator.gradient_state.sync_gradients:
+            self._refuse_running_away()
+        return loss
+
+    def _refuse_running_away(self) -> None:
+        ratio = torch.cat(self._log_ratios).mean().item()
+        self._log_ratios.clear()
+        self._metrics["train"]["log_ratio"].append(ratio)
+        if not ratio <= self._max_log_ratio:
+            step, steps = self.state.global_step + 1, self.state.max_steps
+            raise GateError(
+                f"{self.label}: the policy runs away from its reference: at step {step} of {steps} "
+                f"the log-ratio of a token is {ratio:.2f} nats in the mean over the responses "
+                f"(limit `dpo.max_log_ratio` = {self._max_log_ratio}). Nothing was saved and the "
+                "model it started from is unchanged. Lower dpo.learning_rate or raise dpo.beta; "
+                "or raise the limit."
+            )
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
         """The rows as they are: they hold the very ids that sampling uses."""
@@ -55,14 +94,32 @@ class GuardedDpo(Guarded, DPOTrainer):
 
         It is the first time that TRL reads pairs, so here is settled how.
         """
+        if kept := self.unfinished.reference():
+            return self._with_reference(dataset, kept).select(self._reading)
         rows = dataset.to_list()
         if shorter(rows, self.model.config.get_text_config(decoder=True).hidden_size):
             if reason := self._obstacle(rows):
                 _log.info("%s: chosen and rejected do not share a row: %s.", self.label, reason)
             else:
-                self.data_collator = PairCollator(self.data_collator.pad_token_id)
-                self._shares = True
-        return super()._precompute_ref_logps(dataset, *args, **kwargs).select(self._reading)
+                self._share()
+        found = super()._precompute_ref_logps(dataset, *args, **kwargs)
+        said = {name: torch.tensor(found[name][:], dtype=torch.float64) for name in _REFERENCE}
+        # Reading the pairs has drawn random numbers.
+        parts = {"said": said, "shares": self._shares, "random": random_states()}
+        self.unfinished.keep_reference(parts)
+        return found.select(self._reading)
+
+    def _with_reference(self, dataset: Dataset, kept: Snapshot) -> Dataset:
+        """The pairs with what the reference said, and all else as it was afterwards."""
+        if kept["shares"]:
+            self._share()
+        put_random_states(kept["random"])
+        said = {name: values.tolist() for name, values in kept["said"].items()}
+        return concatenate_datasets([dataset, Dataset.from_dict(said)], axis=1)
+
+    def _share(self) -> None:
+        self.data_collator = PairCollator(self.data_collator.pad_token_id)
+        self._shares = True
 
     def _obstacle(self, rows: list[dict[str, Any]]) -> str | None:
         if self.aux_loss_enabled:
@@ -120,7 +177,10 @@ class GuardedDpo(Guarded, DPOTrainer):
         if self._nll_weight:
             nll = _chosen_nll(reader.found.log_probs, inputs["completion_mask"])
             loss = loss + self._nll_weight * nll
-        weight = self._weight(len(inputs["input_ids"]) // 2) if self.model.training else 1
+        if not self.model.training:
+            return loss
+        self._log_ratios.append(_log_ratios(reader.found.log_probs.detach(), inputs, self.ld_alpha))
+        weight = self._weight(len(inputs["input_ids"]) // 2)
         return loss if weight == 1 else loss * weight
 
     def _weight(self, pairs: int) -> float:
@@ -167,6 +227,24 @@ def _chosen_nll(log_probs: torch.Tensor, completion_mask: torch.Tensor) -> torch
     mask = completion_mask[:, 1:].chunk(2)[0]
     chosen = log_probs[:, -mask.shape[1] :].chunk(2)[0]
     return -((chosen * mask).sum(1) / mask.sum(1)).mean()
+
+
+def _log_ratios(
+    log_probs: torch.Tensor, inputs: dict[str, torch.Tensor], ld_alpha: float | None
+) -> torch.Tensor:
+    """|log(policy / reference)| a token of each response, counted as the loss counts tokens."""
+    mask = inputs["completion_mask"][:, 1:]
+    counted = mask if ld_alpha is None else _discounted(mask, ld_alpha)
+    policy = (log_probs[:, -mask.shape[1] :] * counted).sum(1)
+    reference = torch.cat([inputs[name] for name in _REFERENCE])
+    return ((policy - reference) / counted.sum(1)).abs()
+
+
+def _discounted(mask: torch.Tensor, ld_alpha: float) -> torch.Tensor:
+    """The mask, with `ld_alpha` where a response is longer than the other of its pair."""
+    chosen, rejected = mask.sum(1).chunk(2)
+    shared = torch.minimum(chosen, rejected).repeat(2)[:, None]
+    return mask * torch.where(mask.cumsum(1) <= shared, 1.0, ld_alpha)
 
 
 def dpo_objective(params: DpoParams) -> dict[str, Any]:

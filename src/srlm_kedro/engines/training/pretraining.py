@@ -1,7 +1,8 @@
 """A small Llama made from nothing: tokenizer, model, one pass over the documents."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from srlm_kedro.engines.training.base import Document, PretrainParams, Trained
 from srlm_kedro.engines.training.packing import Rows, batches, shared_prefix, tokenised
+from srlm_kedro.engines.training.resuming import (
+    put_random_states,
+    put_weights,
+    random_states,
+    trained_weights,
+)
+from srlm_kedro.engines.training.snapshots import Snapshot
 from srlm_kedro.engines.training.tokenizer import make_tokenizer
+from srlm_kedro.engines.training.unfinished import Unfinished
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -24,6 +33,7 @@ def pretrain(
     seed: int,
     report: Callable[[int, int, float], None] | None = None,
     work_dir: Path | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Trained:
     """M0 as an ordinary Hugging Face checkpoint; the same seed and threads give the same bits.
 
@@ -33,6 +43,7 @@ def pretrain(
         seed: Decides the first weights.
         report: Called after each step with the step, the number of steps and the loss.
         work_dir: Where the scratch folder is made (default: the system's).
+        unfinished: Where its state is kept, and found again; None keeps nothing.
 
     Raises:
         InputError: A document is longer than a row, or all of them together fill no batch.
@@ -50,7 +61,8 @@ def pretrain(
     torch.manual_seed(derive_seed(seed, "pretraining"))
     model = LlamaForCausalLM(_config(params, tokenizer))
     prefix_ids = tokenizer(prefix, add_special_tokens=False)["input_ids"]
-    log = list(_steps(model, steps, prefix_ids, params, report))
+    course = _Course(model, len(steps), params)
+    log = _train(course, steps, prefix_ids, report, unfinished or Unfinished("Pretraining"))
     folder = Path(tempfile.mkdtemp(prefix="pretrain-", dir=work_dir))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -73,45 +85,98 @@ def _config(params: PretrainParams, tokenizer: Any) -> LlamaConfig:
     )
 
 
-def _steps(
-    model: Any,
-    steps: Sequence[Rows],
-    prefix: list[int],
-    params: PretrainParams,
-    report: Callable[[int, int, float], None] | None,
-) -> Iterator[dict[str, float]]:
-    """Trains the model and yields what is logged."""
-    optimizers = _optimizers(model, params)
-    schedulers = [
-        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, len(steps), params))
-        for optimizer in optimizers
-    ]
-    model.train()
-    total, since = 0.0, 0
-    for number, rows in enumerate(steps, start=1):
-        loss = loss_of(model, rows, prefix)
+@dataclass
+class _Course:
+    """A pretraining under way: the model and all else that a step moves."""
+
+    model: Any
+    steps: int
+    params: PretrainParams
+    done: int = 0
+    total: float = 0.0
+    """Sum of the losses since the last row of the log."""
+    log: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._optimizers = _optimizers(self.model, self.params)
+        self._schedulers = [
+            torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+            for optimizer in self._optimizers
+        ]
+
+    def step(self, loss: torch.Tensor) -> None:
+        """Moves the model; every `_LOG_EVERY` steps, and at the last one, logs a row."""
+        number = self.done + 1
         if not torch.isfinite(loss):
             raise GateError(
-                f"Pretraining: the loss is {loss.item()} at step {number} of {len(steps)}; it must"
+                f"Pretraining: the loss is {loss.item()} at step {number} of {self.steps}; it must"
                 " be a finite number. Nothing was saved. Lower the learning rates."
             )
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.max_grad_norm)
-        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.max_grad_norm)
+        for optimizer, scheduler in zip(self._optimizers, self._schedulers, strict=True):
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad(set_to_none=True)
-        total, since = total + loss.item(), since + 1
-        if report:
-            report(number, len(steps), loss.item())
-        if number % _LOG_EVERY == 0 or number == len(steps):
-            yield {
-                "step": float(number),
-                "loss": total / since,
-                "learning_rate": schedulers[-1].get_last_lr()[0],
-                "grad_norm": norm.item(),
+        self.done, self.total = number, self.total + loss.item()
+        if number % _LOG_EVERY == 0 or number == self.steps:
+            self._log_row(norm.item())
+
+    def state(self) -> dict[str, Any]:
+        """All of it, to go on from."""
+        return {
+            "weights": trained_weights(self.model),
+            "optimizers": [one.state_dict() for one in self._optimizers],
+            "schedulers": [one.state_dict() for one in self._schedulers],
+            "random": random_states(),
+            "sums": {"done": self.done, "total": self.total, "log": self.log},
+        }
+
+    def take_up(self, found: Snapshot) -> None:
+        """Goes on from what `state` gave."""
+        put_weights(self.model, found["weights"])
+        for name, owners in (("optimizers", self._optimizers), ("schedulers", self._schedulers)):
+            for owner, state in zip(owners, found[name], strict=True):
+                owner.load_state_dict(state)
+        put_random_states(found["random"])
+        sums = found["sums"]
+        self.done, self.total, self.log = sums["done"], sums["total"], sums["log"]
+
+    def _log_row(self, norm: float) -> None:
+        last = self.log[-1]["step"] if self.log else 0
+        self.log.append(
+            {
+                "step": float(self.done),
+                "loss": self.total / (self.done - last),
+                "learning_rate": self._schedulers[-1].get_last_lr()[0],
+                "grad_norm": norm,
             }
-            total, since = 0.0, 0
+        )
+        self.total = 0.0
+
+    def _rate(self, step: int) -> float:
+        return rate_at(step, self.steps, self.params)
+
+
+def _train(
+    course: _Course,
+    steps: Sequence[Rows],
+    prefix: list[int],
+    report: Callable[[int, int, float], None] | None,
+    unfinished: Unfinished,
+) -> list[dict[str, float]]:
+    """Trains the model; what was logged."""
+    if found := unfinished.newest():
+        course.take_up(found)
+    course.model.train()
+    for rows in steps[course.done :]:
+        loss = loss_of(course.model, rows, prefix)
+        course.step(loss)
+        if report:
+            report(course.done, len(steps), loss.item())
+        if unfinished.due():
+            unfinished.keep(course.done, len(steps), course.state())
+    return course.log
 
 
 def _optimizers(model: Any, params: PretrainParams) -> list[torch.optim.Optimizer]:

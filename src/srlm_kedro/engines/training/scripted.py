@@ -27,6 +27,7 @@ _DPO_GOALS = {
     "rewards/rejected": (0.0, -0.5),
     "logps/chosen": (-20.0, -18.0),
     "logps/rejected": (-20.0, -25.0),
+    "log_ratio": (0.0, 0.1),
 }
 
 

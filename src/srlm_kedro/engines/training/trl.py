@@ -3,8 +3,7 @@
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,20 +21,14 @@ from srlm_kedro.engines.training.base import (
     SftParams,
     Trained,
 )
-from srlm_kedro.engines.training.loop import Journal, calm, terminal, told
+from srlm_kedro.engines.training.job import Job
+from srlm_kedro.engines.training.loop import Telling, calm, logged, terminal, told
 from srlm_kedro.engines.training.memory import must_recompute
 from srlm_kedro.engines.training.objectives import GuardedDpo, GuardedSft, dpo_objective
 from srlm_kedro.engines.training.policy import Policy, Setup, load_policy, load_reference
-from srlm_kedro.engines.training.rows import (
-    Row,
-    dpo_rows,
-    length,
-    reading_order,
-    refuse_long,
-    sft_rows,
-    tokens,
-)
-from srlm_kedro.errors import InputError, summary
+from srlm_kedro.engines.training.rows import Row, dpo_rows, length, sft_rows, tokens
+from srlm_kedro.engines.training.unfinished import Shelf, Unfinished
+from srlm_kedro.errors import InputError
 from srlm_kedro.params import at
 from srlm_kedro.records import Checkpoint, Example, Preference
 
@@ -54,6 +47,8 @@ class TrlEngine:
         activation_checkpointing: bool | Literal["auto"] = "auto",
         work_dir: str | None = None,
         trust_remote_code: bool = False,
+        checkpoints: str | None = None,
+        checkpoint_seconds: float = 300.0,
     ):
         """Sets precision and resources.
 
@@ -69,10 +64,16 @@ class TrlEngine:
             work_dir: Where scratch folders are made (default: the system's); a place on the disk
                 of `data/06_models` spares a copy.
             trust_remote_code: Lets a checkpoint run Python code of its own.
+            checkpoints: Where the state of a training that has not ended is kept, so that the same
+                call goes on from it after a kill, to the same bits on CPU. None keeps nothing.
+            checkpoint_seconds: Least time from one state to the next, and so the most that a kill
+                costs; 0 keeps every step's. Larger states are kept less often, so that writing
+                them takes 3% of the time at most.
         """
         self._cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
+        _refuse_negative("checkpoint_seconds", checkpoint_seconds)
         likes_it = not self._cpu and torch.cuda.is_bf16_supported(including_emulation=False)
         bf16 = dtype == "bfloat16" or (dtype == "auto" and likes_it)
         self._setup = Setup(trust_remote_code, bf16=bf16, cpu=self._cpu)
@@ -81,14 +82,22 @@ class TrlEngine:
         self._work_dir = Path(work_dir) if work_dir else None
         if self._work_dir:
             self._work_dir.mkdir(parents=True, exist_ok=True)
+        self._shelf = Shelf(Path(checkpoints) if checkpoints else None, checkpoint_seconds)
+
+    def forget(self) -> None:
+        """Deletes the kept states of what this thread has trained so far: it is saved elsewhere."""
+        self._shelf.forget()
 
     def pretrain(self, documents: Sequence[Document], params: PretrainParams, seed: int) -> Trained:
         """A small model trained from nothing on whole documents."""
         from srlm_kedro.engines.training.pretraining import pretrain
 
-        with calm(self._threads):
-            told_now = told("Pre-training", every=100)
-            return pretrain(documents, params, seed, work_dir=self._work_dir, report=told_now)
+        label = "Pre-training"
+        texts = [document.segments for document in documents]
+        asked = {"documents": texts, "params": params.recipe(), "seed": seed}
+        with calm(self._threads), self._unfinished(label, "pretraining", **asked) as unfinished:
+            told_now = told(label, every=100)
+            return pretrain(documents, params, seed, told_now, self._work_dir, unfinished)
 
     def sft(
         self, model: Checkpoint, examples: Sequence[Example], params: SftParams, seed: int
@@ -99,10 +108,11 @@ class TrlEngine:
             InputError: Settings contradict each other, examples are too long, or there are none.
             GateError: The loss became NaN or infinite.
         """
-        job = _Job(f"SFT of {model.name}", model, params, params.learning_rate, seed)
+        job = Job(f"SFT of {model.name}", model, params, params.learning_rate, seed)
         job.refuse_settings(len(examples))
-        with self._session() as output_dir:
-            return self._sft(job, examples, output_dir)
+        asked = {**job.deciding(), "examples": list(map(vars, examples))}
+        with self._session() as folder, self._unfinished(job.label, "sft", **asked) as unfinished:
+            return self._sft(job, examples, folder, unfinished)
 
     def dpo(
         self,
@@ -120,15 +130,19 @@ class TrlEngine:
 
         Raises:
             InputError: Settings contradict each other, pairs are too long, or there are none.
-            GateError: The loss became NaN or infinite.
+            GateError: The loss became NaN or infinite, or the policy ran away from `reference`.
         """
         rate = at(params.learning_rate, policy.iteration + 1)
-        job = _Job(f"DPO of {policy.name}", policy, params, rate, seed)
+        job = Job(f"DPO of {policy.name}", policy, params, rate, seed)
         job.refuse_settings(len(pairs))
-        with self._session() as output_dir:
-            return self._dpo(job, reference, pairs, output_dir)
+        other = None if reference.path == policy.path else reference
+        asked = {**job.deciding(), "reference": other, "pairs": list(map(vars, pairs))}
+        with self._session() as folder, self._unfinished(job.label, "dpo", **asked) as unfinished:
+            return self._dpo(job, other, pairs, folder, unfinished)
 
-    def _sft(self, job: "_Job", examples: Sequence[Example], output_dir: str) -> Trained:
+    def _sft(
+        self, job: Job, examples: Sequence[Example], output_dir: str, unfinished: Unfinished
+    ) -> Trained:
         policy = self._policy(job)
         rows = sft_rows(policy.tokenizer, examples)
         job.refuse_long(policy, rows, examples)
@@ -136,11 +150,16 @@ class TrlEngine:
         dataset = Dataset.from_list([rows[index] for index in reading])
         settings = self._settings(job, len(reading), self._recomputed(job, rows, policy.model))
         args = SFTConfig(output_dir=output_dir, **settings)
-        log = _run(GuardedSft, job, policy, args, dataset)
+        log = _run(GuardedSft, job, policy, args, dataset, unfinished=unfinished)
         return Trained(policy.save(job.model, self._work_dir), log)
 
     def _dpo(
-        self, job: "_Job", reference: Checkpoint, pairs: Sequence[Preference], output_dir: str
+        self,
+        job: Job,
+        reference: Checkpoint | None,
+        pairs: Sequence[Preference],
+        output_dir: str,
+        unfinished: Unfinished,
     ) -> Trained:
         policy = self._policy(job)
         rows = dpo_rows(policy.tokenizer, pairs)
@@ -151,9 +170,7 @@ class TrlEngine:
         places = {index: place for place, index in enumerate(once)}
         dataset = Dataset.from_list([rows[index] for index in once])
         # Without a reference model TRL takes the policy before its first step.
-        frozen = (
-            None if reference.path == job.model.path else load_reference(reference, self._setup)
-        )
+        frozen = load_reference(reference, self._setup) if reference else None
         recomputed = self._recomputed(job, rows, policy.model, frozen)
         args = DPOConfig(
             output_dir=output_dir,
@@ -173,13 +190,29 @@ class TrlEngine:
             ref_model=frozen,
             reading=[places[index] for index in reading],
             nll_weight=job.params.nll_weight,
+            max_log_ratio=job.params.max_log_ratio,
+            unfinished=unfinished,
         )
         return Trained(policy.save(job.model, self._work_dir), log)
 
-    def _policy(self, job: "_Job") -> Policy:
+    def _policy(self, job: Job) -> Policy:
         if job.params.lora:
             return load_adapted(job.model, job.params, self._setup, job.seed)
         return load_policy(job.model, job.params.dropout, self._setup)
+
+    def _unfinished(
+        self, label: str, kind: str, **asked: Any
+    ) -> AbstractContextManager[Unfinished]:
+        """The place of a training, by what is asked of it and how this engine computes."""
+        cpu = self._cpu or kind == "pretraining"
+        setup = {
+            "bf16": self._setup.bf16,
+            "cpu": cpu,
+            # On a GPU no sum is split among them.
+            "threads": (self._threads or torch.get_num_threads()) if cpu else None,
+            "activation_checkpointing": self._activation_checkpointing,
+        }
+        return self._shelf.training(label, kind=kind, setup=setup, **asked)
 
     @contextmanager
     def _session(self) -> Iterator[str]:
@@ -189,7 +222,7 @@ class TrlEngine:
             yield output_dir
         reclaim(cuda=not self._cpu)
 
-    def _recomputed(self, job: "_Job", rows: Sequence[Row], *models: Any) -> bool:
+    def _recomputed(self, job: Job, rows: Sequence[Row], *models: Any) -> bool:
         """Whether activations are computed twice; `models` are in memory, the trained one first."""
         if self._activation_checkpointing != "auto":
             return self._activation_checkpointing
@@ -197,7 +230,7 @@ class TrlEngine:
         sequences = held * (2 if "chosen_ids" in rows[0] else 1)
         return must_recompute(job.label, models, sequences, longest, self._setup)
 
-    def _settings(self, job: "_Job", reads: int, recomputed: bool) -> dict[str, Any]:
+    def _settings(self, job: Job, reads: int, recomputed: bool) -> dict[str, Any]:
         """The arguments that both trainers share; `reads` counts the rows of all epochs."""
         params = job.params
         steps = math.ceil(reads / params.batch_size)
@@ -235,64 +268,23 @@ def _refuse_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is asked of one training."""
-
-    label: str
-    model: Checkpoint
-    params: Any
-    """SftParams or DpoParams."""
-    rate: float
-    """Peak learning rate, read off its schedule."""
-    seed: int
-
-    def refuse_settings(self, count: int) -> None:
-        params, faults = self.params, []
-        if not count:
-            faults.append("there is nothing to train on; look why the table is empty")
-        if params.batch_size % params.micro_batch_size:
-            faults.append(
-                f"batch_size = {params.batch_size} is no multiple of micro_batch_size = "
-                f"{params.micro_batch_size}"
-            )
-        if params.min_learning_rate > self.rate:
-            faults.append(
-                f"min_learning_rate = {params.min_learning_rate} is above learning_rate = "
-                f"{self.rate}"
-            )
-        if isinstance(params, DpoParams):
-            faults += params.contradictions()
-        if faults:
-            raise InputError(summary(f"{self.label}: training cannot start.", faults))
-
-    def refuse_long(
-        self, policy: Policy, rows: Sequence[Row], items: Sequence[Example | Preference]
-    ) -> None:
-        limits = {"max_length": self.params.max_length}
-        if policy.positions:
-            limits["the model's max_position_embeddings"] = policy.positions
-        limited_by = min(limits, key=limits.__getitem__)
-        refuse_long(rows, [item.prompt for item in items], limits[limited_by], limited_by)
-
-    def reading(self, rows: Sequence[Row]) -> list[int]:
-        """The rows' numbers, of all epochs, in the order of reading."""
-        params = self.params
-        return reading_order(
-            [tokens(row) for row in rows], params.batch_size, params.epochs, self.seed
+def _refuse_negative(name: str, value: float) -> None:
+    if value < 0:
+        raise InputError(
+            f"The training engine's option {name} = {value} is below 0. Correct it in the "
+            "catalog's training_engine."
         )
 
 
 def _run(
     trainer_class: Callable[..., Any],
-    job: _Job,
+    job: Job,
     policy: Policy,
     args: Any,
     dataset: Dataset,
     **extra: Any,
 ) -> list[dict[str, float]]:
     """Trains `policy.model` in place; what was logged."""
-    journal = Journal(job.label)
     # On several devices one process would multiply the batch (DataParallel): it takes the first.
     _ = args.device
     args._n_gpu = min(args._n_gpu, 1)
@@ -302,10 +294,10 @@ def _run(
             args=args,
             train_dataset=dataset,
             processing_class=policy.tokenizer,
-            callbacks=[journal],
+            callbacks=[Telling(job.label)],
             label=job.label,
             **extra,
         )
-    trainer.remove_callback(PrinterCallback)  # it prints to stdout what the journal logs
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout what is logged
     trainer.train()
-    return journal.rows
+    return logged(trainer.state.log_history)

@@ -1,0 +1,71 @@
+"""What is asked of one training by SFT or DPO, and what of it is refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from srlm_kedro.engines.training.base import DpoParams
+from srlm_kedro.engines.training.policy import Policy
+from srlm_kedro.engines.training.rows import Row, reading_order, refuse_long, tokens
+from srlm_kedro.errors import InputError, summary
+from srlm_kedro.records import Checkpoint, Example, Preference
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked of one training."""
+
+    label: str
+    model: Checkpoint
+    params: Any
+    """SftParams or DpoParams."""
+    rate: float
+    """Peak learning rate, read off its schedule."""
+    seed: int
+
+    def refuse_settings(self, count: int) -> None:
+        params, faults = self.params, []
+        if not count:
+            faults.append("there is nothing to train on; look why the table is empty")
+        if params.batch_size % params.micro_batch_size:
+            faults.append(
+                f"batch_size = {params.batch_size} is no multiple of micro_batch_size = "
+                f"{params.micro_batch_size}"
+            )
+        if params.min_learning_rate > self.rate:
+            faults.append(
+                f"min_learning_rate = {params.min_learning_rate} is above learning_rate = "
+                f"{self.rate}"
+            )
+        if isinstance(params, DpoParams):
+            faults += params.contradictions()
+        if faults:
+            raise InputError(summary(f"{self.label}: training cannot start.", faults))
+
+    def refuse_long(
+        self, policy: Policy, rows: Sequence[Row], items: Sequence[Example | Preference]
+    ) -> None:
+        limits = {"max_length": self.params.max_length}
+        if policy.positions:
+            limits["the model's max_position_embeddings"] = policy.positions
+        limited_by = min(limits, key=limits.__getitem__)
+        refuse_long(rows, [item.prompt for item in items], limits[limited_by], limited_by)
+
+    def reading(self, rows: Sequence[Row]) -> list[int]:
+        """The rows' numbers, of all epochs, in the order of reading."""
+        params = self.params
+        return reading_order(
+            [tokens(row) for row in rows], params.batch_size, params.epochs, self.seed
+        )
+
+    def deciding(self) -> dict[str, Any]:
+        """What of it decides the bits: the model, and what rows and rounding follow from."""
+        settings = self.params.recipe(self.model.iteration + 1)
+        # No result hangs on it but for rounding and the masks of dropout, which are bits too.
+        settings["micro_batch_size"] = self.params.micro_batch_size
+        return {
+            "model": self.model,
+            "iteration": self.model.iteration,
+            "params": settings,
+            "seed": self.seed,
+        }
