@@ -29,7 +29,7 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     """The manifest of an output, or None if there is none, or one that was damaged."""
     try:
         manifest = json.loads(manifest_path(output).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(manifest, dict) or not output.exists():
         return None

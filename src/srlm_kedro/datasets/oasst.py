@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from srlm_kedro.datasets.seed import said
-from srlm_kedro.datasets.tables import Row, read_table
+from srlm_kedro.datasets.tables import Row, Table, read_table
 
 COLUMNS = [
     *("message_id", "parent_id", "tree_id", "tree_state", "depth", "role", "text", "lang"),
@@ -41,10 +41,7 @@ class OasstDataset(AbstractDataset[None, pd.DataFrame]):
         Raises:
             DatasetError: A damaged file, or rows that are no messages, each with its place.
         """
-        table = read_table(self._filepath)
-        rule = "rows must be OASST trees (`prompt`) or messages (`message_id`, `role`, `text`)"
-        trees = table.checked(lambda _, row: list(_placed(row)), rule)
-        return messages_table([message for tree in trees for message in tree])
+        return oasst_table(read_table(self._filepath))
 
     def save(self, data: None) -> None:
         raise DatasetError(f"{self._filepath}: an export is read, never written.")
@@ -66,7 +63,7 @@ class Message(BaseModel):
     role: Literal["prompter", "assistant"]
     text: str
     lang: str = ""
-    rank: int | None = None
+    rank: Annotated[int, Field(gt=-(2**31), lt=2**31)] | None = None
     synthetic: bool = False
     deleted: bool = False
     review_result: bool | None = None
@@ -85,13 +82,14 @@ class Message(BaseModel):
     def spam(self) -> float | None:
         """Share of readers who called it spam; labels come by name, or as parallel lists."""
         labels = self.labels if isinstance(self.labels, dict) else {}
-        if isinstance(names := labels.get("name"), list):
-            pairs = zip(names, labels.get("value") or [], strict=False)
+        names, values = labels.get("name"), labels.get("value")
+        if isinstance(names, list) and isinstance(values, list):
+            pairs = zip(names, values, strict=False)
             found = next((value for name, value in pairs if name == "spam"), None)
         else:
             found = labels.get("spam")
         value = found.get("value") if isinstance(found, dict) else found
-        return float(value) if isinstance(value, int | float) else None
+        return float(min(max(value, 0), 1)) if isinstance(value, int | float) else None
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,17 @@ class Place:
     root: str
     depth: int | None
     fault: str = ""
+
+
+def oasst_table(table: Table) -> pd.DataFrame:
+    """The messages of a file's rows.
+
+    Raises:
+        InputError: Rows that are no messages, each with its place.
+    """
+    rule = "rows must be OASST trees (`prompt`) or messages (`message_id`, `role`, `text`)"
+    trees = table.checked(lambda _, row: list(_placed(row)), rule)
+    return messages_table([message for tree in trees for message in tree])
 
 
 def messages_table(messages: list[Placed]) -> pd.DataFrame:

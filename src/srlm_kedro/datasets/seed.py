@@ -13,9 +13,12 @@ from pydantic import BaseModel, ValidationError
 from srlm_kedro.datasets.tables import Row, Table, read_table
 from srlm_kedro.errors import InputError
 from srlm_kedro.manifest import content_digest
+from srlm_kedro.shown import one_line
 
 Columns = Mapping[str, str]
 """Field of the record to column of the file."""
+_LONGEST = 300
+"""Characters of what a message tells of a file's columns."""
 
 
 class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -117,8 +120,8 @@ def _refuse_missing(table: Table, record: type[BaseModel], columns: Columns) -> 
     if missing and there:
         raise InputError(
             f"{table.source}: no column {', '.join(missing)}. The columns there: "
-            f"{', '.join(there)}. Correct `columns` in its catalog entry; the fields of "
-            f"{record.__name__}: {', '.join(record.model_fields)}."
+            f"{one_line(', '.join(there), _LONGEST)}. Correct `columns` in its catalog entry; "
+            f"the fields of {record.__name__}: {', '.join(record.model_fields)}."
         )
 
 

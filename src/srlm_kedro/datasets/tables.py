@@ -5,17 +5,21 @@ import gzip
 import io
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from srlm_kedro.errors import InputError, summary
+from srlm_kedro.shown import one_line
 
 Form = Literal["JSON lines", "JSON array", "Parquet", "CSV", "dataset"]
 
 _LONGEST_CELL = 2**31 - 1
 """Characters: the csv module's own limit is 131,072."""
+_LONGEST_FAULT = 500
+"""Characters of a fault: some libraries quote what they read."""
 _GZIP, _PARQUET, _BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
 _NO_DATA = {
     b"version https://git-lfs": "is a Git LFS pointer, not the data. Fetch it: git lfs pull",
@@ -67,7 +71,8 @@ class Table:
                     raise ValueError(row.fault)
                 made.append(check(number, row))
             except ValueError as error:
-                faults.append(f"{self.source}, {row.place}: {error}")
+                said = one_line(str(error), _LONGEST_FAULT)
+                faults.append(f"{self.source}, {row.place}: {said}")
         if faults:
             raise InputError(summary(f"{self.source}: {len(faults)} bad rows; {rule}.", faults))
         return made
@@ -83,7 +88,7 @@ def read_table(path: Path) -> Table:
             read are kept as rows with a fault.
     """
     content = _unpacked(path)
-    start = content[:64].lstrip().lower()
+    start = content.lstrip()[:64].lower()
     for magic, said in _NO_DATA.items():
         if start.startswith(magic):
             raise InputError(f"{path}: {said}.")
@@ -127,10 +132,12 @@ def _parquet(path: Path, content: bytes) -> list[Row]:
 
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path}: broken Parquet ({error}). Fetch the file again.") from error
-    index = [name for name in table.column_names if name.startswith("__index_level_")]
-    return numbered([filled(row) for row in table.drop_columns(index).to_pylist()])
+        index = [name for name in table.column_names if name.startswith("__index_level_")]
+        rows = table.drop_columns(index).to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        said = one_line(str(error), _LONGEST_FAULT)
+        raise InputError(f"{path}: broken Parquet ({said}). Fetch the file again.") from error
+    return numbered([filled(row) for row in rows])
 
 
 def _array(path: Path, content: bytes) -> list[Row] | None:
@@ -192,6 +199,8 @@ def _csv(text: str, delimiter: str) -> Iterator[Row]:
             return
         if not header:
             header = values
+            if twice := [name for name, times in Counter(header).items() if times > 1]:
+                yield Row("line 1", None, f"several columns are called {twice[0]!r}")
         elif values:
             yield _csv_row(f"line {reader.line_num}", header, values)
 

@@ -6,9 +6,11 @@ Three kinds of statement are told apart, and the strongest kind in a text speaks
 2. plain: `Score: 4`, `**Score:** [4/5]`, `Score = 4`, a heading `Score` with 4 beneath it;
 3. loose: `I give it a score of 4.`, and only as the very last words.
 
-Statements of one kind that differ are refused: nobody knows which one the judge meant. Points for
-a single criterion (`Relevance score: 1`) are no statement. A refused judgement can be asked for
-again; a wrong number could not be found again, so doubt means refusal.
+Statements of one kind that differ are refused: nobody knows which one the judge meant. So is a
+final one that a plain one takes back later: a judge that copies `Total score: 5` out of a response
+means its own `Score: 1`. Points for a single criterion (`Relevance score: 1`) are no statement. A
+refused judgement can be asked for again; a wrong number could not be found again, so doubt means
+refusal.
 
 Every pattern is possessive or works on a slice of fixed length: time is linear in the text.
 """
@@ -17,7 +19,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-VERSION = 1
+VERSION = 2
 """Bumped when some text is read differently, so that what hangs on scores is made again."""
 
 Reason = Literal[
@@ -161,8 +163,18 @@ def _verdict(statements: list[_Statement]) -> Parsed | None:
         first = outcomes[0]
         # `Score: 1` after each criterion, and no total: points, not a score.
         repeated = first.score is not None and first.score <= 1 and len(outcomes) > 2
-        return Parsed(None, "unclear") if repeated else first
+        if repeated:
+            return Parsed(None, "unclear")
+        taken_back = kind == "final" and _taken_back(statements)
+        return Parsed(None, "conflicting") if taken_back else first
     return None
+
+
+def _taken_back(statements: list[_Statement]) -> bool:
+    """Whether a plain statement behind the last final one says something else."""
+    last = max(place for place, one in enumerate(statements) if one.kind == "final")
+    later = {one.parsed for one in statements[last + 1 :] if one.kind == "plain"}
+    return not later <= {statements[last].parsed}
 
 
 class _Reader:

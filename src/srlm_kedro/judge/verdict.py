@@ -8,8 +8,9 @@ a draw of lots. Statements are of several kinds, and the strongest kind in a tex
 3. `Verdict: A`, `Winner: Response B`;
 4. as the last line alone: `[A]`, `Answer A is better.`, or a text that is nothing but `A`.
 
-Statements of one kind that differ are refused. So is every text that the engine cut, for the
-conclusion comes last. Every pattern is possessive or bounded: time is linear in the text.
+Statements of one kind that differ are refused, and so is one that a labelled one takes back later:
+a judge that copies `[[A]]` out of an answer may mean another. So is every text that the engine cut,
+for the conclusion comes last. Every pattern is possessive or bounded: time is linear in the text.
 """
 
 import re
@@ -19,7 +20,7 @@ from typing import Literal, get_args
 from srlm_kedro.judge import parsing
 from srlm_kedro.judge.parsing import Finish, Parsed
 
-VERSION = f"1, scores {parsing.VERSION}"
+VERSION = f"2, scores {parsing.VERSION}"
 """Bumped when some text is read differently, so that what hangs on verdicts is made again."""
 
 Winner = Literal["first", "second", "tie"]
@@ -82,15 +83,22 @@ def parse_verdict(text: str, finish: Finish = "stop") -> Verdict:
     if finish == "length":
         return Verdict(None, "cut_off")
     text = parsing.answer(text)
-    inside = (_NAMED.fullmatch(one[1]) for one in _BRACKETS.finditer(text))
-    labelled = list(_LABELLED.finditer(text))
+    labels = list(_LABELLED.finditer(text))
+    labelled = [(one.start(), _value(one["value"])) for one in labels]
     kinds = (
-        [_named(one) for one in inside if one],
-        [_value(one["value"]) for one in labelled if one["final"]],
-        [_value(one["value"]) for one in labelled],
+        [
+            (one.start(), _named(inside))
+            for one in _BRACKETS.finditer(text)
+            if (inside := _NAMED.fullmatch(one[1]))
+        ],
+        [said for said, one in zip(labelled, labels, strict=True) if one["final"]],
+        labelled,
     )
     for found in filter(None, kinds):
-        return found[0] if len(set(found)) == 1 else Verdict(None, "conflicting")
+        last, verdict = found[-1]
+        later = {said for place, said in labelled if place > last and said.winner}
+        agreed = {said for _, said in found} | later == {verdict}
+        return verdict if agreed else Verdict(None, "conflicting")
     return _last_line(text) or Verdict(None, "no_verdict")
 
 

@@ -104,8 +104,8 @@ class Oracle:
         instruction = parse(prompt)
         if instruction is None:
             raise ValueError(
-                f"oracle: the prompt {prompt!r} is no instruction of the microworld, so no true"
-                " score exists. Ask `understands` first, or use prompts made by `seed_data`."
+                f"oracle: the prompt {prompt[:60]!r} is no instruction of the microworld, so no"
+                " true score exists. Ask `understands` first, or use prompts made by `seed_data`."
             )
         found = facts(instruction, read(response))
         points = found.points

@@ -5,6 +5,8 @@ from html import escape
 
 import pandas as pd
 
+from srlm_kedro.shown import visible
+
 _WIDTH, _HEIGHT, _MARGIN = 560, 280, 40
 
 
@@ -41,5 +43,5 @@ def bars(counts: Mapping[str, int], title: str, label: str) -> str:
 def _words(x: float, y: float, text: str, size: int) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="middle" '
-        f'fill="#1c2733">{escape(text)}</text>'
+        f'fill="#1c2733">{escape(visible(text))}</text>'
     )

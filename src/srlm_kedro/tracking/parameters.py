@@ -6,6 +6,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from srlm_kedro.params import Params, at, is_schedule
+from srlm_kedro.shown import visible
 
 _LONGEST = 500
 
@@ -54,4 +55,4 @@ def _value(value: Any, dumped: Any, field: FieldInfo, iteration: int | None) -> 
 
 def _text(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return visible(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")

@@ -10,6 +10,8 @@ from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
 from mlflow.entities import DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
+from srlm_kedro.shown import visible
+
 SAMPLE = 40
 """Judged responses that are kept for reading with a run."""
 _FILE = "judged_responses.json"
@@ -66,11 +68,13 @@ def log_training_input(client: MlflowClient, run: str, name: str, table: pd.Data
 def log_sample(
     client: MlflowClient, run: str, judged: pd.DataFrame, judgements: pd.DataFrame
 ) -> None:
-    """Keeps the first judged responses, each with the raw text of its first judgement."""
+    """Keeps the first judged responses, each with its first judgement, as text to read."""
     columns = ["prompt", "response", "reward", "scores", "tokens", "response_id"]
     sample = judged.head(SAMPLE)[[name for name in columns if name in judged.columns]].copy()
     first = judgements.drop_duplicates("response_id").set_index("response_id")["text"]
     sample.insert(2, "judgement", sample["response_id"].map(first))
+    for name in ("prompt", "response", "judgement"):
+        sample[name] = sample[name].map(visible, na_action="ignore")
     # MLflow's own `log_table` would append to what a killed run left there.
     client.log_text(run, sample.to_json(orient="split", index=False), _FILE)
     shown = json.dumps([{"path": _FILE, "type": "table"}])

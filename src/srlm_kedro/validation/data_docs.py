@@ -6,10 +6,13 @@ Great Expectations' own page loads fifteen scripts and styles from other people'
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from srlm_kedro.shown import page
 from srlm_kedro.validation.wording import found_in_words, limits_in_words
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{{ title }}</title><style>
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 68rem;
   padding: 0 1rem; color: #1c2733; background: #fff }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin: 2rem 0 .4rem }
@@ -38,11 +41,8 @@ before training; a warning is logged and counted.</p>
 
 
 def build_data_docs(title: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """The page for some validation results; every text from a model is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
-    return template.render(title=title, parts=[_part(result) for result in results])
+    """The page for some validation results."""
+    return page(_PAGE, title=title, parts=[_part(result) for result in results])
 
 
 def _part(result: Mapping[str, Any]) -> dict[str, Any]:

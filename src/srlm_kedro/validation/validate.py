@@ -9,12 +9,15 @@ from typing import Any
 import pandas as pd
 
 from srlm_kedro.errors import InputError, summary
+from srlm_kedro.shown import one_line
 from srlm_kedro.validation.suite import Entry, read_suite, suite_parameters
 
 Result = dict[str, Any]
 """A validation result as plain JSON: `name`, `success`, counts, and `results`, one an entry."""
 
 _EXAMPLES = 5
+_LONGEST = 200
+"""Characters of a value that breaks a rule, or of a fault in running."""
 _NOT_LIMITS = ("column", "column_A", "column_B", "column_list", "batch_id")
 _NO_PREVIOUS = "there is no iteration before to compare with"
 
@@ -165,6 +168,7 @@ def _outcome(
     kwargs = evaluated["expectation_config"]["kwargs"] if evaluated else entry.kwargs
     error = lacking or (_exception(evaluated["exception_info"]) if evaluated else None)
     column = entry.kwargs.get("column")
+    broken = found.get("partial_unexpected_list", [])
     whole = len(frame) == 1 and column in frame.columns
     return {
         "table": table,
@@ -178,7 +182,7 @@ def _outcome(
         "observed": _number(frame[column].iloc[0] if whole else found.get("observed_value")),
         "rows": found.get("element_count"),
         "unexpected": found.get("unexpected_count"),
-        "examples": [str(value) for value in found.get("partial_unexpected_list", [])[:_EXAMPLES]],
+        "examples": [one_line(str(value), _LONGEST) for value in broken[:_EXAMPLES]],
         "error": error if evaluated or lacking else _NO_PREVIOUS,
     }
 
@@ -186,7 +190,8 @@ def _outcome(
 def _exception(info: Mapping[str, Any]) -> str | None:
     """The first exception's message; there is one a metric when several were raised."""
     single = [info] if "raised_exception" in info else list(info.values())
-    return next((item["exception_message"] for item in single if item["raised_exception"]), None)
+    said = (item["exception_message"] for item in single if item["raised_exception"])
+    return next((one_line(message, _LONGEST) for message in said), None)
 
 
 def _number(value: Any) -> float | None:

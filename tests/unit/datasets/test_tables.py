@@ -8,6 +8,7 @@ import pytest
 
 from srlm_kedro.datasets.tables import read_table
 from srlm_kedro.errors import InputError
+from tests.hostile import SOUND, is_calm
 
 ROWS = [{"a": "Grüße, 你好", "b": "1"}, {"a": "line\nbreak", "b": "2"}]
 
@@ -135,3 +136,34 @@ def test_checks_are_collected_with_the_rows_that_could_not_be_read(tmp_path):
         table.checked(refuse_odd, "rows must be even")
     assert str(refusal.value).count("data.txt, line ") == 5
     assert "data.txt, line 3: odd" in str(refusal.value)
+
+
+def test_a_file_that_begins_with_many_blank_lines_is_read(tmp_path):
+    """However far down its rows begin."""
+    table = read_table(file(tmp_path, b"\n" * 100 + json_lines()))
+    assert values(table) == ROWS
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    """One of them would be lost without a word."""
+    table = read_table(file(tmp_path, b"a,b,a\n1,2,3\n"))
+    assert [(row.place, row.fault) for row in table.rows if row.fault] == [
+        ("line 1", "several columns are called 'a'")
+    ]
+
+
+def test_faults_are_told_on_one_calm_line_each(tmp_path):
+    """What a file holds can steer no terminal, and fills no screen."""
+
+    def quote(number, row):
+        raise ValueError(row.value["a"])
+
+    texts = list(SOUND.values())
+    for start in range(0, len(texts), 5):
+        rows = [{"a": text} for text in texts[start : start + 5]]
+        with pytest.raises(InputError) as refusal:
+            read_table(file(tmp_path, json_lines(rows))).checked(quote, "rows must be calm")
+        message = str(refusal.value)
+        assert is_calm(message)
+        assert len(message.split("\n")) == len(rows) + 1
+        assert len(message) < 5000

@@ -41,6 +41,7 @@ READ = [
     # Several statements: the strongest kind speaks.
     ("Winner: A at first sight, but no.\n[[B]]", "second"),
     ("Verdict: A\nFinal verdict: B", "second"),
+    ("Final verdict: [[B]]\nWinner: B", "second"),
     ("[[A]] [[1, 2]] [[D]]", "first"),
     ("<think>[[A]]? No.</think>[[B]]", "second"),
 ]
@@ -62,6 +63,8 @@ REFUSED = [
     ("[[A]], [[B]] or [[C]]\n[[B]]", "conflicting"),
     ("Verdict: A\nVerdict: B", "conflicting"),
     ("Verdict: A or B\nVerdict: A", "conflicting"),
+    ("Answer A says [[A]] of itself.\nVerdict: B", "conflicting"),
+    ('It ends in\n"Final verdict: A".\nWinner: B', "conflicting"),
     ("Verdict: A or B", "unclear"),
     ("Verdict: A good answer", "unclear"),
     ("Verdict: A, B are equal", "unclear"),

@@ -91,3 +91,14 @@ def test_every_filter_can_be_changed():
     assert _sieve(banned_words=()).sift("Draw a house for me", "stop")[1] == "ok"
     assert _sieve(banned_words=["song"]).sift("Sing me a song", "stop")[1] == "banned_word"
     assert _sieve(banned_openings=["Sing"]).sift("Sing me a song", "stop")[1] == "banned_opening"
+
+
+PIECES = ["\n", " \n", "*", "# \n", "task ", "task\t\t", "1. ", "sure: ", "\nanswer ", "prompt  "]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_long_continuations_are_read_in_linear_time(piece):
+    """A megabyte of what could make a pattern go back and forth ends."""
+    text = piece * (1_000_000 // len(piece))
+    for start in ("", "Tell me about whales", "sure ", "task", "prompt 12"):
+        assert first_task(start + text)[0] in start + text

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from srlm_kedro.params import Params
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.shown import sound
 
 
 class Sampling(Params):
@@ -56,6 +57,10 @@ class Completion:
     tokens: int
     """Tokens drawn, the end token included."""
     finish: Literal["stop", "length"]
+
+    def __post_init__(self) -> None:
+        """Servers can send half a surrogate pair, which no file, hash or tokenizer takes."""
+        object.__setattr__(self, "text", sound(self.text))
 
 
 class GenerationEngine(Protocol):

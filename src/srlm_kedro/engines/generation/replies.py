@@ -1,15 +1,17 @@
 """What a server said: completions, or why there are none and whether asking again can help."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from srlm_kedro.engines.generation.base import Completion, Sampling
+from srlm_kedro.shown import one_line
 
 _TRY_LATER = (408, 409, 425, 429)
 _OUT_OF_MONEY = "insufficient_quota"
@@ -60,8 +62,8 @@ class _Choice(BaseModel):
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: Annotated[int, Field(ge=0, lt=2**53)]
+    completion_tokens: Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class _Body(BaseModel):
@@ -107,7 +109,8 @@ def failure(error: Exception) -> Failure:
     status = getattr(error, "status_code", None)
     if status is None or status < 400:
         cause = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
-        return Failure(f"{str(error) or type(error).__name__}{cause}", again=True)
+        said = f"{str(error) or type(error).__name__}{cause}"
+        return Failure(one_line(said, _WORDS), again=True)
     again = status >= 500 or status in _TRY_LATER
     if getattr(error, "code", None) == _OUT_OF_MONEY:
         again = False
@@ -119,7 +122,7 @@ def _said(error: Exception) -> str:
     """The server's own words, on one line, not too many."""
     body = getattr(error, "body", None)
     words = body.get("message") if isinstance(body, Mapping) else None
-    return " ".join(str(words or error).split())[:_WORDS].rstrip(".")
+    return one_line(str(words or error), _WORDS).rstrip(".")
 
 
 def _completion(text: str, full: bool, tokens: int, stop: Sequence[str]) -> Completion:
@@ -143,10 +146,15 @@ def _seconds(headers: Mapping[str, str]) -> float | None:
     """Retry-After: seconds or a date."""
     named = headers.get("retry-after", "")
     try:
-        return max(float(named), 0.0)
+        seconds = float(named)
     except ValueError:
-        pass
+        seconds = _until(named)
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def _until(date: str) -> float:
+    """Seconds to a date; NaN where it is none."""
     try:
-        return max(parsedate_to_datetime(named).timestamp() - time(), 0.0)
-    except ValueError:
-        return None
+        return parsedate_to_datetime(date).timestamp() - time()
+    except (ValueError, OverflowError):
+        return math.nan

@@ -10,7 +10,7 @@ from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 2
+VERSION = 3
 
 _BEST = 5
 

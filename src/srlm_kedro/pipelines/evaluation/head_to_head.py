@@ -11,6 +11,7 @@ from srlm_kedro.judge import verdict
 from srlm_kedro.pipelines.evaluation.comparisons import ORDERS, elders, pair_up, read_again
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import derive_seed
+from srlm_kedro.shown import ending
 
 VERSION = f"1, verdicts {verdict.VERSION}"
 
@@ -155,7 +156,7 @@ def _refuse_unread(read: pd.DataFrame, evaluation: EvaluationParams) -> None:
         f"{first.model}.verdicts: {len(unread) / len(read):.0%} of {len(read)} comparisons carry "
         f"no verdict (limit `evaluation.max_unparsed` = {evaluation.max_unparsed:g}); most often: "
         f"{unread['reason'].value_counts().index[0]}. First: response {first.response_id} against "
-        f'{first.response_id_other}, "…{first.text[-40:]}". Give the referee more room '
+        f"{first.response_id_other}, {ending(first.text)}. Give the referee more room "
         "(`max_new_tokens` of its entry in the catalog), change its prompt, or raise the limit: "
         "all verdicts are kept."
     )

@@ -24,7 +24,7 @@ class RankedResponse(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     text: str = Field(min_length=1)
-    rank: int = Field(ge=0)
+    rank: int = Field(ge=0, lt=2**31)
 
 
 class EftRow(_Row):

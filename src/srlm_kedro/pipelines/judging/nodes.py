@@ -7,7 +7,7 @@ from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 2
+VERSION = 3
 
 
 def judge_candidates(

@@ -16,7 +16,7 @@ def create_pipeline() -> Pipeline:
             Node(judge_candidates, ["judge", *_ASKED], "judgements", name="judge_candidates"),
             Node(
                 reward_responses,
-                ["responses", "judgements", "params:judging"],
+                ["responses", "judgements", "judge_prompt", "params:judging"],
                 ["judged_responses", "judge_metrics"],
                 name="reward_responses",
             ),

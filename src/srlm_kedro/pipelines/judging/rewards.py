@@ -8,21 +8,24 @@ import pandas as pd
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
 from srlm_kedro.judge.judgements import reparse, settled
+from srlm_kedro.judge.prompt import is_escaped
 from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.shown import ending
 
-VERSION = f"1, parser {parsing.VERSION}"
+VERSION = f"2, parser {parsing.VERSION}"
 
 _TOP = 5
 _SCORES = range(_TOP + 1)
 
 
 def reward_responses(
-    responses: pd.DataFrame, judgements: pd.DataFrame, judging: JudgingParams
+    responses: pd.DataFrame, judgements: pd.DataFrame, judge_prompt: str, judging: JudgingParams
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Responses with `reward` (the mean of their scores, NaN without) and `scores` (how many).
 
     Paper: section 3.1, the reward is the mean of the sampled scores. A judgement without a score
-    is no number: it enters no mean.
+    is no number: it enters no mean. `judge/escaped_responses` counts responses that would have
+    closed their own place in the judge prompt.
 
     Raises:
         GateError: Too large a share of the judgements carries no score, or no response a reward.
@@ -36,7 +39,12 @@ def reward_responses(
             f"`judging.min_scores` = {judging.min_scores}). Draw more judgements a response "
             f"(`judging.sampling.n`, now {judging.sampling.n})."
         )
-    return judged, judge_metrics(judged, judgements, read)
+    pairs = zip(responses["prompt"], responses["response"], strict=True)
+    escaped = sum(is_escaped(judge_prompt, *pair) for pair in pairs)
+    return judged, {
+        **judge_metrics(judged, judgements, read),
+        "judge/escaped_responses": float(escaped),
+    }
 
 
 def with_rewards(responses: pd.DataFrame, read: pd.DataFrame, min_scores: int) -> pd.DataFrame:
@@ -101,7 +109,7 @@ def _refuse_unread(responses: pd.DataFrame, read: pd.DataFrame, judging: Judging
         f"{prompt_id[first.response_id].partition('-')[0]}.judgements: "
         f"{len(unread) / len(read):.0%} of {len(read)} judgements carry no score (limit "
         f"`judging.max_unparsed` = {judging.max_unparsed:g}); most often: {common}. "
-        f'First: response {first.response_id}, "…{first.text[-40:]}". '
+        f"First: response {first.response_id}, {ending(first.text)}. "
         f"Raise `judging.sampling.max_new_tokens` (now {judging.sampling.max_new_tokens}) or "
         f"`judging.retries` (now {judging.retries}), or read the judgements: all are kept."
     )

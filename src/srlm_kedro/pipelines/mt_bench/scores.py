@@ -6,6 +6,7 @@ from srlm_kedro.errors import GateError
 from srlm_kedro.judge import verdict
 from srlm_kedro.pipelines.mt_bench.nodes import read_again
 from srlm_kedro.pipelines.mt_bench.params import MtBenchParams
+from srlm_kedro.shown import ending
 
 VERSION = f"1, verdicts {verdict.VERSION}"
 
@@ -43,7 +44,7 @@ def _refuse_unread(read: pd.DataFrame, mt_bench: MtBenchParams) -> None:
         f"{first.model}.mt_bench_judgements: {len(unread) / len(read):.0%} of {len(read)} "
         f"judgements carry no rating (limit `mt_bench.max_unparsed` = {mt_bench.max_unparsed:g}); "
         f"most often: {unread['reason'].value_counts().index[0]}. First: question "
-        f'{first.question_id}, turn {first.turn}, "…{first.text[-40:]}". Give the judge more room '
+        f"{first.question_id}, turn {first.turn}, {ending(first.text)}. Give the judge more room "
         "(`max_new_tokens` of `mt_bench_judge` in the catalog), change the prompt, or raise the "
         "limit: all judgements are kept."
     )

@@ -19,13 +19,18 @@ REASONS = (
     "surplus",  # good, but the round had enough
 )
 
-_WORDED = r"(?:task|instruction|prompt|question)\s*\d{0,3}\s*[:.)]"
-_NUMBERED = rf"[*_#\s]*(?:{_WORDED}|\d{{1,3}}[.)]\s)[*_\s]*"
+# A completion is as long as its model likes: runs are possessive, and are begun at their first
+# character alone, so that time is linear in it.
+_WORDED = r"(?:task|instruction|prompt|question)\s*+\d{0,3}+\s*+[:.)]"
+_ITEM = rf"(?:{_WORDED}|\d{{1,3}}[.)]\s)"
+_MARKS = r"[*_#\s]*+"
 _PREFACE = re.compile(r"\s*(?:sure|here|okay|of course|certainly)\b[^\n]*:\s*\n", re.IGNORECASE)
-_LABEL = re.compile(_NUMBERED, re.IGNORECASE)
+_LABEL = re.compile(rf"{_MARKS}{_ITEM}[*_\s]*+", re.IGNORECASE)
 _NEXT = re.compile(
-    rf"\n{_NUMBERED}|\btask\s+\d{{1,3}}\s*:|\n[*_#\s]*(?:answer|response|output|solution)\s*:",
-    re.IGNORECASE,
+    rf"""(?<![*_#\s])(?:[*_#]|[^\S\n])*+(?P<line>\n){_MARKS}
+         (?:{_ITEM}|(?:answer|response|output|solution)\s*+:)
+       | \btask\s++\d{{1,3}}+\s*+:""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -39,7 +44,7 @@ def first_task(continuation: str) -> tuple[str, bool]:
     label = _LABEL.match(rest)
     rest = rest[label.end() :] if label else rest
     following = _NEXT.search(rest)
-    task = rest[: following.start()] if following else rest
+    task = rest[: following.start(following.lastgroup or 0)] if following else rest
     return task.strip(), following is not None
 
 

@@ -1,11 +1,13 @@
 """The report: one HTML page without scripts, which shows model output as data."""
 
+from importlib.resources import files
+
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
+from srlm_kedro.shown import page
 
-VERSION = 1
+VERSION = 2
 
 
 def write_report(
@@ -16,16 +18,10 @@ def write_report(
     answers: pd.DataFrame,
     *judged: pd.DataFrame,
 ) -> str:
-    """The page, in ASCII, so that no text of a model can break its encoding.
-
-    `judged` are the judged samples of M2, M3, ... in their order.
-    """
-    loader = PackageLoader("srlm_kedro", "pipelines/reporting")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    """The page. `judged` are the judged samples of M2, M3, ... in their order."""
     duels = head_to_head.assign(margin=head_to_head["win"] - head_to_head["loss"])
-    page = environment.get_template("report.html.jinja").render(
+    return page(
+        files(__package__).joinpath("report.html.jinja").read_text("utf-8"),
         last=iterations["model"].iloc[-1],
         duels=duels.to_dict("records"),
         judges=reward_modelling.to_dict("records"),
@@ -38,7 +34,6 @@ def write_report(
         judged=[(f"M{t}", table.to_dict("records")) for t, table in enumerate(judged, start=2)],
         shown=_shown,
     )
-    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def _shown(value: float, form: str = "{:.2f}") -> str:

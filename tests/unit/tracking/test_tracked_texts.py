@@ -1,0 +1,48 @@
+"""What MLflow shows of a model's words."""
+
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from srlm_kedro.tracking.figures import bars
+from srlm_kedro.tracking.parameters import flat_parameters
+from srlm_kedro.tracking.tables import log_sample
+from tests.hostile import HOSTILE, SOUND, is_calm
+
+
+class Client:
+    """Takes a table."""
+
+    def log_table(self, run, data, artifact_file):
+        self.table = data
+
+
+@pytest.mark.parametrize("text", SOUND.values(), ids=SOUND)
+def test_a_sample_of_responses_is_text_to_read(text):
+    """Calm, cut, and in its place; a response without a judgement has none."""
+    judged = pd.DataFrame(
+        {"prompt": text, "response": text, "reward": 1.0, "response_id": ["a", "b"]}
+    )
+    client = Client()
+    log_sample(client, "run", judged, pd.DataFrame({"response_id": ["a"], "text": [text]}))
+    shown = client.table[["prompt", "response", "judgement"]]
+    cells = [cell for cell in shown.stack() if isinstance(cell, str)]
+    assert len(cells) == 5
+    assert all(is_calm(cell) and len(cell) < 5000 for cell in cells)
+    assert pd.isna(shown["judgement"][1])
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_figure_is_sound_xml_of_its_own_elements(text):
+    """Whatever a title or a name holds."""
+    root = ElementTree.fromstring(bars({text: 2, "b": 1}, text, text))
+    assert {part.tag.rpartition("}")[2] for part in root.iter()} == {"svg", "rect", "text"}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_parameter_is_a_short_calm_text(text):
+    """Of whatever somebody gave."""
+    shown = flat_parameters({"group": {"name": text}})["group.name"]
+    assert is_calm(shown)
+    assert len(shown) <= 4000
