@@ -4,6 +4,7 @@ import errno
 import fcntl
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from srlm_kedro.stopping import this_command
 
 _log = logging.getLogger(__name__)
 _LOCK = ".run.lock"
+_UNFINISHED = "unfinished"
+"""Where `conf/*/catalog.yml` has engines keep shards, states of training and scratch files."""
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 _SHOWN = 3
 _held: set[int] = set()
@@ -46,6 +49,11 @@ def one_run_at_a_time(folder: Path) -> Iterator[None]:
         if made:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def forget_unfinished(folder: Path) -> None:
+    """Deletes what was kept of work that a kill might break off: all that was asked is done."""
+    shutil.rmtree(folder / _UNFINISHED, ignore_errors=True)
 
 
 def write_faults(outputs: Mapping[str, Path]) -> list[str]:

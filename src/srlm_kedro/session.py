@@ -14,7 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog, select
-from srlm_kedro.data_folder import one_run_at_a_time, write_faults
+from srlm_kedro.data_folder import forget_unfinished, one_run_at_a_time, write_faults
 from srlm_kedro.datasets.engine import EngineDataset, free_engines
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
@@ -93,6 +93,8 @@ class LoopSession(KedroSession):
                 self._end_left_open(context, names, options)
         finally:
             command.running.reset(said)
+        if node_names is None and not any(options.get(name) for name in (*FILTERS, "namespaces")):
+            forget_unfinished(_data_folder(context))
         _show_summary(chosen, catalog)
         return result
 
