@@ -114,7 +114,7 @@ class TrackingHooks:
 
 
 def _is_recorded(kind: str) -> bool:
-    kinds = ("model", "train_log", "pairs", "judgements", "judged_responses", "data_docs")
+    kinds = ("model", "best", "train_log", "pairs", "judgements", "judged_responses", "data_docs")
     return kind in kinds or kind.endswith(("_metrics", "_validation"))
 
 

@@ -8,6 +8,7 @@ flavour: 3.17 fails on transformers 5, and would import torch.
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -69,6 +70,13 @@ def is_registered(client: MlflowClient, name: str, alias: str) -> bool:
     except MlflowException:
         return False
     return True
+
+
+def tag_version(client: MlflowClient, name: str, alias: str, tags: Mapping[str, str]) -> None:
+    """Puts tags on the version that carries the alias."""
+    version = client.get_model_version_by_alias(name, alias).version
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
 
 
 def _keep(client: MlflowClient, run: str, artifacts: str, folder: Path) -> None:
