@@ -56,7 +56,8 @@ def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str
             del pipelines["iteration"]
             return faults + lacking
         pipelines["iteration"] = iteration(t, newest, loop)
-        _log.info("Iteration %d makes M%d from M%d.", t, t, t - 1)
+        elder = f"the best of M1 to M{t - 1}" if loop.when_worse == "best" and t > 2 else f"M{t - 1}"
+        _log.info("Iteration %d makes M%d from %s.", t, t, elder)
     return faults
 
 

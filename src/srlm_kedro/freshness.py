@@ -184,4 +184,8 @@ def _digest(value: Any) -> str:
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     names = [*before, *(name for name in now if name not in before)]
-    return [name for name in names if before.get(name) != now.get(name)]
+    return [name for name in names if before.get(name, _NOTHING) != now.get(name, _NOTHING)]
+
+
+_NOTHING = _digest({})
+"""What gates say of themselves: one that comes or goes makes nothing stale."""

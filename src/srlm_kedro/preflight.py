@@ -12,6 +12,7 @@ from kedro.validation.type_extractor import TypeExtractor
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from srlm_kedro.datasets.checkpoint import CheckpointDataset
+from srlm_kedro.datasets.chosen import ChosenCheckpointDataset
 from srlm_kedro.datasets.hub import GivenModelDataset, HubCheckpointDataset
 from srlm_kedro.datasets.hugging_face import HubSeedDataset
 from srlm_kedro.datasets.oasst import OasstDataset
@@ -22,7 +23,7 @@ from srlm_kedro.manifest import read_manifest
 from srlm_kedro.pipelines.ift.nodes import refuse_faulty_seed
 from srlm_kedro.pipelines.loop import LoopParams
 
-_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
+_MODELS = CheckpointDataset | ChosenCheckpointDataset | GivenModelDataset | HubCheckpointDataset
 
 RUN_PARAMETERS: dict[str, Any] = {
     "seed": Annotated[int, Field(strict=True, ge=0)],
@@ -143,12 +144,19 @@ def newest_model(catalog: CatalogProtocol) -> int:
     0 when there is no M1. A model of an elder that was remade since does not count, nor one whose
     training was killed before all that it leaves was saved.
     """
-    t, digest = 0, None
-    while (path := output_path(catalog, f"m{t + 1}.model")) and (found := read_manifest(path)):
-        if t and found["parts"].get(f"m{t}.model", digest) != digest:
+    t = 0
+    elders: dict[str, str] = {}
+    while found := _manifest(catalog, f"m{t + 1}.model"):
+        if any(found["parts"].get(name, digest) != digest for name, digest in elders.items()):
             break
-        logged = output_path(catalog, f"m{t + 1}.train_metrics")
-        if logged is None or read_manifest(logged) is None:
+        if _manifest(catalog, f"m{t + 1}.train_metrics") is None:
             break
-        t, digest = t + 1, found["digest"]
+        t += 1
+        best = _manifest(catalog, f"m{t}.best")
+        elders = {f"m{t}.model": found["digest"]} | ({f"m{t}.best": best["digest"]} if best else {})
     return t
+
+
+def _manifest(catalog: CatalogProtocol, name: str) -> dict[str, Any] | None:
+    path = output_path(catalog, name)
+    return read_manifest(path) if path else None

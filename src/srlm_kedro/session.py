@@ -93,7 +93,7 @@ class LoopSession(KedroSession):
                 self._end_left_open(context, names, options)
         finally:
             command.running.reset(said)
-        if node_names is None and not any(options.get(name) for name in (*FILTERS, "namespaces")):
+        if _is_whole(names, node_names, options):
             forget_unfinished(_data_folder(context))
         _show_summary(chosen, catalog)
         return result
@@ -158,6 +158,14 @@ def _chosen(
     if faults or chosen is None:
         raise InputError(summary("Refused before any work:", faults))
     return chosen
+
+
+def _is_whole(
+    names: list[str] | None, node_names: Iterable[str] | None, options: Mapping[str, Any]
+) -> bool:
+    """Whether all of the loop, or of an iteration, was asked for."""
+    filtered = node_names or any(options.get(name) for name in (*FILTERS, "namespaces"))
+    return not filtered and (not names or bool({_ALL, "iteration"}.intersection(names)))
 
 
 def _unknown_pipelines(names: list[str]) -> list[str]:

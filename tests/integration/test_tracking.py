@@ -263,6 +263,30 @@ def test_the_alias_of_a_model_names_its_newest_version(project: Path, client: Ml
     assert json.loads((folder / "model.json").read_text("utf-8")) == {"name": "m2", "made": 2}
 
 
+def test_a_worse_model_is_marked_on_its_run_and_its_version(
+    project: Path, client: MlflowClient
+) -> None:
+    """And the mark goes when it is no longer worse by another margin."""
+    for worse, said in ((1.0, "true"), (0.0, "false")):
+        left = outputs_of(project, "m2") if worse else {}
+        run(project, made_by(left | {"m2.selection_metrics": {"selection/worse": worse}}))
+        assert runs(client)["m2"].data.tags["srlm.worse"] == said
+        version = client.get_model_version_by_alias("srlm_kedro", "m2")
+        assert version.tags["srlm.worse"] == said
+
+
+def test_a_model_is_marked_before_it_has_a_version_too(project: Path, client: MlflowClient) -> None:
+    """Figures without a registered model, as after a database was lost, reach the run."""
+    run(project, made_by({"m2.selection_metrics": {"selection/worse": 1.0}}))
+    assert runs(client)["m2"].data.tags["srlm.worse"] == "true"
+
+
+def test_the_best_so_far_is_named_on_the_models_run(project: Path, client: MlflowClient) -> None:
+    """By the folder that was chosen."""
+    run(project, made_by({"m2.best": checkpoint(project, "m1")}))
+    assert runs(client)["m2"].data.tags["srlm.best"] == "m1"
+
+
 def test_a_failure_leaves_failed_runs_with_what_they_held(
     project: Path, client: MlflowClient
 ) -> None:

@@ -8,6 +8,8 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
 
 import tests.unit.test_freshness as here
+from srlm_kedro.datasets.constant import ConstantDataset
+from srlm_kedro.datasets.gate import GateDataset
 from srlm_kedro.freshness import input_faults, make_plan
 from srlm_kedro.hooks.freshness import FreshnessHooks
 from srlm_kedro.manifest import mark_thinned, read_manifest
@@ -129,6 +131,33 @@ def test_a_new_version_of_a_stage_remakes_its_outputs(project, monkeypatch):
     run(project)
     monkeypatch.setattr(here, "VERSION", 2)
     assert set(run(project).values()) == {"version changed", "scaled is remade"}
+
+
+def test_a_gate_that_comes_or_goes_makes_nothing_stale(project):
+    """Its word orders nodes and is no part of a recipe; a table in its place would be."""
+
+    def after(table: pd.DataFrame, word: dict[str, bool]) -> dict[str, int]:
+        return total(table)
+
+    def remade(pipeline, **extra):
+        data = catalog(project)
+        for name, dataset in extra.items():
+            data[name] = dataset
+        plan = make_plan(pipeline, data)
+        hooks = _create_hook_manager()
+        hooks.register(FreshnessHooks())
+        if plan.stale:
+            SequentialRunner().run(pipeline.filter(node_names=list(plan.stale)), data, hooks)
+        return plan.stale
+
+    after.__qualname__ = total.__qualname__
+    (project / "word.json").write_text('{"checked": true}')
+    word = GateDataset(filepath=str(project / "word.json"))
+    gated = Pipeline([Node(after, ["raw", "word"], "totals", name="total")])
+    free = Pipeline([Node(total, "raw", "totals", name="total")])
+    assert remade(free) == {"total": "totals is missing"}
+    assert remade(gated, word=word) == {}
+    assert remade(gated, word=ConstantDataset(value={"a": 1})) == {"total": "word changed"}
 
 
 def test_an_output_without_its_manifest_is_not_whole(project):

@@ -29,6 +29,77 @@ def test_nothing_trains_on_held_out_prompts_or_the_eft_eval_split():
     assert stages == {"assess_responses", "compare_with_elders"}
 
 
+def test_a_model_is_held_against_the_one_before_by_a_judge_that_stays_the_same():
+    """M1 judges all of them, on the rankings that EFT held back; their answers are drawn once."""
+    made = self_rewarding(LoopParams())
+    for t in (1, 2, 3):
+        drawn = node(made, f"m{t}.draw_validation_responses")
+        assert drawn.inputs[:2] == [f"m{t}.model", "eft.eft_eval"]
+        judged = node(made, f"m{t}.judge_validation_responses")
+        assert judged.inputs[0] == "m1.model"
+        assert "generation_engine" in judged.inputs
+    scores = ["m3.validation_scores", "m2.validation_scores"]
+    assert node(made, "m3.compare_with_previous").inputs[1:3] == scores
+    outside = self_rewarding(LoopParams(compared_by="external"))
+    judged = node(outside, "m2.judge_validation_responses")
+    assert {"judge.model", "external_judge_engine"} <= set(judged.inputs)
+
+
+@pytest.mark.parametrize("unasked", [False, "off"])
+def test_models_need_not_be_compared(unasked):
+    """Then nothing of it is in the pipeline; YAML's bare `off` is false."""
+    loop = LoopParams(when_worse=unasked)
+    modules = {n.func.__module__ for n in self_rewarding(loop).nodes}
+    assert not [name for name in modules if name.startswith("srlm_kedro.pipelines.selection")]
+
+
+def test_a_loop_that_stops_waits_for_the_word_on_each_model_but_the_last():
+    """Iteration 3 begins, and trains, after the guard over M2; nobody guards M1 or M3."""
+    made = self_rewarding(LoopParams(when_worse="stop"))
+    assert "m2.selection_checked" in node(made, "m3.write_prompts").inputs
+    assert "m2.selection_checked" in node(made, "m3.gate").inputs
+    assert [n.name for n in made.nodes if n.name.endswith("guard_next")] == ["m2.guard_next"]
+    assert node(made, "m3.train_dpo").inputs[0] == "m2.model"
+    assert node(iteration(4, 3, LoopParams(when_worse="stop")), "m3.guard_next")
+
+
+def test_a_loop_that_goes_back_starts_from_the_best_so_far():
+    """Policy, writer and judge of iteration 3 are the best of M1 and M2, which M3 must not fall
+    behind; iteration 2 has M1 alone.
+    """
+    made = self_rewarding(LoopParams(when_worse="best"))
+    for name in ("write_prompts", "draw_responses", "judge_candidates", "train_dpo"):
+        assert node(made, f"m3.{name}").inputs[0] == "m2.best"
+        assert node(made, f"m2.{name}").inputs[0] == "m1.model"
+    assert node(made, "m3.compare_with_previous").inputs[2] == "m2.best_scores"
+    assert node(made, "m3.choose_best").inputs[:2] == ["m3.model", "m2.best"]
+    assert node(made, "m2.choose_best").inputs[:2] == ["m2.model", "m1.model"]
+
+
+@pytest.mark.parametrize("answer", ["go_on", "stop", "off"])
+def test_unless_it_goes_back_the_loop_makes_models_from_what_it_always_did(answer):
+    """The inputs of what is drawn and trained, but for the guard's word."""
+
+    def recipes(loop):
+        words = ("no_metrics", "m2.selection_checked")
+        return {
+            n.name: [name for name in n.inputs if name not in words] for n in step(3, loop).nodes
+        }
+
+    made = recipes(LoopParams(when_worse=answer))
+    assert made.pop("m2.guard_next", None) == (
+        ["m2.model", "m2.selection_metrics"] if answer == "stop" else None
+    )
+    assert made == recipes(LoopParams())
+    assert made["m3.train_dpo"][0] == "m2.model"
+
+
+def test_soft_labels_do_not_go_with_steps_back():
+    """After one the two judges are one model."""
+    with pytest.raises(ValueError, match="when_worse"):
+        LoopParams(soft_labels=True, when_worse="best")
+
+
 @pytest.mark.parametrize(
     ("who", "judge", "engine"),
     [

@@ -155,7 +155,7 @@ def _is_recorded(name: str) -> bool:
     model, kind = split_name(name)
     if model is None:
         return kind in _OF_ALL_MODELS
-    kinds = ("model", "train_log", "pairs", "judgements", "judged_responses", "data_docs")
+    kinds = ("model", "best", "train_log", "pairs", "judgements", "judged_responses", "data_docs")
     return kind in kinds or kind.endswith(("_metrics", "_validation"))
 
 

@@ -15,6 +15,7 @@ from srlm_kedro.pipelines import (
     prompts,
     reporting,
     responses,
+    selection,
     sft,
 )
 from srlm_kedro.pipelines.loop import LoopParams
@@ -44,8 +45,8 @@ def create_pipeline(t: int, wiring: Mapping[str, str], loop: LoopParams) -> Pipe
         wiring: Dataset names of `writer`, `judge` and `judge_engine`.
         loop: The shape of the loop.
     """
-    policy = f"m{t - 1}.model"
     first = t == 2
+    guarded = loop.when_worse == "stop" and not first
     stages = (
         prompts.create_pipeline()
         + responses.create_pipeline()
@@ -55,12 +56,13 @@ def create_pipeline(t: int, wiring: Mapping[str, str], loop: LoopParams) -> Pipe
         + contamination.create_pipeline(loop.eval_sets)
         + _update(loop)
     )
-    return named(
+    made = named(
         stages,
         f"m{t}",
         {
             **wiring,
-            "policy": policy,
+            "policy": current_model(t, loop),
+            "policy_checked": f"m{t - 1}.selection_checked" if guarded else "no_metrics",
             "elder_judge": "sft.model" if first else f"m{t - 2}.model",
             "base": "m0.model",
             "eft_train": "eft.eft_train",
@@ -68,6 +70,7 @@ def create_pipeline(t: int, wiring: Mapping[str, str], loop: LoopParams) -> Pipe
             "previous_judge_metrics": "no_metrics" if first else f"m{t - 1}.judge_metrics",
         },
     )
+    return _guard(t - 1) + made if guarded else made
 
 
 def create_evaluation_pipeline(model: str) -> Pipeline:
@@ -84,6 +87,32 @@ def create_evaluation_pipeline(model: str) -> Pipeline:
             "baseline_scores": "sft.eval_scores",
         }
     return named(stages, model, wiring)
+
+
+def create_selection_pipeline(model: str, wiring: Mapping[str, str], loop: LoopParams) -> Pipeline:
+    """Validation answers of one model, `m1`, `m2`, ...; from M2 on held against the one before it.
+
+    Args:
+        model: Its namespace.
+        wiring: Dataset names of `judge` and `judge_engine`, the same for all models.
+        loop: The shape of the loop.
+    """
+    stages, t = selection.create_validation_pipeline(), int(model[1:])
+    before = {"model": f"{model}.model", "eft_eval": "eft.eft_eval"}
+    if t > 1:
+        stages += selection.create_comparison_pipeline()
+        chosen = loop.when_worse == "best" and t > 2
+        before["previous_scores"] = f"m{t - 1}.{'best' if chosen else 'validation'}_scores"
+    if t > 1 and loop.when_worse == "best":
+        stages += selection.create_choice_pipeline()
+        before["previous_best"] = current_model(t, loop)
+    return named(stages, model, {**wiring, **before})
+
+
+def current_model(t: int, loop: LoopParams) -> str:
+    """What M_t is made from: M_(t-1), or the best so far where the loop goes back to it."""
+    chosen = loop.when_worse == "best" and t > 2
+    return f"m{t - 1}.{'best' if chosen else 'model'}"
 
 
 def create_card_pipeline(model: str, loop: LoopParams) -> Pipeline:
@@ -112,6 +141,12 @@ def named(
         outputs=set(outputs),
         parameters={name for name in stages.inputs() if name.startswith("params:")},
     )
+
+
+def _guard(t: int) -> Pipeline:
+    """Lets M_(t+1) be begun unless M_t is worse than the model before it."""
+    wiring = {name: f"m{t}.{name}" for name in ("model", "selection_metrics")}
+    return named(selection.create_guard_pipeline(), f"m{t}", wiring)
 
 
 def _described(model: str) -> Pipeline:

@@ -1,10 +1,15 @@
 """The shape of the loop: who makes what, and how often."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from srlm_kedro.params import Params
+
+
+def _off(value: Any) -> Any:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
 
 
 class LoopParams(Params):
@@ -31,6 +36,13 @@ class LoopParams(Params):
     catalog's `judge.model` through its `external_judge_engine` (the classical baseline)."""
     update: Literal["dpo", "positives"] = "dpo"
     """How M_t learns: DPO on pairs (paper), or SFT on responses of full score (its ablation)."""
+    when_worse: Annotated[Literal["go_on", "stop", "best", "off"], BeforeValidator(_off)] = "go_on"
+    """What follows when M_t is worse than the model before it on the validation prompts, by more
+    than `rollback.margin`: M_(t+1) is made from it all the same (paper), the run stops, or M_(t+1)
+    is made from the best so far. With `off` the models are not compared."""
+    compared_by: Literal["m1", "external"] = "m1"
+    """Who judges the validation answers, of all models alike: M1, or the catalog's `judge.model`
+    through its `external_judge_engine` (paper: Claude 2, for early stopping)."""
     eval_sets: tuple[Literal["eval_prompts", "alpaca_eval_set", "mt_bench_questions"], ...] = Field(
         ("eval_prompts",), min_length=1
     )
@@ -43,6 +55,9 @@ class LoopParams(Params):
     def _refuse_contradictions(self) -> "LoopParams":
         if self.soft_labels and (self.judge != "current" or self.update != "dpo"):
             raise ValueError("`soft_labels` need `judge: current` and `update: dpo`")
+        if self.soft_labels and self.when_worse == "best":
+            # After a step back both judges are one model, and agree.
+            raise ValueError("`soft_labels` do not go with `when_worse: best`")
         if self.update == "positives" and self.eft == "none":
             raise ValueError("`update: positives` trains on EFT too: `eft` cannot be none")
         return self

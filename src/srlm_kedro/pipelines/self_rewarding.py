@@ -18,11 +18,15 @@ from srlm_kedro.pipelines.iteration import (
     create_card_pipeline,
     create_evaluation_pipeline,
     create_pipeline,
+    create_selection_pipeline,
+    current_model,
     named,
 )
 from srlm_kedro.pipelines.loop import LoopParams
 
 _ON_SEED_DATA = {"base": "m0.model", "checked": "seed.checked"}
+_ENGINES = {"external": "external_judge_engine"}
+"""Of judges that are no models of the loop."""
 
 
 def foundation(loop: LoopParams) -> Pipeline:
@@ -47,24 +51,36 @@ def seed_tables(loop: LoopParams) -> Pipeline:
 
 
 def step(t: int, loop: LoopParams) -> Pipeline:
-    """Iteration t: M_t from M_(t-1)."""
-    current = f"m{t - 1}.model"
+    """Iteration t: M_t from M_(t-1), or from the best so far."""
+    current = current_model(t, loop)
     writers = {"current": current, "m0": "m0.model", "fixed": "prompt_generator.model"}
     judges = {"current": current, "m1": "m1.model", "external": "judge.model"}
     wiring = {
         "writer": writers[loop.prompt_generator],
         "judge": judges[loop.judge],
-        "judge_engine": f"{'external_judge' if loop.judge == 'external' else 'generation'}_engine",
+        "judge_engine": _ENGINES.get(loop.judge, "generation_engine"),
     }
     return create_pipeline(t, wiring, loop)
 
 
 def measure(last: int, loop: LoopParams) -> Pipeline:
-    """Evaluation of the baseline and M1 to M_last, their cards, and the report on them."""
+    """What is measured of the baseline and M1 to M_last, their cards, and the report on them."""
     models = chain(last)
     evaluations = sum((create_evaluation_pipeline(model) for model in models), Pipeline([]))
     cards = sum((create_card_pipeline(model, loop) for model in models), Pipeline([]))
-    return evaluations + cards + reporting.create_pipeline(models)
+    return evaluations + select(last, loop) + cards + reporting.create_pipeline(models)
+
+
+def select(last: int, loop: LoopParams) -> Pipeline:
+    """Each of M2 to M_last held against the model before it by one judge, and the best so far."""
+    if loop.when_worse == "off" or last < 2:
+        return Pipeline([])
+    wiring = {
+        "judge": {"m1": "m1.model", "external": "judge.model"}[loop.compared_by],
+        "judge_engine": _ENGINES.get(loop.compared_by, "generation_engine"),
+    }
+    models = [f"m{t}" for t in range(1, last + 1)]
+    return sum((create_selection_pipeline(name, wiring, loop) for name in models), Pipeline([]))
 
 
 def chain(last: int) -> list[str]:

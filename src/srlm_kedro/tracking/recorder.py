@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.figures import reward_histogram
 from srlm_kedro.tracking.parameters import flat_parameters
-from srlm_kedro.tracking.registry import known_version, register_checkpoint
+from srlm_kedro.tracking.registry import known_version, register_checkpoint, tag_version
 from srlm_kedro.tracking.runs import RunTree, compare_link, iteration_of, origin_of
 from srlm_kedro.tracking.tables import log_sample, log_training_input
 
@@ -26,6 +26,9 @@ _OWNERS = {"eft": "m1", "oasst": "m1", "seed": "m1"}
 _TRAINING = "train/"
 _CURVES = "eval/"
 """Metrics of this section are drawn on the parent too, over iterations."""
+
+_WORSE = "selection/worse"
+"""1 for a model that is worse than the one before it."""
 
 _FIRST = {
     "eval/win_minus_loss_vs_sft": "compare/vs SFT",
@@ -115,6 +118,7 @@ class RunRecorder:
             return self._validation
         return {
             "model": self._checkpoint,
+            "best": self._best,
             "train_log": self._train_log,
             "pairs": self._pairs,
             "judgements": self._judgements,
@@ -137,6 +141,16 @@ class RunRecorder:
         run, step = self.tree.child(model), iteration_of(model) or 0
         self.tree.metrics(run, fresh | _first(data), step)
         self.curve(dataset, data)
+        if _WORSE in data:
+            self._mark(model, {"srlm.worse": str(bool(data[_WORSE])).lower()})
+
+    def _mark(self, model: str, tags: Mapping[str, str]) -> None:
+        """Tags the model's run and its registered version."""
+        self.tree.tag(self.tree.child(model), tags)
+        tag_version(self._client, self._registered_model, model, tags)
+
+    def _best(self, model: str, dataset: str, data: Checkpoint) -> None:
+        self.tree.tag(self.tree.child(model), {"srlm.best": data.path.name})
 
     def _train_log(self, model: str, dataset: str, data: pd.DataFrame) -> None:
         names = {

@@ -8,6 +8,7 @@ flavour: 3.17 fails on transformers 5, and would import torch.
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -75,6 +76,16 @@ def known_version(client: MlflowClient, name: str, model: Checkpoint, digest: st
             client.set_registered_model_alias(name, model.name, version.version)
             return str(version.version)
     return None
+
+
+def tag_version(client: MlflowClient, name: str, alias: str, tags: Mapping[str, str]) -> None:
+    """Puts tags on the version that carries the alias, if there is one."""
+    try:
+        version = client.get_model_version_by_alias(name, alias).version
+    except MlflowException:
+        return
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
 
 
 def _keep(client: MlflowClient, run: str, artifacts: str, folder: Path) -> None:

@@ -22,6 +22,7 @@ from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.selection.params import SelectionParams
 
 SIZE = {"parameters": 1e6, "layers": 2, "hidden_size": 10, "kv_size": 4, "vocabulary": 100}
 TEXTS = {
@@ -51,6 +52,7 @@ def draws(loop=GIVEN, prompts=COUNT, judging=None, knobs=None):
         judging or JudgingParams(),
         EftParams(),
         EvaluationParams(),
+        SelectionParams(),
         knobs or estimate(),
     ).set_index(["stage", "model"])
 
@@ -121,6 +123,18 @@ def test_switches_of_the_loop_change_what_is_drawn():
     assert soft.loc["consistency", "m2"].equals(soft.loc["judging", "m2"])
     longer = draws(LoopParams(world="given", iterations=5))
     assert ("judging", "m5") in longer.index
+
+
+def test_every_model_answers_the_prompts_held_back_from_eft_unless_none_is_compared():
+    """One prompt of four is held back: four answers, three judgements each. M1 alone: none."""
+    table = draws().loc["selection"]
+    assert set(table.index) == {"m1", "m2", "m3"}
+    answers, judgements = (row for _, row in table.loc["m2"].iterrows())
+    assert (answers["requests"], answers["completions"]) == (1, 4)
+    assert (judgements["requests"], judgements["completions"]) == (4, 12)
+    for loop in ({"when_worse": "off"}, {"iterations": 1}):
+        stages = draws(LoopParams(world="given", **loop)).index.get_level_values("stage")
+        assert "selection" not in stages
 
 
 def test_pairs_are_a_share_of_the_prompts_and_trained_with_a_reference():

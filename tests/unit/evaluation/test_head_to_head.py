@@ -8,7 +8,6 @@ from srlm_kedro.errors import GateError
 from srlm_kedro.pipelines.evaluation.comparisons import compare_with_elders
 from srlm_kedro.pipelines.evaluation.head_to_head import (
     COLUMNS,
-    bootstrap_interval,
     settle,
     settle_comparisons,
 )
@@ -128,20 +127,6 @@ def test_interval_contains_the_estimate_and_follows_the_seed():
     assert row["win"] + row["tie"] + row["loss"] == pytest.approx(100)
     assert duel(model, opponent) == row
     assert duel(model, opponent, seed=1)["low"] != row["low"]
-
-
-def test_interval_is_as_wide_as_theory_says():
-    """For a mean of many values it spans 1.96 standard errors to either side."""
-    values = np.random.default_rng(0).normal(10, 2, 400)
-    low, high = bootstrap_interval(values, 4000, 0)
-    expected = 2 * 1.96 * values.std() / 20
-    assert high - low == pytest.approx(expected, rel=0.08)
-    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.03)
-
-
-def test_a_single_prompt_has_no_width():
-    """The bootstrap cannot know more than the data."""
-    assert bootstrap_interval(np.array([50.0]), 100, 0) == (50.0, 50.0)
 
 
 def test_a_model_meets_its_predecessor_and_the_baseline():

@@ -39,7 +39,8 @@ def _new(request, sample):
 
 def _write(engine, earlier=NO_EARLIER, policy=M1, writer=M1, template=TEMPLATE, seed=0, **knobs):
     params = PromptsParams(**{"count": 5, "max_written": 50, **knobs})
-    return write_prompts(writer, policy, IFT, EFT, earlier, template, engine, params, seed)
+    known = IFT, EFT, earlier
+    return write_prompts(writer, policy, *known, template, engine, params, seed, {})
 
 
 def _accept(written, earlier=NO_EARLIER, policy=M1, **knobs):
@@ -201,6 +202,6 @@ def test_the_pipeline_has_the_agreed_names():
     pipeline = create_pipeline()
     assert pipeline.inputs() == {
         *("writer", "policy", "ift", "eft_ranked", "earlier_prompts", "few_shot_prompt"),
-        *("generation_engine", "params:prompts", "params:seed"),
+        *("policy_checked", "generation_engine", "params:prompts", "params:seed"),
     }
     assert pipeline.outputs() == {"prompts", "known_prompts", "prompt_drops", "prompt_metrics"}

@@ -44,8 +44,8 @@ def checked(pairs: pd.DataFrame, pair_yield: float = 0.6) -> dict[str, Any]:
 
 def test_sound_pairs_open_the_gate_with_a_word_that_never_changes() -> None:
     """The word is the same whatever the numbers: a new limit alone is no new training data."""
-    assert gate(POLICY, PASSED, checked(PAIRS), "", OPEN) == {"checked": True}
-    assert gate(POLICY, PASSED, checked(PAIRS, 0.1), "", OPEN) == {"checked": True}
+    assert gate(POLICY, PASSED, checked(PAIRS), "", OPEN, {}) == {"checked": True}
+    assert gate(POLICY, PASSED, checked(PAIRS, 0.1), "", OPEN, {}) == {"checked": True}
 
 
 def test_pairs_without_a_margin_stop_the_run_with_what_where_and_why() -> None:
@@ -53,7 +53,7 @@ def test_pairs_without_a_margin_stop_the_run_with_what_where_and_why() -> None:
     tied = PAIRS.copy()
     tied.loc[:9, "rejected_reward"] = 4.5
     with pytest.raises(GateError) as caught:
-        gate(POLICY, PASSED, checked(tied), "", OPEN)
+        gate(POLICY, PASSED, checked(tied), "", OPEN, {})
     message = str(caught.value)
     assert message.startswith("m2: 1 critical expectation failed, so m2 is not trained.")
     assert "pairs: chosen reward above rejected reward: 10 of 50 rows break it (20.0%)" in message
@@ -63,7 +63,7 @@ def test_pairs_without_a_margin_stop_the_run_with_what_where_and_why() -> None:
 def test_an_empty_table_of_pairs_stops_the_run() -> None:
     """No pairs, no training."""
     with pytest.raises(GateError, match=r"number of pairs: 0 \(limit at least 1\)"):
-        gate(POLICY, PASSED, checked(PAIRS.head(0)), "", OPEN)
+        gate(POLICY, PASSED, checked(PAIRS.head(0)), "", OPEN, {})
 
 
 def test_warnings_are_logged_and_become_metrics(caplog: pytest.LogCaptureFixture) -> None:
@@ -89,7 +89,11 @@ def test_the_page_escapes_what_a_model_wrote_and_calls_nobody() -> None:
 
 
 def test_the_gate_waits_for_everything() -> None:
-    """Results, page and contamination check come before the gate can fall, in both pipelines."""
+    """Results, page and contamination check come before the gate can fall, in both pipelines;
+
+    before training also the word of the guard over the policy.
+    """
+    assert "policy_checked" in create_pipeline().nodes[-1].inputs
     for pipeline, last in [(create_pipeline(), "gate"), (create_seed_pipeline(), "gate_seed")]:
         assert pipeline.nodes[-1].name == last
         assert {"data_docs", "contamination_checked"} <= set(pipeline.nodes[-1].inputs)

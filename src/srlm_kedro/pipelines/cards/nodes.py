@@ -130,7 +130,8 @@ def write_pairs_card(
 
 
 def _lineage(t: int, loop: LoopParams) -> list[str]:
-    before = f"M{t - 1}"
+    goes_back = loop.when_worse == "best"
+    before = f"the best of M1 to M{t - 1}" if goes_back and t > 2 else f"M{t - 1}"
     judge = {"current": before, "m1": "M1", "external": "an external judge"}[loop.judge]
     writer = {"current": before, "m0": "M0", "fixed": "a fixed model"}[loop.prompt_generator]
     made = f"New prompts were written by {writer}, answered by {before} and judged by {judge}."
@@ -140,7 +141,7 @@ def _lineage(t: int, loop: LoopParams) -> list[str]:
         f"M{t} is {before}, trained by DPO on preference pairs; the reference is {before}, frozen.",
         made,
         f"M1 is M0, fine-tuned on {'IFT' if loop.eft == 'none' else 'IFT and EFT'} (seed data); "
-        "M2, M3, ... each come from the one before.",
+        f"M2, M3, ... each come from the {'best' if goes_back else 'one'} before.",
     ]
 
 

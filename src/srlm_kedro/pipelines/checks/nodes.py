@@ -64,6 +64,7 @@ def gate(
     pairs_validation: dict[str, Any],
     data_docs: str,  # named so that the page is on disk before the gate falls
     contamination_checked: dict[str, bool],
+    policy_checked: dict[str, bool],
 ) -> dict[str, bool]:
     """Lets training begin.
 

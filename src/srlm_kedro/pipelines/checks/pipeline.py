@@ -16,7 +16,7 @@ from srlm_kedro.pipelines.checks.nodes import (
 def create_pipeline() -> Pipeline:
     """`judged_responses`, `pairs`, ... -> `*_validation`, `data_docs`, `checked`.
 
-    The gate waits for the contamination check too.
+    The gate waits for the contamination check and the guard over the policy too.
     """
     judged = ["judged_responses", "judge_metrics", "previous_judge_metrics", "judged_suite"]
     results = ["policy", "judged_validation", "pairs_validation"]
@@ -37,7 +37,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 gate,
-                [*results, "data_docs", "contamination_checked"],
+                [*results, "data_docs", "contamination_checked", "policy_checked"],
                 "checked",
                 name="gate",
             ),

@@ -17,7 +17,8 @@ def create_pipeline() -> Pipeline:
     On the way: `estimate_texts`, `estimate_size`, `estimate_draws`, `estimate_training`.
     """
     tables = ["ift", "eft_ranked", "eval_prompts", "judge_prompt", "few_shot_prompt"]
-    drawing = ["params:responses", "params:judging", "params:eft", "params:evaluation"]
+    stages = ["responses", "judging", "eft", "evaluation", "selection"]
+    drawing = [f"params:{stage}" for stage in stages]
     training = ["params:eft", "params:sft", "params:dpo", "params:microworld", "params:pretraining"]
     return Pipeline(
         [

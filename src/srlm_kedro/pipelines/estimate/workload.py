@@ -25,8 +25,9 @@ from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.microworld.params import CorpusParams, MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.selection.params import SelectionParams
 
-VERSION = 1
+VERSION = 2
 
 _TURN = 2
 """Tokens that open a user's and an assistant's turn."""
@@ -115,6 +116,7 @@ def expect_draws(
     judging: JudgingParams,
     eft: EftParams,
     evaluation: EvaluationParams,
+    selection: SelectionParams,
     estimate: EstimateParams,
 ) -> pd.DataFrame:
     """A row a drawing: requests, completions, and tokens read and drawn.
@@ -129,6 +131,10 @@ def expect_draws(
     held = _held(plan.texts, eft)
     for name in ["sft", *(f"m{t}" for t in range(1, loop.iterations + 1))]:
         rows += _evaluation(plan, name, evaluation, held)
+    if loop.when_worse != "off" and loop.iterations > 1:
+        asked = min(plan.texts["eft_prompts"] * _held_share(plan.texts, eft), selection.prompts)
+        for t in range(1, loop.iterations + 1):
+            rows += _selection(plan, t, selection, asked)
     return pd.DataFrame(rows)
 
 
@@ -170,10 +176,13 @@ def expect_training(
 
 def _held(texts: dict[str, float], eft: EftParams) -> float:
     """Ranked responses held back from EFT."""
-    share = eft.eval_fraction
-    if eft.eval_prompts is not None:
-        share = eft.eval_prompts / texts["eft_prompts"]
-    return texts["eft_responses"] * share
+    return texts["eft_responses"] * _held_share(texts, eft)
+
+
+def _held_share(texts: dict[str, float], eft: EftParams) -> float:
+    if eft.eval_prompts is None:
+        return eft.eval_fraction
+    return eft.eval_prompts / texts["eft_prompts"]
 
 
 def _kept(plan: _Loop, loop: LoopParams, eft: EftParams) -> float:
@@ -226,6 +235,15 @@ def _evaluation(
     )
     lengths = (texts["eft_prompt"], texts["eft_response"])
     yield plan.judge("evaluation", name, held, evaluation.judging, *lengths)
+
+
+def _selection(plan: _Loop, t: int, selection: SelectionParams, asked: float) -> Iterator[dict]:
+    prompt, answer = plan.texts["eft_prompt"], plan.response(t)
+    yield plan.draw(
+        *("selection", f"m{t}", asked, selection.sampling), prompt=prompt + _TURN, new=answer
+    )
+    answers = asked * selection.sampling.n
+    yield plan.judge("selection", f"m{t}", answers, selection.judging, prompt, answer)
 
 
 def _training(

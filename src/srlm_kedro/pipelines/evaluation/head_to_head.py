@@ -8,6 +8,7 @@ import pandas as pd
 
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import verdict
+from srlm_kedro.judge.duels import tally
 from srlm_kedro.pipelines.evaluation.comparisons import ORDERS, elders, pair_up, read_again
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import derive_seed
@@ -18,7 +19,6 @@ VERSION = f"1, verdicts {verdict.VERSION}"
 COLUMNS = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
 """One row an opponent: win, tie, loss in %, n prompts; low and high bound win minus loss."""
 _NUMBERS = {"first": 1.0, "tie": 0.0, "second": -1.0}
-_INTERVAL = (2.5, 97.5)
 
 
 def settle_comparisons(
@@ -67,9 +67,7 @@ def head_to_head(
 
     By the verdicts in `read`; by the scores when it holds none of any model.
 
-    Shares are taken within each prompt and then over prompts, which the bootstrap resamples:
-    the responses to one prompt are no independent cases. Comparisons without a verdict are left
-    out, and so are prompts without any.
+    Comparisons without a verdict are left out, and so are prompts without any.
     """
     model, opponent = model_scores["model"].iloc[0], opponent_scores["model"].iloc[0]
     pairs = pair_up(model_scores, opponent_scores, evaluation.pairing)
@@ -81,14 +79,8 @@ def head_to_head(
             f"({len(pairs)} comparisons). Read the verdicts if there are any, or evaluate both on "
             "the same `eval_prompts`."
         )
-    outcomes = pd.DataFrame({"win": won > 0, "tie": won == 0, "loss": won < 0})
-    shares = 100 * outcomes.groupby(level=0, sort=False).mean()
-    margins = (shares["win"] - shares["loss"]).to_numpy()
     label = derive_seed(seed, "head to head", model, opponent)
-    low, high = bootstrap_interval(margins, evaluation.resamples, label)
-    mean = {name: float(value) for name, value in shares.mean().items()}
-    counted = {"n": len(shares), "low": low, "high": high}
-    return {"model": model, "opponent": opponent, **mean, **counted}
+    return {"model": model, "opponent": opponent, **tally(won, evaluation.resamples, label)}
 
 
 def settle(shown: np.ndarray, swapped: np.ndarray) -> np.ndarray:
@@ -103,13 +95,6 @@ def settle(shown: np.ndarray, swapped: np.ndarray) -> np.ndarray:
     """
     agreed = np.where(shown == -swapped, shown, 0.0)
     return np.where(np.isnan(shown) | np.isnan(swapped), np.nan, agreed)
-
-
-def bootstrap_interval(values: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
-    """The 95% percentile interval of the mean of `values`, one a prompt."""
-    drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.percentile(values[drawn].mean(axis=1), _INTERVAL)
-    return float(low), float(high)
 
 
 def _by_scores(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ from scipy.stats import kendalltau
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
 from srlm_kedro.judge.judgements import reparse, settled
+from srlm_kedro.judge.rewards import with_rewards
 from srlm_kedro.pipelines.judging.params import JudgingParams
-from srlm_kedro.pipelines.judging.rewards import with_rewards
 
 VERSION = f"1, parser {parsing.VERSION}"
 

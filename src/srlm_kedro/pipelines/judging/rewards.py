@@ -9,6 +9,7 @@ from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
 from srlm_kedro.judge.judgements import reparse, settled
 from srlm_kedro.judge.prompt import is_escaped
+from srlm_kedro.judge.rewards import with_rewards
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.shown import ending
 
@@ -45,16 +46,6 @@ def reward_responses(
         **judge_metrics(judged, judgements, read),
         "judge/escaped_responses": float(escaped),
     }
-
-
-def with_rewards(responses: pd.DataFrame, read: pd.DataFrame, min_scores: int) -> pd.DataFrame:
-    """`responses` with the mean and the number of the scores in `read`, row by row."""
-    by_response = read.groupby("response_id")["score"].agg(["mean", "count"])
-    own = by_response.reindex(responses["response_id"]).set_axis(responses.index)
-    scores = own["count"].fillna(0).astype(int)
-    # The last bits of a mean hang on the order of the sum; without them, equals do tie.
-    reward = own["mean"].where(scores >= min_scores).round(9)
-    return responses.assign(reward=reward, scores=scores)
 
 
 def judge_metrics(

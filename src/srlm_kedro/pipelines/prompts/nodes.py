@@ -40,6 +40,7 @@ def write_prompts(
     generation_engine: GenerationEngine,
     prompts: PromptsParams,
     seed: int,
+    policy_checked: dict[str, bool],
 ) -> pd.DataFrame:
     """Everything that `writer` wrote for the next iteration, with `ok` or the reason against it.
 
@@ -56,6 +57,7 @@ def write_prompts(
         generation_engine: Draws the continuations.
         prompts: Knobs.
         seed: Of the whole run.
+        policy_checked: The word of the guard over M_t, if there is one: nothing begins before it.
     """
     own = list(earlier_prompts["prompt"])
     ask = _FewShot(policy.iteration + 1, few_shot_prompt, list(ift["prompt"]), own, prompts, seed)

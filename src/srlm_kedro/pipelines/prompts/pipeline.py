@@ -24,6 +24,7 @@ def create_pipeline() -> Pipeline:
                     "generation_engine",
                     "params:prompts",
                     "params:seed",
+                    "policy_checked",
                 ],
                 "written_prompts",
                 name="write_prompts",

@@ -1,0 +1,54 @@
+"""One model out of several in the catalog, by reference."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from srlm_kedro.datasets.folder import refuse_unless_checkpoint
+from srlm_kedro.manifest import content_digest, read_manifest
+from srlm_kedro.records import Checkpoint
+
+
+class ChosenCheckpointDataset(AbstractDataset[Checkpoint, Checkpoint]):
+    """A small file that names a model's folder and its digest; no weights are copied.
+
+    The digest makes another choice, and the same choice of a model that was remade, another file,
+    so that what is made from it is remade too. Loading gives the chosen folder under `name`, its
+    place in the chain: seeds, ids and schedules of what comes next go by the iteration.
+    """
+
+    def __init__(self, filepath: str, name: str, metadata: dict[str, Any] | None = None):
+        """`name` is the place for which the model is chosen (`m2`), whichever model it is."""
+        self._filepath = Path(filepath)
+        self._name = name
+        self.metadata = metadata
+
+    def load(self) -> Checkpoint:
+        """The handle of the chosen model.
+
+        Raises:
+            DatasetError: What was chosen is no checkpoint any more.
+        """
+        folder = json.loads(self._filepath.read_text("utf-8"))["folder"]
+        path = Path(os.path.normpath(self._filepath.parent / folder))
+        refuse_unless_checkpoint(path)
+        return Checkpoint(path, self._name)
+
+    def save(self, data: Checkpoint) -> None:
+        """Notes the folder of the given handle, relative to the note, so that data can move."""
+        manifest = read_manifest(data.path)
+        note = {
+            "folder": Path(os.path.relpath(data.path, self._filepath.parent)).as_posix(),
+            "digest": manifest["digest"] if manifest else content_digest(data.path),
+        }
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        self._filepath.write_text(json.dumps(note, indent=1) + "\n", "utf-8")
+
+    def _exists(self) -> bool:
+        return self._filepath.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "name": self._name}

@@ -1,0 +1,74 @@
+"""Each model answers the validation prompts, and one judge judges the answers of all.
+
+The prompts are those of the rankings that EFT held back: nothing is trained on them, and they are
+no part of the held-out prompts that the evaluation tells of. The referee is not asked: what steers
+the loop does not see it.
+"""
+
+import random
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine, Request
+from srlm_kedro.judge.judgements import judge_responses
+from srlm_kedro.pipelines.selection.params import SelectionParams
+from srlm_kedro.records import Checkpoint, derive_seed
+
+VERSION = 1
+
+COLUMNS = ["model", "prompt_id", "response_id", "prompt", "response", "tokens", "finish"]
+
+
+def draw_validation_responses(
+    model: Checkpoint,
+    eft_eval: pd.DataFrame,
+    generation_engine: GenerationEngine,
+    selection: SelectionParams,
+    seed: int,
+) -> pd.DataFrame:
+    """`sampling.n` responses to each validation prompt; the same draws for every model."""
+    requests = _requests(eft_eval, selection.prompts, seed)
+    drawn = generation_engine.generate(
+        model, requests, selection.sampling, derive_seed(seed, "validation")
+    )
+    rows = [
+        (
+            *(model.name, asked.id, f"{model.name}-{asked.id}-v{sample}", asked.prompt),
+            *(completion.text, completion.tokens, completion.finish),
+        )
+        for asked, completions in zip(requests, drawn, strict=True)
+        for sample, completion in enumerate(completions)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def judge_validation_responses(
+    judge: Checkpoint,
+    validation_responses: pd.DataFrame,
+    judge_prompt: str,
+    judge_engine: GenerationEngine,
+    selection: SelectionParams,
+    seed: int,
+) -> pd.DataFrame:
+    """K judgements of each response, every attempt with its raw text.
+
+    `judge` is the same for all models: each would like its own answers best.
+    """
+    return judge_responses(
+        judge_engine,
+        judge,
+        judge_prompt,
+        validation_responses,
+        selection.judging,
+        derive_seed(seed, "validation"),
+        selection.retries,
+    )
+
+
+def _requests(eft_eval: pd.DataFrame, limit: int, seed: int) -> list[Request]:
+    """The distinct prompts, or `limit` of them drawn by the seed, in their order."""
+    prompts = eft_eval.drop_duplicates("prompt")
+    if len(prompts) > limit:
+        chance = random.Random(derive_seed(seed, "validation prompts"))
+        prompts = prompts.iloc[sorted(chance.sample(range(len(prompts)), limit))]
+    return [Request(row.prompt_id, row.prompt) for row in prompts.itertuples()]

@@ -1,0 +1,71 @@
+"""One model out of several, by reference."""
+
+import json
+import shutil
+
+import pytest
+from kedro.io import DatasetError
+
+from srlm_kedro.datasets.chosen import ChosenCheckpointDataset
+from srlm_kedro.manifest import content_digest
+from srlm_kedro.records import Checkpoint
+
+
+def scripted(folder, text="{}"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.json").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def best(tmp_path):
+    return ChosenCheckpointDataset(filepath=str(tmp_path / "data/reports/m2/best.json"), name="m2")
+
+
+def test_the_chosen_model_comes_under_the_name_of_its_place(best, tmp_path):
+    """M1 chosen in M2's place counts as M2: seeds and schedules go by the iteration."""
+    m1 = scripted(tmp_path / "data/models/m1")
+    assert not best.exists()
+    best.save(Checkpoint(m1, "m1"))
+    assert best.exists()
+    assert best.load() == Checkpoint(m1, "m2")
+    assert best.load().iteration == 2
+    assert (m1 / "model.json").exists()
+
+
+def test_the_note_follows_the_choice_and_the_models_content(best, tmp_path):
+    """Another choice or a remade model is another note; the same model is the same bytes."""
+    note = tmp_path / "data/reports/m2/best.json"
+
+    def digest_of(name, text):
+        best.save(Checkpoint(scripted(tmp_path / f"data/models/{name}", text), name))
+        return content_digest(note)
+
+    first = digest_of("m1", "{}")
+    assert digest_of("m1", "{}") == first
+    assert len({first, digest_of("m2", "{}"), digest_of("m1", '{"remade": 1}')}) == 3
+
+
+def test_the_digest_is_the_manifests_where_there_is_one(best, tmp_path):
+    """Weights are not read again."""
+    m1 = scripted(tmp_path / "data/models/m1")
+    (tmp_path / "data/models/m1.manifest.json").write_text('{"digest": "known"}')
+    best.save(Checkpoint(m1, "m1"))
+    assert json.loads((tmp_path / "data/reports/m2/best.json").read_text())["digest"] == "known"
+
+
+def test_a_data_folder_can_move(best, tmp_path):
+    """The note names the folder as it lies from the note."""
+    best.save(Checkpoint(scripted(tmp_path / "data/models/m1"), "m1"))
+    shutil.move(tmp_path / "data", tmp_path / "elsewhere")
+    moved = ChosenCheckpointDataset(str(tmp_path / "elsewhere/reports/m2/best.json"), "m2")
+    assert moved.load().path == tmp_path / "elsewhere/models/m1"
+
+
+def test_a_choice_that_is_gone_is_refused(best, tmp_path):
+    """The message names the folder."""
+    m1 = scripted(tmp_path / "data/models/m1")
+    best.save(Checkpoint(m1, "m1"))
+    shutil.rmtree(m1)
+    with pytest.raises(DatasetError, match=r"models/m1: a checkpoint is a Hugging Face folder"):
+        best.load()
