@@ -56,8 +56,8 @@ def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str
             del pipelines["iteration"]
             return faults + lacking
         pipelines["iteration"] = iteration(t, newest, loop)
-        elder = f"the best of M1 to M{t - 1}" if loop.when_worse == "best" and t > 2 else f"M{t - 1}"
-        _log.info("Iteration %d makes M%d from %s.", t, t, elder)
+        chosen = "the best of M1 to " if loop.when_worse == "best" and t > 2 else ""
+        _log.info("Iteration %d makes M%d from %sM%d.", t, t, chosen, t - 1)
     return faults
 
 

@@ -18,6 +18,7 @@ from srlm_kedro.manifest import (
     content_digest,
     discard_manifest,
     manifest_path,
+    output_fault,
     read_manifest,
     write_manifest,
 )
@@ -162,9 +163,11 @@ PARTS = st.dictionaries(any_text.map(_whole), any_text.map(_whole), max_size=4)
 def test_a_manifest_comes_back_as_it_was_written(file, parts, content):
     """Beside its output alone, until it is discarded."""
     file.write_bytes(content)
-    manifest = {"parts": parts, "digest": content_digest(file), "seconds": 0.5}
-    write_manifest(file, manifest)
-    assert read_manifest(file) == manifest
+    notes = {"parts": parts, "seconds": 0.5}
+    write_manifest(file, notes)
+    sums = {"digest": content_digest(file), "files": {"": content_digest(file)}}
+    assert read_manifest(file) == notes | sums
+    assert output_fault(file) is None
     discard_manifest(file)
     assert read_manifest(file) is None
 

@@ -66,12 +66,22 @@ class _Thinning:
         self._thin()
 
     def _thin(self) -> None:
+        made = _made(self._catalog)
         needed = self._always.union(*(self._inputs[name] for name in self._left))
-        for t in _made(self._catalog)[: -self._keep]:
+        chosen = {_chosen(self._catalog, name) for name in [*needed, f"m{(made or [0])[-1]}.best"]}
+        for t in made[: -self._keep]:
             name = f"m{t}.model"
             path = output_path(self._catalog, name)
-            if t > 1 and name not in needed and path is not None and not is_thinned(path):
+            if t == 1 or path is None or is_thinned(path):
+                continue
+            if name not in needed and path.resolve() not in chosen:
                 _delete(name, path)
+
+
+def _chosen(catalog: CatalogProtocol, name: str) -> Path | None:
+    """The folder that a choice of the best model names."""
+    path = output_path(catalog, name) if name.endswith(".best") else None
+    return catalog.load(name).path.resolve() if path and read_manifest(path) else None
 
 
 def _made(catalog: CatalogProtocol) -> list[int]:

@@ -7,7 +7,7 @@ import pytest
 from kedro.io import DatasetError
 
 from srlm_kedro.datasets.chosen import ChosenCheckpointDataset
-from srlm_kedro.manifest import content_digest
+from srlm_kedro.manifest import content_digest, write_manifest
 from srlm_kedro.records import Checkpoint
 
 
@@ -47,11 +47,14 @@ def test_the_note_follows_the_choice_and_the_models_content(best, tmp_path):
 
 
 def test_the_digest_is_the_manifests_where_there_is_one(best, tmp_path):
-    """Weights are not read again."""
+    """Weights are not read again, and need not be there any more."""
     m1 = scripted(tmp_path / "data/models/m1")
-    (tmp_path / "data/models/m1.manifest.json").write_text('{"digest": "known"}')
+    write_manifest(m1, {})
+    digest = content_digest(m1)
+    (m1 / "model.json").write_text("[]")
     best.save(Checkpoint(m1, "m1"))
-    assert json.loads((tmp_path / "data/reports/m2/best.json").read_text())["digest"] == "known"
+    note = json.loads((tmp_path / "data/reports/m2/best.json").read_text())
+    assert note["digest"] == digest != content_digest(m1)
 
 
 def test_a_data_folder_can_move(best, tmp_path):

@@ -32,7 +32,7 @@ def test_iterations_has_these_columns():
     expected = (
         "model,prompts,responses,judgements,parse_rate,pairs,mean_reward,mean_oracle_score,"
         "mean_length,seconds_prompts,seconds_responses,seconds_judging,seconds_pairs,"
-        "seconds_checks,seconds_training,seconds_evaluation"
+        "seconds_checks,seconds_training,seconds_selection,seconds_evaluation"
     )
     assert ",".join(tables.iterations().columns) == expected
 
@@ -49,7 +49,7 @@ def test_an_iteration_counts_what_it_made():
 def test_what_a_model_lacks_stays_empty_in_the_file():
     """The baseline has no prompts and no judging: empty cells, not zeros."""
     lines = tables.iterations().to_csv(index=False).splitlines()
-    assert lines[1] == "sft,,,,,,,3.5,10.0,,,,,,7.0,"
+    assert lines[1] == "sft,,,,,,,3.5,10.0,,,,,,7.0,,"
     assert lines[3].startswith("m2,2,8,24,0.96,2,3.25,")
     read = pd.read_csv(io.StringIO("\n".join(lines)))
     assert read.loc[0, ["prompts", "seconds_judging"]].isna().all()

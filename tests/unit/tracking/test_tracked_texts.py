@@ -1,5 +1,6 @@
 """What MLflow shows of a model's words."""
 
+import io
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -12,10 +13,13 @@ from tests.hostile import HOSTILE, SOUND, is_calm
 
 
 class Client:
-    """Takes a table."""
+    """Takes a table, as text."""
 
-    def log_table(self, run, data, artifact_file):
-        self.table = data
+    def log_text(self, run, text, artifact_file):
+        self.table = pd.read_json(io.StringIO(text), orient="split", dtype=False)
+
+    def set_tag(self, run, key, value):
+        pass
 
 
 @pytest.mark.parametrize("text", SOUND.values(), ids=SOUND)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from srlm_kedro.records import Checkpoint
 
-VERSION = 1
+VERSION = 2
 
 STAGES = {
     "prompts": ("write_prompts", "accept_prompts"),
@@ -16,6 +16,10 @@ STAGES = {
         *("check_contamination", "gate_contamination"),
     ),
     "training": ("train_sft", "train_m1", "train_dpo", "train_on_positives"),
+    "selection": (
+        *("draw_validation_responses", "judge_validation_responses"),
+        *("reward_validation_responses", "compare_with_previous"),
+    ),
     "evaluation": (
         *("draw_eval_responses", "assess_responses", "judge_eft_eval"),
         *("measure_reward_modelling", "measure_model"),
