@@ -1,6 +1,7 @@
 # make run    the whole loop on the embedded microworld, then evaluation and report
 # make test   the whole test suite
 # make bench  our engines beside what people use today, on this machine
+# make torture  kills small runs at any moment, and looks whether a bit was lost
 # make mlflow / make viz   look at what was run
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run iteration test bench lint mlflow viz seed-data clean
+.PHONY: run iteration test bench torture lint mlflow viz seed-data clean
 .DEFAULT_GOAL := run
 
 # uv does not read pip's own setting of extra wheel folders: pass it on where there is one.
@@ -33,6 +34,10 @@ test: $(READY)
 bench: $(READY)
 	$(UV) -e '.[benchmarks]'
 	$(BIN)/python -m benchmarks
+
+torture: $(READY)
+	$(BIN)/python -m tests.torture
+	$(BIN)/python -m tests.torture --scripted --writes
 
 lint: $(READY)
 	$(BIN)/ruff check src tests benchmarks

@@ -108,7 +108,7 @@ def _digest_of_files(digests: dict[str, str]) -> str:
 
 def _write(output: Path, manifest: dict[str, Any]) -> None:
     path = manifest_path(output)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = path.with_name(f".{path.name}.new")  # left by a kill, it is written over
     signed = {**manifest, _CHECKSUM: _digest(manifest)}
     scratch.write_text(json.dumps(signed, indent=1, sort_keys=True) + "\n", "utf-8")
     os.replace(scratch, path)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,9 @@ class CheckpointDataset(AbstractDataset[Checkpoint, Checkpoint]):
             raise DatasetError(f"{self._name}: {data.path} is no folder; nothing was saved.")
         target = self._filepath
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        beside = target.with_name(f".{target.name}.new")
+        if beside.exists():  # a kill has left it
+            shutil.rmtree(beside)
         shutil.move(data.path, beside)
         beside.chmod(0o755)
         if target.exists():

@@ -108,7 +108,7 @@ def _write(file: Path, rows: Sequence[Sequence[Completion]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     drawn = [[(each.text, each.tokens, each.finish) for each in row] for row in rows]
     text = json.dumps(drawn).encode()
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    scratch = file.with_name(f".{file.name}.new")
     scratch.write_bytes(_checksum(text).encode() + b"\n" + text)
     os.replace(scratch, file)
 
