@@ -1,8 +1,11 @@
 """Outputs that are lost, damaged or thinned out between two runs of the same command."""
 
 import json
+from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from srlm_kedro.errors import InputError
 from srlm_kedro.manifest import content_digest, is_thinned
@@ -71,6 +74,11 @@ def test_weights_that_nothing_needs_go_and_come_back_when_something_does(project
     assert [path.name for path in m2.parents[1].iterdir() if is_thinned(path)] == ["m2"]
     after = relative(contents(project, "data/other"), other)
     assert after == {name: digest for name, digest in before.items() if "m2/model" not in name}
+
+    versions = MlflowClient(f"sqlite:///{project.path}/mlruns/mlflow.db").search_model_versions()
+    folders = {v.tags["model"]: Path(local_file_uri_to_path(v.source)) for v in versions}
+    assert all((folder / "MLmodel").exists() for folder in folders.values())
+    assert [name for name in folders if not (folders[name] / "model.json").exists()] == ["m2"]
 
     caplog.clear()
     project.run(params=keep)

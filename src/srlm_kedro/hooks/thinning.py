@@ -37,9 +37,9 @@ class ThinningHooks:
         if self._thinning:
             self._thinning.saved(dataset_name, node)
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:
-        """Once more: nodes that ran in other processes are done by now."""
+        """Once more, before MLflow is told: nodes that ran in other processes are done by now."""
         if self._thinning:
             self._thinning.finish()
         self._thinning = None

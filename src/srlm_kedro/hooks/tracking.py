@@ -12,8 +12,9 @@ from kedro.io import CatalogProtocol, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.freshness import output_path
 from srlm_kedro.judge.prompt import prompt_version
-from srlm_kedro.manifest import content_digest
+from srlm_kedro.manifest import content_digest, is_thinned
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.parent import ParentRunHooks, open_recorder
 from srlm_kedro.tracking.recorder import RunRecorder, split_name
@@ -71,6 +72,7 @@ class TrackingHooks:
             return
         if isinstance(data, Checkpoint):
             data = self._catalog.load(dataset_name)  # the engine's scratch folder has moved
+            self._drop_thinned(recorder)
         recorder.saved(dataset_name, data)
         self._recorded.add(dataset_name)
         model, _ = split_name(dataset_name)
@@ -84,6 +86,7 @@ class TrackingHooks:
         """Adds what is not recorded yet, and closes the children before their parent."""
         if (recorder := self._writer()) is not None:
             self._carry_over(recorder)
+            self._drop_thinned(recorder)
             recorder.finish()
         self._recorder = None
 
@@ -129,6 +132,13 @@ class TrackingHooks:
             self._recorded.add(name)
             if _is_recorded(name):
                 recorder.carried_over(name, self._catalog.load(name))
+
+    def _drop_thinned(self, recorder: RunRecorder) -> None:
+        for name in self._whole.all_outputs():
+            model, kind = split_name(name)
+            path = output_path(self._catalog, name) if model and kind == "model" else None
+            if model and path and is_thinned(path):
+                recorder.thinned(model)
 
     def _carry_over(self, recorder: RunRecorder) -> None:
         """Models that earlier runs made, and what worker processes made.

@@ -11,7 +11,12 @@ from mlflow import MlflowClient
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.figures import reward_histogram
 from srlm_kedro.tracking.parameters import flat_parameters
-from srlm_kedro.tracking.registry import known_version, register_checkpoint, tag_version
+from srlm_kedro.tracking.registry import (
+    drop_weights,
+    known_version,
+    register_checkpoint,
+    tag_version,
+)
 from srlm_kedro.tracking.runs import RunTree, compare_link, iteration_of, origin_of
 from srlm_kedro.tracking.tables import log_sample, log_training_input
 
@@ -91,6 +96,10 @@ class RunRecorder:
             if known_version(self._client, self._registered_model, data, digest) is not None:
                 return
         self.saved(dataset, data)
+
+    def thinned(self, model: str) -> None:
+        """The model's weights have left the disk: its registered version lets go of them too."""
+        drop_weights(self._client, self._registered_model, model)
 
     def curve(self, dataset: str, data: Mapping[str, float | None]) -> None:
         """Draws a model's `eval/` numbers on the parent, at the model's iteration."""

@@ -23,6 +23,8 @@ from srlm_kedro.records import Checkpoint
 
 _FOLDER = "model"
 _DIGEST = "digest"
+_DROPPED = "srlm.weights_dropped"
+_KEPT = ("MLmodel", "README.md")
 _SERVER = "srlm_kedro.engines.serving"
 _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "prompt")]),
@@ -76,6 +78,23 @@ def known_version(client: MlflowClient, name: str, model: Checkpoint, digest: st
             client.set_registered_model_alias(name, model.name, version.version)
             return str(version.version)
     return None
+
+
+def drop_weights(client: MlflowClient, name: str, alias: str) -> None:
+    """Deletes the files of the version that carries the alias, where they lie on this machine.
+
+    Its card and `MLmodel` stay, and a tag tells.
+    """
+    try:
+        version = client.get_model_version_by_alias(name, alias)
+    except MlflowException:
+        return
+    if _DROPPED in version.tags or not is_local_uri(version.source):
+        return
+    for file in Path(local_file_uri_to_path(version.source)).glob("*"):
+        if file.is_file() and file.name not in _KEPT:
+            file.unlink()
+    tag_version(client, name, alias, {_DROPPED: "true"})
 
 
 def tag_version(client: MlflowClient, name: str, alias: str, tags: Mapping[str, str]) -> None:
