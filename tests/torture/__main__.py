@@ -16,6 +16,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 from tests.torture.project import Ended, Kill, TortureProject, inside
 
+_TOLD_EVERY = 20
+
 
 def main() -> int:
     """Runs what the command line asks for."""
@@ -27,7 +29,11 @@ def main() -> int:
         with inside(folder):
             torture = Torture(TortureProject(folder, options.scripted), options.seed)
             kills = torture.at_writes() if options.writes else torture.at_random(options.kills)
-            counted = Counter(kills)
+            counted: Counter[str] = Counter()
+            for number, fell in enumerate(kills, start=1):
+                counted[fell] += 1
+                if number % _TOLD_EVERY == 0:
+                    print(f"  {number} kills", flush=True)
         if torture.faults:
             print("\n".join(torture.faults), (folder / "run.log").read_text()[-4000:], sep="\n")
     print(_table(counted))
