@@ -19,7 +19,7 @@ def test_a_registered_model_is_loaded_and_answers_by_its_alias(tmp_path, monkeyp
     client = mlflow.MlflowClient(database)
     experiment = client.create_experiment("chain", artifact_location=str(tmp_path / "artifacts"))
     run = client.create_run(experiment).info.run_id
-    register_checkpoint(client, run, "chain", model)
+    register_checkpoint(client, run, "chain", model, digest="d")
     folder = client.get_model_version_by_alias("chain", "m2").source
     served = mlflow.pyfunc.load_model(folder)
     params = {"temperature": 0.0, "max_new_tokens": 6}
