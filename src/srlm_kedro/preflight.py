@@ -12,7 +12,6 @@ from kedro.validation.type_extractor import TypeExtractor
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from srlm_kedro.datasets.checkpoint import CheckpointDataset
-from srlm_kedro.datasets.chosen import ChosenCheckpointDataset
 from srlm_kedro.datasets.hub import GivenModelDataset, HubCheckpointDataset
 from srlm_kedro.datasets.hugging_face import HubSeedDataset
 from srlm_kedro.datasets.oasst import OasstDataset
@@ -23,7 +22,7 @@ from srlm_kedro.manifest import read_manifest
 from srlm_kedro.pipelines.ift.nodes import refuse_faulty_seed
 from srlm_kedro.pipelines.loop import LoopParams
 
-_MODELS = CheckpointDataset | ChosenCheckpointDataset | GivenModelDataset | HubCheckpointDataset
+_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
 
 RUN_PARAMETERS: dict[str, Any] = {
     "seed": Annotated[int, Field(strict=True, ge=0)],

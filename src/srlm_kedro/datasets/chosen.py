@@ -3,28 +3,21 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
-from kedro.io import AbstractDataset
-
+from srlm_kedro.datasets.checkpoint import CheckpointDataset
 from srlm_kedro.datasets.folder import refuse_unless_checkpoint
 from srlm_kedro.manifest import content_digest, read_manifest
 from srlm_kedro.records import Checkpoint
 
 
-class ChosenCheckpointDataset(AbstractDataset[Checkpoint, Checkpoint]):
+class ChosenCheckpointDataset(CheckpointDataset):
     """A small file that names a model's folder and its digest; no weights are copied.
 
     The digest makes another choice, and the same choice of a model that was remade, another file,
     so that what is made from it is remade too. Loading gives the chosen folder under `name`, its
-    place in the chain: seeds, ids and schedules of what comes next go by the iteration.
+    place in the chain (`m2`, whichever model it is): seeds, ids and schedules of what comes next
+    go by the iteration.
     """
-
-    def __init__(self, filepath: str, name: str, metadata: dict[str, Any] | None = None):
-        """`name` is the place for which the model is chosen (`m2`), whichever model it is."""
-        self._filepath = Path(filepath)
-        self._name = name
-        self.metadata = metadata
 
     def load(self) -> Checkpoint:
         """The handle of the chosen model.
@@ -49,6 +42,3 @@ class ChosenCheckpointDataset(AbstractDataset[Checkpoint, Checkpoint]):
 
     def _exists(self) -> bool:
         return self._filepath.exists()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "name": self._name}
