@@ -10,8 +10,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
-from srlm_kedro.freshness import output_path
-from srlm_kedro.manifest import read_manifest
+from srlm_kedro.freshness import manifest_of
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.self_rewarding import (
@@ -72,8 +71,7 @@ def _is_cut_short(measured: Pipeline, raw: CatalogProtocol) -> bool:
     """Whether something was not made yet, or a table of all models without the newest."""
     for node in measured.nodes:
         shared = "." not in node.name
-        for path in (output_path(raw, name) for name in node.outputs):
-            manifest = None if path is None else read_manifest(path)
+        for manifest in (manifest_of(raw, name) for name in node.outputs):
             if manifest is None or (shared and set(node.inputs) - set(manifest["parts"])):
                 return True
     return False

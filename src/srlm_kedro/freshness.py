@@ -1,7 +1,5 @@
 """What is fresh, what is stale and why: every output knows what it was made from."""
 
-import hashlib
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -13,9 +11,10 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.disk import json_digest
 from srlm_kedro.manifest import (
-    content_digest,
     is_thinned,
+    known_digest,
     manifest_path,
     output_fault,
     read_manifest,
@@ -140,8 +139,7 @@ def _fault(node: Node, catalog: CatalogProtocol) -> str | None:
 def _changed(node: Node, catalog: CatalogProtocol) -> list[str]:
     """What is no more as it was when the node's outputs, which are whole, were made."""
     now = parts(node, catalog)
-    paths = [output_path(catalog, name) for name in node.outputs]
-    manifests = [read_manifest(path) for path in paths if path is not None]
+    manifests = [manifest_of(catalog, name) for name in node.outputs]
     return [name for m in manifests if m for name in _differences(m["parts"], now)]
 
 
@@ -163,23 +161,23 @@ def output_path(catalog: CatalogProtocol, name: str) -> Path | None:
     return None if filepath is None else Path(str(filepath))
 
 
+def manifest_of(catalog: CatalogProtocol, name: str) -> dict[str, Any] | None:
+    """The manifest of a dataset; None if it has none that can be believed."""
+    path = output_path(catalog, name)
+    return None if path is None else read_manifest(path)
+
+
 def _input_digest(catalog: CatalogProtocol, name: str, iteration: int | None) -> str:
     if name.startswith("params:") or name == "parameters":
         value = catalog.load(name)
-        return _digest(value.recipe(iteration) if isinstance(value, Params) else value)
+        return json_digest(value.recipe(iteration) if isinstance(value, Params) else value, str)
     dataset = catalog.get(name)
     if hasattr(dataset, "fingerprint"):
-        return _digest(dataset.fingerprint())
+        return json_digest(dataset.fingerprint(), str)
     path = output_path(catalog, name)
     if path is None:
         raise TypeError(f"{name}: a dataset between stages needs a file or a fingerprint().")
-    manifest = read_manifest(path)
-    return content_digest(path) if manifest is None else manifest["digest"]
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return known_digest(path)
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -187,5 +185,5 @@ def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
     return [name for name in names if before.get(name, _NOTHING) != now.get(name, _NOTHING)]
 
 
-_NOTHING = _digest({})
+_NOTHING = json_digest({})
 """What gates say of themselves: one that comes or goes makes nothing stale."""

@@ -6,10 +6,10 @@ it before they are used, neither a torn write nor a bad disk goes unseen.
 
 import hashlib
 import json
-import os
-from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
+
+from srlm_kedro.disk import file_digest, json_digest, write_whole
 
 SUFFIX = ".manifest.json"
 CARD = "README.md"
@@ -34,7 +34,7 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     if not isinstance(manifest, dict) or not output.exists():
         return None
     checksum = manifest.pop(_CHECKSUM, None)
-    return manifest if checksum == _digest(manifest) else None
+    return manifest if checksum == json_digest(manifest) else None
 
 
 def write_manifest(output: Path, notes: dict[str, Any]) -> None:
@@ -83,19 +83,25 @@ def output_fault(output: Path) -> str | None:
 def file_digests(path: Path) -> dict[str, str]:
     """The sha256 of each file of a folder by its name, its card left out; a file's own under ''."""
     if path.is_file():
-        return {"": _file_digest(path)}
+        return {"": file_digest(path)}
     beside = {CARD, CARD + SUFFIX}
     found = {}
     for file in sorted(p for p in path.rglob("*") if p.is_file() and p.name not in beside):
         name = PurePath(file.relative_to(path)).as_posix()
         if not any(part.startswith(".") for part in name.split("/")):  # notes of download tools
-            found[name] = _file_digest(file)
+            found[name] = file_digest(file)
     return found
 
 
 def content_digest(path: Path) -> str:
     """The sha256 of a file's bytes, or of a folder's names and bytes, its card left out."""
     return _digest_of_files(file_digests(path))
+
+
+def known_digest(output: Path) -> str:
+    """The output's digest as its manifest holds it; where there is none, that of its content."""
+    manifest = read_manifest(output)
+    return content_digest(output) if manifest is None else manifest["digest"]
 
 
 def _digest_of_files(digests: dict[str, str]) -> str:
@@ -107,24 +113,6 @@ def _digest_of_files(digests: dict[str, str]) -> str:
 
 
 def _write(output: Path, manifest: dict[str, Any]) -> None:
-    path = manifest_path(output)
-    scratch = path.with_name(f".{path.name}.new")  # left by a kill, it is written over
-    signed = {**manifest, _CHECKSUM: _digest(manifest)}
-    scratch.write_text(json.dumps(signed, indent=1, sort_keys=True) + "\n", "utf-8")
-    os.replace(scratch, path)
-
-
-def _digest(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    stat = path.stat()
-    return _digest_of(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
-
-
-@lru_cache(maxsize=4096)
-def _digest_of(path: Path, *state: int) -> str:
-    """Read once as long as the file's state stays: weights are large."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    signed = {**manifest, _CHECKSUM: json_digest(manifest)}
+    text = json.dumps(signed, indent=1, sort_keys=True) + "\n"
+    write_whole(manifest_path(output), text.encode())

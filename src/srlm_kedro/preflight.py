@@ -17,8 +17,7 @@ from srlm_kedro.datasets.hugging_face import HubSeedDataset
 from srlm_kedro.datasets.oasst import OasstDataset
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
-from srlm_kedro.freshness import output_path
-from srlm_kedro.manifest import read_manifest
+from srlm_kedro.freshness import manifest_of, output_path
 from srlm_kedro.pipelines.ift.nodes import refuse_faulty_seed
 from srlm_kedro.pipelines.loop import LoopParams
 
@@ -145,17 +144,12 @@ def newest_model(catalog: CatalogProtocol) -> int:
     """
     t = 0
     elders: dict[str, str] = {}
-    while found := _manifest(catalog, f"m{t + 1}.model"):
+    while found := manifest_of(catalog, f"m{t + 1}.model"):
         if any(found["parts"].get(name, digest) != digest for name, digest in elders.items()):
             break
-        if _manifest(catalog, f"m{t + 1}.train_metrics") is None:
+        if manifest_of(catalog, f"m{t + 1}.train_metrics") is None:
             break
         t += 1
-        best = _manifest(catalog, f"m{t}.best")
+        best = manifest_of(catalog, f"m{t}.best")
         elders = {f"m{t}.model": found["digest"]} | ({f"m{t}.best": best["digest"]} if best else {})
     return t
-
-
-def _manifest(catalog: CatalogProtocol, name: str) -> dict[str, Any] | None:
-    path = output_path(catalog, name)
-    return read_manifest(path) if path else None

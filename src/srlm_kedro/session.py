@@ -15,7 +15,7 @@ from kedro.runner import SequentialRunner
 
 from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog, select
 from srlm_kedro.data_folder import forget_unfinished, one_run_at_a_time, write_faults
-from srlm_kedro.datasets.engine import EngineDataset, free_engines
+from srlm_kedro.datasets.engine import free_engines, is_engine
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
 from srlm_kedro.preflight import data_faults
@@ -214,7 +214,7 @@ def _refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) ->
     paths = {name: path for name in made if (path := output_path(catalog, name)) is not None}
     faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog)
     faults += write_faults(paths)
-    for name in sorted(name for name in asked if isinstance(catalog.get(name), EngineDataset)):
+    for name in sorted(name for name in asked if is_engine(catalog, name)):
         try:
             catalog.load(name)
         except DatasetError as error:

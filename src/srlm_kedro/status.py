@@ -6,8 +6,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from srlm_kedro.freshness import Plan, output_path
-from srlm_kedro.manifest import read_manifest
+from srlm_kedro.freshness import Plan, manifest_of
 
 STATUS = "status"
 """The name under which it is asked for."""
@@ -40,8 +39,7 @@ def _group(node: str) -> str:
 def _state(node: Node, catalog: CatalogProtocol, plan: Plan) -> str:
     if node.name not in plan.stale:
         return "fresh"
-    paths = [output_path(catalog, name) for name in node.outputs]
-    whole = all(path is not None and read_manifest(path) is not None for path in paths)
+    whole = all(manifest_of(catalog, name) is not None for name in node.outputs)
     return "stale" if whole else "missing"
 
 

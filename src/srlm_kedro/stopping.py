@@ -18,6 +18,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.unsaved import Unsaved
+
 _OURS = (signal.SIG_DFL, signal.default_int_handler)
 """Handlers that may be replaced: the system's and Python's, but nobody else's."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -114,12 +116,12 @@ class RunWatch:
         """What Kedro's hooks are told at the start and at the end; empty before the start."""
         self.saving: str | None = None
         """The dataset that is being saved."""
-        self._unsaved: dict[str, set[str]] = {}
+        self._unsaved = Unsaved()
 
     @property
     def nodes(self) -> list[str]:
         """The nodes at work, those whose outputs are being saved among them."""
-        return list(self._unsaved)
+        return list(self._unsaved.outputs)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(
@@ -131,7 +133,7 @@ class RunWatch:
     @hook_impl(tryfirst=True)
     def before_node_run(self, node: Node) -> None:
         """A node starts."""
-        self._unsaved[node.name] = set(node.outputs)
+        self._unsaved.expect(node)
 
     @hook_impl(tryfirst=True)
     def before_dataset_saved(self, dataset_name: str) -> None:
@@ -142,10 +144,7 @@ class RunWatch:
     def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
         """The output is written; with the last one the node is done."""
         self.saving = None
-        unsaved = self._unsaved.get(node.name, set())
-        unsaved.discard(dataset_name)
-        if not unsaved:
-            self._unsaved.pop(node.name, None)
+        self._unsaved.saved(dataset_name, node)
 
 
 def is_full_disk(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ from kedro.pipeline.node import Node
 from srlm_kedro.datasets.engine import is_engine
 from srlm_kedro.freshness import output_path, parts
 from srlm_kedro.manifest import discard_manifest, write_manifest
+from srlm_kedro.unsaved import Unsaved
 
 
 class FreshnessHooks:
@@ -17,7 +18,7 @@ class FreshnessHooks:
     def __init__(self) -> None:
         self._open: dict[str, tuple[CatalogProtocol, dict[str, str], float]] = {}
         self._seconds: dict[str, float] = {}
-        self._unsaved: dict[str, set[str]] = {}
+        self._unsaved = Unsaved()
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
@@ -25,7 +26,7 @@ class FreshnessHooks:
         paths = [output_path(catalog, name) for name in node.outputs]
         for path in filter(None, paths):
             discard_manifest(path)
-        self._unsaved[node.name] = set(node.outputs)
+        self._unsaved.expect(node)
         self._open[node.name] = (catalog, parts(node, catalog), time.perf_counter())
 
     @hook_impl
@@ -42,8 +43,7 @@ class FreshnessHooks:
             seconds = round(self._seconds[node.name], 3)
             notes = {"dataset": dataset_name, "node": node.name, "parts": made_from}
             write_manifest(path, {**notes, "seconds": seconds})
-        self._unsaved[node.name].discard(dataset_name)
-        if not self._unsaved[node.name]:
+        if self._unsaved.saved(dataset_name, node):
             _forget(catalog, node)
 
 

@@ -9,8 +9,9 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from srlm_kedro.freshness import make_plan, output_path
-from srlm_kedro.manifest import file_digests, is_thinned, mark_thinned, read_manifest
+from srlm_kedro.freshness import make_plan, manifest_of, output_path
+from srlm_kedro.manifest import file_digests, is_thinned, mark_thinned
+from srlm_kedro.unsaved import Unsaved
 
 _log = logging.getLogger(__name__)
 
@@ -48,26 +49,25 @@ class ThinningHooks:
 class _Thinning:
     def __init__(self, keep: int, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self._keep, self._catalog = keep, catalog
-        self._left = {node.name: set(node.outputs) for node in pipeline.nodes}
-        """Outputs that are still to be saved, by node."""
+        self._left = Unsaved()
+        for node in pipeline.nodes:
+            self._left.expect(node)
         self._inputs = {node.name: set(node.inputs) for node in pipeline.nodes}
         whole = pipelines["__default__"]
-        elsewhere = set(make_plan(whole, catalog).stale) - set(self._left)
+        elsewhere = set(make_plan(whole, catalog).stale) - set(self._left.outputs)
         self._always = {n for node in whole.nodes if node.name in elsewhere for n in node.inputs}
 
     def saved(self, dataset: str, node: Node) -> None:
-        self._left[node.name].discard(dataset)
-        if not self._left[node.name]:
-            del self._left[node.name]
+        if self._left.saved(dataset, node):
             self._thin()
 
     def finish(self) -> None:
-        self._left.clear()
+        self._left.outputs.clear()
         self._thin()
 
     def _thin(self) -> None:
         made = _made(self._catalog)
-        needed = self._always.union(*(self._inputs[name] for name in self._left))
+        needed = self._always.union(*(self._inputs[name] for name in self._left.outputs))
         chosen = {_chosen(self._catalog, name) for name in [*needed, f"m{(made or [0])[-1]}.best"]}
         for t in made[: -self._keep]:
             name = f"m{t}.model"
@@ -80,14 +80,14 @@ class _Thinning:
 
 def _chosen(catalog: CatalogProtocol, name: str) -> Path | None:
     """The folder that a choice of the best model names."""
-    path = output_path(catalog, name) if name.endswith(".best") else None
-    return catalog.load(name).path.resolve() if path and read_manifest(path) else None
+    made = name.endswith(".best") and manifest_of(catalog, name)
+    return catalog.load(name).path.resolve() if made else None
 
 
 def _made(catalog: CatalogProtocol) -> list[int]:
     """Every t of which M_t was made, in order."""
     made, t = [], 1
-    while (path := output_path(catalog, f"m{t}.model")) and read_manifest(path):
+    while manifest_of(catalog, f"m{t}.model"):
         made.append(t)
         t += 1
     return made

@@ -1,13 +1,12 @@
 """Which command a run belongs to, so that the same command again goes on with a killed run."""
 
-import hashlib
-import json
 from contextvars import ContextVar
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from srlm_kedro.disk import json_digest
 from srlm_kedro.tracking.process import PROCESS, is_gone
 
 COMMAND = "srlm.command"
@@ -23,8 +22,7 @@ def identity(**said: Any) -> str:
     What is empty was not asked for, however that is written (None, an empty list).
     """
     asked = {name: value for name, value in said.items() if value}
-    text = json.dumps(asked, sort_keys=True, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return json_digest(asked, _plain)[:32]
 
 
 def unfinished(client: MlflowClient, experiment: str, command: str) -> str | None:

@@ -91,7 +91,7 @@ class RunRecorder:
 
     def carried_over(self, dataset: str, data: Any) -> None:
         """Records what an earlier run made: a model is not registered a second time."""
-        if isinstance(data, Checkpoint):
+        if isinstance(data, Checkpoint) and split_name(dataset)[1] == "model":
             digest = self._digest(data.path)
             if known_version(self._client, self._registered_model, data, digest) is not None:
                 return

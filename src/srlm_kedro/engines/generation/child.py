@@ -82,7 +82,7 @@ class Child:
                 raise GateError(said + self._obituary())
             return json.loads(line)
         except BaseException:
-            _kill(self._process.pid, hung)  # its answer is of no use: no need to be patient
+            _kill_group(self._process.pid)  # its answer is of no use: no need to be patient
             self.end()
             raise
         finally:
@@ -128,6 +128,10 @@ def _environment(python: str, further: Mapping[str, str]) -> dict[str, str]:
 def _kill(group: int, hung: threading.Event) -> None:
     """Not a method: a timer would keep its child from being let go."""
     hung.set()
+    _kill_group(group)
+
+
+def _kill_group(group: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
 
@@ -137,8 +141,7 @@ def _end(process: subprocess.Popen[str], errors: IO[bytes]) -> None:
         process.stdin.close()  # type: ignore[union-attr]
     with suppress(subprocess.TimeoutExpired):
         process.wait(_PATIENCE)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_group(process.pid)
     process.wait()
     process.stdout.close()  # type: ignore[union-attr]
     errors.close()

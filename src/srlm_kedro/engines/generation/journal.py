@@ -1,10 +1,10 @@
 """Completions on disk as they arrive: what was paid for is not asked for a second time."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from srlm_kedro.disk import json_digest
 from srlm_kedro.engines.generation.base import Completion
 
 _FILE = "completions.jsonl"
@@ -46,8 +46,7 @@ class Journal:
 
 def digest(**parts: Any) -> str:
     """A key that depends on the parts alone."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest(parts, str)
 
 
 def weights_mark(folder: Path) -> list[tuple[str, int, int]]:

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import logging
-import os
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from srlm_kedro.disk import json_digest, write_whole
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
-from srlm_kedro.engines.generation.journal import digest, weights_mark
+from srlm_kedro.engines.generation.journal import weights_mark
+from srlm_kedro.engines.own import Own
 from srlm_kedro.records import Checkpoint
 
 _log = logging.getLogger(__name__)
@@ -40,18 +40,18 @@ class ShardedEngine:
         """
         self._engine, self._recipe = engine, recipe
         self._folder, self._completions = folder, completions
-        self._asked = threading.local()
+        self._asked = Own()
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
         """Rows of `sampling.n` completions, one row a request. Raises what the engine raises."""
-        asked = digest(
-            engine=self._recipe,
-            model=[str(model.path), weights_mark(model.path)],
-            sampling=sampling.model_dump(),
-            seed=seed,
-        )
+        asked = {
+            "engine": self._recipe,
+            "model": [str(model.path), weights_mark(model.path)],
+            "sampling": sampling.model_dump(),
+            "seed": seed,
+        }
         shards = list(self._shards(requests, sampling.n))
         files = [self._file(asked, shard) for shard in shards]
         kept = [_read(file) for file in files]
@@ -73,23 +73,19 @@ class ShardedEngine:
 
     def forget(self) -> None:
         """Deletes the shards that this thread has asked for: what was made of them is saved."""
-        for file in self._mine():
-            file.unlink(missing_ok=True)
-        self._mine().clear()
+        while self._asked.held:
+            self._asked.held.pop().unlink(missing_ok=True)
 
     def _shards(self, requests: Sequence[Request], n: int) -> Iterator[Sequence[Request]]:
         size = max(1, self._completions // n)
         return (requests[start : start + size] for start in range(0, len(requests), size))
 
-    def _file(self, asked: str, shard: Sequence[Request]) -> Path:
-        name = digest(asked=asked, requests=[vars(request) for request in shard])
-        self._mine().append(self._folder / f"{name}.json")
-        return self._mine()[-1]
-
-    def _mine(self) -> list[Path]:
-        if not hasattr(self._asked, "files"):
-            self._asked.files = []
-        return self._asked.files
+    def _file(self, asked: Mapping[str, Any], shard: Sequence[Request]) -> Path:
+        requests = [vars(request) for request in shard]
+        name = json_digest({**asked, "requests": requests}, str)
+        file = self._folder / f"{name}.json"
+        self._asked.held.append(file)
+        return file
 
 
 def _read(file: Path) -> list[list[Completion]] | None:
@@ -108,9 +104,7 @@ def _write(file: Path, rows: Sequence[Sequence[Completion]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     drawn = [[(each.text, each.tokens, each.finish) for each in row] for row in rows]
     text = json.dumps(drawn).encode()
-    scratch = file.with_name(f".{file.name}.new")
-    scratch.write_bytes(_checksum(text).encode() + b"\n" + text)
-    os.replace(scratch, file)
+    write_whole(file, _checksum(text).encode() + b"\n" + text)
 
 
 def _checksum(text: bytes) -> str:

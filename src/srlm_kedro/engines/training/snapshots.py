@@ -3,7 +3,6 @@
 Nothing is pickled: reading a state runs no code of whoever wrote it.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,6 +13,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from srlm_kedro.disk import file_digest
 
 SCRATCH = "writing-"
 """How the name of a folder begins that is still being written."""
@@ -73,12 +74,6 @@ def write(folder: Path, parts: Mapping[str, Any]) -> None:
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fill(folder: Path, parts: Mapping[str, Any]) -> None:

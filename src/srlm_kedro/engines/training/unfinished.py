@@ -1,11 +1,8 @@
 """What is kept of trainings that have not ended, so that a kill costs one interval at most."""
 
-import hashlib
 import importlib.metadata
-import json
 import logging
 import shutil
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,14 +12,16 @@ from typing import Any
 from safetensors import SafetensorError
 
 from srlm_kedro import __version__
+from srlm_kedro.disk import json_digest
+from srlm_kedro.engines.own import Own
 from srlm_kedro.engines.training.snapshots import (
     SCRATCH,
     DamagedError,
     Snapshot,
-    file_digest,
     write,
 )
 from srlm_kedro.engines.weights import base_of, is_adapter
+from srlm_kedro.manifest import file_digests
 from srlm_kedro.records import Checkpoint
 
 _log = logging.getLogger(__name__)
@@ -134,7 +133,7 @@ class Shelf:
         """`folder` None keeps nothing; `seconds` as in `Unfinished`."""
         self._folder = folder
         self._seconds = seconds
-        self._thread = threading.local()
+        self._through = Own()
 
     @contextmanager
     def training(self, label: str, **deciding: Any) -> Iterator[Unfinished]:
@@ -150,37 +149,31 @@ class Shelf:
             return
         unfinished = Unfinished(label, self._folder / digest(**deciding), self._seconds)
         yield unfinished
-        self._through().append(unfinished)
+        self._through.held.append(unfinished)
 
     def forget(self) -> None:
         """Deletes what was kept of the trainings that this thread has brought to their end."""
-        while self._through():
-            self._through().pop().forget()
-
-    def _through(self) -> list[Unfinished]:
-        if not hasattr(self._thread, "through"):
-            self._thread.through = []
-        return self._thread.through
+        while self._through.held:
+            self._through.held.pop().forget()
 
 
 def digest(**deciding: Any) -> str:
     """A name that depends on the given things, on this package's version and the libraries'.
 
     A model counts by the SHA-256 of its files, not by their times: these change when a folder is
-    copied to another machine, where the training is to go on. Hashing takes about as long as
-    reading the files, which loading does next.
+    copied to another machine, where the training is to go on.
     """
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     parts = {**deciding, "libraries": versions, "version": __version__}
-    text = json.dumps(parts, sort_keys=True, default=_content)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return json_digest(parts, _content)[:32]
 
 
 def _content(model: Checkpoint) -> dict[str, Any]:
     """Sums of a model's files, cards aside; an adapter's base included."""
-    files = [one for one in sorted(model.path.glob("*")) if one.is_file()]
-    sums = {one.name: file_digest(one) for one in files if not one.name.startswith("README")}
-    return {"files": sums, "base": _content(base_of(model)) if is_adapter(model) else None}
+    return {
+        "files": file_digests(model.path),
+        "base": _content(base_of(model)) if is_adapter(model) else None,
+    }
 
 
 def _number(folder: Path) -> int:
