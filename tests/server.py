@@ -134,16 +134,21 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "hang":
             self.backend.closing.wait(60)
         elif isinstance(fault, int):
-            self._send(fault, _error("told to fail"))
+            self._send(fault, _error(f"told to fail for {self._shown()}"))
         elif isinstance(fault, tuple):
-            self._send(fault[0], _error("told to fail"), {"Retry-After": str(fault[1])})
+            told = _error(f"told to fail for {self._shown()}")
+            self._send(fault[0], told, {"Retry-After": str(fault[1])})
         elif (refusal := self._refusal(body)) is not None:
             self._send(*refusal)
         else:
             self._answer(body, fault)
 
+    def _shown(self) -> str:
+        """The caller's key."""
+        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
     def _refusal(self, body: Body) -> tuple[int, dict[str, Any]] | None:
-        shown = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        shown = self._shown()
         if self.backend.key is not None and shown != self.backend.key:
             return 401, _error(f"Incorrect API key provided: {shown}")
         if self.path not in self.backend.paths:

@@ -1,19 +1,18 @@
-"""Calls of one OpenAI-compatible server: again where that may help, within a budget of tokens."""
+"""Calls of OpenAI-compatible servers: again where that may help, within a budget of tokens."""
 
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import SecretStr
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.replies import Failure, Reply, failure, read_reply
+from srlm_kedro.engines.generation.replies import Failure, Reply
+from srlm_kedro.engines.generation.servers import LONGEST_WAIT, Server
 from srlm_kedro.errors import GateError, InputError
 
-_LONGEST_WAIT = 60.0
-"""Seconds between two tries, unless the server names more."""
 _ADVICE = {
     401: "Name a valid key: `credentials` of the engine's entry in the catalog.",
     403: "Name a key that may use this model: `credentials` of the engine's entry in the catalog.",
@@ -25,11 +24,11 @@ _log = logging.getLogger(__name__)
 
 
 class Caller:
-    """Asks one server. Its key appears in no message, no log and no `repr`."""
+    """Asks the servers of one model. Their key appears in no message, no log and no `repr`."""
 
     def __init__(
         self,
-        url: str,
+        urls: Sequence[str],
         credentials: Mapping[str, str] | None,
         retries: int,
         backoff: float,
@@ -37,30 +36,30 @@ class Caller:
         budget: int | None,
         kept: str,
     ):
-        """Names the server; `kept` tells in errors what became of finished answers.
+        """Names the servers; `kept` tells in errors what became of finished answers.
 
         Raises:
             InputError: The package `openai` is missing, or the credentials are of another shape.
         """
         _require_client()
-        self._url, self._key = url, _key(credentials)
-        self._retries, self._backoff, self._timeout = retries, backoff, timeout
+        self._servers = [Server(url, backoff, timeout) for url in urls]
+        self._key, self._backoff = _key(credentials), backoff
+        # The first try at another server repeats nothing.
+        self._tries = len(urls) + retries
         self._budget, self._spent, self._kept = budget, 0, kept
 
     async def __aenter__(self) -> Self:
-        from openai import AsyncOpenAI
-
         # Never None: the client would send the environment's key to whatever server this is.
         key = self._key.get_secret_value() if self._key else "none"
-        self._client = AsyncOpenAI(
-            base_url=self._url, api_key=key, max_retries=0, timeout=self._timeout
-        )
+        for server in self._servers:
+            server.open(key)
         self._over = asyncio.Event()
         self.first: BaseException | None = None
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._client.close()
+        for server in self._servers:
+            await server.close()
 
     @property
     def over(self) -> bool:
@@ -73,78 +72,77 @@ class Caller:
         self._over.set()
 
     async def ask(self, path: str, body: Mapping[str, Any], sampling: Sampling) -> Reply:
-        """The server's answer.
+        """The answer of a server.
 
         Raises:
-            InputError: The server refuses what is asked.
+            InputError: A server refuses what is asked.
             GateError: The budget is spent, or every try has failed.
         """
-        for attempt in range(self._retries + 1):
+        for attempt in range(self._tries):
             self._check_budget()
-            outcome = await self._try(path, body, sampling)
+            server = min(self._servers, key=lambda each: each.turn)
+            outcome = await server.ask(path, body, sampling)
             if isinstance(outcome, Reply):
                 self._spent += outcome.prompt_tokens + outcome.completion_tokens
                 return outcome
             self._spent += outcome.spent
-            if (
-                not outcome.again
-                or attempt == self._retries
-                or await self._paused(outcome, attempt)
-            ):
+            if not outcome.again:
+                raise self._refusal(server, outcome, path, body["model"])
+            if attempt + 1 == self._tries or await self._paused(server, outcome, attempt):
                 break
-        raise self._refusal(outcome, path, body["model"], attempt + 1)
+        raise self._silence(path, body["model"], attempt + 1)
 
-    async def _try(self, path: str, body: Mapping[str, Any], sampling: Sampling) -> Reply | Failure:
-        from openai import OpenAIError
-
-        try:
-            async with asyncio.timeout(self._timeout):
-                data = await self._client.post(path, body=dict(body), cast_to=object)
-        except TimeoutError:
-            return Failure(f"no answer within {self._timeout:g} s", again=True)
-        except (OpenAIError, ValueError) as error:
-            return failure(error)
-        return read_reply(data, body.get("n", 1), sampling)
-
-    async def _paused(self, outcome: Failure, attempt: int) -> bool:
+    async def _paused(self, server: Server, outcome: Failure, attempt: int) -> bool:
         """Waits before the next try; True when another call has meanwhile failed for good."""
-        longest = min(self._backoff * 2**attempt, _LONGEST_WAIT)
-        # Chance spreads callers that failed together; it changes no result.
-        wait = longest * random.uniform(0.5, 1) if outcome.wait is None else outcome.wait
+        wait = self._wait(outcome, attempt)
         _log.info(
             "%s: %s; next try in %.1f s (%d of %d)",
-            self._url,
+            server.url,
             self._redacted(outcome.reason),
             wait,
             attempt + 1,
-            self._retries,
+            self._tries - 1,
         )
         try:
             await asyncio.wait_for(self._over.wait(), wait)
         except TimeoutError:
-            return False
+            return self.over
         return True
+
+    def _wait(self, outcome: Failure, attempt: int) -> float:
+        """Seconds before the next try: none where another server is well."""
+        soonest = min(server.rest for server in self._servers)
+        if not soonest:
+            return 0.0
+        if outcome.wait is not None:
+            return min(outcome.wait, soonest)
+        # Chance spreads callers that failed together; it changes no result.
+        return min(self._backoff * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1)
 
     def _check_budget(self) -> None:
         if self._budget is not None and self._spent >= self._budget:
+            where = ", ".join(server.url for server in self._servers)
             raise GateError(
-                f"{self._url}: {self._spent} tokens are spent, and `budget` allows {self._budget}. "
+                f"{where}: {self._spent} tokens are spent, and `budget` allows {self._budget}. "
                 f"Raise it, or ask for less. {self._kept}"
             )
 
-    def _refusal(self, outcome: Failure, path: str, model: str, tries: int) -> Exception:
-        """The error of a call that has failed for good; the key is taken out of what was said."""
-        where = f"{self._url}{path}, model {model}"
-        said = self._redacted(outcome.reason)
-        if outcome.again:
-            return GateError(
-                f"{where}: no answer after {tries} tries. Last: {said}. "
-                f"See whether the server is up, or raise `retries` or `timeout`. {self._kept}"
-            )
+    def _refusal(self, server: Server, outcome: Failure, path: str, model: str) -> InputError:
+        """The error of a call that a server does not take; the key is taken out of its words."""
         advice = _ADVICE.get(outcome.status or 0, "Correct the engine's options or the prompts.")
         if outcome.status in (404, 405) and path == "/completions":
             advice += " If it has no /completions, set `prompts.chat: true`."
-        return InputError(f"{where}: {said}. {advice} {self._kept}")
+        said = self._redacted(outcome.reason)
+        return InputError(f"{server.url}{path}, model {model}: {said}. {advice} {self._kept}")
+
+    def _silence(self, path: str, model: str, tries: int) -> GateError:
+        """The error of a call that no server has answered: what each of them said last."""
+        said = [f"{each.url}{path}: {self._redacted(each.said)}" for each in self._servers]
+        return GateError(
+            f"OpenAIEngine, model {model}: no answer after {tries} tries. "
+            f"Last, {'; '.join(said)}. "
+            f"Start what is down, or raise `retries` or `timeout`. {self._kept}"
+        )
 
     def _redacted(self, text: str) -> str:
         return text.replace(self._key.get_secret_value(), "***") if self._key else text

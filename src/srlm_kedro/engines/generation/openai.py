@@ -1,4 +1,4 @@
-"""Sampling from any OpenAI-compatible server: a hosted model, or `vllm serve` next door."""
+"""Sampling from OpenAI-compatible servers: a hosted model, or `vllm serve` next door."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -19,16 +19,19 @@ _Place = tuple[int, int]
 
 
 class OpenAIEngine:
-    """Draws completions from a server that speaks the OpenAI protocol.
+    """Draws completions from a server, or several of one model, that speak the OpenAI protocol.
 
     Each sample is asked for with a seed of its own, from the seed, the request and the sample's
     number. How far a server keeps to seeds is its own affair: vLLM does up to floating-point
     noise, hosted models do not promise it. Greedy completions are asked for once a request.
+
+    A call goes to the server with the fewest calls under way. One that fails rests, longer each
+    time until it answers, and its calls go on elsewhere.
     """
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | list[str],
         model: str | None = None,
         samples_per_call: Literal["one", "all"] = "one",
         max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
@@ -45,7 +48,8 @@ class OpenAIEngine:
         """Names the server and how it is asked.
 
         Args:
-            base_url: Where it answers; most end in `/v1`.
+            base_url: Where it answers; most end in `/v1`. A list names several servers of the
+                same model. In the journal the first stands for all: keep it when adding others.
             model: The model's name on the server; None takes the checkpoint's (`m1`).
             samples_per_call: `one`: a call a sample, so that raising n keeps earlier samples;
                 `all`: one call a request, for servers that bill the prompt with each call. Tokens
@@ -57,24 +61,26 @@ class OpenAIEngine:
                 before each call: those under way may go beyond it.
             journal: A folder in which completions are kept as they arrive; a rerun asks only
                 for what is missing.
-            concurrency: Calls under way at once.
-            retries: Further tries after 429, 5xx, no connection, no or a malformed answer.
-            backoff: Seconds before the first retry; they double up to a minute. A server's
-                Retry-After goes first.
+            concurrency: Calls under way at once, at all servers together.
+            retries: Further tries of a call after 429, 5xx, no connection, no or a malformed
+                answer. A first try at each other server comes on top.
+            backoff: Seconds before the first retry, and of a server's first rest; they double up
+                to a minute. A server's Retry-After goes first.
             timeout: Seconds that one try may take.
-            credentials: `{api_key: ...}`; None for a server that asks for no key.
+            credentials: `{api_key: ...}`, shown to every server; None where none is asked for.
 
         Raises:
             InputError: The package `openai` is missing, or an argument is of another shape.
         """
-        _refuse(base_url, samples_per_call, max_tokens_field, concurrency, retries)
-        self._url, self._model, self._min_tokens = base_url, model, min_tokens
+        urls = base_url if isinstance(base_url, list) else [base_url]
+        _refuse(urls, samples_per_call, max_tokens_field, concurrency, retries)
+        self._url, self._model, self._min_tokens = urls[0], model, min_tokens
         self._together, self._tokens_field = samples_per_call == "all", max_tokens_field
         self._extra, self._concurrency = extra_body or {}, concurrency
         self._folder = Path(journal) if journal else None
         self._journal: Journal | None = None
         self._caller = Caller(
-            base_url, credentials, retries, backoff, timeout, budget, _kept(self._folder)
+            urls, credentials, retries, backoff, timeout, budget, _kept(self._folder)
         )
 
     def generate(
@@ -83,8 +89,8 @@ class OpenAIEngine:
         """Rows of `sampling.n` completions, one row a request.
 
         Raises:
-            InputError: The server refuses what is asked.
-            GateError: The budget is spent, or the server fails again and again.
+            InputError: A server refuses what is asked.
+            GateError: The budget is spent, or the servers fail again and again.
         """
         self._check(sampling)
         order = self._order(model, sampling, seed)
@@ -181,6 +187,7 @@ class _Order:
     """What is asked of a server, but for the request."""
 
     url: str
+    """Of the first server, which stands for all."""
     name: str
     mark: list[Any]
     """Tells a model from an earlier one of the same name."""
@@ -225,10 +232,16 @@ class _Order:
         return 0 if greedy else derive_seed(self.seed, request.id, str(sample)) >> 32
 
 
-def _refuse(url: str, per_call: str, tokens_field: str, concurrency: int, retries: int) -> None:
+def _refuse(
+    urls: Sequence[str], per_call: str, tokens_field: str, concurrency: int, retries: int
+) -> None:
     """Arguments of another shape, all at once."""
+    names = [str(url) for url in urls]
+    odd = [repr(url) for url in urls if not str(url).startswith(("http://", "https://"))]
     rules = {
-        f"base_url starts with http:// or https://, not {url!r}": url.startswith("http"),
+        "base_url names a server at least": bool(urls),
+        f"base_url names each server once, not {', '.join(names)}": len(set(names)) == len(names),
+        f"base_url starts with http:// or https://, not {', '.join(odd)}": not odd,
         f"samples_per_call is one or all, not {per_call!r}": per_call in ("one", "all"),
         f"max_tokens_field is max_tokens or max_completion_tokens, not {tokens_field!r}": (
             tokens_field in ("max_tokens", "max_completion_tokens")
