@@ -1,7 +1,5 @@
 """Models the engine tests share."""
 
-import gc
-
 import pytest
 
 from srlm_kedro.records import Checkpoint
@@ -20,12 +18,3 @@ def trainer(tmp_path):
     from srlm_kedro.engines.training.trl import TrlEngine
 
     return TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path))
-
-
-@pytest.fixture(scope="module")
-def quick_collections():
-    """Each training ends with a garbage collection; what the imports made need not be searched."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()

@@ -19,7 +19,6 @@ from tests.engines.models import write_model, write_qwen2
 from tests.engines.tuning import DPO, EXAMPLES, PAIRS, SFT, mean_logp, weights_hash
 
 LORA = LoraParams(rank=4, alpha=16)
-pytestmark = pytest.mark.usefixtures("quick_collections")
 
 
 def tuned(base, **changes):

@@ -22,7 +22,6 @@ from tests.engines.models import TEMPLATE, write_model, write_qwen2
 from tests.engines.tuning import DPO, EXAMPLES, PAIRS, SFT, weights_hash
 
 PROMPT = "w1 w2"
-pytestmark = pytest.mark.usefixtures("quick_collections")
 
 
 def with_tokenizer(source: Checkpoint, folder, *gone: str, **changes) -> Checkpoint:

@@ -34,9 +34,6 @@ def other(tmp_path_factory) -> Checkpoint:
     return write_model(tmp_path_factory.mktemp("reference"), initializer_range=0.3)
 
 
-pytestmark = pytest.mark.usefixtures("quick_collections")
-
-
 def models_in_memory() -> int:
     return sum(type(thing) is LlamaForCausalLM for thing in gc.get_objects())
 

@@ -11,7 +11,6 @@ from srlm_kedro.engines.training.trl import TrlEngine
 from srlm_kedro.errors import InputError
 from tests.engines.tuning import DPO, EXAMPLES, PAIRS, SFT, weights_hash
 
-pytestmark = pytest.mark.usefixtures("quick_collections")
 ROWS, LENGTH = 8, 128
 
 

@@ -11,7 +11,6 @@ from srlm_kedro.records import Preference
 from tests.engines.models import write_model
 from tests.engines.tuning import DPO, PAIRS, completion_logps
 
-pytestmark = pytest.mark.usefixtures("quick_collections")
 BETA = DPO.beta[0]
 
 

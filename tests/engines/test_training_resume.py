@@ -22,10 +22,7 @@ from tests.engines.models import write_model
 from tests.engines.test_pretraining import DOCUMENTS, TINY
 from tests.engines.tuning import DPO, EXAMPLES, PAIRS, SFT
 
-pytestmark = [
-    pytest.mark.usefixtures("quick_collections"),
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 STEPS = 5
 DROPPING = {"dropout": 0.2}
 # The last of five steps holds one micro-batch in place of two.

@@ -21,10 +21,7 @@ from srlm_kedro.engines.training.trl import TrlEngine
 from tests.engines.models import write_model
 from tests.engines.tuning import DPO, PAIRS, completion_logps
 
-pytestmark = [
-    pytest.mark.usefixtures("quick_collections"),
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 OBJECTIVES = {
     "plain": {},
     "nll_weight": {"nll_weight": 0.7},

@@ -1,10 +1,15 @@
-"""A project of its own for each test: conf/ and seed data copied, everything else made there."""
+"""A project of its own for each test: conf/ and seed data copied, everything else made there.
+
+What many tests begin with is made once, by `foundation`, `iteration` or a whole run, and copied to
+those that ask for it; their MLflow database is as empty as that of the others.
+"""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +59,10 @@ class Project:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
+    def take(self, data: Path) -> None:
+        """Puts a copy of what another project made into this one's data folder."""
+        shutil.copytree(data, self.path / "data", dirs_exist_ok=True)
+
     def halt(self, at: int, how: str) -> Path:
         """Puts an engine in place that waits or kills at a call; gives the file that it leaves."""
         mark = self.path / f"halted-{at}"
@@ -82,6 +91,41 @@ def empty_database(tmp_path_factory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, empty_database) -> Callable[..., Path]:
+    """Runs pipelines in a project of its own, on a copy of `onto`; gives the data folder."""
+
+    def make(*names: str, onto: Path | None = None) -> Path:
+        one = Project(tmp_path_factory.mktemp("made") / "project")
+        shutil.copy(empty_database, one.path / "mlruns/mlflow.db")
+        if onto is not None:
+            one.take(onto)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(one.path)
+            one.run(*names)
+        return one.path / "data"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def foundation(made) -> Path:
+    """The data of a run to M1."""
+    return made("foundation")
+
+
+@pytest.fixture(scope="session")
+def iteration(made, foundation) -> Path:
+    """The data of a run to M2."""
+    return made("iteration", onto=foundation)
+
+
+@pytest.fixture(scope="session")
+def whole(made) -> Path:
+    """The data of one run of everything, to M3."""
+    return made()
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch, empty_database) -> Project:
     """A fresh project; the working folder is inside it."""
@@ -89,3 +133,24 @@ def project(tmp_path, monkeypatch, empty_database) -> Project:
     shutil.copy(empty_database, made.path / "mlruns/mlflow.db")
     monkeypatch.chdir(made.path)
     return made
+
+
+@pytest.fixture
+def founded(project, foundation) -> Project:
+    """A project with M0 and M1."""
+    project.take(foundation)
+    return project
+
+
+@pytest.fixture
+def iterated(project, iteration) -> Project:
+    """A project with M0 to M2."""
+    project.take(iteration)
+    return project
+
+
+@pytest.fixture
+def done(project, whole) -> Project:
+    """A project after a run of everything."""
+    project.take(whole)
+    return project

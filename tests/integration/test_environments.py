@@ -88,13 +88,12 @@ def test_the_paper_configuration_is_the_paper(project):
 
 
 @pytest.mark.parametrize("env", CONTROLS)
-def test_a_control_runs_beside_the_main_run_and_shares_its_groundwork(project, env, server):
+def test_a_control_runs_beside_the_main_run_and_shares_its_groundwork(founded, env, server):
     """M0 to EFT come from the main run; what the control makes lies in its own folder."""
-    project.run("foundation")
-    before = {p: p.stat().st_mtime_ns for p in (project.path / "data").rglob("*.parquet")}
-    scripted(project, env, server.url)
-    project.run(env=env)
-    own = project.path / f"data/controls/{env}"
+    before = {p: p.stat().st_mtime_ns for p in (founded.path / "data").rglob("*.parquet")}
+    scripted(founded, env, server.url)
+    founded.run(env=env)
+    own = founded.path / f"data/controls/{env}"
     assert (own / "06_models/m2/model.json").exists()
     assert not (own / "06_models/m0").exists()
     assert before == {path: path.stat().st_mtime_ns for path in before}
@@ -102,13 +101,12 @@ def test_a_control_runs_beside_the_main_run_and_shares_its_groundwork(project, e
     assert {"m1", "m2"} <= set(duels["model"])
 
 
-def test_shuffled_rewards_keep_the_pairs_and_turn_some(project):
+def test_shuffled_rewards_keep_the_pairs_and_turn_some(iterated):
     """The same texts paired, in another order for some."""
-    project.run("iteration")
-    scripted(project, "shuffled_rewards")
-    project.run("iteration", env="shuffled_rewards")
-    main = pd.read_parquet(project.path / "data/05_model_input/m2/pairs.parquet")
-    folder = project.path / "data/controls/shuffled_rewards"
+    scripted(iterated, "shuffled_rewards")
+    iterated.run("iteration", env="shuffled_rewards")
+    main = pd.read_parquet(iterated.path / "data/05_model_input/m2/pairs.parquet")
+    folder = iterated.path / "data/controls/shuffled_rewards"
     control = pd.read_parquet(folder / "05_model_input/m2/pairs.parquet")
     texts = ["chosen_id", "rejected_id"]
     assert (main[texts].apply(set, axis=1) == control[texts].apply(set, axis=1)).all()
@@ -116,21 +114,21 @@ def test_shuffled_rewards_keep_the_pairs_and_turn_some(project):
     assert 0 < turned < 1
 
 
-def test_a_server_that_fails_half_way_is_paid_once(project):
+def test_a_server_that_fails_half_way_is_paid_once(founded):
     """The run stops with the server, what was answered is kept, and a rerun asks for the rest."""
     down = {"after": 40}
     with serve(ScriptedEngine(), faults=lambda n, body: 500 if n >= down["after"] else None) as one:
-        scripted(project, "external_judge", one.url)
-        catalog = project.path / "conf/external_judge/catalog.yml"
+        scripted(founded, "external_judge", one.url)
+        catalog = founded.path / "conf/external_judge/catalog.yml"
         held = yaml.safe_load(catalog.read_text("utf-8"))
         held["external_judge_engine"]["options"] |= {"retries": 0}
         catalog.write_text(yaml.safe_dump(held), "utf-8")
         with pytest.raises(GateError, match="no answer after"):
-            project.run("iteration", env="external_judge")
+            founded.run("iteration", env="external_judge")
         answered = len(one.requests)
         down["after"] = 10**9
-        project.run("iteration", env="external_judge")
-        judgements = project.path / "data/controls/external_judge/07_model_output/m2"
+        founded.run("iteration", env="external_judge")
+        judgements = founded.path / "data/controls/external_judge/07_model_output/m2"
         asked = [str(body["messages"]) + str(body["seed"]) for body in one.requests[:40]]
         again = [str(body["messages"]) + str(body["seed"]) for body in one.requests[answered:]]
         assert len(pd.read_parquet(judgements / "judgements.parquet")) > 40

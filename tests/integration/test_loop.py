@@ -1,7 +1,6 @@
 """The whole loop with the scripted engines, run as users run it."""
 
 import re
-import shutil
 
 import pandas as pd
 import pytest
@@ -12,13 +11,16 @@ from srlm_kedro.composition import raw_catalog
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.manifest import content_digest
 from srlm_kedro.preflight import newest_model
-from tests.integration.conftest import Project
 
 
-def models(project):
+def models(project, data="data"):
     """Digest of every model on disk, by name."""
-    folder = project.path / "data/06_models"
-    return {path.name: content_digest(path) for path in folder.iterdir() if path.is_dir()}
+    return digests(project.path / data)
+
+
+def digests(data):
+    folders = (path for path in (data / "06_models").iterdir() if path.is_dir())
+    return {path.name: content_digest(path) for path in folders}
 
 
 def table(project, name):
@@ -53,46 +55,39 @@ def test_a_run_makes_m3_and_its_tables_and_the_second_has_nothing_to_do(project,
     assert models(project) == made
 
 
-def test_iterations_one_by_one_make_the_same_models_as_one_run(project, tmp_path, request):
+def test_iterations_one_by_one_make_the_same_models_as_one_run(project, whole):
     """Step by step from an empty project: M2, M3 and on to M4, bit for bit."""
-    project.run()
-    whole = models(project)
-    for folder in project.path.glob("data/0[2-8]*"):
-        for path in sorted(folder.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
     project.run("iteration")
     assert sorted(models(project)) == ["m0", "m1", "m2", "sft"]
     project.run("iteration")
-    assert models(project) == whole
+    assert models(project) == digests(whole)
     project.run("iteration")
     assert sorted(models(project)) == ["m0", "m1", "m2", "m3", "m4", "sft"]
     assert list(table(project, "reward_modelling")["model"]) == ["sft", "m1", "m2", "m3", "m4"]
 
 
-def test_a_changed_beta_trains_again_but_samples_nothing_again(project):
+def test_a_changed_beta_trains_again_but_samples_nothing_again(iterated):
     """What an iteration drew and judged stays; from M2 on, models and what they draw are new."""
-    project.run("iteration")
-    before = {path.name: path.stat().st_mtime_ns for path in outputs(project, "m2")}
-    project.run("iteration", params={"iteration": 2, "dpo": {"beta": 0.7}})
-    after = {path.name: path.stat().st_mtime_ns for path in outputs(project, "m2")}
+    before = {path.name: path.stat().st_mtime_ns for path in outputs(iterated, "m2")}
+    iterated.run("iteration", params={"iteration": 2, "dpo": {"beta": 0.7}})
+    after = {path.name: path.stat().st_mtime_ns for path in outputs(iterated, "m2")}
     changed = {name for name in before if before[name] != after[name]}
     assert "judgements.parquet" not in changed
     assert "responses.parquet" not in changed
     assert "train_log.parquet" in changed
 
 
-def test_a_changed_limit_is_checked_again_and_trains_nothing_again(project):
+def test_a_changed_limit_is_checked_again_and_trains_nothing_again(iterated):
     """The gate is asked anew; models stay."""
-    project.run("iteration")
-    made = models(project)
-    stamps = {p: p.stat().st_mtime_ns for p in project.path.glob("data/06_models/*/model.json")}
-    suite = project.path / "conf/base/expectations/judged.yml"
+    made = models(iterated)
+    stamps = {p: p.stat().st_mtime_ns for p in iterated.path.glob("data/06_models/*/model.json")}
+    suite = iterated.path / "conf/base/expectations/judged.yml"
     suite.write_text(suite.read_text("utf-8").replace("max_value: 0.97", "max_value: 0.98"))
-    checked = project.path / "data/08_reporting/m2/judged_validation.json"
+    checked = iterated.path / "data/08_reporting/m2/judged_validation.json"
     before = checked.read_text("utf-8")
-    project.run("iteration", params={"iteration": 2})
+    iterated.run("iteration", params={"iteration": 2})
     assert checked.read_text("utf-8") != before
-    assert models(project) == made
+    assert models(iterated) == made
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
 
 
@@ -100,22 +95,19 @@ def outputs(project, model):
     return (project.path / f"data/07_model_output/{model}").glob("*.parquet")
 
 
-def test_another_seed_makes_other_models(project):
+def test_another_seed_makes_other_models(founded):
     """The seed reaches everything."""
-    project.run("foundation")
-    before = models(project)
-    project.run("foundation", params={"seed": 1})
-    after = models(project)
+    before = models(founded)
+    founded.run("foundation", params={"seed": 1})
+    after = models(founded)
     assert not set(before.values()) & set(after.values())
 
 
-def test_the_thread_runner_makes_the_same_models(project):
+def test_the_thread_runner_makes_the_same_models(iterated):
     """Order of running changes nothing."""
-    project.run("iteration")
-    made = models(project)
-    project.run("iteration", params={"data": "data/threads"}, runner=ThreadRunner())
-    folder = project.path / "data/threads/06_models"
-    assert {path.name: content_digest(path) for path in folder.iterdir() if path.is_dir()} == made
+    made = models(iterated)
+    iterated.run("iteration", params={"data": "data/threads"}, runner=ThreadRunner())
+    assert models(iterated, "data/threads") == made
 
 
 def test_all_faults_are_refused_at_once_before_any_work(project):
@@ -146,58 +138,52 @@ def test_an_iteration_without_its_predecessor_is_refused(project, t, said):
     assert not (project.path / "data/06_models").exists()
 
 
-def test_a_checkpoint_that_is_none_is_refused(project):
+def test_a_checkpoint_that_is_none_is_refused(iterated):
     """A broken model folder is named before any work."""
-    project.run("iteration")
-    (project.path / "data/06_models/m2/model.json").unlink()
+    (iterated.path / "data/06_models/m2/model.json").unlink()
     with pytest.raises(InputError, match=r"m2: a checkpoint is a Hugging Face folder"):
-        project.run("iteration", params={"iteration": 3})
-    assert not (project.path / "data/06_models/m3").exists()
+        iterated.run("iteration", params={"iteration": 3})
+    assert not (iterated.path / "data/06_models/m3").exists()
 
 
-def test_a_collapsed_judge_stops_the_run_before_training(project):
+def test_a_collapsed_judge_stops_the_run_before_training(founded):
     """A critical expectation fails: tables and results stay on disk, M2 is not made."""
     engine = "srlm_kedro.engines.generation.scripted.ScriptedEngine"
     kind = "srlm_kedro.datasets.engine.EngineDataset"
     options = {"score": 3}
-    project.run("foundation")
     broken = {"type": kind, "engine": engine, "options": options}
-    project.configure("catalog", generation_engine=broken)
+    founded.configure("catalog", generation_engine=broken)
     with pytest.raises(GateError):
-        project.run("iteration", params={"eft": {"min_kept": 0}, "pairs": {"min_pairs": 1}})
-    assert not (project.path / "data/06_models/m2").exists()
-    assert (project.path / "data/07_model_output/m2/judgements.parquet").exists()
+        founded.run("iteration", params={"eft": {"min_kept": 0}, "pairs": {"min_pairs": 1}})
+    assert not (founded.path / "data/06_models/m2").exists()
+    assert (founded.path / "data/07_model_output/m2/judgements.parquet").exists()
 
 
-def test_a_later_value_of_a_schedule_leaves_earlier_models_alone(project):
+def test_a_later_value_of_a_schedule_leaves_earlier_models_alone(done):
     """M2's prompts, judgements and training stay when M3's numbers change."""
-    project.run()
-    before = {path.name: content_digest(path) for path in project.path.glob("data/06_models/m?")}
-    stamps = {p: p.stat().st_mtime_ns for p in outputs(project, "m2")}
-    project.run(params={"dpo": {"beta": [0.5, 0.7]}})
-    after = {path.name: content_digest(path) for path in project.path.glob("data/06_models/m?")}
+    before = {path.name: content_digest(path) for path in done.path.glob("data/06_models/m?")}
+    stamps = {p: p.stat().st_mtime_ns for p in outputs(done, "m2")}
+    done.run(params={"dpo": {"beta": [0.5, 0.7]}})
+    after = {path.name: content_digest(path) for path in done.path.glob("data/06_models/m?")}
     assert {name for name in before if before[name] != after[name]} == {"m3"}
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
 
 
-def test_nothing_trains_ahead_of_a_gate_that_is_asked_again(project):
+def test_nothing_trains_ahead_of_a_gate_that_is_asked_again(iterated):
     """A contamination limit that is passed now stops the run before the changed training."""
-    project.run("iteration")
-    made = models(project)
+    made = models(iterated)
     strict = {"ngram": 1, "min_overlap": 0, "max_overlap_share": 0, "max_exact_share": 0}
     with pytest.raises(GateError, match="overlap"):
-        project.run(
+        iterated.run(
             "iteration", params={"iteration": 2, "contamination": strict, "dpo": {"beta": 0.9}}
         )
-    assert models(project) == made
+    assert models(iterated) == made
 
 
-def test_a_model_of_a_remade_elder_is_not_built_upon(project):
+def test_a_model_of_a_remade_elder_is_not_built_upon(done):
     """After M2 is made anew, the next model is M3 from it, not M4 from the old M3."""
-    project.run("iteration")
-    project.run("iteration")
-    project.run("iteration", params={"iteration": 2, "dpo": {"beta": 0.9}})
-    with project.session("test") as session:
+    done.run("iteration", params={"iteration": 2, "dpo": {"beta": 0.9}})
+    with done.session("test") as session:
         assert newest_model(raw_catalog(session.load_context())) == 2
 
 
@@ -207,24 +193,6 @@ def test_parameters_that_nothing_reads_are_refused(project):
         project.run(params={"model": "somewhere", "iteration": 7})
     assert "`model`: nothing reads it" in str(refusal.value)
     assert "`iteration`: nothing reads it" in str(refusal.value)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, empty_database):
-    """The data of a whole run."""
-    whole = Project(tmp_path_factory.mktemp("finished") / "project")
-    shutil.copy(empty_database, whole.path / "mlruns/mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(whole.path)
-        whole.run()
-    return whole.path / "data"
-
-
-@pytest.fixture
-def done(project, finished):
-    """A project with that data."""
-    shutil.copytree(finished, project.path / "data", dirs_exist_ok=True)
-    return project
 
 
 @pytest.mark.parametrize(
@@ -256,7 +224,7 @@ def test_what_is_fresh_is_skipped_however_it_is_asked_for(done, caplog, names, o
     assert "Nothing to do" in caplog.text
 
 
-def test_the_process_runner_makes_and_records_the_same_models(project):
+def test_the_process_runner_makes_and_records_the_same_models(project, iteration):
     """What worker processes made is in MLflow too."""
     project.run("iteration", runner=ParallelRunner())
     made = models(project)
@@ -266,9 +234,7 @@ def test_the_process_runner_makes_and_records_the_same_models(project):
     assert set(children) == set(made)
     assert {run.info.status for run in found} == {"FINISHED"}
     assert "eval/mean_score" in children["m2"].data.metrics
-    project.run("iteration", params={"data": "data/one"})
-    folder = project.path / "data/one/06_models"
-    assert {path.name: content_digest(path) for path in folder.iterdir() if path.is_dir()} == made
+    assert digests(iteration) == made
 
 
 def test_status_shows_what_a_run_would_make_and_makes_nothing(done, capsys):

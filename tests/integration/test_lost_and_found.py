@@ -43,25 +43,23 @@ def flip(file):
         ("08_reporting/report.html", flip),
     ],
 )
-def test_a_harmed_output_is_remade_and_nothing_else(project, name, harm):
+def test_a_harmed_output_is_remade_and_nothing_else(done, name, harm):
     """It comes out as it was, and so all that was made from it stays; but a model has its card."""
-    project.run()
-    before, written = contents(project), times(project)
-    harm(project.path / "data" / name)
-    project.run()
-    assert contents(project) == before
-    notes = [path for path, time in times(project).items() if written.get(path) != time]
+    before, written = contents(done), times(done)
+    harm(done.path / "data" / name)
+    done.run()
+    assert contents(done) == before
+    notes = [path for path, time in times(done).items() if written.get(path) != time]
     ran = {json.loads(path.read_text())["node"] for path in notes if "manifest" in path.name}
     assert len(ran - {"m1.write_card"}) == 1
 
 
-def test_a_part_of_the_pipeline_refuses_harmed_inputs(project):
+def test_a_part_of_the_pipeline_refuses_harmed_inputs(done):
     """It names the file, and the command that makes it again."""
-    project.run()
-    flip(project.path / "data/06_models/m2/model.json")
-    (project.path / "data/07_model_output/m3/prompts.parquet").unlink()
+    flip(done.path / "data/06_models/m2/model.json")
+    (done.path / "data/07_model_output/m3/prompts.parquet").unlink()
     with pytest.raises(InputError, match=r"m2\.model is damaged \(model\.json\).*`kedro run`"):
-        project.run(namespaces=["m3"])
+        done.run(namespaces=["m3"])
 
 
 def test_weights_that_nothing_needs_go_and_come_back_when_something_does(project, caplog):

@@ -14,13 +14,16 @@ QUESTIONS = [
 ]
 
 
-@pytest.fixture
-def finished(project):
-    """A project with M1 and M2."""
-    project.run("iteration")
+def write_questions(project):
     file = project.path / "data/01_raw/mt_bench.jsonl"
     file.write_text("\n".join(map(json.dumps, QUESTIONS)) + "\n", "utf-8")
-    return project
+
+
+@pytest.fixture
+def finished(iterated):
+    """A project with M1 and M2, and MT-Bench's questions."""
+    write_questions(iterated)
+    return iterated
 
 
 def recorded(project):
@@ -33,17 +36,18 @@ def recorded(project):
     return found
 
 
-def test_each_benchmark_measures_every_model_and_reaches_mlflow(finished):
+def test_each_benchmark_measures_every_model_and_reaches_mlflow(project):
     """AlpacaEval's leaderboard, MT-Bench's score, NLP benchmarks and what M2 lost of them."""
-    for name in ("alpaca_eval", "mt_bench", "benchmarks"):
-        finished.run(name)
-    figures = recorded(finished)
+    write_questions(project)
+    for name in ("iteration", "alpaca_eval", "mt_bench", "benchmarks"):
+        project.run(name)
+    figures = recorded(project)
     for model in ("sft", "m1", "m2"):
         assert 0 <= figures[model]["alpaca_eval/win_rate"] <= 100
         assert figures[model]["mt_bench/score"] == 4
         assert any(name.startswith("benchmarks/gsm8k/") for name in figures[model])
     assert any(name.endswith("_against_m1") for name in figures["m2"])
-    board = pd.read_csv(finished.path / "data/08_reporting/leaderboard.csv")
+    board = pd.read_csv(project.path / "data/08_reporting/leaderboard.csv")
     assert len(board) > 3
 
 
