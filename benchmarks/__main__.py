@@ -18,6 +18,7 @@ PARTS = {
     "novelty": "benchmarks.novelty:run",
     "memory": "benchmarks.memory:run",
     "growth": "benchmarks.growth:run",
+    "protection": "benchmarks.protection:run",
 }
 """In the order of the report; each is a function that takes the setting and gives tables."""
 

@@ -8,24 +8,21 @@ that of the last step, where what a stage costs at any size hides its growth the
 """
 
 import inspect
-import io
 import logging
-import os
 import random
-import shutil
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline.node import Node
 
 from benchmarks.novelty import exponent
+from benchmarks.project import copy_project, hooked, inside, run_project, write_environment
 from benchmarks.report import Cell, Table
 from benchmarks.rounds import Setting
 from benchmarks.targets import Target
@@ -38,20 +35,20 @@ from srlm_kedro.records import Checkpoint, derive_seed
 GROWTH = Target(1.05, at_least=False)
 SIZES = (32, 128, 512, 2048)
 QUICK = (4, 8)
-_ROOT = Path(__file__).parents[1]
 START = "before the first stage"
 _ENGINE = {"dtype": "float32", "threads": 1}
 # The model is tiny and completions are short: both are the same at every size. M1 is made in a
 # minute, for what it says does not matter.
-_SHORT = {"sampling": {"max_new_tokens": 16}}
-_PARAMETERS = {
+SHORT = {"sampling": {"max_new_tokens": 16}}
+SMALL_WORLD = {
     "microworld": {"corpus": {"documents": 400}},
     "pretraining": {"layers": 2, "hidden_size": 64, "mlp_size": 128},
     "sft": {"epochs": 1},
-    "eft": {"eval_prompts": 8, **_SHORT},
-    "responses": _SHORT,
-    "judging": _SHORT,
-    "evaluation": {"judging": {"max_new_tokens": 16}, **_SHORT},
+    "eft": {"eval_prompts": 8, **SHORT},
+    "responses": SHORT,
+    "judging": SHORT,
+    "evaluation": {"judging": {"max_new_tokens": 16}, **SHORT},
+    "selection": {"judging": {"max_new_tokens": 16}, **SHORT},
 }
 _NOTE = (
     "Processor seconds of loading, running and saving, medians. The exponent is judged on the last "
@@ -134,26 +131,20 @@ def run(setting: Setting) -> list[Table]:
 
 
 class _Project:
-    """A copy of this project's `conf/` and seed data, where an iteration of any size can be run."""
+    """Where an iteration of any size can be run."""
 
     def __init__(self, folder: Path, device: str) -> None:
         self._folder, self._device = folder, device
-        for name in ("conf", "data/01_raw"):
-            shutil.copytree(_ROOT / name, folder / name)
-        shutil.copy(_ROOT / "pyproject.toml", folder)
-        for name in ("src", "mlruns"):
-            (folder / name).mkdir()
-        self._clock = Clock()
+        copy_project(folder)
         bootstrap_project(folder)
-        settings.set("HOOKS", (*settings.HOOKS, self._clock))
+        self._clock = Clock()
 
     def run(self, pipeline: str, number: int, size: int) -> Seconds:
         """Runs a pipeline; M2 and what leads to it lie in a folder of this number and size."""
         name = f"growth-{number}-{size}"
         self._configure(name, size)
-        session = settings.SESSION_CLASS.create(self._folder, env=name, runtime_params={})
-        with session, redirect_stdout(io.StringIO()):  # the summary is of no interest here
-            session.run(pipeline_names=[pipeline])
+        with hooked(*settings.HOOKS, self._clock):
+            run_project(self._folder, name, pipeline_names=[pipeline])
         return self._clock.seconds
 
     def _configure(self, name: str, size: int) -> None:
@@ -169,28 +160,24 @@ class _Project:
             }
             for dataset, (engine, options) in engines.items()
         }
-        written = {"count": [size], "max_written": [20 * size], **_SHORT}
-        parameters = {**_PARAMETERS, "prompts": written}
-        folder = self._folder / "conf" / name
-        folder.mkdir(exist_ok=True)
-        files = {"catalog": catalog, "parameters": parameters, "globals": {"own": f"/{name}"}}
-        for file, content in files.items():
-            (folder / f"{file}.yml").write_text(yaml.safe_dump(content), "utf-8")
+        written = {"count": [size], "max_written": [20 * size], **SHORT}
+        parameters = {**SMALL_WORLD, "prompts": written}
+        globals_ = {"own": f"/{name}"}
+        files = {"catalog": catalog, "parameters": parameters, "globals": globals_}
+        write_environment(self._folder, name, files)
 
 
 @contextmanager
 def _project(setting: Setting) -> Iterator[_Project]:
-    """The project; the working folder is inside it, for its paths are relative."""
+    """The project; the working folder is inside it."""
     folder = setting.folder / "growth"
     folder.mkdir()
-    before = Path.cwd()
-    os.chdir(folder)
     logging.disable(logging.WARNING)
     try:
-        yield _Project(folder, setting.device)
+        with inside(folder):
+            yield _Project(folder, setting.device)
     finally:
         logging.disable(logging.NOTSET)
-        os.chdir(before)
 
 
 def _tasks(request: Request, sampling: Sampling, seed: int) -> list[Completion]:

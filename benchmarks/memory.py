@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks import peak
 from benchmarks.models import LARGE, SMALL, TINY, Shape, make
 from benchmarks.report import Cell, Table
 from benchmarks.rounds import Setting, seconds
@@ -23,7 +24,6 @@ from srlm_kedro.records import Checkpoint
 
 _SHAPES = {shape.name: shape for shape in (TINY, SMALL, LARGE)}
 _MIB = 2**20
-_RESET = Path("/proc/self/clear_refs")
 _WITHIN = Target(1, at_least=False)
 _SEED = 1
 
@@ -32,7 +32,7 @@ def run(setting: Setting) -> list[Table]:
     """A row a budget."""
     shape, responses, budgets = _case(setting)
     title = f"Peak memory of judging, {shape.name}: {responses} responses x 3"
-    if setting.device == "cpu" and not _RESET.exists():
+    if setting.device == "cpu" and not peak.is_kept("cpu"):
         return [Table(title, [], ["This system keeps no peak that can be set back."])]
     checkpoint = make(shape, setting.folder / shape.name)
     rows = []
@@ -91,35 +91,10 @@ def main() -> None:
     engine = TransformersEngine(device=device, threads=threads, memory_gib=budget)
     first = replace(work, samples=1, new_tokens=1)
     engine.generate(work.checkpoint, work.requests[:1], first.sampling, _SEED)
-    held, start = _reset(device), seconds(device)
+    held, start = peak.reset(device), seconds(device)
     engine.generate(work.checkpoint, work.requests, work.sampling, _SEED)
     rate = work.drawn(responses) / (seconds(device) - start)
-    print(json.dumps({"peak": _peak(device) - held, "rate": rate}))
-
-
-def _reset(device: str) -> int:
-    """Bytes held now, from which the peak begins anew."""
-    if device == "cpu":
-        _RESET.write_text("5")
-        return _status("VmRSS")
-    import torch
-
-    torch.cuda.reset_peak_memory_stats()
-    return torch.cuda.memory_allocated()
-
-
-def _peak(device: str) -> int:
-    if device == "cpu":
-        return _status("VmHWM")
-    import torch
-
-    return torch.cuda.max_memory_allocated()
-
-
-def _status(name: str) -> int:
-    """An entry of this process's status, in bytes."""
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+    print(json.dumps({"peak": peak.seen(device) - held, "rate": rate}))
 
 
 if __name__ == "__main__":

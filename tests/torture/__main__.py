@@ -14,7 +14,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from tests.torture.project import Ended, Kill, TortureProject, inside
+from benchmarks.project import inside
+from tests.torture.project import Ended, Kill, TortureProject
 
 _TOLD_EVERY = 20
 

@@ -7,17 +7,14 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from benchmarks.project import copy_project, write_environment
 from srlm_kedro.manifest import SUFFIX, content_digest, output_fault
 from tests.torture.child import run_and_tell
 
-ROOT = Path(__file__).parents[2]
 _SHORT = {"sampling": {"max_new_tokens": 16}}
 _LONG = {"sampling": {"max_new_tokens": 48}}
 _PARAMETERS: dict[str, Any] = {
@@ -53,13 +50,9 @@ class TortureProject:
     def __init__(self, folder: Path, scripted: bool) -> None:
         """Real engines on a tiny model, or `scripted` ones for a run of seconds."""
         self.folder, self._env = folder, "test" if scripted else "torture"
-        for name in ("conf", "data/01_raw"):
-            shutil.copytree(ROOT / name, folder / name)
-        shutil.copy(ROOT / "pyproject.toml", folder)
-        for name in ("src", "mlruns"):
-            (folder / name).mkdir()
+        copy_project(folder)
         if not scripted:
-            _write_environment(folder / "conf/torture")
+            _write_environment(folder)
 
     def run(self, kill: "Kill | None" = None, writes: dict[str, int] | None = None) -> Ended:
         """A run in a child; killed as `kill` says, or before the so-manyth writing call of a node.
@@ -165,17 +158,4 @@ def _write_environment(folder: Path) -> None:
             "resources": {"checkpoints": f"{unfinished}/training", "checkpoint_seconds": 0},
         },
     }
-    folder.mkdir()
-    for name, content in {"catalog": catalog, "parameters": _PARAMETERS}.items():
-        (folder / f"{name}.yml").write_text(yaml.safe_dump(content), "utf-8")
-
-
-@contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """The working folder, for the catalog's paths are relative."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
+    write_environment(folder, "torture", {"catalog": catalog, "parameters": _PARAMETERS})

@@ -1,0 +1,63 @@
+"""A project of its own to run: a copy of this one's `conf/` and seed data."""
+
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kedro.framework.project import settings
+from kedro.framework.startup import bootstrap_project
+
+ROOT = Path(__file__).parents[1]
+
+
+def copy_project(folder: Path) -> None:
+    """Fills an empty folder."""
+    for name in ("conf", "data/01_raw"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name in ("src", "mlruns"):
+        (folder / name).mkdir()
+
+
+def write_environment(folder: Path, name: str, files: Mapping[str, Any]) -> None:
+    """An environment of a project: its files by their names without ending."""
+    environment = folder / "conf" / name
+    environment.mkdir(exist_ok=True)
+    for file, content in files.items():
+        (environment / f"{file}.yml").write_text(yaml.safe_dump(content), "utf-8")
+
+
+def run_project(folder: Path, env: str | None = None, **options: Any) -> None:
+    """One `kedro run` in this process; what it prints at its end is dropped."""
+    bootstrap_project(folder)
+    parameters = options.pop("parameters", {})
+    session = settings.SESSION_CLASS.create(folder, env=env, runtime_params=parameters)
+    with session, redirect_stdout(io.StringIO()):
+        session.run(**options)
+
+
+@contextmanager
+def hooked(*hooks: Any) -> Iterator[None]:
+    """Runs have just these hooks meanwhile."""
+    before = settings.HOOKS
+    settings.set("HOOKS", hooks)
+    try:
+        yield
+    finally:
+        settings.set("HOOKS", before)
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """The working folder, for the catalog's paths are relative."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,158 @@
+"""`python -m benchmarks.soak`: many iterations in one go; does memory or the disk grow?
+
+It runs the microworld to M10 in a project of its own and tells of each model the most memory that
+its nodes held, how many models kept their weights, what the judge said and how long responses were.
+Status 1 where the last iteration's peak is more than 5% above the second's, where more weights lie
+on disk than `keep_models` allows, or where an iteration lacks a metric that another one has.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import settings
+from kedro.framework.startup import bootstrap_project
+from kedro.pipeline.node import Node
+
+from benchmarks import peak
+from benchmarks.project import copy_project, hooked, inside, run_project
+from benchmarks.targets import Target
+
+GROWTH = Target(1.05, at_least=False)
+_ALWAYS_KEPT = 3
+"""Models whose weights no policy deletes: M0, SFT and M1."""
+_AT_WORK = 1
+"""And the one that is being made while an older one is still needed."""
+_SHOWN = {
+    "mean score": "eval/mean_score",
+    "W-L previous": "eval/win_minus_loss_vs_previous",
+    "W-L SFT": "eval/win_minus_loss_vs_sft",
+    "length [tokens]": "eval/mean_length",
+    "items wrong": "eval/items_wrong",
+    "constraints missed": "eval/constraints_missed",
+    "judge, pairwise [%]": "eval/pairwise_accuracy",
+    "mean reward": "judge/mean_reward",
+    "full reward": "judge/saturation",
+    "tied": "judge/tied_prompts",
+    "pairs": "pairs/count",
+    "chosen longer": "pairs/chosen_longer",
+}
+
+
+class Watch:
+    """A hook that notes, of each model, the peak of memory [MiB], seconds and weights on disk."""
+
+    def __init__(self, models: Path) -> None:
+        self._models = models
+        self.peaks: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+        self.weights: dict[str, int] = {}
+        self._began = 0.0
+
+    @hook_impl
+    def before_dataset_loaded(self) -> None:
+        """A node begins; of what it loads, the first call counts."""
+        self._began = self._began or time.perf_counter()
+
+    @hook_impl
+    def before_node_run(self) -> None:
+        """A node without inputs begins here."""
+        self._began = self._began or time.perf_counter()
+
+    @hook_impl(trylast=True)
+    def after_dataset_saved(self, node: Node) -> None:
+        """Charges what came since the last one to the node's model."""
+        model = node.name.partition(".")[0]
+        passed = time.perf_counter() - self._began
+        on_disk = len(list(self._models.glob("*/model.safetensors")))
+        self.peaks[model] = max(self.peaks.get(model, 0.0), peak.seen("cpu") / 2**20)
+        self.seconds[model] = self.seconds.get(model, 0.0) + passed
+        self.weights[model] = max(self.weights.get(model, 0), on_disk)
+        self._began = time.perf_counter()
+        peak.reset("cpu")
+
+
+def main() -> int:
+    """Runs it; the table goes to the screen and, as JSON, into the project's folder."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=_said())
+    parser.add_argument("--iterations", type=int, default=10, help="the last model is M10 (10)")
+    parser.add_argument("--keep-models", type=int, default=2, help="the run's keep_models (2)")
+    parser.add_argument("--seed", type=int, default=0, help="of the loop (0)")
+    parser.add_argument("--folder", type=Path, help="where the project is kept, made or continued")
+    options = parser.parse_args()
+    folder = (options.folder or Path(tempfile.mkdtemp(prefix="soak-"))).resolve()
+    if not (folder / "conf").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        copy_project(folder)
+    watch = Watch(folder / "data/06_models")
+    loop = {"iterations": options.iterations}
+    others = {"keep_models": options.keep_models, "seed": options.seed}
+    with inside(folder):
+        bootstrap_project(folder)
+        peak.reset("cpu")
+        with hooked(*settings.HOOKS, watch):
+            run_project(folder, parameters={"loop": loop, **others})
+    metrics = {model: _metrics(folder, model) for model in watch.peaks}
+    rows = [_row(model, watch, metrics[model]) for model in watch.peaks]
+    (folder / "soak.json").write_text(json.dumps(rows, indent=1), "utf-8")
+    print(_markdown(rows), f"\n{folder}")
+    faults = _faults(watch, metrics, options.iterations, options.keep_models)
+    print("\n".join(faults) or "Memory is flat, the disk within its policy, all metrics are there.")
+    return bool(faults)
+
+
+def _metrics(folder: Path, model: str) -> dict[str, float]:
+    files = (folder / "data/08_reporting" / model).glob("*_metrics.json")
+    return {name: figure for file in files for name, figure in json.loads(file.read_text()).items()}
+
+
+def _row(model: str, watch: Watch, metrics: dict[str, float]) -> dict[str, str | float | None]:
+    return {
+        "model": model,
+        "seconds": round(watch.seconds[model], 1),
+        "peak [MiB]": round(watch.peaks[model], 1),
+        "weights on disk": watch.weights[model],
+        **{name: metrics.get(metric) for name, metric in _SHOWN.items()},
+    }
+
+
+def _faults(watch: Watch, metrics: dict[str, dict[str, float]], last: int, keep: int) -> list[str]:
+    """What breaks a rule."""
+    faults = []
+    growth = watch.peaks[f"m{last}"] / watch.peaks["m2"]
+    if not GROWTH.met(growth):
+        faults.append(f"the peak of m{last} is {growth:.3f} times that of m2: {GROWTH}")
+    allowed = _ALWAYS_KEPT + keep + _AT_WORK
+    faults += [
+        f"{model}: {count} models kept their weights, {allowed} may"
+        for model, count in watch.weights.items()
+        if count > allowed
+    ]
+    iterations = [f"m{t}" for t in range(2, last + 1)]
+    known = set().union(*(metrics[model] for model in iterations))
+    for model in iterations:
+        if missing := sorted(known - set(metrics[model])):
+            faults.append(f"{model} lacks {', '.join(missing)}")
+    return faults
+
+
+def _markdown(rows: list[dict[str, str | float | None]]) -> str:
+    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    lines += [[_cell(value) for value in row.values()] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: str | float | None) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value if value is not None else "")
+
+
+def _said() -> str:
+    return (__doc__ or "").partition("\n")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
