@@ -18,11 +18,10 @@ from pathlib import Path
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import settings
-from kedro.framework.startup import bootstrap_project
 from kedro.pipeline.node import Node
 
 from benchmarks.novelty import exponent
-from benchmarks.project import copy_project, hooked, inside, run_project, write_environment
+from benchmarks.project import hooked, inside, open_project, run_project, write_environment
 from benchmarks.report import Cell, Table
 from benchmarks.rounds import Setting
 from benchmarks.targets import Target
@@ -135,8 +134,7 @@ class _Project:
 
     def __init__(self, folder: Path, device: str) -> None:
         self._folder, self._device = folder, device
-        copy_project(folder)
-        bootstrap_project(folder)
+        open_project(folder)
         self._clock = Clock()
 
     def run(self, pipeline: str, number: int, size: int) -> Seconds:

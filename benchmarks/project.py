@@ -16,12 +16,20 @@ ROOT = Path(__file__).parents[1]
 
 
 def copy_project(folder: Path) -> None:
-    """Fills an empty folder."""
+    """Makes it, unless it is there already."""
+    if (folder / "conf").exists():
+        return
     for name in ("conf", "data/01_raw"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "pyproject.toml", folder)
     for name in ("src", "mlruns"):
         (folder / name).mkdir()
+
+
+def open_project(folder: Path) -> None:
+    """Makes it, unless it is there already; runs are of this project from now on."""
+    copy_project(folder)
+    bootstrap_project(folder)
 
 
 def write_environment(folder: Path, name: str, files: Mapping[str, Any]) -> None:
@@ -33,8 +41,7 @@ def write_environment(folder: Path, name: str, files: Mapping[str, Any]) -> None
 
 
 def run_project(folder: Path, env: str | None = None, **options: Any) -> None:
-    """One `kedro run` in this process; what it prints at its end is dropped."""
-    bootstrap_project(folder)
+    """One `kedro run` of the open project; what it prints at its end is dropped."""
     parameters = options.pop("parameters", {})
     session = settings.SESSION_CLASS.create(folder, env=env, runtime_params=parameters)
     with session, redirect_stdout(io.StringIO()):

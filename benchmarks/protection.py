@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.project import settings
-from kedro.framework.startup import bootstrap_project
 
 from benchmarks.growth import SHORT, SMALL_WORLD
-from benchmarks.project import copy_project, hooked, inside, run_project, write_environment
+from benchmarks.project import hooked, inside, open_project, run_project, write_environment
 from benchmarks.report import Table, contest
 from benchmarks.rounds import Contestant, Setting, take_turns
 from benchmarks.targets import OURS, Target
@@ -32,8 +31,7 @@ _NOTE = "Units are iterations from M1 to M2, of the microworld's full size."
 def run(setting: Setting) -> list[Table]:
     """One contest."""
     folder = setting.folder / "protection"
-    folder.mkdir()
-    copy_project(folder)
+    open_project(folder)
     logging.disable(logging.WARNING)
     try:
         with inside(folder):
@@ -45,7 +43,6 @@ def run(setting: Setting) -> list[Table]:
 
 
 def _contestants(folder: Path, setting: Setting) -> list[Contestant]:
-    bootstrap_project(folder)
     numbers = itertools.count()
 
     def iteration(protected: bool) -> Callable[[], float]:

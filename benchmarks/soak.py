@@ -15,11 +15,10 @@ from pathlib import Path
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import settings
-from kedro.framework.startup import bootstrap_project
 from kedro.pipeline.node import Node
 
 from benchmarks import peak
-from benchmarks.project import copy_project, hooked, inside, run_project
+from benchmarks.project import hooked, inside, open_project, run_project
 from benchmarks.targets import Target
 
 GROWTH = Target(1.05, at_least=False)
@@ -85,19 +84,17 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the project is kept, made or continued")
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="soak-"))).resolve()
-    if not (folder / "conf").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        copy_project(folder)
+    open_project(folder)
     watch = Watch(folder / "data/06_models")
     loop = {"iterations": options.iterations}
     others = {"keep_models": options.keep_models, "seed": options.seed}
     with inside(folder):
-        bootstrap_project(folder)
         peak.reset("cpu")
         with hooked(*settings.HOOKS, watch):
             run_project(folder, parameters={"loop": loop, **others})
-    metrics = {model: _metrics(folder, model) for model in watch.peaks}
-    rows = [_row(model, watch, metrics[model]) for model in watch.peaks]
+    models = ["m0", "sft", *(f"m{t}" for t in range(1, options.iterations + 1))]
+    metrics = {model: _metrics(folder, model) for model in models}
+    rows = [_row(model, watch, metrics[model]) for model in models]
     (folder / "soak.json").write_text(json.dumps(rows, indent=1), "utf-8")
     print(_markdown(rows), f"\n{folder}")
     faults = _faults(watch, metrics, options.iterations, options.keep_models)
@@ -113,9 +110,9 @@ def _metrics(folder: Path, model: str) -> dict[str, float]:
 def _row(model: str, watch: Watch, metrics: dict[str, float]) -> dict[str, str | float | None]:
     return {
         "model": model,
-        "seconds": round(watch.seconds[model], 1),
-        "peak [MiB]": round(watch.peaks[model], 1),
-        "weights on disk": watch.weights[model],
+        "seconds": watch.seconds.get(model),
+        "peak [MiB]": watch.peaks.get(model),
+        "weights on disk": watch.weights.get(model),
         **{name: metrics.get(metric) for name, metric in _SHOWN.items()},
     }
 
@@ -123,9 +120,12 @@ def _row(model: str, watch: Watch, metrics: dict[str, float]) -> dict[str, str |
 def _faults(watch: Watch, metrics: dict[str, dict[str, float]], last: int, keep: int) -> list[str]:
     """What breaks a rule."""
     faults = []
-    growth = watch.peaks[f"m{last}"] / watch.peaks["m2"]
+    first, end = watch.peaks.get("m2"), watch.peaks.get(f"m{last}")
+    growth = end / first if first and end else float("nan")
     if not GROWTH.met(growth):
-        faults.append(f"the peak of m{last} is {growth:.3f} times that of m2: {GROWTH}")
+        faults.append(
+            f"the peak of m{last} is {growth:.3f} times that of m2 ({GROWTH}; nan: made before)"
+        )
     allowed = _ALWAYS_KEPT + keep + _AT_WORK
     faults += [
         f"{model}: {count} models kept their weights, {allowed} may"
