@@ -132,11 +132,14 @@ def _faults(watch: Watch, metrics: dict[str, dict[str, float]], last: int, keep:
         for model, count in watch.weights.items()
         if count > allowed
     ]
-    iterations = [f"m{t}" for t in range(2, last + 1)]
-    known = set().union(*(metrics[model] for model in iterations))
-    for model in iterations:
-        if missing := sorted(known - set(metrics[model])):
-            faults.append(f"{model} lacks {', '.join(missing)}")
+    # M2 has no earlier iteration whose pairs its own could be held against.
+    iterations = [metrics[f"m{t}"] for t in range(3, last + 1)]
+    known = set(metrics["m2"]).union(*iterations)
+    faults += [
+        f"m{t} lacks {', '.join(sorted(known - set(each)))}"
+        for t, each in enumerate(iterations, start=3)
+        if known - set(each)
+    ]
     return faults
 
 
