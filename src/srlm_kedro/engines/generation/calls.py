@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.replies import Failure, Reply, failure, read_reply
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.shown import without
 
 _LONGEST_WAIT = 60.0
 """Seconds between two tries, unless the server names more."""
@@ -103,7 +104,7 @@ class Caller:
         except TimeoutError:
             return Failure(f"no answer within {self._timeout:g} s", again=True)
         except (OpenAIError, ValueError) as error:
-            return failure(error)
+            return failure(error, self._redacted)
         return read_reply(data, body.get("n", 1), sampling)
 
     async def _paused(self, outcome: Failure, attempt: int) -> bool:
@@ -114,7 +115,7 @@ class Caller:
         _log.info(
             "%s: %s; next try in %.1f s (%d of %d)",
             self._url,
-            self._redacted(outcome.reason),
+            outcome.reason,
             wait,
             attempt + 1,
             self._retries,
@@ -133,9 +134,8 @@ class Caller:
             )
 
     def _refusal(self, outcome: Failure, path: str, model: str, tries: int) -> Exception:
-        """The error of a call that has failed for good; the key is taken out of what was said."""
-        where = f"{self._url}{path}, model {model}"
-        said = self._redacted(outcome.reason)
+        """The error of a call that has failed for good."""
+        where, said = f"{self._url}{path}, model {model}", outcome.reason
         if outcome.again:
             return GateError(
                 f"{where}: no answer after {tries} tries. Last: {said}. "
@@ -147,7 +147,7 @@ class Caller:
         return InputError(f"{where}: {said}. {advice} {self._kept}")
 
     def _redacted(self, text: str) -> str:
-        return text.replace(self._key.get_secret_value(), "***") if self._key else text
+        return without(text, self._key.get_secret_value()) if self._key else text
 
 
 def _require_client() -> None:
