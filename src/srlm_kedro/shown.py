@@ -5,9 +5,11 @@ no Unicode at all. Tables keep it as it came; where it is shown, what has no sha
 written out (`\x1b`, `\u202e`), and what is too long is cut.
 """
 
+import json
 import re
 import unicodedata
 from typing import Any
+from urllib.parse import quote
 
 _LONGEST = 4000
 """Characters of one text in a page or a table."""
@@ -34,6 +36,17 @@ def visible(text: str, longest: int = _LONGEST) -> str:
 def one_line(text: str, longest: int) -> str:
     """The start of a text for a message or a log, where a line of its own could pass for ours."""
     return visible(" ".join(text[: longest + 1].split()), longest)
+
+
+def without(text: str, secret: str) -> str:
+    """The text with `***` for a secret, written as it is or as JSON, Python or a URL writes it.
+
+    To be done before the text is cut: half a secret is not found.
+    """
+    python, json_ = repr(secret)[1:-1], json.dumps(secret)[1:-1]
+    for spelling in (secret, python, json_, quote(secret, safe=""), quote(secret)):
+        text = text.replace(spelling, "***")
+    return text
 
 
 def ending(text: str) -> str:

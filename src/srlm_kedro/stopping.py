@@ -1,4 +1,7 @@
-"""How a run ends early: SIGTERM and Ctrl-C within seconds, a full disk as a message."""
+"""How a run ends early: SIGTERM and Ctrl-C within seconds, a full disk as a message.
+
+Its worker processes end with it, however it ends.
+"""
 
 import errno
 import multiprocessing
@@ -9,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.util import register_after_fork
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -160,3 +164,23 @@ def is_full_disk(error: BaseException) -> bool:
             return True
         at = at.__cause__ or at.__context__
     return False
+
+
+def _end_with_parent(_: object = None) -> None:
+    """In a worker process: it ends as soon as who started it has.
+
+    Else `kill -9` of a run would leave its workers at work, or waiting for it for ever.
+    """
+    if (parent := multiprocessing.parent_process()) is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)  # where it stands: what it writes is whole or not there
+
+        threading.Thread(target=follow, name="follow", daemon=True).start()
+
+
+# Every forked one, those without work too: each holds open what tells its elder siblings.
+register_after_fork(_end_with_parent, _end_with_parent)
+# One that was not forked imports this once it is a worker already.
+_end_with_parent()

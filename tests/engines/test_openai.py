@@ -1,11 +1,13 @@
 """The engine that asks an OpenAI-compatible server."""
 
 import asyncio
+import json
 import logging
 import socket
 import sys
 from collections import Counter
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -14,6 +16,7 @@ from srlm_kedro.engines.generation.openai import OpenAIEngine
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.shown import without
 from tests.server import serve
 
 MODEL = Checkpoint(Path("nowhere"), "m1")
@@ -366,6 +369,19 @@ def test_the_key_is_never_shown(fault, caplog, tmp_path):
     shown += [repr(caught.value.__cause__), repr(caught.value.__context__)]
     shown += [file.read_text() for file in tmp_path.iterdir()]
     assert KEY not in "".join(shown)
+
+
+@pytest.mark.parametrize(
+    "key", ["k3Y9" * 100, r"a\b" + "'c", "a/b+c=d%e"], ids=["long", "escaped", "url"]
+)
+def test_no_half_of_the_key_is_shown_either(key):
+    """A token can be longer than what is quoted of a server, and be written as Python does."""
+    with serve(ScriptedEngine(), key="another") as server, pytest.raises(InputError) as caught:
+        draw(server, credentials={"api_key": key})
+    assert "Incorrect API key provided: ***" in str(caught.value)
+    assert key[:4] not in str(caught.value)
+    for spelling in (repr(key), json.dumps(key), quote(key), quote(key, safe="")):
+        assert "***" in without(f"It is {spelling}.", key)
 
 
 @pytest.mark.parametrize("credentials", [{"key": KEY}, {"api_key": KEY, "more": 1}, {}])

@@ -68,7 +68,7 @@ def alone(story, server):
     """What `story` finds out about a server whose first rest takes 10 seconds."""
 
     async def told():
-        asked = servers.Server(server.url, 10.0, 20.0)
+        asked = servers.Server(server.url, 10.0, 20.0, str)
         asked.open("none")
         found = await story(asked)
         await asked.close()

@@ -45,7 +45,7 @@ class Project:
         with self.session(env, **(params or {})) as session:
             session.run(pipeline_names=list(names) or None, **options)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """`kedro run` as typed, in a process of its own."""
         paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
         return subprocess.Popen(
@@ -57,6 +57,7 @@ class Project:
             text=True,
             # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **options,
         )
 
     def take(self, data: Path) -> None:

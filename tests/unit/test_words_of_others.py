@@ -40,7 +40,7 @@ def test_a_completion_is_text_that_can_be_saved(text):
 def test_a_servers_words_are_one_calm_line(text):
     """They go to logs and messages."""
     for error in (ServerError(text), ValueError(text)):
-        reason = failure(error).reason
+        reason = failure(error, str).reason
         assert is_calm(reason)
         assert "\n" not in reason
         assert len(reason) < 400
@@ -51,7 +51,7 @@ def test_a_servers_words_are_one_calm_line(text):
 )
 def test_a_server_cannot_ask_for_an_endless_wait(named):
     """What is no number of seconds and no date counts for nothing."""
-    wait = failure(ServerError("busy", **{"retry-after": named})).wait
+    wait = failure(ServerError("busy", **{"retry-after": named}), str).wait
     assert wait is None or wait < 1e9
 
 

@@ -11,6 +11,7 @@ from srlm_kedro.engines.annotation.base import COLUMNS
 from srlm_kedro.engines.annotation.length_control import length_controlled_win_rate
 from srlm_kedro.engines.annotation.package import contained, load
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.shown import without
 
 _NO_KEY = "unused"
 _ASKS = "openai_completions"
@@ -91,7 +92,7 @@ class AlpacaEvalAnnotator:
         return length_controlled_win_rate(annotations, difficulty)
 
     def _failed(self, error: Exception, passing: bool) -> Exception:
-        said = f"{type(error).__name__}: {error}".replace(self._key, "***")
+        said = without(f"{type(error).__name__}: {error}", self._key)
         kept = f"What was answered before is kept in {self._folder}."
         if passing:
             return GateError(

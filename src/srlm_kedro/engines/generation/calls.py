@@ -12,6 +12,7 @@ from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.replies import Failure, Reply
 from srlm_kedro.engines.generation.servers import LONGEST_WAIT, Server
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.shown import without
 
 _ADVICE = {
     401: "Name a valid key: `credentials` of the engine's entry in the catalog.",
@@ -42,8 +43,8 @@ class Caller:
             InputError: The package `openai` is missing, or the credentials are of another shape.
         """
         _require_client()
-        self._servers = [Server(url, backoff, timeout) for url in urls]
         self._key, self._backoff = _key(credentials), backoff
+        self._servers = [Server(url, backoff, timeout, self._redacted) for url in urls]
         # The first try at another server repeats nothing.
         self._tries = len(urls) + retries
         self._budget, self._spent, self._kept = budget, 0, kept
@@ -98,7 +99,7 @@ class Caller:
         _log.info(
             "%s: %s; next try in %.1f s (%d of %d)",
             server.url,
-            self._redacted(outcome.reason),
+            outcome.reason,
             wait,
             attempt + 1,
             self._tries - 1,
@@ -128,16 +129,16 @@ class Caller:
             )
 
     def _refusal(self, server: Server, outcome: Failure, path: str, model: str) -> InputError:
-        """The error of a call that a server does not take; the key is taken out of its words."""
+        """The error of a call that a server does not take."""
         advice = _ADVICE.get(outcome.status or 0, "Correct the engine's options or the prompts.")
         if outcome.status in (404, 405) and path == "/completions":
             advice += " If it has no /completions, set `prompts.chat: true`."
-        said = self._redacted(outcome.reason)
-        return InputError(f"{server.url}{path}, model {model}: {said}. {advice} {self._kept}")
+        where = f"{server.url}{path}, model {model}"
+        return InputError(f"{where}: {outcome.reason}. {advice} {self._kept}")
 
     def _silence(self, path: str, model: str, tries: int) -> GateError:
         """The error of a call that no server has answered: what each of them said last."""
-        said = [f"{each.url}{path}: {self._redacted(each.said)}" for each in self._servers]
+        said = [f"{each.url}{path}: {each.said}" for each in self._servers]
         return GateError(
             f"OpenAIEngine, model {model}: no answer after {tries} tries. "
             f"Last, {'; '.join(said)}. "
@@ -145,7 +146,7 @@ class Caller:
         )
 
     def _redacted(self, text: str) -> str:
-        return text.replace(self._key.get_secret_value(), "***") if self._key else text
+        return without(text, self._key.get_secret_value()) if self._key else text
 
 
 def _require_client() -> None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -104,25 +104,26 @@ def _spent(data: Any) -> int:
     return usage.prompt_tokens + usage.completion_tokens
 
 
-def failure(error: Exception) -> Failure:
-    """What an exception of the client means."""
+def failure(error: Exception, redacted: Callable[[str], str]) -> Failure:
+    """What an exception of the client means; `redacted` takes out what nobody may see."""
     status = getattr(error, "status_code", None)
     if status is None or status < 400:
         cause = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
         said = f"{str(error) or type(error).__name__}{cause}"
-        return Failure(one_line(said, _WORDS), again=True)
+        return Failure(one_line(redacted(said), _WORDS), again=True)
     again = status >= 500 or status in _TRY_LATER
     if getattr(error, "code", None) == _OUT_OF_MONEY:
         again = False
     headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", {})
-    return Failure(f"status {status}, {_said(error)}", again, status, _seconds(headers))
+    said = one_line(redacted(_said(error)), _WORDS).rstrip(".")
+    return Failure(f"status {status}, {said}", again, status, _seconds(headers))
 
 
 def _said(error: Exception) -> str:
-    """The server's own words, on one line, not too many."""
+    """The server's own words."""
     body = getattr(error, "body", None)
     words = body.get("message") if isinstance(body, Mapping) else None
-    return one_line(str(words or error), _WORDS).rstrip(".")
+    return str(words or error)
 
 
 def _completion(text: str, full: bool, tokens: int, stop: Sequence[str]) -> Completion:

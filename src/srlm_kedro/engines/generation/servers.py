@@ -1,7 +1,7 @@
 """One of the servers of a model: what it is asked, and how long it is left alone after a fault."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -19,10 +19,18 @@ class Server:
     calls hang costs no more than one of them.
     """
 
-    def __init__(self, url: str, backoff: float, timeout: float):
-        """Names the server; its first rest takes `backoff` seconds, or one where that is 0."""
+    def __init__(self, url: str, backoff: float, timeout: float, redacted: Callable[[str], str]):
+        """Names the server.
+
+        Args:
+            url: Where it answers.
+            backoff: Seconds of its first rest; one where that is 0.
+            timeout: Seconds that a call may take.
+            redacted: Takes out of its words what nobody may see.
+        """
         self.url, self.said = url, "not asked yet"
         self._backoff, self._timeout = backoff or 1.0, timeout
+        self._redacted = redacted
         self._asked = self._under_way = 0
         self._pause = self._until = 0.0
 
@@ -71,7 +79,7 @@ class Server:
         except TimeoutError:
             return Failure(f"no answer within {self._timeout:g} s", again=True)
         except (OpenAIError, ValueError) as error:
-            return failure(error)
+            return failure(error, self._redacted)
         return read_reply(data, body.get("n", 1), sampling)
 
     def _learn(self, outcome: Reply | Failure) -> None:
