@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import memory, roofline, targets
+from benchmarks import memory, peak, roofline, targets
 from benchmarks.models import TINY, make
 from benchmarks.peers import lucidrains
 from benchmarks.report import Table, contest, markdown, write
@@ -301,7 +301,7 @@ class TestRoofline:
         assert roofline.floor(work, rates) == pytest.approx(2 * numbers)
 
 
-@pytest.mark.skipif(not memory._RESET.exists(), reason="the system keeps no peak to set back")
+@pytest.mark.skipif(not peak.is_kept("cpu"), reason="the system keeps no peak to set back")
 def test_peak_memory_is_held_against_the_budget(setting):
     """A child process judges; its peak above the loaded model is within the budget."""
     (table,) = memory.run(setting)
