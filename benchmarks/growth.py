@@ -8,7 +8,6 @@ that of the last step, where what a stage costs at any size hides its growth the
 """
 
 import inspect
-import logging
 import random
 import statistics
 import time
@@ -21,7 +20,15 @@ from kedro.framework.project import settings
 from kedro.pipeline.node import Node
 
 from benchmarks.novelty import exponent
-from benchmarks.project import hooked, inside, open_project, run_project, write_environment
+from benchmarks.project import (
+    engine_entry,
+    hooked,
+    inside,
+    open_project,
+    quiet,
+    run_project,
+    write_environment,
+)
 from benchmarks.report import Cell, Table
 from benchmarks.rounds import Setting
 from benchmarks.targets import Target
@@ -147,17 +154,11 @@ class _Project:
 
     def _configure(self, name: str, size: int) -> None:
         engines = {
-            "generation_engine": ("benchmarks.growth.DubbedEngine", _ENGINE),
-            "training_engine": ("srlm_kedro.engines.training.trl.TrlEngine", _ENGINE),
+            "generation_engine": "benchmarks.growth.DubbedEngine",
+            "training_engine": "srlm_kedro.engines.training.trl.TrlEngine",
         }
-        catalog = {
-            dataset: {
-                "type": "srlm_kedro.datasets.engine.EngineDataset",
-                "engine": engine,
-                "options": {**options, "device": self._device},
-            }
-            for dataset, (engine, options) in engines.items()
-        }
+        options = {**_ENGINE, "device": self._device}
+        catalog = {entry: engine_entry(engine, options) for entry, engine in engines.items()}
         written = {"count": [size], "max_written": [20 * size], **SHORT}
         parameters = {**SMALL_WORLD, "prompts": written}
         globals_ = {"own": f"/{name}"}
@@ -170,12 +171,8 @@ def _project(setting: Setting) -> Iterator[_Project]:
     """The project; the working folder is inside it."""
     folder = setting.folder / "growth"
     folder.mkdir()
-    logging.disable(logging.WARNING)
-    try:
-        with inside(folder):
-            yield _Project(folder, setting.device)
-    finally:
-        logging.disable(logging.NOTSET)
+    with quiet(), inside(folder):
+        yield _Project(folder, setting.device)
 
 
 def _tasks(request: Request, sampling: Sampling, seed: int) -> list[Completion]:

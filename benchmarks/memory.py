@@ -32,7 +32,7 @@ def run(setting: Setting) -> list[Table]:
     """A row a budget."""
     shape, responses, budgets = _case(setting)
     title = f"Peak memory of judging, {shape.name}: {responses} responses x 3"
-    if setting.device == "cpu" and not peak.is_kept("cpu"):
+    if not peak.is_kept(setting.device):
         return [Table(title, [], ["This system keeps no peak that can be set back."])]
     checkpoint = make(shape, setting.folder / shape.name)
     rows = []

@@ -1,6 +1,7 @@
 """A project of its own to run: a copy of this one's `conf/` and seed data."""
 
 import io
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ import yaml
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
 
-ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[1]
 
 
 def copy_project(folder: Path) -> None:
@@ -20,8 +21,8 @@ def copy_project(folder: Path) -> None:
     if (folder / "conf").exists():
         return
     for name in ("conf", "data/01_raw"):
-        shutil.copytree(ROOT / name, folder / name)
-    shutil.copy(ROOT / "pyproject.toml", folder)
+        shutil.copytree(_ROOT / name, folder / name)
+    shutil.copy(_ROOT / "pyproject.toml", folder)
     for name in ("src", "mlruns"):
         (folder / name).mkdir()
 
@@ -32,6 +33,12 @@ def open_project(folder: Path) -> None:
     bootstrap_project(folder)
 
 
+def engine_entry(engine: str, options: Mapping[str, Any], **further: Any) -> dict[str, Any]:
+    """A catalog's entry of an engine."""
+    kind = "srlm_kedro.datasets.engine.EngineDataset"
+    return {"type": kind, "engine": engine, "options": dict(options), **further}
+
+
 def write_environment(folder: Path, name: str, files: Mapping[str, Any]) -> None:
     """An environment of a project: its files by their names without ending."""
     environment = folder / "conf" / name
@@ -40,10 +47,15 @@ def write_environment(folder: Path, name: str, files: Mapping[str, Any]) -> None
         (environment / f"{file}.yml").write_text(yaml.safe_dump(content), "utf-8")
 
 
-def run_project(folder: Path, env: str | None = None, **options: Any) -> None:
+def run_project(
+    folder: Path,
+    env: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> None:
     """One `kedro run` of the open project; what it prints at its end is dropped."""
-    parameters = options.pop("parameters", {})
-    session = settings.SESSION_CLASS.create(folder, env=env, runtime_params=parameters)
+    given = dict(parameters or {})
+    session = settings.SESSION_CLASS.create(folder, env=env, runtime_params=given)
     with session, redirect_stdout(io.StringIO()):
         session.run(**options)
 
@@ -68,3 +80,13 @@ def inside(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Runs log nothing below an error."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -5,7 +5,6 @@ shard of what it draws, no state of what it trains, and no manifest of what it h
 """
 
 import itertools
-import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,16 +14,26 @@ from typing import Any
 from kedro.framework.project import settings
 
 from benchmarks.growth import SHORT, SMALL_WORLD
-from benchmarks.project import hooked, inside, open_project, run_project, write_environment
+from benchmarks.project import (
+    engine_entry,
+    hooked,
+    inside,
+    open_project,
+    quiet,
+    run_project,
+    write_environment,
+)
 from benchmarks.report import Table, contest
 from benchmarks.rounds import Contestant, Setting, take_turns
 from benchmarks.targets import OURS, Target
+from srlm_kedro.hooks.freshness import FreshnessHooks
 
 BARE = "without protections"
 _TARGETS = {(OURS, BARE): Target(0.97)}
 _QUICK = {**SMALL_WORLD, "prompts": {"count": [4], "max_written": [80], **SHORT}}
 _DUBBED = "benchmarks.growth.DubbedEngine"
 _DRAWING = "srlm_kedro.engines.generation.transformers.TransformersEngine"
+_TRAINING = "srlm_kedro.engines.training.trl.TrlEngine"
 _NOTE = "Units are iterations from M1 to M2, of the microworld's full size."
 
 
@@ -32,13 +41,9 @@ def run(setting: Setting) -> list[Table]:
     """One contest."""
     folder = setting.folder / "protection"
     open_project(folder)
-    logging.disable(logging.WARNING)
-    try:
-        with inside(folder):
-            rounds = replace(setting, rounds=1) if setting.quick else setting
-            scores = take_turns(_contestants(folder, setting), rounds)
-    finally:
-        logging.disable(logging.NOTSET)
+    rounds = replace(setting, rounds=1) if setting.quick else setting
+    with quiet(), inside(folder):
+        scores = take_turns(_contestants(folder, setting), rounds)
     return [contest("Overhead of protections", scores, "iteration", _TARGETS, [_NOTE])]
 
 
@@ -49,7 +54,7 @@ def _contestants(folder: Path, setting: Setting) -> list[Contestant]:
         def work() -> float:
             name = f"protection-{next(numbers)}"
             _configure(folder, name, setting, protected)
-            kept = [hook for hook in settings.HOOKS if type(hook).__name__ != "FreshnessHooks"]
+            kept = [hook for hook in settings.HOOKS if not isinstance(hook, FreshnessHooks)]
             with nullcontext() if protected else hooked(*kept):
                 run_project(folder, name, pipeline_names=["iteration"])
             return 1.0
@@ -64,21 +69,17 @@ def _contestants(folder: Path, setting: Setting) -> list[Contestant]:
 
 def _configure(folder: Path, name: str, setting: Setting, protected: bool) -> None:
     """What a run makes lies in a folder of its own."""
-    entry = {"type": "srlm_kedro.datasets.engine.EngineDataset"}
     options = {"dtype": "float32", "device": setting.device, "threads": 1}
     unfinished = "${globals:data}/unfinished"
-    shards = {"shards": {"folder": f"{unfinished}/shards"}}
-    states = {"resources": {"checkpoints": f"{unfinished}/training", "checkpoint_seconds": 30}}
-    drawing = {**entry, "engine": _DUBBED if setting.quick else _DRAWING, "options": options}
-    training = {
-        **entry,
-        "engine": "srlm_kedro.engines.training.trl.TrlEngine",
-        "options": options,
-    }
+    shards = {"shards": {"folder": f"{unfinished}/shards"}} if protected else {}
+    states = {"checkpoints": f"{unfinished}/training", "checkpoint_seconds": 30}
+    drawing = _DUBBED if setting.quick else _DRAWING
     files: dict[str, Any] = {
         "catalog": {
-            "generation_engine": drawing | (shards if protected else {}),
-            "training_engine": training | (states if protected else {}),
+            "generation_engine": engine_entry(drawing, options, **shards),
+            "training_engine": engine_entry(
+                _TRAINING, options, **({"resources": states} if protected else {})
+            ),
         },
         "parameters": _QUICK if setting.quick else {},
         "globals": {"own": f"/{name}"},

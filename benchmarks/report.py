@@ -104,9 +104,9 @@ def markdown(parts: Mapping[str, Any]) -> str:
     lines = ["# Benchmarks", "", "Written by `make bench`; every figure is in the JSON beside."]
     for part in parts.values():
         for table in part["tables"]:
-            lines += ["", f"## {table['title']}", "", *_markdown_rows(table["rows"])]
+            lines += ["", f"## {table['title']}", "", *table_lines(table["rows"])]
             if table["ratios"]:
-                lines += ["", *_markdown_rows(table["ratios"])]
+                lines += ["", *table_lines(table["ratios"])]
             lines += [f"\n{note}" for note in table["notes"]]
     for machine, names in _machines(parts):
         lines += ["", f"## Machine of {', '.join(names)}", ""]
@@ -126,7 +126,7 @@ def _machines(parts: Mapping[str, Any]) -> list[tuple[dict[str, Cell], list[str]
     return found
 
 
-def _markdown_rows(rows: Sequence[Mapping[str, Cell]]) -> list[str]:
+def table_lines(rows: Sequence[Mapping[str, Cell]]) -> list[str]:
     """The lines of a table, without the columns in which nothing stands."""
     columns = [key for key in (rows[0] if rows else ()) if any(r[key] is not None for r in rows)]
     lines = [columns, ["---"] * len(columns)]

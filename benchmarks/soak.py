@@ -19,6 +19,7 @@ from kedro.pipeline.node import Node
 
 from benchmarks import peak
 from benchmarks.project import hooked, inside, open_project, run_project
+from benchmarks.report import Cell, table_lines
 from benchmarks.targets import Target
 
 GROWTH = Target(1.05, at_least=False)
@@ -96,7 +97,7 @@ def main() -> int:
     metrics = {model: _metrics(folder, model) for model in models}
     rows = [_row(model, watch, metrics[model]) for model in models]
     (folder / "soak.json").write_text(json.dumps(rows, indent=1), "utf-8")
-    print(_markdown(rows), f"\n{folder}")
+    print(*table_lines(rows), folder, sep="\n")
     faults = _faults(watch, metrics, options.iterations, options.keep_models)
     print("\n".join(faults) or "Memory is flat, the disk within its policy, all metrics are there.")
     return bool(faults)
@@ -107,7 +108,7 @@ def _metrics(folder: Path, model: str) -> dict[str, float]:
     return {name: figure for file in files for name, figure in json.loads(file.read_text()).items()}
 
 
-def _row(model: str, watch: Watch, metrics: dict[str, float]) -> dict[str, str | float | None]:
+def _row(model: str, watch: Watch, metrics: dict[str, float]) -> dict[str, Cell]:
     return {
         "model": model,
         "seconds": watch.seconds.get(model),
@@ -141,16 +142,6 @@ def _faults(watch: Watch, metrics: dict[str, dict[str, float]], last: int, keep:
         if known - set(each)
     ]
     return faults
-
-
-def _markdown(rows: list[dict[str, str | float | None]]) -> str:
-    lines = [list(rows[0]), ["---"] * len(rows[0])]
-    lines += [[_cell(value) for value in row.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: str | float | None) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value if value is not None else "")
 
 
 def _said() -> str:

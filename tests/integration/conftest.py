@@ -18,6 +18,8 @@ import yaml
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from benchmarks.project import copy_project
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,12 +28,7 @@ class Project:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir()
-        for folder in ("conf", "data/01_raw"):
-            shutil.copytree(ROOT / folder, path / folder)
-        shutil.copy(ROOT / "pyproject.toml", path)
-        for folder in ("src", "mlruns"):
-            (path / folder).mkdir()
+        copy_project(path)
 
     def session(self, env: str = "test", **params: Any) -> KedroSession:
         bootstrap_project(self.path)

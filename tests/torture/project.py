@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.project import copy_project, write_environment
+from benchmarks.project import copy_project, engine_entry, write_environment
 from srlm_kedro.manifest import SUFFIX, content_digest, output_fault
 from tests.torture.child import run_and_tell
 
@@ -142,20 +142,17 @@ def _watched(told: Any, child: int, kill: Kill | None) -> Iterator[tuple[str, fl
 
 def _write_environment(folder: Path) -> None:
     unfinished = "${runtime_params:data,${globals:data}}/unfinished"
-    entry = {"type": "srlm_kedro.datasets.engine.EngineDataset"}
     options = {"dtype": "float32", "device": "cpu", "threads": 1}
     catalog = {
-        "generation_engine": {
-            **entry,
-            "engine": "benchmarks.growth.DubbedEngine",
-            "options": options,
-            "shards": {"folder": f"{unfinished}/shards", "completions": 48},
-        },
-        "training_engine": {
-            **entry,
-            "engine": "srlm_kedro.engines.training.trl.TrlEngine",
-            "options": options,
-            "resources": {"checkpoints": f"{unfinished}/training", "checkpoint_seconds": 0},
-        },
+        "generation_engine": engine_entry(
+            "benchmarks.growth.DubbedEngine",
+            options,
+            shards={"folder": f"{unfinished}/shards", "completions": 48},
+        ),
+        "training_engine": engine_entry(
+            "srlm_kedro.engines.training.trl.TrlEngine",
+            options,
+            resources={"checkpoints": f"{unfinished}/training", "checkpoint_seconds": 0},
+        ),
     }
     write_environment(folder, "torture", {"catalog": catalog, "parameters": _PARAMETERS})

@@ -2,9 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-from srlm_kedro.disk import json_digest
 from srlm_kedro.engines.generation.base import Completion
 
 _FILE = "completions.jsonl"
@@ -42,11 +40,6 @@ class Journal:
             self._held[key] = Completion(**row)
         except (ValueError, KeyError, TypeError, AttributeError):
             return  # Torn: asked for again.
-
-
-def digest(**parts: Any) -> str:
-    """A key that depends on the parts alone."""
-    return json_digest(parts, str)
 
 
 def weights_mark(folder: Path) -> list[tuple[str, int, int]]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from srlm_kedro.disk import json_digest
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.calls import Caller
-from srlm_kedro.engines.generation.journal import Journal, digest, weights_mark
+from srlm_kedro.engines.generation.journal import Journal, weights_mark
 from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -222,9 +223,8 @@ class _Order:
     def key(self, request: Request, sample: int) -> str:
         """Names one completion in the journal: its call's body, and which of its choices."""
         body = self.body(request, [sample])
-        return digest(
-            url=self.url, mark=self.mark, id=request.id, together=self.together, body=body
-        )
+        parts = {"url": self.url, "mark": self.mark, "id": request.id, "body": body}
+        return json_digest({**parts, "together": self.together}, str)
 
     def _seed(self, request: Request, sample: int) -> int:
         """31 bits: many servers take no more."""
