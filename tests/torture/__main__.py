@@ -29,7 +29,11 @@ def main() -> int:
         folder.mkdir()
         with inside(folder):
             torture = Torture(TortureProject(folder, options.scripted), options.seed)
-            kills = torture.at_writes() if options.writes else torture.at_random(options.kills)
+            kills = (
+                torture.at_writes(options.nodes)
+                if options.writes
+                else torture.at_random(options.kills)
+            )
             counted: Counter[str] = Counter()
             for number, fell in enumerate(kills, start=1):
                 counted[fell] += 1
@@ -75,11 +79,14 @@ class Torture:
                     yield fell
             self._finish()
 
-    def at_writes(self) -> Iterator[str]:
+    def at_writes(self, kinds: list[str]) -> Iterator[str]:
         """Kills before each writing call of one node of each kind; gives where each fell."""
-        first = {node.rpartition(".")[2]: node for node in reversed(self._seconds)}
-        chosen = [node for node in self._seconds if node in first.values()]
-        for node, following in zip(chosen, [*chosen[1:], None], strict=True):
+        nodes = list(self._seconds)
+        first = {node.rpartition(".")[2]: node for node in reversed(nodes)}
+        for node, following in zip(nodes, [*nodes[1:], None], strict=True):
+            kind = node.rpartition(".")[2]
+            if node != first[kind] or kind not in (kinds or first):
+                continue
             count = 1
             # The node after it is where a run dies that has passed all of this one's calls.
             while not self.faults:
@@ -145,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="kills at random instants (200)")
     parser.add_argument("--writes", action="store_true", help="kill before each writing call")
+    parser.add_argument("--nodes", nargs="+", default=[], help="kinds of node to write in (all)")
     parser.add_argument("--scripted", action="store_true", help="engines without a model: faster")
     parser.add_argument("--seed", type=int, default=0, help="of the random instants")
     return parser
