@@ -56,13 +56,15 @@ def _contestants(folder: Path, setting: Setting) -> list[Contestant]:
             _configure(folder, name, setting, protected)
             kept = [hook for hook in settings.HOOKS if not isinstance(hook, FreshnessHooks)]
             with nullcontext() if protected else hooked(*kept):
-                run_project(folder, name, pipeline_names=["iteration"])
+                run_project(folder, name, pipeline_names=["iteration"], namespaces=["m2"])
             return 1.0
 
         return work
 
+    # M1 and what is measured of it is shared: a contestant makes what is M2's alone.
     _configure(folder, "foundation", setting, protected=True)
     run_project(folder, "foundation", pipeline_names=["foundation"])
+    run_project(folder, "foundation", pipeline_names=["iteration"], namespaces=["sft", "m1"])
     setting.say("  M1 is made")
     return [Contestant(OURS, iteration(True)), Contestant(BARE, iteration(False))]
 
