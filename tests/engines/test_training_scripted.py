@@ -90,3 +90,12 @@ def test_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_log_probs_follow_from_model_and_example(engine, base):
+    """One number below zero an example, the same in any company."""
+    other = engine.sft(base, EXAMPLES, SFT, seed=1).checkpoint
+    found = engine.log_probs(base, EXAMPLES)
+    assert engine.log_probs(base, EXAMPLES[::-1]) == found[::-1]
+    assert len({*found, *engine.log_probs(other, EXAMPLES)}) == 4
+    assert max(found) < 0

@@ -26,7 +26,8 @@ def test_nothing_trains_on_held_out_prompts_or_the_eft_eval_split():
             assert not {"eval_prompts", "eft.eft_eval", "referee"} & set(made.inputs)
     readers = {n.name for n in self_rewarding(LoopParams()).nodes if "referee" in n.inputs}
     stages = {name.split(".")[-1] for name in readers}
-    assert stages == {"assess_responses", "compare_with_elders"}
+    measuring = {"assess_responses", "compare_with_elders", "assess_candidates", "describe_prompts"}
+    assert stages == measuring
 
 
 def test_a_model_is_held_against_the_one_before_by_a_judge_that_stays_the_same():
@@ -51,6 +52,26 @@ def test_models_need_not_be_compared(unasked):
     loop = LoopParams(when_worse=unasked)
     modules = {n.func.__module__ for n in self_rewarding(loop).nodes}
     assert not [name for name in modules if name.startswith("srlm_kedro.pipelines.selection")]
+
+
+def test_a_model_is_held_against_what_it_was_made_from():
+    """Its movement is from the policy that was trained, and nothing that it is made of is studied
+    before it is made.
+    """
+    made = self_rewarding(LoopParams())
+    moved = node(made, "m3.measure_movement").inputs
+    assert moved[:4] == ["m3.model", "m2.model", "m3.eval_responses", "m3.pairs"]
+    back = self_rewarding(LoopParams(when_worse="best"))
+    assert node(back, "m3.measure_movement").inputs[:2] == ["m3.model", "m2.best"]
+    assert node(made, "sft.judge_own").inputs[:2] == ["sft.model", "sft.eval_scores"]
+    assert not [n for n in step(3, LoopParams()).nodes if "study" in n.func.__module__]
+
+
+def test_nothing_need_be_studied():
+    """Then no instrument is in the pipeline, and the report has an empty table in their place."""
+    made = self_rewarding(LoopParams(study=False))
+    assert not [n for n in made.nodes if "study" in n.func.__module__]
+    assert "no_study" in node(made, "report.report").inputs
 
 
 def test_a_loop_that_stops_waits_for_the_word_on_each_model_but_the_last():

@@ -33,6 +33,7 @@ class Opinion:
     items_wrong: None = None
     constraints_missed: None = None
     voice_missed: None = None
+    extras: None = None
 
 
 class LlmJudge:

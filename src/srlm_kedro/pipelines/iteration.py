@@ -17,6 +17,7 @@ from srlm_kedro.pipelines import (
     responses,
     selection,
     sft,
+    study,
 )
 from srlm_kedro.pipelines.loop import LoopParams
 
@@ -27,6 +28,11 @@ _LEFT_BY_ITERATION = [
     "judged_responses",
     "judge_metrics",
     "pair_metrics",
+]
+
+_STUDIED = [
+    *("model", "eval_scores", "eval_responses"),
+    *("prompts", "judged_responses", "pairs"),
 ]
 
 _TOLD_BY_CARDS = [
@@ -107,6 +113,17 @@ def create_selection_pipeline(model: str, wiring: Mapping[str, str], loop: LoopP
         stages += selection.create_choice_pipeline()
         before["previous_best"] = current_model(t, loop)
     return named(stages, model, {**wiring, **before})
+
+
+def create_study_pipeline(model: str, loop: LoopParams) -> Pipeline:
+    """How a model judges its own answers; from M2 on, what its iteration did, told apart."""
+    made_by_iteration = model not in ("sft", "m1")
+    stages = study.create_own_pipeline() + reporting.create_study_pipeline(made_by_iteration)
+    wiring = {name: f"{model}.{name}" for name in _STUDIED}
+    if made_by_iteration:
+        stages += study.create_iteration_pipeline()
+        wiring["policy"] = current_model(int(model[1:]), loop)
+    return named(stages, model, wiring)
 
 
 def current_model(t: int, loop: LoopParams) -> str:

@@ -47,6 +47,9 @@ class LoopParams(Params):
         ("eval_prompts",), min_length=1
     )
     """Evaluation sets in use, which training data is held against (`contamination`)."""
+    study: bool = True
+    """What each stage did is told apart: prompts, judge, ties, pairs, movement (ours). `false`
+    leaves that out, and with it a judging of each model's own answers."""
     soft_labels: bool = False
     """Pairs count by how far M_(t-1) and M_(t-2) agree on the order of the responses; the SFT
     baseline stands in for M0, which cannot judge. Source: CREAM (2410.12735)."""

@@ -19,6 +19,7 @@ from srlm_kedro.pipelines.iteration import (
     create_evaluation_pipeline,
     create_pipeline,
     create_selection_pipeline,
+    create_study_pipeline,
     current_model,
     named,
 )
@@ -68,7 +69,10 @@ def measure(last: int, loop: LoopParams) -> Pipeline:
     models = chain(last)
     evaluations = sum((create_evaluation_pipeline(model) for model in models), Pipeline([]))
     cards = sum((create_card_pipeline(model, loop) for model in models), Pipeline([]))
-    return evaluations + select(last, loop) + cards + reporting.create_pipeline(models)
+    studied = models if loop.study else []
+    studies = sum((create_study_pipeline(model, loop) for model in studied), Pipeline([]))
+    report = reporting.create_pipeline(models, loop.study)
+    return evaluations + select(last, loop) + studies + cards + report
 
 
 def select(last: int, loop: LoopParams) -> Pipeline:

@@ -137,6 +137,17 @@ def test_every_model_answers_the_prompts_held_back_from_eft_unless_none_is_compa
         assert "selection" not in stages
 
 
+def test_every_model_judges_its_own_sampled_answers():
+    """Three held-out prompts, four answers each, three judgements; a longer answer is read."""
+    table = draws().loc["study"]
+    assert set(table.index) == {"sft", "m1", "m2", "m3"}
+    assert (table["requests"] == 12).all()
+    assert (table["completions"] == 36).all()
+    assert table.loc["m2", "prompt_tokens"] == 12 * (20 + 7 + (2 * 9 + 1) + 2)
+    unstudied = draws(LoopParams(world="given", study=False))
+    assert "study" not in unstudied.index.get_level_values("stage")
+
+
 def test_pairs_are_a_share_of_the_prompts_and_trained_with_a_reference():
     """100 prompts give 25 pairs, two sequences each; three passes an epoch and one before."""
     row = training(dpo=DpoParams(epochs=2)).loc["m2"]

@@ -48,6 +48,7 @@ class Said:
     items_wrong: bool | None = False
     constraints_missed: float | None = 0.0
     voice_missed: bool | None = False
+    extras: bool | None = False
 
 
 class Referee:
@@ -132,7 +133,7 @@ def test_the_referee_says_what_is_true_of_each_response():
 
 def test_what_a_referee_cannot_tell_is_missing_not_zero():
     """An LLM judge may give a score alone, or none."""
-    mute = Said(None, (), None, None, None)
+    mute = Said(None, (), None, None, None, None)
     table = told([(0, "sampled", "a", mute), (0, "sampled", "b", Said(score=4))])
     assert table["score"].isna().tolist() == [True, False]
     figures = measure_model(table, judged())
@@ -158,7 +159,10 @@ def test_knobs_of_judging_reach_the_judge():
 
 def test_figures_by_hand():
     """Greedy apart from sampled, seen apart from unseen, errors by kind."""
-    good, bad = Said(), Said(score=2, items_wrong=True, constraints_missed=0.5, voice_missed=True)
+    good, bad = (
+        Said(),
+        Said(score=2, items_wrong=True, constraints_missed=0.5, voice_missed=True, extras=True),
+    )
     figures = measure_model(
         told(
             [
@@ -181,6 +185,7 @@ def test_figures_by_hand():
         "items_wrong": 0.5,
         "constraints_missed": 0.25,
         "voice_missed": 0.5,
+        "extras": 0.5,
         "mean_length": 3,
     }
     assert {name: figures[f"eval/{name}"] for name in expected} == expected

@@ -73,7 +73,8 @@ def test_reports_show_a_hyphen_for_every_missing_score(scored, referee):
     assert errors["n"].tolist() == [8, 8]
     for figure in (plot_head_to_head(duels), plot_scores(errors), plot_errors(errors)):
         assert "(nan" not in figure.to_json().lower()
-    page = write_report(duels, judges, iterations, errors, answers)
+    unstudied = pd.DataFrame({"model": []})
+    page = write_report(duels, judges, iterations, errors, unstudied, answers)
     summary = summarise_run(duels, judges, iterations, errors, timings)
     assert "nan" not in page.lower()
     assert "nan" not in summary.lower()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from srlm_kedro.pipelines.reporting.study import collect_study, describe_study
 from srlm_kedro.pipelines.reporting.tables import (
     collect_duels,
     collect_iterations,
@@ -108,3 +109,11 @@ def reward_modelling():
 
 def errors():
     return tabulate_errors(*map(eval_scores, MODELS))
+
+
+def study():
+    """What each model makes of its own answers, and M2's iteration."""
+    own = {"study/own_right": 60.0, "study/own_right_items": 12.5}
+    made = {"study/judge_right_items": 5.5, "study/kl": 1.23456}
+    elders = [describe_study(checkpoint(name), own) for name in ("sft", "m1")]
+    return collect_study(*elders, describe_study(checkpoint("m2"), own, made))

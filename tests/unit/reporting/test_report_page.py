@@ -21,7 +21,7 @@ from tests.hostile import SOUND, Skeleton, is_calm
 from . import tables
 
 
-def page(response="an answer", judgement="It is fine."):
+def page(response="an answer", judgement="It is fine.", studied=True):
     scores = [tables.eval_scores(model, response) for model in tables.MODELS]
     judged = pick_judged(tables.judged_responses(response), tables.judgements(judgement), 0)
     return write_report(
@@ -29,6 +29,7 @@ def page(response="an answer", judgement="It is fine."):
         tables.reward_modelling(),
         tables.iterations(),
         tables.errors(),
+        tables.study() if studied else pd.DataFrame({"model": []}),
         pick_answers(0, *scores),
         judged,
     )
@@ -80,11 +81,20 @@ def test_the_page_holds_every_table():
         "-10.0 to +30.0",
         "78.7",
         "0.960",
+        "own right items",
+        "12.5",
+        "1.235",
         "It is right.",
         "an answer",
     ):
         assert text in words
     assert "nan" not in words
+
+
+def test_what_was_not_studied_has_no_section():
+    """The page ends no worse for it."""
+    assert "Stage by stage" in page()
+    assert "Stage by stage" not in page(studied=False)
 
 
 def test_bars_lie_where_the_figures_are():

@@ -32,7 +32,8 @@ def test_iterations_has_these_columns():
     expected = (
         "model,prompts,responses,judgements,parse_rate,pairs,mean_reward,mean_oracle_score,"
         "mean_length,seconds_prompts,seconds_responses,seconds_judging,seconds_pairs,"
-        "seconds_checks,seconds_training,seconds_selection,seconds_evaluation"
+        "seconds_checks,seconds_training,seconds_selection,seconds_evaluation,"
+        "seconds_study"
     )
     assert ",".join(tables.iterations().columns) == expected
 
@@ -49,7 +50,7 @@ def test_an_iteration_counts_what_it_made():
 def test_what_a_model_lacks_stays_empty_in_the_file():
     """The baseline has no prompts and no judging: empty cells, not zeros."""
     lines = tables.iterations().to_csv(index=False).splitlines()
-    assert lines[1] == "sft,,,,,,,3.5,10.0,,,,,,7.0,,"
+    assert lines[1] == "sft,,,,,,,3.5,10.0,,,,,,7.0,,,"
     assert lines[3].startswith("m2,2,8,24,0.96,2,3.25,")
     read = pd.read_csv(io.StringIO("\n".join(lines)))
     assert read.loc[0, ["prompts", "seconds_judging"]].isna().all()
@@ -75,7 +76,20 @@ def test_errors_are_told_apart_by_kind():
     assert row[list(expected)].to_dict() == expected
 
 
-_REPORTED = {"describe", "pick_judged", "plot_rewards", "write_card", "write_pairs_card"}
+def test_the_study_of_a_model_is_a_row_whatever_is_known_of_it():
+    """Own figures of all; those of an iteration where there was one; nothing made up."""
+    table = tables.study().set_index("model")
+    assert list(table.index) == tables.MODELS
+    assert table["own_right"].tolist() == [60, 60, 60]
+    assert table["kl"].isna().tolist() == [True, True, False]
+    assert table.loc["m2", ["judge_right_items", "kl"]].tolist() == [5.5, 1.2346]
+    assert table["own_right_voice"].isna().all()
+
+
+_REPORTED = {
+    *("describe", "describe_study", "pick_judged", "plot_rewards"),
+    *("write_card", "write_pairs_card"),
+}
 
 
 @pytest.mark.filterwarnings("ignore:One or more dataset names")

@@ -199,3 +199,10 @@ class TrainingEngine(Protocol):
         Schedules in `params` are read at iteration `policy.iteration + 1`.
         """
         ...
+
+    def log_probs(self, model: Checkpoint, examples: Sequence[Example]) -> list[float]:
+        """How probable `model` finds each completion after its prompt, dropout aside.
+
+        The sum of its tokens' log-probabilities in nats, the end token's included.
+        """
+        ...

@@ -22,6 +22,7 @@ from srlm_kedro.engines.training.base import (
     Trained,
 )
 from srlm_kedro.engines.training.job import Job
+from srlm_kedro.engines.training.likelihood import log_probs
 from srlm_kedro.engines.training.loop import Telling, calm, logged, terminal, told
 from srlm_kedro.engines.training.memory import must_recompute
 from srlm_kedro.engines.training.objectives import GuardedDpo, GuardedSft, dpo_objective
@@ -139,6 +140,18 @@ class TrlEngine:
         asked = {**job.deciding(), "reference": other, "pairs": list(map(vars, pairs))}
         with self._session() as folder, self._unfinished(job.label, "dpo", **asked) as unfinished:
             return self._dpo(job, other, pairs, folder, unfinished)
+
+    def log_probs(self, model: Checkpoint, examples: Sequence[Example]) -> list[float]:
+        """How probable `model` finds each completion, in nats, its end token included.
+
+        Raises:
+            InputError: `model` cannot be read, or cannot see texts as long as these.
+        """
+        try:
+            with calm(self._threads):
+                return log_probs(model, examples, self._setup)
+        finally:
+            reclaim(cuda=not self._cpu)
 
     def _sft(
         self, job: Job, examples: Sequence[Example], output_dir: str, unfinished: Unfinished

@@ -27,7 +27,7 @@ from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
 
-VERSION = 2
+VERSION = 3
 
 _TURN = 2
 """Tokens that open a user's and an assistant's turn."""
@@ -121,6 +121,7 @@ def expect_draws(
 ) -> pd.DataFrame:
     """A row a drawing: requests, completions, and tokens read and drawn.
 
+    A referee is taken to score, so that models judge their own answers (`loop.study`).
     `prompt_tokens` counts each request's prompt once, `prefill_tokens` what is computed of them
     where the engine shares prefixes, `new_tokens` what is drawn. Retries are left out.
     """
@@ -131,6 +132,8 @@ def expect_draws(
     held = _held(plan.texts, eft)
     for name in ["sft", *(f"m{t}" for t in range(1, loop.iterations + 1))]:
         rows += _evaluation(plan, name, evaluation, held)
+        if loop.study and evaluation.sampling.n > 1:
+            rows.append(_study(plan, name, evaluation))
     if loop.when_worse != "off" and loop.iterations > 1:
         asked = min(plan.texts["eft_prompts"] * _held_share(plan.texts, eft), selection.prompts)
         for t in range(1, loop.iterations + 1):
@@ -225,16 +228,26 @@ def _evaluation(
     plan: _Loop, name: str, evaluation: EvaluationParams, held: float
 ) -> Iterator[dict]:
     texts = plan.texts
-    t = 0 if name == "sft" else int(name[1:])
     drawn = evaluation.sampling.n + evaluation.greedy
     sampling = evaluation.sampling.model_copy(update={"n": drawn})
     yield plan.draw(
         *("evaluation", name, texts["eval_prompts"], sampling),
         prompt=texts["eval_prompt"] + _TURN,
-        new=plan.response(t),
+        new=plan.response(_place(name)),
     )
     lengths = (texts["eft_prompt"], texts["eft_response"])
     yield plan.judge("evaluation", name, held, evaluation.judging, *lengths)
+
+
+def _study(plan: _Loop, name: str, evaluation: EvaluationParams) -> dict:
+    answers = plan.texts["eval_prompts"] * evaluation.sampling.n
+    lengths = (plan.texts["eval_prompt"], plan.response(_place(name)))
+    return plan.judge("study", name, answers, evaluation.judging, *lengths)
+
+
+def _place(name: str) -> int:
+    """The t of M_t, 0 for the baseline."""
+    return 0 if name == "sft" else int(name[1:])
 
 
 def _selection(plan: _Loop, t: int, selection: SelectionParams, asked: float) -> Iterator[dict]:

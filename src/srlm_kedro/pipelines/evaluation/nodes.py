@@ -1,18 +1,15 @@
 """Each model answers the held-out prompts and judges the held-back rankings."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
+from srlm_kedro.judge.assessment import KINDS, Referee, tabulated
 from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.evaluation.referee import Assessment, Referee
 from srlm_kedro.pipelines.evaluation.reward_modelling import METRICS
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 2
+VERSION = 3
 
 COLUMNS = [
     *("model", "prompt_id", "response_id", "prompt", "kind", "seen"),
@@ -54,22 +51,14 @@ def draw_eval_responses(
 def assess_responses(eval_responses: pd.DataFrame, referee: Referee) -> pd.DataFrame:
     """Every response with the referee's score, its reasons and the kinds of error apart.
 
-    `score`, `items_wrong`, `constraints_missed` and `voice_missed` are numbers, NaN where the
-    referee cannot tell; the last three lie between 0 and 1.
+    `score`, `items_wrong`, `constraints_missed`, `voice_missed` and `extras` are numbers, NaN where
+    the referee cannot tell; all but the score lie between 0 and 1.
     """
     pairs = zip(eval_responses["prompt"], eval_responses["response"], strict=True)
     found = referee.assess_all(list(pairs))
-
-    def column(read: Callable[[Assessment], Any], kind: type) -> pd.Series:
-        return pd.Series([read(one) for one in found], eval_responses.index, dtype=kind)
-
-    return eval_responses.assign(
-        score=column(lambda one: one.score, float),
-        items_wrong=column(lambda one: one.items_wrong, float),
-        constraints_missed=column(lambda one: one.constraints_missed, float),
-        voice_missed=column(lambda one: one.voice_missed, float),
-        reasons=column(lambda one: " ".join(one.reasons), str),
-    )
+    reasons = [" ".join(one.reasons) for one in found]
+    told = tabulated(found, eval_responses.index)
+    return eval_responses.join(told).assign(reasons=pd.Series(reasons, told.index, dtype=str))
 
 
 def judge_eft_eval(
@@ -100,7 +89,7 @@ def measure_model(eval_scores: pd.DataFrame, reward_modelling: pd.DataFrame) -> 
     """The model's figures as `eval/...`; one that does not exist (no unseen kinds) is left out.
 
     All but `greedy_score` are of sampled responses. `perfect`, `score_<n>` (of the scored ones,
-    rounded to whole points) and the three kinds of error are shares, `mean_length` is in tokens,
+    rounded to whole points) and the four kinds of error are shares, `mean_length` is in tokens,
     the judge's figures are those of `measure_reward_modelling`, its counts as `judge_<count>`.
     """
     sampled = eval_scores[eval_scores["mode"] == "sampled"]
@@ -114,9 +103,7 @@ def measure_model(eval_scores: pd.DataFrame, reward_modelling: pd.DataFrame) -> 
         "mean_score_unseen": sampled.loc[~sampled["seen"], "score"].mean(),
         "perfect": (scores == _SCORES[-1]).mean(),
         **{f"score_{score}": (points == score).mean() for score in _SCORES},
-        "items_wrong": sampled["items_wrong"].mean(),
-        "constraints_missed": sampled["constraints_missed"].mean(),
-        "voice_missed": sampled["voice_missed"].mean(),
+        **{kind: sampled[kind].mean() for kind in KINDS.values()},
         "mean_length": sampled["tokens"].mean(),
         "mean_characters": sampled["response"].str.len().mean(),
         "cut_off": (sampled["finish"] == "length").mean(),

@@ -10,6 +10,7 @@ from srlm_kedro.pipelines.reporting.plots import (
 )
 from srlm_kedro.pipelines.reporting.report import write_report
 from srlm_kedro.pipelines.reporting.samples import pick_answers, pick_judged
+from srlm_kedro.pipelines.reporting.study import collect_study, describe_study
 from srlm_kedro.pipelines.reporting.summary import summarise_run
 from srlm_kedro.pipelines.reporting.tables import (
     collect_duels,
@@ -47,17 +48,25 @@ def create_iteration_pipeline() -> Pipeline:
     )
 
 
-def create_pipeline(models: list[str]) -> Pipeline:
+def create_study_pipeline(iteration: bool) -> Pipeline:
+    """`model`, `own_metrics`, and `study_metrics` where an iteration made it -> `study_row`."""
+    told = ["model", "own_metrics", *(["study_metrics"] if iteration else [])]
+    return Pipeline([Node(describe_study, told, "study_row", name="describe_study")])
+
+
+def create_pipeline(models: list[str], studied: bool) -> Pipeline:
     """All models' rows -> `head_to_head`, `reward_modelling`, `iterations`, `report`, `summary`.
 
     Args:
         models: Namespaces in the order of the chain: `sft`, `m1`, `m2`, ...
+        studied: Whether they have a `study_row`, which gives the table `study`.
     """
     scores = _of(models, "eval_scores")
     duels = _of(models[1:], "head_to_head")
     judges = _of(models, "reward_modelling")
     rows = _of(models, "row")
     samples = _of(models[2:], "samples")
+    studies = _of(models, "study_row") if studied else []
     stages = Pipeline(
         [
             Node(collect_duels, duels, "head_to_head", name="head_to_head"),
@@ -70,19 +79,23 @@ def create_pipeline(models: list[str]) -> Pipeline:
             Node(plot_errors, "errors", "error_plot", name="error_plot"),
             Node(
                 write_report,
-                [*_TABLES, "errors", "answers", *samples],
+                [*_TABLES, "errors", "study" if studied else "no_study", "answers", *samples],
                 "report",
                 name="report",
             ),
             Node(summarise_run, [*_TABLES, "errors", "timings"], "summary", name="summary"),
         ]
     )
-    of_models = [*scores, *duels, *judges, *rows, *samples]
+    if studied:
+        stages += Pipeline([Node(collect_study, studies, "study", name="study")])
+    of_models = [*scores, *duels, *judges, *rows, *samples, *studies]
+    shared = ["timings", *([] if studied else ["no_study"])]
     return Pipeline(
         stages,
         namespace="report",
         # Kedro wants plain names inside a pipeline and dotted ones at its border alone.
-        inputs={**{name: name.replace("_", ".", 1) for name in of_models}, "timings": "timings"},
+        inputs={name: name.replace("_", ".", 1) for name in of_models}
+        | dict(zip(shared, shared, strict=True)),
         outputs=stages.all_outputs(),
         parameters={"params:seed"},
     )

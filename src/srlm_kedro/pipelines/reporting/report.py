@@ -4,10 +4,11 @@ from importlib.resources import files
 
 import pandas as pd
 
+from srlm_kedro.pipelines.reporting.study import SECTIONS
 from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
 from srlm_kedro.shown import page
 
-VERSION = 2
+VERSION = 3
 
 
 def write_report(
@@ -15,10 +16,14 @@ def write_report(
     reward_modelling: pd.DataFrame,
     iterations: pd.DataFrame,
     errors: pd.DataFrame,
+    study: pd.DataFrame,
     answers: pd.DataFrame,
     *judged: pd.DataFrame,
 ) -> str:
-    """The page. `judged` are the judged samples of M2, M3, ... in their order."""
+    """The page. `judged` are the judged samples of M2, M3, ... in their order.
+
+    An empty `study` has no section.
+    """
     duels = head_to_head.assign(margin=head_to_head["win"] - head_to_head["loss"])
     return page(
         files(__package__).joinpath("report.html.jinja").read_text("utf-8"),
@@ -30,6 +35,8 @@ def write_report(
         errors=errors.to_dict("records"),
         kinds=[*ERRORS, "perfect"],
         points=[f"points_{number}" for number in POINTS],
+        study=study.to_dict("records"),
+        sections=SECTIONS,
         answers=answers.to_dict("records"),
         judged=[(f"M{t}", table.to_dict("records")) for t, table in enumerate(judged, start=2)],
         shown=_shown,

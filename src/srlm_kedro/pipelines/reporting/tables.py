@@ -4,7 +4,7 @@ import pandas as pd
 
 from srlm_kedro.records import Checkpoint
 
-VERSION = 2
+VERSION = 3
 
 STAGES = {
     "prompts": ("write_prompts", "accept_prompts"),
@@ -24,6 +24,10 @@ STAGES = {
         *("draw_eval_responses", "assess_responses", "judge_eft_eval"),
         *("measure_reward_modelling", "measure_model"),
         *("compare_with_elders", "settle_comparisons"),
+    ),
+    "study": (
+        *("assess_candidates", "measure_judge", "describe_prompts", "measure_movement"),
+        *("summarise_study", "judge_own", "reward_own", "measure_own"),
     ),
 }
 """Columns `seconds_<stage>` of `iterations`, and the nodes whose time they sum."""

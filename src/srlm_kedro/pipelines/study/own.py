@@ -1,0 +1,57 @@
+"""Each model judges what it answers itself, where the referee knows the truth."""
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine
+from srlm_kedro.judge import parsing
+from srlm_kedro.judge.judgements import judge_responses, reparse, settled
+from srlm_kedro.judge.rewards import with_rewards
+from srlm_kedro.pipelines.evaluation.params import EvaluationParams
+from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
+from srlm_kedro.records import Checkpoint, derive_seed
+
+VERSION = f"1, parser {parsing.VERSION}"
+
+
+def judge_own(
+    model: Checkpoint,
+    eval_scores: pd.DataFrame,
+    judge_prompt: str,
+    generation_engine: GenerationEngine,
+    evaluation: EvaluationParams,
+    seed: int,
+) -> pd.DataFrame:
+    """The model's judgements of its own sampled responses to held-out prompts, every attempt.
+
+    Drawn as those of the EFT eval split are. A prompt without two responses of a known score is
+    left out: it can tell nothing of the judge.
+    """
+    return judge_responses(
+        generation_engine,
+        model,
+        judge_prompt,
+        _telling(eval_scores),
+        evaluation.judging,
+        derive_seed(seed, "own"),
+        evaluation.retries,
+    )
+
+
+def reward_own(eval_scores: pd.DataFrame, own_judgements: pd.DataFrame) -> pd.DataFrame:
+    """The judged responses with `reward`, the mean of their scores, beside the referee's word."""
+    return with_rewards(_telling(eval_scores), settled(reparse(own_judgements)), min_scores=1)
+
+
+def measure_own(
+    model: Checkpoint, own_rewards: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """`own_accuracy`, and its figures as `study/own_...`."""
+    table = accuracy(own_rewards, model.name)
+    figures = accuracy_figures(table, "own")
+    figures["own_unrewarded"] = float(own_rewards["reward"].isna().sum())
+    return table, {f"study/{name}": value for name, value in figures.items()}
+
+
+def _telling(eval_scores: pd.DataFrame) -> pd.DataFrame:
+    rows = eval_scores[(eval_scores["mode"] == "sampled") & eval_scores["score"].notna()]
+    return rows[rows.groupby("prompt_id")["score"].transform("size") > 1]

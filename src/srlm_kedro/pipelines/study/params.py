@@ -1,0 +1,13 @@
+"""Knobs of the study."""
+
+from pydantic import Field
+
+from srlm_kedro.params import Params
+
+
+class StudyParams(Params):
+    """What is looked at between the stages (ours; the paper shows no such figures)."""
+
+    prompts: int | None = Field(200, ge=1)
+    """Prompts of an iteration whose candidates the referee assesses, drawn by the seed; null: all.
+    A referee that is a language model is paid by the response."""

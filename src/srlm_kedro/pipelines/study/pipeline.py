@@ -1,0 +1,82 @@
+"""What one iteration did, told apart; and how well a model judges its own answers."""
+
+from kedro.pipeline import Node, Pipeline
+
+from srlm_kedro.pipelines.study.movement import measure_movement
+from srlm_kedro.pipelines.study.nodes import assess_candidates, measure_judge, summarise_study
+from srlm_kedro.pipelines.study.own import judge_own, measure_own, reward_own
+from srlm_kedro.pipelines.study.writing import describe_prompts
+
+_TRUTH = ["judge_accuracy", "tied_groups", "pair_truth"]
+
+
+def create_iteration_pipeline() -> Pipeline:
+    """What an iteration left behind, `model`, `policy`, `ift`, `referee` -> `study_metrics`, ...
+
+    On the way: `candidate_scores`, `judge_accuracy`, `tied_groups`, `pair_truth`, `prompt_facts`,
+    `movement`.
+    """
+    return Pipeline(
+        [
+            Node(
+                assess_candidates,
+                ["judged_responses", "referee", "params:study", "params:seed"],
+                "candidate_scores",
+                name="assess_candidates",
+            ),
+            Node(
+                measure_judge,
+                ["policy", "candidate_scores", "pairs"],
+                _TRUTH,
+                name="measure_judge",
+            ),
+            Node(
+                describe_prompts,
+                ["prompts", "ift", "referee"],
+                "prompt_facts",
+                name="describe_prompts",
+            ),
+            Node(
+                measure_movement,
+                ["model", "policy", "eval_responses", "pairs", "training_engine"],
+                "movement",
+                name="measure_movement",
+            ),
+            Node(
+                summarise_study,
+                [*_TRUTH, "prompt_facts", "prompts", "ift", "movement"],
+                "study_metrics",
+                name="summarise_study",
+            ),
+        ]
+    )
+
+
+def create_own_pipeline() -> Pipeline:
+    """`model`, `eval_scores`, `judge_prompt` -> `own_accuracy`, `own_metrics`.
+
+    On the way: `own_judgements`, `own_rewards`.
+    """
+    knobs = ["generation_engine", "params:evaluation", "params:seed"]
+    return Pipeline(
+        [
+            Node(
+                judge_own,
+                ["model", "eval_scores", "judge_prompt", *knobs],
+                "own_judgements",
+                name="judge_own",
+            ),
+            Node(
+                reward_own,
+                ["eval_scores", "own_judgements"],
+                "own_rewards",
+                name="reward_own",
+            ),
+            Node(
+                measure_own,
+                ["model", "own_rewards"],
+                ["own_accuracy", "own_metrics"],
+                name="measure_own",
+            ),
+        ]
+    )
