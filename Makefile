@@ -1,6 +1,7 @@
 # make run    the whole loop on the embedded microworld, then evaluation and report
 # make test   the whole test suite
 # make bench  our engines beside what people use today, on this machine
+# make evidence  seeds and controls, and docs/evidence.md from what they left
 # make torture  kills small runs at any moment, and looks whether a bit was lost
 # make mlflow / make viz   look at what was run
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run iteration test bench torture lint mlflow viz seed-data clean
+.PHONY: run iteration test bench evidence torture lint mlflow viz seed-data clean
 .DEFAULT_GOAL := run
 
 # uv does not read pip's own setting of extra wheel folders: pass it on where there is one.
@@ -35,13 +36,17 @@ bench: $(READY)
 	$(UV) -e '.[benchmarks]'
 	$(BIN)/python -m benchmarks
 
+# Others: make evidence EVIDENCE="--seeds 5 6 --experiments no_eft frozen_judge"
+evidence: $(READY)
+	$(BIN)/python -m evidence $(EVIDENCE)
+
 torture: $(READY)
 	$(BIN)/python -m tests.torture
 	$(BIN)/python -m tests.torture --scripted --writes
 
 lint: $(READY)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks evidence
+	$(BIN)/ruff format --check src tests benchmarks evidence
 
 # kedro-mlflow looks for the mlflow command on the path.
 mlflow: $(READY)

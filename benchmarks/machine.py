@@ -2,11 +2,11 @@
 
 import datetime
 import platform
-from pathlib import Path
 
 import torch
 import transformers
 
+from benchmarks import processor
 from benchmarks.report import Cell
 from benchmarks.rounds import Setting
 
@@ -16,11 +16,11 @@ _TELLING = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_ti
 
 def describe(setting: Setting) -> dict[str, Cell]:
     """Processor, instruction sets, versions, threads and date."""
-    said = _cpuinfo()
+    said = processor.cpuinfo()
     flags = (said.get("flags") or said.get("Features") or "").split()
     return {
         "device": _device(setting.device),
-        "processor": said.get("model name") or platform.processor() or platform.machine(),
+        "processor": processor.name(),
         "cores": len(_affinity()),
         "instructions": " ".join(flag for flag in _TELLING if flag in flags),
         "threads": torch.get_num_threads(),
@@ -43,11 +43,3 @@ def _affinity() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
-
-
-def _cpuinfo() -> dict[str, str]:
-    """The first processor's entries, where the system has such a file."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
-    entries = [line.partition(":") for line in reversed(lines)]
-    return {key.strip(): value.strip() for key, _, value in entries}

@@ -36,6 +36,8 @@ def scripted(project, env, url=""):
         own = project.path / f"conf/{env}/{name}.yml"
         held = yaml.safe_load(own.read_text("utf-8")) if own.exists() else {}
         text = yaml.safe_dump(test | held).replace("http://127.0.0.1:8000/v1", url)
+        # The scripted engine writes prompts that are no instructions of the microworld.
+        text = text.replace("srlm_kedro.microworld.oracle.Oracle", "tests.unit.fakes.LengthReferee")
         own.write_text(text, "utf-8")
 
 
@@ -99,6 +101,37 @@ def test_a_control_runs_beside_the_main_run_and_shares_its_groundwork(founded, e
     assert before == {path: path.stat().st_mtime_ns for path in before}
     duels = pd.read_csv(own / "08_reporting/head_to_head.csv")
     assert {"m1", "m2"} <= set(duels["model"])
+
+
+def test_another_judge_prompt_has_its_own_eft_and_baseline_figures(founded):
+    """Which the main run's stay beside: one baseline, measured as a judge by both prompts."""
+    scripted(founded, "multiple_choice")
+    founded.run("foundation", env="multiple_choice")
+    own = founded.path / "data/controls/multiple_choice"
+    prompts = [
+        pd.read_parquet(folder / "05_model_input/eft/eft_train.parquet")["prompt"].iloc[0]
+        for folder in (founded.path / "data", own)
+    ]
+    assert "Add 1 point" in prompts[0]
+    assert "Choose the one description" in prompts[1]
+    assert (own / "06_models/m1/model.json").exists()
+    assert not (own / "07_model_output/sft/train_log.parquet").exists()
+
+
+def test_m0_writes_the_prompts_of_every_iteration(founded):
+    """And M1 answers them."""
+    with founded.session("m0_prompts") as session:
+        context = session.load_context()
+        compose_loop(context.config_loader["parameters"], raw_catalog(context), ["__default__"])
+        from kedro.framework.project import pipelines
+
+        readers = {
+            node.name: node.inputs
+            for node in pipelines["__default__"].nodes
+            if node.name.endswith(("write_prompts", "draw_responses"))
+        }
+    assert "m0.model" in readers["m3.write_prompts"]
+    assert "m2.model" in readers["m3.draw_responses"]
 
 
 def test_shuffled_rewards_keep_the_pairs_and_turn_some(iterated):

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.records import Checkpoint
@@ -33,3 +35,12 @@ class FakeEngine:
 
     def release(self):
         pass
+
+
+class LengthReferee:
+    """As many points as words, from 0 again after 5."""
+
+    def assess_all(self, pairs: Sequence[tuple[str, str]]) -> list[Any]:
+        """`score` and `reasons` of each."""
+        counts = [len(response.split()) % 6 for _, response in pairs]
+        return [SimpleNamespace(score=n, reasons=(f"It has {n} words.",)) for n in counts]

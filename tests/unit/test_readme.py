@@ -16,7 +16,7 @@ def test_pipelines_and_environments_of_the_readme_exist():
     named = set(re.findall(r"--pipelines?=(\w+)", README))
     assert named
     assert named <= set(register_pipelines())
-    environments = set(re.findall(r"^\| `([a-z_]+)` \|", README, re.MULTILINE))
+    environments = set(re.findall(r"^\| `([a-z0-9_]+)` \|", README, re.MULTILINE))
     assert environments == {p.parent.name for p in ROOT.glob("conf/*/globals.yml")} - {"base"}
 
 
@@ -49,6 +49,6 @@ def test_files_of_the_paper_map_exist(path):
 
 def test_environments_of_the_paper_map_exist():
     """Each ablation and follow-up is a folder of conf/."""
-    named = re.findall(r"^\|[^|]+\| `([a-z_]+)` \|$", PAPER_MAP, re.MULTILINE)
+    named = re.findall(r"^\|[^|]+\| `([a-z0-9_]+)` \|$", PAPER_MAP, re.MULTILINE)
     assert len(named) > 5
     assert all((ROOT / "conf" / name).is_dir() for name in named)
