@@ -27,7 +27,10 @@ _PARAMETERS: dict[str, Any] = {
     "responses": _SHORT,
     "judging": _LONG,
     "dpo": {"batch_size": 4, "micro_batch_size": 2},
-    "evaluation": {"judging": {"max_new_tokens": 48}, **_SHORT},
+    "evaluation": {
+        "judging": {"n": 1, "max_new_tokens": 48},
+        "sampling": {"n": 2, "max_new_tokens": 16},
+    },
     "selection": {"judging": {"max_new_tokens": 48}, **_SHORT},
 }
 _LONGEST = 600.0
