@@ -9,9 +9,12 @@ import pandas as pd
 
 from evidence.experiments import MAIN
 from srlm_kedro.datasets.timings import TimingsDataset
+from srlm_kedro.judge import assessment
 
 COLUMNS = ["experiment", "seed", "model", "figure", "value"]
-KINDS = ("all", "items", "constraints", "voice", "extras")
+FIRST = ("sft", "m1", "m2", "m3")
+"""What the paper has."""
+KINDS = ("all", *assessment.KINDS)
 """Of pairs of responses: what alone differs within them."""
 _SHARED = ("sft", "m1")
 """Models that a control may take from the main run."""

@@ -8,9 +8,9 @@ import matplotlib
 
 from evidence import cells, paper
 from evidence.experiments import MAIN, TITLES
-from evidence.figures import KINDS, Figures
+from evidence.figures import FIRST, KINDS, Figures
+from srlm_kedro.judge import assessment
 
-FIRST = ("sft", "m1", "m2", "m3")
 _STYLE = {
     "svg.hashsalt": "srlm_kedro",
     "svg.fonttype": "none",
@@ -21,7 +21,6 @@ _STYLE = {
     "axes.grid.axis": "y",
     "grid.alpha": 0.3,
 }
-_ERRORS = ("items_wrong", "constraints_missed", "voice_missed", "extras")
 _WIDE, _HIGH = 6.4, 3.2
 
 
@@ -73,7 +72,7 @@ def head_to_head(figures: Figures, axes: Any) -> bool:
 
 def errors(figures: Figures, axes: Any) -> bool:
     """Share of responses with each kind of error, means over seeds."""
-    lines = {name.replace("_", " "): (MAIN, name) for name in _ERRORS}
+    lines = {name.replace("_", " "): (MAIN, name) for name in assessment.KINDS.values()}
     drawn = _lines(figures, axes, FIRST, lines, "share of sampled responses")
     axes.set_ylim(bottom=0)
     return drawn

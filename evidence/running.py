@@ -10,6 +10,7 @@ import yaml
 
 from benchmarks.project import inside, open_project, quiet, run_project
 from evidence.experiments import Experiment
+from srlm_kedro.disk import write_whole
 from srlm_kedro.errors import GateError
 
 _NOTES = "evidence.json"
@@ -58,10 +59,7 @@ def note_command(folder: Path, command: str) -> None:
 
 
 def _note(folder: Path, **values: Any) -> None:
-    text = json.dumps(notes(folder) | values, indent=1)
-    beside = folder / f"{_NOTES}.new"
-    beside.write_text(text, "utf-8")
-    beside.replace(folder / _NOTES)
+    write_whole(folder / _NOTES, json.dumps(notes(folder) | values, indent=1).encode())
 
 
 def _scripted(folder: Path, env: str | None) -> str:

@@ -4,16 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from evidence import cells, paper
 from evidence.experiments import MAIN, TITLES
-from evidence.figures import KINDS, Figures
+from evidence.figures import FIRST, KINDS, Figures
+from srlm_kedro.judge import assessment
 
-FIRST = ("sft", "m1", "m2", "m3")
-"""What the paper has."""
-_ERRORS = {
-    "items wrong": "items_wrong",
-    "constraints missed": "constraints_missed",
-    "voice missed": "voice_missed",
-    "extras": "extras",
-}
+_ERRORS = {column.replace("_", " "): column for column in assessment.KINDS.values()}
 _SCORES = {
     "mean score": "mean_score",
     "seen kinds": "score_seen",
@@ -176,7 +170,7 @@ def _beside(figures: Figures, name: str, said: str, model: str, figure: str) -> 
 def curve(figures: Figures) -> list[str]:
     """The loop beyond M3, its own judge against a frozen one."""
     lines = []
-    for name, said in (("main", "each model judges itself"), ("frozen_judge", "M1 judges")):
+    for name, said in ((MAIN, "each model judges itself"), ("frozen_judge", "M1 judges")):
         models = [each for each in figures.models(name) if each != "sft"]
         seeds = sorted(figures.by_seed("m4", "mean_score", name))
         if not seeds:

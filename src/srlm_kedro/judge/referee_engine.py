@@ -5,32 +5,24 @@ It answers judge prompts as a generation engine does, so that the loop stays as 
 
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.errors import InputError
+from srlm_kedro.judge.assessment import Assessment, KnowingReferee, Referee
 from srlm_kedro.judge.prompt import INSTRUCTION, RESPONSE, check_judge_prompt
 from srlm_kedro.records import Checkpoint
 
 _NO_SCORE = "There is no true score of it."
 
 
-class ScoringReferee(Protocol):
-    """Who tells a score, 0 to 5 or None, and the reasons of each (prompt, response)."""
-
-    def assess_all(self, pairs: Sequence[tuple[str, str]]) -> Sequence[Any]:
-        """One assessment a pair, with `score` and `reasons`."""
-        ...
-
-
 class RefereeEngine:
     """Reads instruction and response out of a filled judge prompt, and writes what is true.
 
     A judgement is the referee's reasons and `Score: <n>`; without a score where the referee has
-    none, or where it has a method `understands` and the instruction is beyond it.
+    none, or where it is a `KnowingReferee` and the instruction is beyond it.
     """
 
-    def __init__(self, referee: ScoringReferee, judge_prompt: str):
+    def __init__(self, referee: Referee, judge_prompt: str):
         """Names the referee, and the judge prompt of the run, which tells where to read.
 
         Raises:
@@ -48,8 +40,7 @@ class RefereeEngine:
             InputError: A request is no filled judge prompt.
         """
         pairs = [self._pair(request) for request in requests]
-        understands = getattr(self._referee, "understands", lambda prompt: True)
-        known = dict.fromkeys(pair for pair in pairs if understands(pair[0]))
+        known = dict.fromkeys(pair for pair in pairs if self._is_known(pair[0]))
         told = dict(zip(known, self._referee.assess_all(list(known)), strict=True))
         return [[_judgement(told.get(pair))] * sampling.n for pair in pairs]
 
@@ -57,6 +48,9 @@ class RefereeEngine:
         """Gives back what the referee holds."""
         if hasattr(self._referee, "release"):
             self._referee.release()
+
+    def _is_known(self, prompt: str) -> bool:
+        return not isinstance(self._referee, KnowingReferee) or self._referee.understands(prompt)
 
     def _pair(self, request: Request) -> tuple[str, str]:
         found = self._filled.fullmatch(request.prompt)
@@ -77,7 +71,7 @@ def _reader(template: str) -> re.Pattern[str]:
     return re.compile(pattern, re.DOTALL)
 
 
-def _judgement(assessment: Any) -> Completion:
+def _judgement(assessment: Assessment | None) -> Completion:
     score = None if assessment is None else assessment.score
     if score is None:
         return Completion(_NO_SCORE, len(_NO_SCORE.split()), "stop")

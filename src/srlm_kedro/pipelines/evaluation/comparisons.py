@@ -5,10 +5,11 @@ Paper: section 3.1. Its words are kept, so that a better parser needs no new com
 
 import pandas as pd
 
+from srlm_kedro.judge.assessment import Referee
 from srlm_kedro.judge.referee import Comparison
 from srlm_kedro.judge.verdict import parse_verdict
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.evaluation.referee import ComparingReferee, Referee
+from srlm_kedro.pipelines.evaluation.referee import ComparingReferee
 
 VERSION = 2
 

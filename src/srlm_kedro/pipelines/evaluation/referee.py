@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from srlm_kedro.engines.generation.base import Completion
-from srlm_kedro.judge.assessment import Assessment, Referee
 from srlm_kedro.judge.referee import Comparison
-
-__all__ = ["Assessment", "ComparingReferee", "Referee"]
 
 
 @runtime_checkable
