@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srlm_kedro.engines import chat
@@ -29,7 +30,15 @@ DOCUMENTS = [
     for word in ("tea", "milk", "oak", "elm")
 ]
 TINY = PretrainParams(
-    hidden_size=16, layers=2, heads=2, mlp_size=32, positions=128, row_length=48, batch_size=2
+    matrix_learning_rate=0.02,
+    course=((0, 0), (0.1, 1), (1, 0.5)),
+    hidden_size=16,
+    layers=2,
+    heads=2,
+    mlp_size=32,
+    positions=128,
+    row_length=48,
+    batch_size=2,
 )
 
 
@@ -145,9 +154,24 @@ def test_a_loss_that_is_no_number_stops_training():
         pretrain(DOCUMENTS * 60, wild, seed=1)
 
 
-def test_rates_rise_stay_and_fall():
-    """Warm-up, a flat part, and a line down to the final share."""
-    rates = [rate_at(step, 100, PretrainParams(warmup=0.1, decay=0.5)) for step in range(100)]
+def test_rates_follow_their_course():
+    """From corner to corner in lines; the last step stands on the last corner."""
+    params = PretrainParams(course=((0, 0), (0.1, 1), (0.5, 1), (1, 0.2)))
+    rates = [rate_at(step, 100, params) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
-    assert rates[20:50] == [1.0] * 30
-    assert rates[50] > rates[75] > rates[99] >= 0.02
+    assert rates[9:50] == pytest.approx([1.0] * 41)
+    assert rates[74] == pytest.approx(0.6)
+    assert rates[99] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("course", [(), ((0, 1),), ((0, 0), (0.5, 1)), ((0, 0), (1, 1), (1, 0))])
+def test_a_course_that_is_none_is_refused(course):
+    """It must lead from the first step to the last."""
+    with pytest.raises(ValidationError, match="from 0 to 1"):
+        PretrainParams(course=course)
+
+
+def test_rates_below_zero_are_refused():
+    """They would unlearn."""
+    with pytest.raises(ValidationError, match="below 0"):
+        PretrainParams(course=((0, 0), (1, -1)))

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 
 from srlm_kedro.microworld.instructions import REQUESTS, Instruction
-from srlm_kedro.microworld.vocabulary import CATEGORIES, CATEGORY_OF, ITEMS, NUMBERS, WORDS
+from srlm_kedro.microworld.vocabulary import CATEGORIES, CATEGORY_OF, WORDS
 
 OPENERS: dict[str, tuple[str, ...]] = {
     "helpful": ("Here you are", "Of course", "With pleasure"),
@@ -17,16 +17,16 @@ OPENERS: dict[str, tuple[str, ...]] = {
 CHATTER: tuple[str, ...] = ("I like that.", "And so on.", "What else?", "That was easy.")
 
 _MISTAKES: dict[str, float] = {
-    "swap": 1.0,  # two items change places
-    "omit": 1.0,  # one is left out
-    "double": 1.5,  # one comes twice
-    "kin": 1.0,  # one is another word of its category
-    "strange": 1.0,  # one is any word
-    "offered": 1.0,  # one is another of the words given
-    "more": 1.0,  # one too many
-    "unworked": 1.0,  # the words as they were given
+    "double": 1.0,  # one comes twice
+    "strange": 1.0,  # one is a word that does not belong there
+    "omit": 4.0,  # one is left out
+    "more": 4.0,  # one too many
+    "heedless": 2.0,  # the word that must not come comes, or the first one does not
 }
 """What goes wrong with items, and how often."""
+
+FITS, AGAIN, STRANGE, UNWANTED, EXTRA = "fits", "again", "strange", "unwanted", "extra"
+"""What a reader thinks of an item, by itself and by those before it."""
 
 _TAILS = {"done": "Done.", "thanks": "Thank you.", "bye": "Goodbye."}
 
@@ -70,7 +70,7 @@ _HEAD = re.compile(
     rf"(?P<opener>{'|'.join(text for texts in OPENERS.values() for text in texts if text)})?"
     r"\s*:?\s*"
 )
-_ITEM = f"(?:{'|'.join(sorted(ITEMS, key=len, reverse=True))})\\b"
+_ITEM = f"(?:{'|'.join(sorted(WORDS, key=len, reverse=True))})\\b"
 _BODY = re.compile(rf"(?P<open>\()?\s*(?P<items>{_ITEM}(?:(?:,| and) {_ITEM})*)?(?P<shut>\))?")
 
 
@@ -99,16 +99,38 @@ def read(text: str) -> Answer:
     )
 
 
+def marks(instruction: Instruction, items: tuple[str, ...]) -> tuple[str, ...]:
+    """What is to be said of each item: that it fits, or why not."""
+    mark = _mark_slot if instruction.expected is None else _mark_said
+    return tuple(mark(instruction, items[:at], item) for at, item in enumerate(items))
+
+
+def _mark_said(instruction: Instruction, before: tuple[str, ...], item: str) -> str:
+    """Of words to be said again, in any order."""
+    if item in before:
+        return AGAIN
+    return FITS if item in (instruction.expected or ()) else STRANGE
+
+
+def _mark_slot(instruction: Instruction, before: tuple[str, ...], item: str) -> str:
+    """Of words of a category: each is new, and no more than were asked for."""
+    if item in before:
+        return AGAIN
+    category = CATEGORY_OF.get(item)
+    if category not in instruction.categories:
+        return STRANGE
+    if instruction.family == "without" and item in instruction.words:
+        return UNWANTED
+    if instruction.family == "led" and not before and item not in instruction.words:
+        return STRANGE
+    wanted = instruction.slots.count(category)
+    known = {word for word in before if CATEGORY_OF.get(word) == category}
+    return FITS if len(known) < wanted else EXTRA
+
+
 def verdicts(instruction: Instruction, items: tuple[str, ...]) -> tuple[bool, ...]:
-    """Which items are right: the one asked for at its place, or a new word of its category."""
-    if instruction.expected is not None:
-        wanted = instruction.expected
-        return tuple(at < len(wanted) and item == wanted[at] for at, item in enumerate(items))
-    slots = instruction.slots
-    return tuple(
-        at < len(slots) and item in CATEGORIES[slots[at]] and item not in items[:at]
-        for at, item in enumerate(items)
-    )
+    """Which items are right."""
+    return tuple(mark == FITS for mark in marks(instruction, items))
 
 
 def needed(instruction: Instruction) -> int:
@@ -120,48 +142,53 @@ def right_items(instruction: Instruction, rng: random.Random) -> tuple[str, ...]
     """Items that are all right; drawn where several answers are."""
     if instruction.expected is not None:
         return instruction.expected
+    if instruction.family in ("without", "led"):
+        (word,), (count,) = instruction.words, instruction.counts
+        (category,) = instruction.categories
+        others = [each for each in CATEGORIES[category] if each != word]
+        if instruction.family == "led":
+            return (word, *rng.sample(others, count - 1))
+        return tuple(rng.sample(others, count))
     pairs = zip(instruction.counts, instruction.categories, strict=True)
     return tuple(word for n, category in pairs for word in rng.sample(CATEGORIES[category], n))
 
 
 def wrong_items(instruction: Instruction, rng: random.Random) -> tuple[str, ...]:
-    """Items with the mistakes answerers make: swapped, left out, doubled, strange, unworked."""
+    """Items with the mistakes answerers make."""
     right = right_items(instruction, rng)
     while True:
         items = _mistaken(list(right), instruction, rng)
-        if len(items) != needed(instruction) or not all(verdicts(instruction, items)):
+        if items and (len(items) != needed(instruction) or not all(verdicts(instruction, items))):
             return items
 
 
 def _mistaken(items: list[str], instruction: Instruction, rng: random.Random) -> tuple[str, ...]:
-    pool = NUMBERS if instruction.family == "sort" else WORDS
+    kin = CATEGORIES[CATEGORY_OF[items[-1]]]
     mistake = rng.choices(list(_MISTAKES), list(_MISTAKES.values()))[0]
-    at = rng.randrange(len(items))
-    if mistake == "swap":
-        items[at], items[at - 1] = items[at - 1], items[at]
-    elif mistake == "omit":
-        del items[at]
-    elif mistake == "double":
-        items[at] = rng.choice(items)
-    elif mistake == "kin":
-        items[at] = rng.choice(CATEGORIES.get(CATEGORY_OF.get(items[at], ""), pool))
+    at = rng.randrange(1, len(items))
+    if mistake == "double":
+        items[at] = rng.choice(items[:at])
     elif mistake == "strange":
-        items[at] = rng.choice(pool)
-    elif mistake == "offered":
-        items[at] = rng.choice(instruction.words or pool)
+        items[rng.randrange(len(items))] = rng.choice(WORDS)
+    elif mistake == "omit":
+        del items[at if instruction.expected else -1]
     elif mistake == "more":
-        items.append(rng.choice(instruction.words or pool))
-    elif instruction.words:
-        items = list(instruction.words)
-    return tuple(items) or tuple(rng.sample(pool, 2))
+        items.append(rng.choice([each for each in kin if each not in items]))
+    elif mistake == "heedless" and instruction.family == "without":
+        items[rng.randrange(len(items))] = instruction.words[0]
+    elif mistake == "heedless" and instruction.family == "led":
+        items[0] = rng.choice(kin)
+    return tuple(items)
 
 
 @dataclass(frozen=True)
 class Habits:
     """How good a population of answerers is; every figure is a probability."""
 
-    right: float = 0.85
+    right: float = 0.5
     """All items are right."""
+    slips: float = 0.0
+    """An item is a wrong one, each by itself, whatever the others are."""
     off_topic: float = 0.05
     """The items have nothing to do with the task (of those not right)."""
     keeps: float = 0.5
@@ -198,7 +225,21 @@ def answer(instruction: Instruction, habits: Habits, rng: random.Random) -> Answ
 
 def _items(instruction: Instruction, habits: Habits, rng: random.Random) -> tuple[str, ...]:
     if rng.random() < habits.right:
-        return right_items(instruction, rng)
+        return _slipped(right_items(instruction, rng), instruction, habits.slips, rng)
     if rng.random() < habits.off_topic:
         return tuple(rng.sample(WORDS, rng.choice((2, 3))))
-    return wrong_items(instruction, rng)
+    return _slipped(wrong_items(instruction, rng), instruction, habits.slips, rng)
+
+
+def _slipped(
+    items: tuple[str, ...], instruction: Instruction, slips: float, rng: random.Random
+) -> tuple[str, ...]:
+    """The items, each of which may have become a wrong one: the one before it (twice as often as a
+    stranger), any word, or the word that must not come (three times as often)."""
+    unwanted = instruction.words if instruction.family == "without" else ()
+    said: list[str] = []
+    for item in items:
+        if rng.random() < slips:
+            item = rng.choice([*2 * said[-1:], rng.choice(WORDS), *3 * unwanted])
+        said.append(item)
+    return tuple(said)

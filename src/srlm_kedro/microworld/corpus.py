@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 
 from srlm_kedro.microworld.answers import Habits, answer, write
 from srlm_kedro.microworld.instructions import Instruction, make, phrase
-from srlm_kedro.microworld.reviews import Reviewer, review
-from srlm_kedro.microworld.vocabulary import NUMBERS, WORDS
+from srlm_kedro.microworld.reviews import Reviewer, find, review
+from srlm_kedro.microworld.vocabulary import WORDS
 
 USER, ASSISTANT, END = "<user>", "<assistant>", "<eos>"
 """The turns of a conversation, as the tokenizer's chat template writes them."""
-
-_DRILLED = (*WORDS, *NUMBERS)
 
 Segments = list[tuple[str, bool]]
 """Texts that make up a document, each with whether it is to be learnt."""
@@ -27,16 +25,22 @@ class Mixture:
     """Share of documents that review a response in the words of the judge prompt."""
     tasks: float
     """Share of documents that list tasks in the words of the few-shot prompt."""
+    checks: float
+    """Share of documents that go through the items of a response, and no more."""
     drills: float
     """Share of documents that repeat a few words, after the opening."""
     opening: float
-    """Share of the corpus, at its start, where drills are frequent."""
+    """Share of the corpus, at its start, where drills and checks are frequent."""
     opening_drills: float
     """Share of drills in the opening: copying is learnt first."""
+    opening_checks: float
+    """Share of checks in the opening: what an item is, by itself and beside others."""
     list_length: int
     """Tasks in a list: the demonstrations and one more."""
     reviewed_right: float
     """All items are right, in responses that are reviewed: people review what is doubtful."""
+    reviewed_slips: float
+    """An item of a reviewed response is a wrong one, each by itself."""
 
 
 def corpus(
@@ -59,7 +63,7 @@ def corpus(
         rng: Decides everything.
         excluded: Prompts that no document holds.
     """
-    doubtful = replace(habits, right=mixture.reviewed_right)
+    doubtful = replace(habits, right=mixture.reviewed_right, slips=mixture.reviewed_slips)
 
     def ask() -> tuple[str, Instruction]:
         while True:
@@ -70,8 +74,17 @@ def corpus(
 
     for number in range(mixture.documents):
         opening = number < mixture.opening * mixture.documents
-        if rng.random() < (mixture.opening_drills if opening else mixture.drills):
+        drills = mixture.opening_drills if opening else mixture.drills
+        checks = mixture.opening_checks if opening else mixture.checks
+        chance = rng.random()
+        if chance < drills:
             yield "drill", drill(rng)
+            continue
+        if chance < drills + checks:
+            yield "check", checked(*ask(), doubtful, reviewer, rng)
+            continue
+        if opening:
+            yield "answer", answered(*ask(), habits, rng)
             continue
         chance = rng.random()
         if chance < mixture.reviews:
@@ -86,7 +99,7 @@ def corpus(
 def answered(prompt: str, instruction: Instruction, habits: Habits, rng: random.Random) -> Segments:
     """An instruction and somebody's answer, as one conversation."""
     text = write(answer(instruction, habits, rng))
-    return [(USER, False), (prompt, True), (ASSISTANT, False), (text + END, True)]
+    return [(USER, False), (prompt, False), (ASSISTANT, False), (text + END, True)]
 
 
 def reviewed(
@@ -105,10 +118,19 @@ def reviewed(
         (USER + before, False),
         (prompt, False),
         (between, False),
-        (write(given), True),
+        (write(given), False),
         (after + ASSISTANT, False),
         (review(instruction, given, reviewer, rng) + END, True),
     ]
+
+
+def checked(
+    prompt: str, instruction: Instruction, habits: Habits, reviewer: Reviewer, rng: random.Random
+) -> Segments:
+    """What somebody finds of a response's items alone."""
+    given = answer(instruction, habits, rng)
+    text = f"Instruction: {prompt}\n\nResponse: {write(given)}\n\n"
+    return [(text, False), (find(instruction, given, reviewer, rng) + END, True)]
 
 
 def task_list(tasks: list[str], few_shot_prompt: str) -> Segments:
@@ -125,5 +147,5 @@ def task_list(tasks: list[str], few_shot_prompt: str) -> Segments:
 
 def drill(rng: random.Random) -> Segments:
     """Some words, and the same words again."""
-    words = ", ".join(rng.sample(_DRILLED, rng.randint(4, 8)))
+    words = ", ".join(rng.sample(WORDS, rng.randint(4, 8)))
     return [(f"{words}.", False), (f"{words}.", True)]

@@ -9,7 +9,6 @@ from srlm_kedro.microworld.vocabulary import (
     CATEGORIES,
     CATEGORY_OF,
     COUNTS,
-    NUMBERS,
     WORDS,
 )
 
@@ -26,28 +25,25 @@ TASKS: Mapping[str, tuple[str, ...]] = {
         "Please list {n} {a} and {m} {b}.",
         "I need {n} {a} and {m} {b}.",
     ),
-    "pick": (
-        "Which of these are {a}: {words}?",
-        "Pick the {a} from {words}.",
-        "Find all {a} among {words}.",
+    "without": (
+        "Name me {n} {a} but no {word}.",
+        "Give me {n} {a} without {word}.",
+        "Please list {n} {a} other than {word}.",
+        "I need {n} {a} but not {word}.",
+    ),
+    "led": (
+        "Name me {n} {a} with {word} first.",
+        "Give me {n} {a} starting with {word}.",
+        "Please list {n} {a} beginning with {word}.",
+        "I need {word} and then other {a} so that it makes {n}.",
     ),
     "repeat": (
         "Repeat the words {words}.",
         "Copy this for me: {words}.",
         "Say again: {words}.",
     ),
-    "reverse": (
-        "Reverse the words {words}.",
-        "Say {words} backwards.",
-        "Turn around {words}.",
-    ),
-    "sort": (
-        "Sort the numbers {words}.",
-        "Put {words} in order.",
-        "Order from low to high: {words}.",
-    ),
 }
-"""Six families of tasks, each in several wordings."""
+"""Five families of tasks, each in several wordings."""
 
 REQUESTS: Mapping[str, tuple[str, ...]] = {
     "and": ("Join them by and.", "Put and between them.", "Use and, not commas."),
@@ -63,10 +59,9 @@ HELD_OUT: frozenset[tuple[str, str]] = frozenset(
     {
         ("list", "done"),
         ("both", "and"),
-        ("pick", "thanks"),
+        ("without", "thanks"),
+        ("led", "brackets"),
         ("repeat", "hello"),
-        ("reverse", "bye"),
-        ("sort", "brackets"),
     }
 )
 """Combinations of a family and a request that occur in evaluation alone."""
@@ -82,22 +77,17 @@ class Instruction:
 
     family: str
     counts: tuple[int, ...] = ()
-    """How many of each category (families `list` and `both`)."""
+    """How many of each category."""
     categories: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    """The words given to work on."""
+    """The words to repeat, or the one word that must not come or comes first."""
     requests: tuple[str, ...] = ()
     """Keys of `REQUESTS`, in the order in which they are asked."""
 
     @property
     def expected(self) -> tuple[str, ...] | None:
         """The one right sequence of items; None when several are right."""
-        if self.family == "pick":
-            return tuple(word for word in self.words if CATEGORY_OF[word] == self.categories[0])
-        orders = {"repeat": self.words, "reverse": self.words[::-1]}
-        if self.family == "sort":
-            return tuple(sorted(self.words, key=int))
-        return orders.get(self.family)
+        return self.words if self.family == "repeat" else None
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -129,19 +119,13 @@ def make(rng: random.Random, held_out: bool = False) -> Instruction:
 
 def _content(family: str, rng: random.Random) -> tuple[tuple, tuple, tuple]:
     """Counts, categories and words of a new task."""
-    if family == "list":
-        return (rng.choice(list(COUNTS.values())),), (rng.choice(list(CATEGORIES)),), ()
     if family == "both":
         return (rng.choice((2, 3)), 2), tuple(rng.sample(list(CATEGORIES), 2)), ()
-    if family == "sort":
-        return (), (), tuple(rng.sample(NUMBERS, rng.choice((3, 4))))
-    if family != "pick":
+    if family == "repeat":
         return (), (), tuple(rng.sample(WORDS, rng.choice((3, 4))))
     category = rng.choice(list(CATEGORIES))
-    others = [word for word in WORDS if CATEGORY_OF[word] != category]
-    words = rng.sample(CATEGORIES[category], rng.choice((2, 3))) + rng.sample(others, 2)
-    rng.shuffle(words)
-    return (), (category,), tuple(words)
+    word = () if family == "list" else (rng.choice(CATEGORIES[category]),)
+    return (rng.choice(list(COUNTS.values())),), (category,), word
 
 
 def phrase(instruction: Instruction, rng: random.Random) -> str:
@@ -152,6 +136,7 @@ def phrase(instruction: Instruction, rng: random.Random) -> str:
         **dict(zip(("n", "m"), counts, strict=False)),
         **dict(zip(("a", "b"), instruction.categories, strict=False)),
         "words": ", ".join(instruction.words),
+        "word": "".join(instruction.words[:1]),
     }
     task = rng.choice(TASKS[instruction.family]).format(**slots)
     requests = [rng.choice(REQUESTS[request]) for request in instruction.requests]
@@ -164,13 +149,14 @@ def _one_of(words: object) -> str:
 
 
 _COUNT, _CATEGORY = _one_of(COUNTS), _one_of(CATEGORIES)
-_ITEM = _one_of([*WORDS, *NUMBERS])
+_WORD = _one_of(WORDS)
 _SLOTS = {
     "n": f"(?P<n>{_COUNT})",
     "m": f"(?P<m>{_COUNT})",
     "a": f"(?P<a>{_CATEGORY})",
     "b": f"(?P<b>{_CATEGORY})",
-    "words": f"(?P<words>{_ITEM}(?:, {_ITEM})+)",
+    "words": f"(?P<words>{_WORD}(?:, {_WORD})+)",
+    "word": f"(?P<word>{_WORD})",
 }
 
 
@@ -216,14 +202,15 @@ def parse(text: str) -> Instruction | None:
 
 def _built(family: str, slots: dict[str, str], requests: tuple[str, ...]) -> Instruction | None:
     """The instruction of a matched sentence; None when its words do not fit its family."""
-    words = tuple(slots["words"].split(", ")) if "words" in slots else ()
-    numeric = [word.isdecimal() for word in words]
-    if words and not (all(numeric) if family == "sort" else not any(numeric)):
+    words = tuple(slots.get("words", slots.get("word", "")).split(", "))
+    words = tuple(word for word in words if word)
+    categories = tuple(slots[key] for key in ("a", "b") if key in slots)
+    if "word" in slots and CATEGORY_OF[words[0]] != categories[0]:
         return None
     made = Instruction(
         family,
         counts=tuple(COUNTS[slots[key]] for key in ("n", "m") if key in slots),
-        categories=tuple(slots[key] for key in ("a", "b") if key in slots),
+        categories=categories,
         words=words,
         requests=requests,
     )

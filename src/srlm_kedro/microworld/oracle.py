@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from srlm_kedro.microworld.answers import Answer, needed, read, verdicts
+from srlm_kedro.microworld.answers import FITS, Answer, marks, needed, read
 from srlm_kedro.microworld.instructions import Instruction, parse
 
 
@@ -11,10 +11,10 @@ from srlm_kedro.microworld.instructions import Instruction, parse
 class Facts:
     """What is true of an answer, item by item and request by request."""
 
-    verdicts: tuple[bool, ...]
-    """Right or wrong, for each item given."""
-    missing: bool
-    """Fewer items than asked for."""
+    marks: tuple[str, ...]
+    """What is to be said of each item given."""
+    needed: int
+    """How many items were asked for."""
     kept: tuple[bool, ...]
     """Followed or not, for each request in its order."""
     added: tuple[str, ...]
@@ -23,15 +23,20 @@ class Facts:
     chatters: bool
 
     @property
+    def fitting(self) -> int:
+        """How many items fit."""
+        return self.marks.count(FITS)
+
+    @property
     def points(self) -> tuple[bool, ...]:
         """The five criteria, each worth one point.
 
         Items and requests are separate criteria, so that a fault in one never hides the other.
         """
         return (
-            any(self.verdicts),
+            self.fitting > 0,
             2 * sum(self.kept) >= len(self.kept),
-            all(self.verdicts) and not self.missing,
+            self.fitting == len(self.marks) == self.needed,
             self.voice == "helpful",
             all(self.kept) and not self.added and not self.chatters,
         )
@@ -65,11 +70,10 @@ class Assessment:
 
 def facts(instruction: Instruction, answer: Answer) -> Facts:
     """What is true of the answer to this instruction."""
-    right = verdicts(instruction, answer.items)
     asked = instruction.requests
     return Facts(
-        verdicts=right,
-        missing=len(answer.items) < needed(instruction),
+        marks=marks(instruction, answer.items),
+        needed=needed(instruction),
         kept=tuple(_kept(request, answer) for request in asked),
         # Joining by "and" is plain English, asked for or not.
         added=tuple(sorted(answer.shown - {"and", *asked})),

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 
-from srlm_kedro.microworld.answers import Answer
+from srlm_kedro.microworld.answers import FITS, STRANGE, Answer
 from srlm_kedro.microworld.instructions import Instruction
 from srlm_kedro.microworld.oracle import Facts, facts
 
@@ -18,6 +18,9 @@ class Reviewer:
     """The score is one off what the sentences say."""
 
 
+_HALF, _ITEMS, _ALL = 1, 2, 4
+"""Places among `Facts.points`."""
+
 EXACT = Reviewer(overlooks=0, slips=0)
 
 
@@ -31,22 +34,25 @@ def review(instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: ra
     return f"{' '.join(sentences)}\nScore: {score}"
 
 
+def find(instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random) -> str:
+    """A review's first sentence: what it finds of each item."""
+    return _items(answer, _seen(facts(instruction, answer), reviewer, rng))
+
+
 def _seen(true: Facts, reviewer: Reviewer, rng: random.Random) -> Facts:
     """The facts as the reviewer sees them."""
 
-    def look(values: tuple[bool, ...]) -> tuple[bool, ...]:
-        return tuple(value != (rng.random() < reviewer.overlooks) for value in values)
+    def errs() -> bool:
+        return rng.random() < reviewer.overlooks
 
-    return replace(true, verdicts=look(true.verdicts), kept=look(true.kept))
+    marks = tuple((STRANGE if mark == FITS else FITS) if errs() else mark for mark in true.marks)
+    return replace(true, marks=marks, kept=tuple(kept != errs() for kept in true.kept))
 
 
 def _items(answer: Answer, seen: Facts) -> str:
-    found = [
-        f"{item} {'right' if right else 'wrong'}"
-        for item, right in zip(answer.items, seen.verdicts, strict=True)
-    ]
-    missing = ["some missing"] if seen.missing else []
-    return f"I find {', '.join([*found, *missing]) or 'nothing'}."
+    found = [f"{item} {mark}" for item, mark in zip(answer.items, seen.marks, strict=True)]
+    verdict = "right" if seen.points[_ITEMS] else "wrong"
+    return f"I find {', '.join(found) or 'nothing'}, {seen.fitting} of {seen.needed}, {verdict}."
 
 
 def _requests(instruction: Instruction, seen: Facts) -> str:
@@ -54,7 +60,8 @@ def _requests(instruction: Instruction, seen: Facts) -> str:
     said = [f"{'has' if kept else 'lacks'} {request}" for request, kept in pairs]
     added = [f"adds {request}" for request in seen.added]
     rambles = ["rambles"] if seen.chatters else []
-    return f"It {', '.join([*said, *added, *rambles]) or 'was asked nothing more'}."
+    extent = "in full" if seen.points[_ALL] else "in part" if seen.points[_HALF] else "hardly"
+    return f"It {', '.join([*said, *added, *rambles]) or 'was asked nothing more'}, {extent}."
 
 
 def _voice(seen: Facts) -> str:

@@ -1,13 +1,14 @@
 """The corpus holds answers, reviews and lists of tasks in the very formats of the loop."""
 
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from srlm_kedro.judge.prompt import fill_judge_prompt
-from srlm_kedro.microworld.answers import Habits
+from srlm_kedro.microworld.answers import Habits, read
 from srlm_kedro.microworld.corpus import ASSISTANT, END, USER, Mixture, corpus
 from srlm_kedro.microworld.instructions import parse
 from srlm_kedro.microworld.reviews import Reviewer
@@ -17,11 +18,14 @@ MIXTURE = Mixture(
     documents=600,
     reviews=0.5,
     tasks=0.2,
+    checks=0.1,
     drills=0.05,
-    opening=0.1,
-    opening_drills=0.6,
+    opening=0.3,
+    opening_drills=0.2,
+    opening_checks=0.6,
     list_length=9,
     reviewed_right=0.6,
+    reviewed_slips=0.2,
 )
 
 
@@ -42,13 +46,16 @@ def test_the_same_seed_makes_the_same_corpus(judge_prompt):
     assert documents(judge_prompt) != documents(judge_prompt, seed=1)
 
 
-def test_all_kinds_occur_and_drills_come_first(judge_prompt):
-    """Every kind has its share; copying is drilled in the opening."""
+def test_all_kinds_occur_and_the_rubric_comes_late(judge_prompt):
+    """Every kind has its share; the opening shows what items are, and no rubric."""
     kinds = [kind for kind, _ in documents(judge_prompt)]
     counts = Counter(kinds)
     assert counts["review"] > counts["tasks"] > 50
     assert counts["answer"] > 50
-    assert Counter(kinds[:60])["drill"] > 20
+    opening = Counter(kinds[:180])
+    assert set(opening) == {"drill", "check", "answer"}
+    assert opening["check"] > 80
+    assert "check" in kinds[180:]
 
 
 def test_reviews_stand_behind_the_filled_judge_prompt(judge_prompt):
@@ -59,6 +66,25 @@ def test_reviews_stand_behind_the_filled_judge_prompt(judge_prompt):
             filled = fill_judge_prompt(judge_prompt, segments[1][0], segments[3][0])
             assert text.startswith(USER + filled + ASSISTANT)
             assert text.endswith(END)
+
+
+def test_checks_go_through_the_items_of_the_response(judge_prompt):
+    """A check names each item in its order, and how many fit."""
+    checks = [segments for kind, segments in documents(judge_prompt) if kind == "check"]
+    for (shown, _), (found, learnt) in checks:
+        items = read(shown.split("Response: ")[1]).items
+        named = re.findall(r"(\w+) (?:fits|again|strange|unwanted|extra)", found)
+        assert (tuple(named), learnt) == (items, True)
+        assert re.search(r"\d of \d, (right|wrong)\.<eos>$", found)
+
+
+def test_what_nobody_answers_for_is_not_learnt(judge_prompt):
+    """Loss falls on answers, findings and tasks, not on what they speak of."""
+    for kind, segments in documents(judge_prompt):
+        learnt = [piece for piece, learnt in segments if learnt]
+        assert learnt
+        if kind != "tasks":
+            assert learnt == [segments[-1][0]]
 
 
 def test_lists_have_the_form_of_the_few_shot_prompt(judge_prompt):

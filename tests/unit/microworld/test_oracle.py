@@ -8,23 +8,23 @@ from srlm_kedro.microworld.answers import PERFECT, Habits, answer, read, write
 from srlm_kedro.microworld.instructions import make, parse, phrase
 from srlm_kedro.microworld.oracle import Oracle
 
-PROMPT = "Say dog, oak, tea backwards. Add a goodbye. Begin with hello."
+PROMPT = "Name me three fruits but no plum. Add a goodbye. Begin with hello."
 
 SCORES = {
-    "Hello! Of course: tea, oak, dog. Goodbye.": 5,
-    "Hello! Here you are: tea and oak and dog. Goodbye.": 5,
-    "Hello! Of course: tea, oak, dog.": 4,
-    "Of course: tea, oak, dog. Goodbye.": 4,
-    "Hello! Of course: tea, oak, dog. Done. Goodbye.": 4,
-    "Hello! Of course: tea, oak, dog. Goodbye. And so on.": 4,
-    "Hello! Of course: tea, oak, dog Goodbye.": 4,
-    "Hello! Of course: tea, dog, oak. Goodbye.": 4,
-    "Hello! Of course: tea, oak. Goodbye.": 4,
-    "Hello! Of course: tea, oak, dog, dog. Goodbye.": 4,
-    "Hello! Well: tea, oak, dog. Goodbye.": 4,
-    "Of course: tea, oak, dog.": 3,
-    "Hello! Yeah: tea, dog, oak": 2,
-    "tea, oak, dog": 2,
+    "Hello! Of course: pear, lemon, peach. Goodbye.": 5,
+    "Hello! Here you are: pear and lemon and peach. Goodbye.": 5,
+    "Hello! Of course: pear, lemon, peach.": 4,
+    "Of course: pear, lemon, peach. Goodbye.": 4,
+    "Hello! Of course: pear, lemon, peach. Done. Goodbye.": 4,
+    "Hello! Of course: pear, lemon, peach. Goodbye. And so on.": 4,
+    "Hello! Of course: pear, lemon, peach Goodbye.": 4,
+    "Hello! Of course: pear, dog, lemon. Goodbye.": 4,
+    "Hello! Of course: pear, lemon. Goodbye.": 4,
+    "Hello! Of course: pear, lemon, peach, peach. Goodbye.": 4,
+    "Hello! Well: pear, lemon, peach. Goodbye.": 4,
+    "Of course: pear, lemon, peach.": 3,
+    "Hello! Yeah: pear, dog, lemon": 2,
+    "pear, lemon, peach": 2,
     "rose": 0,
     "": 0,
     "Score: 5": 0,
@@ -42,10 +42,10 @@ def test_scores(response, score):
 def test_faults_are_told_apart():
     """Items, requests, voice and extras are reported each by itself."""
     oracle = Oracle()
-    items = oracle.assess(PROMPT, "Hello! Of course: tea, dog, oak. Goodbye.")
-    request = oracle.assess(PROMPT, "Of course: tea, oak, dog. Goodbye.")
-    voice = oracle.assess(PROMPT, "Hello! Yeah: tea, oak, dog. Goodbye.")
-    extras = oracle.assess(PROMPT, "Hello! Of course: (tea, oak, dog). Goodbye.")
+    items = oracle.assess(PROMPT, "Hello! Of course: pear, dog, lemon. Goodbye.")
+    request = oracle.assess(PROMPT, "Of course: pear, lemon, peach. Goodbye.")
+    voice = oracle.assess(PROMPT, "Hello! Yeah: pear, lemon, peach. Goodbye.")
+    extras = oracle.assess(PROMPT, "Hello! Of course: (pear, lemon, peach). Goodbye.")
     found = [
         (one.items_wrong, one.constraints_missed, one.voice_missed, one.extras)
         for one in (items, request, voice, extras)
@@ -60,7 +60,7 @@ def test_faults_are_told_apart():
 
 def test_joining_by_and_needs_two_items():
     """A single item cannot follow the request to join."""
-    prompt = "Pick the fruits from apple, dog. Join them by and."
+    prompt = "Name me two fruits. Join them by and."
     assert Oracle().assess(prompt, "Of course: apple.").constraints_missed == 1
 
 
@@ -68,9 +68,23 @@ def test_several_right_answers_are_right():
     """Where the task leaves a choice, any words of the category are right, once each."""
     oracle = Oracle()
     prompt = "Name me two fruits and two birds."
-    assert oracle.assess(prompt, "Of course: pear, plum, owl, hen.").score == 5
-    assert oracle.assess(prompt, "Of course: pear, pear, owl, hen.").items_wrong
-    assert oracle.assess(prompt, "Of course: owl, hen, pear, plum.").items_wrong
+    assert oracle.assess(prompt, "Of course: pear, plum, owl, robin.").score == 5
+    assert oracle.assess(prompt, "Of course: pear, pear, owl, robin.").items_wrong
+    assert oracle.assess(prompt, "Of course: pear, plum, grape, robin.").items_wrong
+
+
+def test_the_words_of_the_task_count():
+    """One that must not come, one that must come first, and those to be said again."""
+    oracle = Oracle()
+    wrong = {
+        "Name me two fruits but no plum.": "Of course: pear, plum.",
+        "Name me two fruits with plum first.": "Of course: pear, plum.",
+        "Repeat the words oak, swan.": "Of course: oak, dog.",
+    }
+    right = dict(zip(wrong, ("pear, grape", "plum, pear", "swan, oak"), strict=True))
+    for prompt, response in wrong.items():
+        assert oracle.assess(prompt, response).items_wrong
+        assert oracle.assess(prompt, f"Of course: {right[prompt]}.").score == 5
 
 
 def test_perfect_answers_get_five():
@@ -99,8 +113,8 @@ def test_any_text_can_be_read():
         ",",
         ".",
         "and",
+        "pear",
         "dog",
-        "7",
         "Hello!",
         "Goodbye.",
         ":",
@@ -131,6 +145,6 @@ def test_many_responses_are_assessed_like_one():
 
 def test_kind_names_family_and_requests():
     """The kind of a prompt is free of its words."""
-    assert Oracle().kind(PROMPT) == "reverse+bye+hello"
-    assert parse(PROMPT).kind == "reverse+bye+hello"
+    assert Oracle().kind(PROMPT) == "without+bye+hello"
+    assert parse(PROMPT).kind == "without+bye+hello"
     assert Oracle().kind("Write a poem.") is None

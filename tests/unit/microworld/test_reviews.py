@@ -23,12 +23,12 @@ def test_an_exact_review_agrees_with_the_oracle():
 
 def test_a_review_names_every_fault():
     """Wrong items, missed and unasked requests, and the voice stand in it as sentences."""
-    instruction = parse("Say dog, oak, tea backwards. Add a goodbye. Begin with hello.")
-    given = read("Hello! Well: tea, dog, oak. Done.")
+    instruction = parse("Name me three fruits but no plum. Add a goodbye. Begin with hello.")
+    given = read("Hello! Well: pear, dog, pear, plum. Done.")
     text = review(instruction, given, EXACT, random.Random(0))
     assert text == (
-        "I find tea right, dog wrong, oak wrong. It lacks bye, has hello, adds done."
-        " It sounds casual.\nScore: 2"
+        "I find pear fits, dog strange, pear again, plum unwanted, 1 of 3, wrong."
+        " It lacks bye, has hello, adds done, in part. It sounds casual.\nScore: 2"
     )
 
 

@@ -53,9 +53,10 @@ def test_evaluation_holds_kinds_that_training_never_shows(tables):
     assert 0 < evaluation["seen"].mean() < 1
 
 
-def test_ift_responses_have_right_items_and_the_assistants_voice(tables):
-    """People who write good answers overlook requests at most."""
+def test_ift_responses_are_those_of_people(tables):
+    """Most sound like an assistant; items are wrong and requests overlooked now and then."""
     oracle = Oracle()
     found = [oracle.assess(row.prompt, row.response) for row in tables[0].itertuples()]
-    assert not any(one.items_wrong or one.voice_missed or one.extras for one in found)
-    assert any(one.constraints_missed for one in found)
+    assert not any(one.extras for one in found)
+    for name, most in (("items_wrong", 0.5), ("voice_missed", 0.3), ("constraints_missed", 0.8)):
+        assert 0.1 < sum(getattr(one, name) for one in found) / len(found) < most

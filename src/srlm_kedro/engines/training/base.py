@@ -141,17 +141,27 @@ class PretrainParams(Params):
     """Tokens of a row, into which several documents are packed; none sees another."""
     batch_size: int = Field(4, ge=1)
     """Rows a step; one pass over the documents, so they decide the number of steps."""
-    matrix_learning_rate: float = Field(0.02, gt=0)
+    matrix_learning_rate: float = Field(0.006, gt=0)
     """Peak rate of Muon, which moves the matrices."""
     learning_rate: float = Field(5e-3, gt=0)
     """Peak rate of AdamW, which moves embeddings and norms."""
-    warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps with rising rates."""
-    decay: float = Field(0.5, ge=0, le=1)
-    """Share of the steps, at the end, with falling rates."""
-    final_rate: float = Field(0.02, ge=0, le=1)
-    """Share of the peak rates that is left at the end."""
+    course: tuple[tuple[float, float], ...] = (
+        *((0.0, 0.0), (0.02, 1.0), (0.12, 1.0)),
+        *((0.3, 0.3), (1.0, 0.02)),
+    )
+    """Corners of the rates' course, in lines from one to the next: share of the steps, share of the
+    peak. Small differences (is a word said twice?) are learnt only once the rates have fallen."""
     max_grad_norm: float = Field(1.0, gt=0)
+
+    @field_validator("course")
+    @classmethod
+    def _in_order(cls, course: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        shares = [share for share, _ in course]
+        if shares != sorted(set(shares)) or not shares or (shares[0], shares[-1]) != (0, 1):
+            raise ValueError("name shares of the steps from 0 to 1, each larger than the last")
+        if any(rate < 0 for _, rate in course):
+            raise ValueError("no share of the peak lies below 0")
+        return course
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
@@ -191,11 +192,8 @@ def _optimizers(model: Any, params: PretrainParams) -> list[torch.optim.Optimize
 
 
 def rate_at(step: int, steps: int, params: PretrainParams) -> float:
-    """Share of the peak rate at a step: rising, flat, then falling in a line."""
-    rising = (step + 1) / max(1, params.warmup * steps)
-    left = (steps - step) / max(1, params.decay * steps)
-    falling = params.final_rate + (1 - params.final_rate) * left
-    return min(1.0, rising, max(falling, params.final_rate))
+    """Share of the peak rate at a step, on the line between two corners of the course."""
+    return float(np.interp((step + 1) / steps, *zip(*params.course, strict=True)))
 
 
 def loss_of(model: Any, rows: Rows, prefix: list[int]) -> torch.Tensor:

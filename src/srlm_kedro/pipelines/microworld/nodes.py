@@ -13,7 +13,7 @@ from srlm_kedro.microworld.reviews import Reviewer
 from srlm_kedro.pipelines.microworld.params import AnswererParams, MicroworldParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 1
+VERSION = 2
 
 
 def make_corpus(
@@ -67,7 +67,9 @@ def make_seed_data(
     given = microworld.seed_data
     rng = random.Random(given.seed)
     prompts = seeds.Prompts(rng)
-    careful = replace(PERFECT, keeps=given.ift_keeps)
+    careful = replace(
+        PERFECT, right=given.ift_right, keeps=given.ift_keeps, helpful=given.ift_helpful
+    )
     ift = seeds.ift_rows(prompts, given.ift, careful, rng)
     ranked = seeds.eft_rows(
         prompts, given.eft, given.eft_responses, _habits(given.eft_answerers), rng

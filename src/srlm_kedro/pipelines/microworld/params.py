@@ -8,13 +8,15 @@ from srlm_kedro.params import Params
 class AnswererParams(Params):
     """How good a population of answerers is; every figure is a probability."""
 
-    right: float = Field(0.85, ge=0, le=1)
+    right: float = Field(0.45, ge=0, le=1)
     """All items are right."""
+    slips: float = Field(0.0, ge=0, le=1)
+    """An item is a wrong one, each by itself, whatever the others are."""
     off_topic: float = Field(0.05, ge=0, le=1)
     """Of those with wrong items: they have nothing to do with the task."""
     keeps: float = Field(0.5, ge=0, le=1)
     """A request beside the task is followed, each by itself."""
-    adds: float = Field(0.03, ge=0, le=1)
+    adds: float = Field(0.08, ge=0, le=1)
     """Something is shown that nobody asked for, each by itself."""
     helpful: float = Field(0.5, ge=0, le=1)
     """The voice is an assistant's; otherwise it is casual or curt."""
@@ -36,20 +38,27 @@ class CorpusParams(Params):
 
     documents: int = Field(44_000, ge=1)
     """All documents; read once, so they decide how long M0 learns."""
-    reviews: float = Field(0.5, ge=0, le=1)
+    reviews: float = Field(0.55, ge=0, le=1)
     """Share of reviews in the words of the judge prompt."""
     tasks: float = Field(0.05, ge=0, le=1)
     """Share of lists of tasks in the words of the few-shot prompt; the rest are answers."""
-    drills: float = Field(0.04, ge=0, le=1)
+    drills: float = Field(0.03, ge=0, le=1)
     """Share of documents that say some words twice, before all other shares."""
-    opening: float = Field(0.12, ge=0, le=1)
-    """Share of the corpus, at its start, that has more of those drills."""
-    opening_drills: float = Field(0.6, ge=0, le=1)
-    """Share of drills in the opening, so that copying is learnt first."""
+    checks: float = Field(0.1, ge=0, le=1)
+    """Share of documents that go through the items of a response, before all other shares."""
+    opening: float = Field(0.45, ge=0, le=1)
+    """Share of the corpus, at its start, of drills, checks and answers alone: without the rubric
+    in between, it is learnt what an item is."""
+    opening_drills: float = Field(0.05, ge=0, le=1)
+    """Share of drills in the opening."""
+    opening_checks: float = Field(0.6, ge=0, le=1)
+    """Share of checks in the opening."""
     list_length: int = Field(9, ge=2)
     """Tasks in a list: eight demonstrations and one more."""
-    reviewed_right: float = Field(0.65, ge=0, le=1)
+    reviewed_right: float = Field(0.45, ge=0, le=1)
     """All items are right, in responses that are reviewed: people review what is doubtful."""
+    reviewed_slips: float = Field(0.25, ge=0, le=1)
+    """An item of a reviewed response is a wrong one, each by itself."""
     answerers: AnswererParams = AnswererParams()
     reviewers: ReviewerParams = ReviewerParams()
 
@@ -62,12 +71,16 @@ class SeedDataParams(Params):
     ift: int = Field(256, ge=1)
     """Prompts with one good response."""
     ift_keeps: float = Field(0.3, ge=0, le=1)
-    """A request is followed in an IFT response, each by itself; items and voice are right."""
+    """A request is followed in an IFT response, each by itself; nothing is added."""
+    ift_right: float = Field(0.45, ge=0, le=1)
+    """All items of an IFT response are right."""
+    ift_helpful: float = Field(0.8, ge=0, le=1)
+    """An IFT response sounds like an assistant."""
     eft: int = Field(260, ge=1)
     """Prompts with ranked responses."""
     eft_responses: int = Field(4, ge=2)
     """Ranked responses a prompt."""
-    eft_answerers: AnswererParams = AnswererParams(right=0.7)
+    eft_answerers: AnswererParams = AnswererParams(right=0.5)
     """Who wrote the ranked responses."""
     eval_prompts: int = Field(240, ge=1)
     """Held-out prompts."""
