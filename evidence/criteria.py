@@ -46,6 +46,7 @@ def criteria(figures: Figures) -> list[Criterion]:
         *(_still(figures, name, most) for name, most in CONTROLS.items()),
         *(_lower(figures, said, name) for said, name in _LOWER.items()),
         _greedy(figures),
+        _no_longer(figures),
         *(_judges(figures, kind, least) for kind, least in OWN.items()),
         *(_rises(figures, kind) for kind in OWN),
     ]
@@ -99,6 +100,14 @@ def _greedy(figures: Figures) -> Criterion | None:
     before, after = change
     claim = "greedy decoding scores higher at M3 than at M1, mean"
     return Criterion(claim, f"{before:.2f} to {after:.2f}", after > before)
+
+
+def _no_longer(figures: Figures) -> Criterion | None:
+    length, asked = figures.mean("m3", "mean_characters"), figures.mean("", "asked characters")
+    if length is None or asked is None:
+        return None
+    claim = "M3's responses are no longer than right answers to the same prompts, characters"
+    return Criterion(claim, f"{length:.1f}, {asked:.1f}", length <= asked)
 
 
 def _judges(figures: Figures, kind: str, least: float) -> Criterion | None:

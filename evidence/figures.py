@@ -1,6 +1,7 @@
 """Every figure of finished runs in one table, read from what they left."""
 
 import json
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import pandas as pd
 from evidence.experiments import MAIN
 from srlm_kedro.datasets.timings import TimingsDataset
 from srlm_kedro.judge import assessment
+from srlm_kedro.microworld.answers import PERFECT, answer, write
+from srlm_kedro.microworld.instructions import parse
 
 COLUMNS = ["experiment", "seed", "model", "figure", "value"]
 FIRST = ("sft", "m1", "m2", "m3")
@@ -18,6 +21,8 @@ KINDS = ("all", *assessment.KINDS)
 """Of pairs of responses: what alone differs within them."""
 _SHARED = ("sft", "m1")
 """Models that a control may take from the main run."""
+_DRAWS = 20
+"""Right answers to a prompt whose length is taken."""
 _ACCURACIES = {"own": "own_accuracy", "judged": "judge_accuracy"}
 
 Row = tuple[str, float]
@@ -95,10 +100,11 @@ def _place(model: str) -> int:
 
 def read(project: Path) -> Figures:
     """The figures of all finished runs of a project."""
+    asked = ("", ("asked characters", asked_characters(project)))
     rows = [
         (run.experiment, run.seed, model, figure, float(value))
         for run in finished(project)
-        for model, (figure, value) in _figures(run)
+        for model, (figure, value) in (*_figures(run), asked)
         if pd.notna(value)
     ]
     return Figures(pd.DataFrame(rows, columns=COLUMNS))
@@ -117,6 +123,15 @@ def finished(project: Path) -> list[Run]:
             if (folder / "08_reporting/report.html").exists()
         ]
     return runs
+
+
+def asked_characters(project: Path) -> float:
+    """Mean length of right answers to the held-out prompts: what they ask for, and no more."""
+    rng = random.Random(0)
+    lines = (project / "data/01_raw/eval_prompts.jsonl").read_text("utf-8").splitlines()
+    asked = [parse(json.loads(line)["prompt"]) for line in lines]
+    answers = [write(answer(one, PERFECT, rng)) for one in asked if one for _ in range(_DRAWS)]
+    return sum(map(len, answers)) / len(answers)
 
 
 def _figures(run: Run) -> Iterator[tuple[str, Row]]:

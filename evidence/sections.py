@@ -120,7 +120,9 @@ def lengths(figures: Figures) -> list[str]:
     rows = _by_model(figures, _LENGTHS, digits=1)
     printed = [cells.number(paper.CHARACTERS.get(name), 0) for name in FIRST]
     rows += [f"| paper: characters | {' | '.join(printed)} |"] if rows else []
-    return _titled("Lengths", rows)
+    asked = cells.number(figures.mean("", "asked characters"), 1)
+    said = [f"Right answers to the held-out prompts have {asked} characters."] if rows else []
+    return _titled("Lengths", rows, said)
 
 
 def ablations(figures: Figures) -> list[str]:

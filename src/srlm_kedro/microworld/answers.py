@@ -235,7 +235,8 @@ def _slipped(
     items: tuple[str, ...], instruction: Instruction, slips: float, rng: random.Random
 ) -> tuple[str, ...]:
     """The items, each of which may have become a wrong one: the one before it (twice as often as a
-    stranger), any word, or the word that must not come (three times as often)."""
+    stranger), any word, or the word that must not come (three times as often).
+    """
     unwanted = instruction.words if instruction.family == "without" else ()
     said: list[str] = []
     for item in items:
