@@ -1,5 +1,7 @@
 """The page of evidence: what runs left is read, set beside the paper, and judged."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -17,6 +19,9 @@ MODELS = ["sft", "m1", "m2", "m3"]
 
 def leave(folder, duels=DUELS, models=MODELS, **errors):
     """What a finished run leaves for the page; a list a column of `errors`."""
+    raw = folder.parents[-1 - folder.parts.index("data")] / "01_raw"
+    raw.mkdir(exist_ok=True, parents=True)
+    (raw / "eval_prompts.jsonl").write_text('{"prompt": "Name me two fruits."}\n', "utf-8")
     report = folder / "08_reporting"
     report.mkdir(parents=True)
     (report / "report.html").touch()
@@ -36,6 +41,13 @@ def leave(folder, duels=DUELS, models=MODELS, **errors):
     )
 
 
+def speak(folder, model, characters):
+    """How long a model's responses are."""
+    path = folder / f"08_reporting/{model}/eval_metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"eval/mean_characters": characters}), "utf-8")
+
+
 def judge(folder, model, table, **right):
     """How a judge orders pairs: shares by kind of difference."""
     path = folder / f"07_model_output/{model}/{table}.parquet"
@@ -53,6 +65,7 @@ def project(tmp_path):
         leave(folder)
         judge(folder, "m1", "own_accuracy", all=86.0, items=71.0)
         judge(folder, "m3", "own_accuracy", all=90.0, items=68.0)
+        speak(folder, "m3", 20.0)
     duels = [("m2", "m1", 30, 28, -1, 5), ("m3", "m2", 30, 33, -6, 0)]
     leave(tmp_path / "data/seed5/controls/shuffled_rewards", duels)
     return tmp_path
@@ -96,6 +109,13 @@ def test_a_control_stands_beside_the_main_run_of_its_seeds(project):
     assert "| pairs for M2 | 369 | 369 | 369 |  |" in shown
 
 
+def test_lengths_stand_beside_what_was_asked_for(project):
+    """Of right answers to "Name me two fruits.", such as "With pleasure: apple, pear."."""
+    asked = read(project).mean("", "asked characters")
+    assert len("Of course: pear, plum.") <= asked <= len("With pleasure: lemon, grape.")
+    assert f"Right answers to the held-out prompts have {asked:.1f} characters." in text(project)
+
+
 def test_what_was_not_run_has_no_section(tmp_path):
     """Nor a picture, nor a claim."""
     leave(tmp_path / "data/seed5")
@@ -125,7 +145,7 @@ def test_a_control_takes_m1_from_the_main_run_and_has_an_m3_of_its_own(project):
 def test_criteria_follow_the_figures(project):
     """All claims there are, and the one that the fixture breaks."""
     met = told(read(project))
-    assert len(met) == 12
+    assert len(met) == 13
     assert [claim for claim, fine in met.items() if not fine] == [
         "the judge's accuracy on its own responses rises from M1 to M3, items alone"
     ]
@@ -143,6 +163,7 @@ def test_criteria_follow_the_figures(project):
         ),
         (0.6, {"model": "m3", "figure": "items_wrong"}, "items wrong"),
         (2.0, {"model": "m3", "figure": "greedy_score"}, "greedy"),
+        (60.0, {"model": "m3", "figure": "mean_characters"}, "M3's responses are no longer"),
         (84.0, {"model": "m1", "figure": "own right all"}, "M1 orders its own responses right"),
     ],
 )

@@ -37,6 +37,7 @@ def eval_scores(model, response="an answer", greedy=True):
         items_wrong=[0.0, 1.0, 0.0, 0.0][: len(table)],
         constraints_missed=[0.0, 0.5, 0.0, 0.0][: len(table)],
         voice_missed=0.0,
+        extras=[1.0, 0.0, 0.0, 0.0][: len(table)],
         reasons="It is right.",
     )
 

@@ -68,6 +68,7 @@ def test_errors_are_told_apart_by_kind():
         "items_wrong": 0.5,
         "constraints_missed": 0.25,
         "voice_missed": 0,
+        "extras": 0.5,
         "points_2": 0.5,
         "points_4": 0,
         "mean_length": 10,

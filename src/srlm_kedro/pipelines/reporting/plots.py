@@ -6,7 +6,7 @@ import pandas as pd
 
 from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
 
-VERSION = 1
+VERSION = 2
 
 
 def plot_head_to_head(head_to_head: pd.DataFrame) -> Any:

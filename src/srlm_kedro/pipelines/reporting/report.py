@@ -8,7 +8,7 @@ from srlm_kedro.pipelines.reporting.study import SECTIONS
 from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
 from srlm_kedro.shown import page
 
-VERSION = 3
+VERSION = 4
 
 
 def write_report(

@@ -4,15 +4,15 @@ import pandas as pd
 
 from srlm_kedro.pipelines.reporting.tables import ERRORS
 
-VERSION = 1
+VERSION = 2
 
 _HEADER = [
     *("model", "vs previous (95%)", "vs SFT (95%)", "score", "items", "constraints", "voice"),
-    *("judge", "length", "pairs", "time"),
+    *("extras", "judge", "length", "pairs", "time"),
 ]
 _LEGEND = """vs: win minus loss on held-out prompts, in points. score: the referee's, 0 to 5.
-items, constraints, voice: share wrong or missed. judge: pairwise accuracy on human rankings.
-length: tokens."""
+items, constraints, voice, extras: share wrong, missed or added unasked. length: tokens.
+judge: pairwise accuracy on human rankings."""
 
 
 def summarise_run(

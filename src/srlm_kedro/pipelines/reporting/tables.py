@@ -2,9 +2,10 @@
 
 import pandas as pd
 
+from srlm_kedro.judge.assessment import KINDS
 from srlm_kedro.records import Checkpoint
 
-VERSION = 3
+VERSION = 4
 
 STAGES = {
     "prompts": ("write_prompts", "accept_prompts"),
@@ -37,7 +38,7 @@ _COUNTS = ["prompts", "responses", "judgements", "pairs"]
 SCORES = ["mean_oracle_score", "mean_length"]
 DUELS = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
 JUDGES = ["model", "pairwise_accuracy", "five_best", "exact_match", "spearman", "kendall", "n"]
-ERRORS = ["items_wrong", "constraints_missed", "voice_missed"]
+ERRORS = list(KINDS.values())
 POINTS = range(6)
 _DIGITS = 4
 
@@ -90,8 +91,9 @@ def tabulate_errors(*eval_scores: pd.DataFrame) -> pd.DataFrame:
     """One row a model: its sampled responses by the referee's word.
 
     `mean_score`, on kinds of task seen and unseen in training too, and of the greedy response;
-    shares of responses that are perfect, with wrong items, with missed voice, and of each number
-    of points; mean share of constraints missed; mean length in tokens; `n` responses.
+    shares of responses that are perfect, with wrong items, with missed voice, with something added,
+    and of each number of points; mean share of constraints missed; mean length in tokens; `n`
+    responses.
     """
     return pd.DataFrame([_errors(table) for table in eval_scores]).round(_DIGITS)
 
