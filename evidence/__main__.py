@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = options.folder.resolve()
     if not options.page_only:
         running.note_command(folder, _command(sys.argv[1:] if arguments is None else arguments))
-        running.run_all(folder, to_run(options.experiments), options.seeds, options.quick)
+        experiments = to_run(options.experiments)
+        running.run_all(folder, experiments, options.seeds, options.quick, options.threads)
     out = options.out or (folder / "docs" if options.quick else Path("docs"))
     print(f"Written: {page.write(folder, out, options.quick)}")
 
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"besides {MAIN}, of: {names} ({' '.join(_DEFAULT)})",
     )
+    parser.add_argument("--threads", type=int, help="of the CPU (conf/base/globals.yml)")
     parser.add_argument("--out", type=Path, help="where the page goes (docs; quick: FOLDER/docs)")
     parser.add_argument("--page-only", action="store_true", help="runs nothing")
     parser.add_argument(

@@ -1,6 +1,7 @@
 """Runs experiments in a project of their own; the same again goes on where it was."""
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +18,11 @@ _NOTES = "evidence.json"
 
 
 def run_all(
-    folder: Path, experiments: Sequence[Experiment], seeds: Sequence[int], scripted: bool
+    folder: Path,
+    experiments: Sequence[Experiment],
+    seeds: Sequence[int],
+    scripted: bool,
+    threads: int | None = None,
 ) -> None:
     """Each experiment with each seed, seed by seed; what a gate stops is noted, the others go on.
 
@@ -26,13 +31,21 @@ def run_all(
         experiments: The main run first.
         seeds: Of the loop.
         scripted: With engines that have no model, and small numbers: that it runs, no figure.
+        threads: Of the CPU; None: as the project says.
     """
     open_project(folder)
+    if threads:
+        _set_threads(folder / "conf/base/globals.yml", threads)
     with inside(folder), quiet() if scripted else nullcontext():
         for seed in seeds:
             for experiment in experiments:
                 print(f"seed {seed}, {experiment.title}", flush=True)
                 _run(folder, experiment, seed, scripted)
+
+
+def _set_threads(file: Path, threads: int) -> None:
+    said = re.sub(r"(?m)^threads: \d+", f"threads: {threads}", file.read_text("utf-8"))
+    file.write_text(said, "utf-8")
 
 
 def _run(folder: Path, experiment: Experiment, seed: int, scripted: bool) -> None:

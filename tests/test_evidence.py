@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+from kedro.config import OmegaConfigLoader
 
 from evidence import criteria, page, plots, running
 from evidence.experiments import EXPERIMENTS, MAIN, to_run
@@ -230,6 +231,14 @@ def test_what_a_gate_stops_is_noted_and_the_rest_goes_on(tmp_path, monkeypatch):
         stopped = running.notes(tmp_path)["stopped"]
         assert stopped == ({"no_eft, seed 5": "m2.pairs: 0 pairs"} if len(ran) < 5 else {})
     assert ran == [(None, 5), ("no_eft", 5), ("nll", 5)] * 2
+
+
+def test_threads_are_those_that_were_asked_for(tmp_path, monkeypatch):
+    """In the project of the runs, whose configuration every engine reads."""
+    monkeypatch.setattr(running, "run_project", lambda *_: None)
+    running.run_all(tmp_path, to_run([]), [5], scripted=False, threads=7)
+    loader = OmegaConfigLoader(str(tmp_path / "conf"), base_env="base", default_run_env="local")
+    assert loader["catalog"]["training_engine"]["options"]["threads"] == 7
 
 
 def test_stopped_runs_are_told(project):
