@@ -271,7 +271,7 @@ def test_m0s_size_is_read_stated_or_reckoned_in_that_order():
     assert sizes.size_model({}, loop, made, estimate(model=stated)) == SIZE
     here = {"parameters": 3}
     assert sizes.size_model(here, loop, made, estimate(model=stated)) == here
-    assert sizes.size_model({}, loop, made, estimate())["parameters"] == 810_752
+    assert sizes.size_model({}, loop, made, estimate())["parameters"] == 806_784
     with pytest.raises(InputError, match=r"estimate\.model"):
         sizes.size_model({}, GIVEN, made, estimate())
 

@@ -27,12 +27,12 @@ from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
 
-VERSION = 3
+VERSION = 4
 
 _TURN = 2
 """Tokens that open a user's and an assistant's turn."""
 _END = 1
-_DOCUMENTS = {"review": 68.0, "answer": 30.5, "tasks": 180.0, "drill": 23.0}
+_DOCUMENTS = {"review": 80.0, "answer": 29.2, "tasks": 167.0, "drill": 24.0, "check": 53.2}
 """Measured: tokens of the microworld's documents; a review's are those behind the judge prompt."""
 _FILLED = 0.94
 """Measured: share of a packed row that is no padding."""
@@ -295,11 +295,16 @@ def _adapter(lora: LoraParams | None) -> dict[str, float]:
 
 
 def _pretraining(corpus: CorpusParams, params: PretrainParams) -> dict[str, float | str]:
-    drills = corpus.opening * corpus.opening_drills + (1 - corpus.opening) * corpus.drills
-    shares = {"review": corpus.reviews, "tasks": corpus.tasks}
+    later = 1 - corpus.opening
+    rest = later * (1 - corpus.drills - corpus.checks)
+    shares = {
+        "drill": corpus.opening * corpus.opening_drills + later * corpus.drills,
+        "check": corpus.opening * corpus.opening_checks + later * corpus.checks,
+        "review": rest * corpus.reviews,
+        "tasks": rest * corpus.tasks,
+    }
     shares["answer"] = 1 - sum(shares.values())
     mean = sum(share * _DOCUMENTS[kind] for kind, share in shares.items())
-    mean = drills * _DOCUMENTS["drill"] + (1 - drills) * mean
     tokens = corpus.documents * mean / _FILLED
     step = params.row_length * params.batch_size
     return {
