@@ -31,10 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    """As typed, without the folder's name."""
+    """As typed, without the names of folders."""
     said = list(arguments)
-    if "--folder" in said:
-        said[said.index("--folder") + 1] = "FOLDER"
+    for name in ("--folder", "--out"):
+        if name in said:
+            said[said.index(name) + 1] = name.removeprefix("--").upper()
     return shlex.join(["python", "-m", "evidence", *said])
 
 

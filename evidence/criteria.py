@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evidence import cells
-from evidence.figures import Figures
+from evidence.figures import FIRST, Figures
 
 LEAST = {("m2", "m1"): 28.0, ("m3", "m2"): 20.0, ("m3", "sft"): 50.0}
 """Win minus loss in points, mean over seeds."""
@@ -43,6 +43,7 @@ def criteria(figures: Figures) -> list[Criterion]:
         _clear_of_zero(figures, "m2", "m1"),
         _clear_of_zero(figures, "m3", "m2"),
         *(_at_least(figures, *pair, least) for pair, least in LEAST.items()),
+        _does_not_fall(figures),
         *(_still(figures, name, most) for name, most in CONTROLS.items()),
         *(_lower(figures, said, name) for said, name in _LOWER.items()),
         _greedy(figures),
@@ -68,6 +69,20 @@ def _at_least(figures: Figures, model: str, opponent: str, least: float) -> Crit
         return None
     claim = f"{cells.versus(model, opponent)}: {least:+.0f} points or more, mean over seeds"
     return Criterion(claim, cells.points(mean), mean >= least)
+
+
+def _does_not_fall(figures: Figures) -> Criterion | None:
+    later = [name for name in figures.models() if name not in FIRST]
+    highs = [
+        high
+        for name in later
+        for high in figures.by_seed(name, f"high vs m{int(name[1:]) - 1}").values()
+    ]
+    if not highs:
+        return None
+    fallen = sum(high < 0 for high in highs)
+    claim = f"M4 to {cells.model(later[-1])}: the 95% interval against the model before reaches 0"
+    return Criterion(claim, f"{len(highs) - fallen} of {len(highs)} models", not fallen)
 
 
 def _still(figures: Figures, name: str, most: float) -> Criterion | None:

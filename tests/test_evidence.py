@@ -187,6 +187,20 @@ def test_beyond_m3_both_judges_are_shown(project):
     assert "| win minus loss, model before | +10.0 | +30.0 | +40.0 | -5.0 |" in shown
 
 
+@pytest.mark.parametrize("high", [-0.1, 0.0])
+def test_beyond_m3_no_model_may_fall(project, high):
+    """Worse than the one before is one whose whole interval lies below 0."""
+    leave(
+        project / "data/seed7",
+        [*DUELS, ("m4", "m3", 40, 45, -9, high)],
+        [*MODELS, "m4"],
+        items_wrong=[0.4] * 5,
+        greedy_score=[3.0] * 5,
+    )
+    (met,) = [fine for claim, fine in told(read(project)).items() if claim.startswith("M4 to M4")]
+    assert met == (high >= 0)
+
+
 def test_pictures_are_the_same_bytes_again(project):
     """No date, no random ids."""
     first, second = (
