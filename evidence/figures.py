@@ -100,11 +100,12 @@ def _place(model: str) -> int:
 
 def read(project: Path) -> Figures:
     """The figures of all finished runs of a project."""
-    asked = ("", ("asked characters", asked_characters(project)))
+    runs = finished(project)
+    asked = [("", ("asked characters", asked_characters(project)))] if runs else []
     rows = [
         (run.experiment, run.seed, model, figure, float(value))
-        for run in finished(project)
-        for model, (figure, value) in (*_figures(run), asked)
+        for run in runs
+        for model, (figure, value) in (*_figures(run), *asked)
         if pd.notna(value)
     ]
     return Figures(pd.DataFrame(rows, columns=COLUMNS))

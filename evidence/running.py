@@ -12,7 +12,7 @@ import yaml
 from benchmarks.project import inside, open_project, quiet, run_project
 from evidence.experiments import Experiment
 from srlm_kedro.disk import write_whole
-from srlm_kedro.errors import GateError
+from srlm_kedro.errors import GateError, InputError
 
 _NOTES = "evidence.json"
 
@@ -34,7 +34,7 @@ def run_all(
         threads: Of the CPU; None: as the project says.
     """
     open_project(folder)
-    if threads:
+    if threads is not None:
         _set_threads(folder / "conf/base/globals.yml", threads)
     with inside(folder), quiet() if scripted else nullcontext():
         for seed in seeds:
@@ -44,7 +44,9 @@ def run_all(
 
 
 def _set_threads(file: Path, threads: int) -> None:
-    said = re.sub(r"(?m)^threads: \d+", f"threads: {threads}", file.read_text("utf-8"))
+    said, found = re.subn(r"(?m)^threads: \d+", f"threads: {threads}", file.read_text("utf-8"))
+    if not found:
+        raise InputError(f"{file}: no line `threads: 2` to change. Put it back, or drop --threads.")
     file.write_text(said, "utf-8")
 
 

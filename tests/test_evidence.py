@@ -18,11 +18,16 @@ DUELS = [
 MODELS = ["sft", "m1", "m2", "m3"]
 
 
+@pytest.fixture(autouse=True)
+def asked(tmp_path):
+    """The held-out prompt of these runs."""
+    raw = tmp_path / "data/01_raw"
+    raw.mkdir(parents=True)
+    (raw / "eval_prompts.jsonl").write_text('{"prompt": "Name me two fruits."}\n', "utf-8")
+
+
 def leave(folder, duels=DUELS, models=MODELS, **errors):
     """What a finished run leaves for the page; a list a column of `errors`."""
-    raw = folder.parents[-1 - folder.parts.index("data")] / "01_raw"
-    raw.mkdir(exist_ok=True, parents=True)
-    (raw / "eval_prompts.jsonl").write_text('{"prompt": "Name me two fruits."}\n', "utf-8")
     report = folder / "08_reporting"
     report.mkdir(parents=True)
     (report / "report.html").touch()
@@ -241,8 +246,9 @@ def test_what_a_gate_stops_is_noted_and_the_rest_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(running, "run_project", run)
     for _ in range(2):
-        running.run_all(tmp_path, to_run(["no_eft", "nll"]), [5], scripted=False)
-        stopped = running.notes(tmp_path)["stopped"]
+        folder = tmp_path / "project"
+        running.run_all(folder, to_run(["no_eft", "nll"]), [5], scripted=False)
+        stopped = running.notes(folder)["stopped"]
         assert stopped == ({"no_eft, seed 5": "m2.pairs: 0 pairs"} if len(ran) < 5 else {})
     assert ran == [(None, 5), ("no_eft", 5), ("nll", 5)] * 2
 
@@ -250,8 +256,9 @@ def test_what_a_gate_stops_is_noted_and_the_rest_goes_on(tmp_path, monkeypatch):
 def test_threads_are_those_that_were_asked_for(tmp_path, monkeypatch):
     """In the project of the runs, whose configuration every engine reads."""
     monkeypatch.setattr(running, "run_project", lambda *_: None)
-    running.run_all(tmp_path, to_run([]), [5], scripted=False, threads=7)
-    loader = OmegaConfigLoader(str(tmp_path / "conf"), base_env="base", default_run_env="local")
+    folder = tmp_path / "project"
+    running.run_all(folder, to_run([]), [5], scripted=False, threads=7)
+    loader = OmegaConfigLoader(str(folder / "conf"), base_env="base", default_run_env="local")
     assert loader["catalog"]["training_engine"]["options"]["threads"] == 7
 
 

@@ -1,4 +1,4 @@
-"""The internet of this world: answers of mixed quality, reviews of them, and lists of tasks."""
+"""The internet of this world: answers of mixed quality, findings on their items, reviews, tasks."""
 
 import random
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ class Mixture:
 
     documents: int
     reviews: float
-    """Share of documents that review a response in the words of the judge prompt."""
+    """Share of reviews in the words of the judge prompt, of what is no opening, drill or check."""
     tasks: float
-    """Share of documents that list tasks in the words of the few-shot prompt."""
+    """Share of lists of tasks in the words of the few-shot prompt, of the same."""
     checks: float
-    """Share of documents that go through the items of a response, and no more."""
+    """Share of documents that go through the items of a response and no more, after the opening."""
     drills: float
     """Share of documents that repeat a few words, after the opening."""
     opening: float
-    """Share of the corpus, at its start, where drills and checks are frequent."""
+    """Share of the corpus, at its start, that holds drills, checks and answers alone."""
     opening_drills: float
     """Share of drills in the opening: copying is learnt first."""
     opening_checks: float
@@ -38,9 +38,9 @@ class Mixture:
     list_length: int
     """Tasks in a list: the demonstrations and one more."""
     reviewed_right: float
-    """All items are right, in responses that are reviewed: people review what is doubtful."""
+    """All items of a reviewed response are right, before slips: people review what is doubtful."""
     reviewed_slips: float
-    """An item of a reviewed response is a wrong one, each by itself."""
+    """An item of a reviewed response is replaced, each by itself."""
 
 
 def corpus(

@@ -86,12 +86,12 @@ class Instruction:
 
     @property
     def expected(self) -> tuple[str, ...] | None:
-        """The one right sequence of items; None when several are right."""
+        """The words to be said again, in any order; None where the words are free."""
         return self.words if self.family == "repeat" else None
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The category each item must have, where several answers are right."""
+        """The categories of the items, an entry an item, in any order."""
         pairs = zip(self.counts, self.categories, strict=True) if self.counts else ()
         return tuple(category for count, category in pairs for _ in range(count))
 
@@ -102,7 +102,7 @@ class Instruction:
 
     @property
     def kind(self) -> str:
-        """Family and requests: `sort+brackets+hello`."""
+        """Family and requests: `list+brackets+hello`."""
         return "+".join([self.family, *sorted(self.requests)])
 
 
@@ -202,16 +202,15 @@ def parse(text: str) -> Instruction | None:
 
 def _built(family: str, slots: dict[str, str], requests: tuple[str, ...]) -> Instruction | None:
     """The instruction of a matched sentence; None when its words do not fit its family."""
-    words = tuple(slots.get("words", slots.get("word", "")).split(", "))
-    words = tuple(word for word in words if word)
+    said = slots.get("words") or slots.get("word")
+    words = tuple(said.split(", ")) if said else ()
     categories = tuple(slots[key] for key in ("a", "b") if key in slots)
     if "word" in slots and CATEGORY_OF[words[0]] != categories[0]:
         return None
-    made = Instruction(
+    return Instruction(
         family,
         counts=tuple(COUNTS[slots[key]] for key in ("n", "m") if key in slots),
         categories=categories,
         words=words,
         requests=requests,
     )
-    return None if made.expected == () else made

@@ -95,7 +95,7 @@ class Oracle:
         return parse(prompt) is not None
 
     def kind(self, prompt: str) -> str | None:
-        """Family and requests of the prompt, such as `sort+brackets`; None outside the world."""
+        """Family and requests of the prompt, such as `list+brackets`; None outside the world."""
         instruction = parse(prompt)
         return instruction.kind if instruction else None
 

@@ -7,6 +7,9 @@ from srlm_kedro.microworld.answers import FITS, STRANGE, Answer
 from srlm_kedro.microworld.instructions import Instruction
 from srlm_kedro.microworld.oracle import Facts, facts
 
+_HALF, _ITEMS, _ALL = 1, 2, 4
+"""Places among `Facts.points`."""
+
 
 @dataclass(frozen=True)
 class Reviewer:
@@ -17,9 +20,6 @@ class Reviewer:
     slips: float = 0.04
     """The score is one off what the sentences say."""
 
-
-_HALF, _ITEMS, _ALL = 1, 2, 4
-"""Places among `Facts.points`."""
 
 EXACT = Reviewer(overlooks=0, slips=0)
 

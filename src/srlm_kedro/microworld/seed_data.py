@@ -29,10 +29,7 @@ class Prompts:
 
 
 def ift_rows(prompts: Prompts, count: int, habits: Habits, rng: random.Random) -> list[Row]:
-    """Prompts with the response that people liked best.
-
-    Its items and its voice are right, but people who write good answers overlook requests too.
-    """
+    """Prompts with somebody's response."""
     rows = []
     for number in range(count):
         text, instruction = prompts.draw()

@@ -1,4 +1,4 @@
-"""The corpus holds answers, reviews and lists of tasks in the very formats of the loop."""
+"""The corpus holds answers, findings, reviews and tasks in the very formats of the loop."""
 
 import random
 import re

@@ -85,6 +85,9 @@ def test_the_words_of_the_task_count():
     for prompt, response in wrong.items():
         assert oracle.assess(prompt, response).items_wrong
         assert oracle.assess(prompt, f"Of course: {right[prompt]}.").score == 5
+    twice = "Repeat the words oak, oak, pear."
+    assert oracle.assess(twice, "Of course: oak, pear, oak.").score == 5
+    assert oracle.assess(twice, "Of course: oak, pear, pear.").items_wrong
 
 
 def test_perfect_answers_get_five():

@@ -3,6 +3,8 @@
 import random
 import re
 
+import pytest
+
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.microworld.answers import Habits, answer, read, write
 from srlm_kedro.microworld.instructions import make, parse, phrase
@@ -29,6 +31,45 @@ def test_a_review_names_every_fault():
     assert text == (
         "I find pear fits, dog strange, pear again, plum unwanted, 1 of 3, wrong."
         " It lacks bye, has hello, adds done, in part. It sounds casual.\nScore: 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "said"),
+    [
+        (
+            "Name me two fruits. Use brackets.",
+            "Of course: (pear, plum).",
+            "I find pear fits, plum fits, 2 of 2, right. It has brackets, in full."
+            " It sounds helpful.\nScore: 5",
+        ),
+        (
+            "Name me two fruits. Use brackets. Add a goodbye. Begin with hello.",
+            "pear, plum, grape. And so on.",
+            "I find pear fits, plum fits, grape extra, 2 of 2, wrong."
+            " It lacks brackets, lacks bye, lacks hello, rambles, hardly."
+            " It sounds curt.\nScore: 1",
+        ),
+        (
+            "Name me two fruits.",
+            "",
+            "I find nothing, 0 of 2, wrong. It was asked nothing more, in full."
+            " It sounds curt.\nScore: 2",
+        ),
+    ],
+)
+def test_a_review_says_in_words_what_its_counts_mean(prompt, response, said):
+    """Right or wrong; in full, in part or hardly."""
+    assert review(parse(prompt), read(response), EXACT, random.Random(0)) == said
+
+
+def test_who_overlooks_takes_each_thing_the_wrong_way_round():
+    """Items and requests, and the score follows what was seen."""
+    blind = Reviewer(overlooks=1, slips=0)
+    instruction = parse("Name me two fruits. Use brackets.")
+    assert review(instruction, read("Of course: (pear, dog)."), blind, random.Random(0)) == (
+        "I find pear strange, dog fits, 1 of 2, wrong. It lacks brackets, hardly."
+        " It sounds helpful.\nScore: 2"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -12,6 +13,7 @@ from srlm_kedro.pipelines.microworld.params import MicroworldParams
 
 ROOT = Path(__file__).parents[3]
 RAW = ROOT / "data" / "01_raw"
+ERRORS = ("items_wrong", "voice_missed")
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +56,12 @@ def test_evaluation_holds_kinds_that_training_never_shows(tables):
 
 
 def test_ift_responses_are_those_of_people(tables):
-    """Most sound like an assistant; items are wrong and requests overlooked now and then."""
-    oracle = Oracle()
+    """Items, voice and requests are right as often as the knobs say; nothing is added."""
+    oracle, given = Oracle(), MicroworldParams().seed_data
     found = [oracle.assess(row.prompt, row.response) for row in tables[0].itertuples()]
+    items, voice = (mean([getattr(one, name) for one in found]) for name in ERRORS)
+    missed = mean([one.constraints_missed for one in found])
     assert not any(one.extras for one in found)
-    for name, most in (("items_wrong", 0.5), ("voice_missed", 0.3), ("constraints_missed", 0.8)):
-        assert 0.1 < sum(getattr(one, name) for one in found) / len(found) < most
+    assert items == pytest.approx(1 - given.ift_right, abs=0.1)
+    assert voice == pytest.approx(1 - given.ift_helpful, abs=0.08)
+    assert 0.4 < missed < 0.8

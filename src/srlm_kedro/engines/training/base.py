@@ -146,8 +146,11 @@ class PretrainParams(Params):
     learning_rate: float = Field(5e-3, gt=0)
     """Peak rate of AdamW, which moves embeddings and norms."""
     course: tuple[tuple[float, float], ...] = (
-        *((0.0, 0.0), (0.02, 1.0), (0.12, 1.0)),
-        *((0.3, 0.3), (1.0, 0.02)),
+        (0.0, 0.0),
+        (0.02, 1.0),
+        (0.12, 1.0),
+        (0.3, 0.3),
+        (1.0, 0.02),
     )
     """Corners of the rates' course, in lines from one to the next: share of the steps, share of the
     peak. Small differences (is a word said twice?) are learnt only once the rates have fallen."""

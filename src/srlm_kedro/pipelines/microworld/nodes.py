@@ -67,10 +67,10 @@ def make_seed_data(
     given = microworld.seed_data
     rng = random.Random(given.seed)
     prompts = seeds.Prompts(rng)
-    careful = replace(
+    people = replace(
         PERFECT, right=given.ift_right, keeps=given.ift_keeps, helpful=given.ift_helpful
     )
-    ift = seeds.ift_rows(prompts, given.ift, careful, rng)
+    ift = seeds.ift_rows(prompts, given.ift, people, rng)
     ranked = seeds.eft_rows(
         prompts, given.eft, given.eft_responses, _habits(given.eft_answerers), rng
     )

@@ -1,6 +1,8 @@
 """Knobs of the microworld: who answers and reviews in it, and how much of each there is."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from srlm_kedro.params import Params
 
@@ -11,7 +13,7 @@ class AnswererParams(Params):
     right: float = Field(0.45, ge=0, le=1)
     """All items are right."""
     slips: float = Field(0.0, ge=0, le=1)
-    """An item is a wrong one, each by itself, whatever the others are."""
+    """An item is replaced, mostly by a wrong one, each by itself."""
     off_topic: float = Field(0.05, ge=0, le=1)
     """Of those with wrong items: they have nothing to do with the task."""
     keeps: float = Field(0.5, ge=0, le=1)
@@ -39,9 +41,10 @@ class CorpusParams(Params):
     documents: int = Field(44_000, ge=1)
     """All documents; read once, so they decide how long M0 learns."""
     reviews: float = Field(0.55, ge=0, le=1)
-    """Share of reviews in the words of the judge prompt."""
+    """Share of reviews in the words of the judge prompt, of what is no opening, drill or check."""
     tasks: float = Field(0.05, ge=0, le=1)
-    """Share of lists of tasks in the words of the few-shot prompt; the rest are answers."""
+    """Share of lists of tasks in the words of the few-shot prompt, of the same; what is left over
+    are answers."""
     drills: float = Field(0.03, ge=0, le=1)
     """Share of documents that say some words twice, before all other shares."""
     checks: float = Field(0.1, ge=0, le=1)
@@ -56,11 +59,23 @@ class CorpusParams(Params):
     list_length: int = Field(9, ge=2)
     """Tasks in a list: eight demonstrations and one more."""
     reviewed_right: float = Field(0.45, ge=0, le=1)
-    """All items are right, in responses that are reviewed: people review what is doubtful."""
+    """All items of a reviewed response are right, before slips: people review what is doubtful."""
     reviewed_slips: float = Field(0.25, ge=0, le=1)
-    """An item of a reviewed response is a wrong one, each by itself."""
+    """An item of a reviewed response is replaced, each by itself."""
     answerers: AnswererParams = AnswererParams()
     reviewers: ReviewerParams = ReviewerParams()
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        together = (
+            ("opening_drills", "opening_checks"),
+            ("drills", "checks"),
+            ("reviews", "tasks"),
+        )
+        for names in together:
+            if sum(getattr(self, name) for name in names) > 1:
+                raise ValueError(f"{' and '.join(names)} are shares of the same; they exceed 1")
+        return self
 
 
 class SeedDataParams(Params):
@@ -69,7 +84,7 @@ class SeedDataParams(Params):
     seed: int = 20401
     """2401.10020 is the paper's number."""
     ift: int = Field(256, ge=1)
-    """Prompts with one good response."""
+    """Prompts with one response, by somebody who knows and does not always do what is right."""
     ift_keeps: float = Field(0.3, ge=0, le=1)
     """A request is followed in an IFT response, each by itself; nothing is added."""
     ift_right: float = Field(0.45, ge=0, le=1)

@@ -12,7 +12,7 @@ from srlm_kedro.pipelines.study.truth import pair_figures, pair_truth, tie_figur
 from srlm_kedro.pipelines.study.writing import prompt_figures
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 1
+VERSION = 2
 
 
 def assess_candidates(
