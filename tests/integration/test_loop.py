@@ -163,7 +163,7 @@ def test_a_later_value_of_a_schedule_leaves_earlier_models_alone(done):
     """M2's prompts, judgements and training stay when M3's numbers change."""
     before = {path.name: content_digest(path) for path in done.path.glob("data/06_models/m?")}
     stamps = {p: p.stat().st_mtime_ns for p in outputs(done, "m2")}
-    done.run(params={"dpo": {"beta": [0.5, 0.7]}})
+    done.run(params={"dpo": {"beta": [4.0, 4.2]}})
     after = {path.name: content_digest(path) for path in done.path.glob("data/06_models/m?")}
     assert {name for name in before if before[name] != after[name]} == {"m3"}
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())

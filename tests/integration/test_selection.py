@@ -100,7 +100,7 @@ def test_the_run_stops_before_the_next_model_is_begun_and_can_go_on(project):
     assert models(project) == made
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
     with pytest.raises(GateError, match="m3 is not begun"):
-        project.run(params={**stop, "dpo": {"beta": [0.5, 0.9]}})
+        project.run(params={**stop, "dpo": {"beta": [4.0, 4.4]}})
     assert models(project) == made
 
 

@@ -147,7 +147,7 @@ def test_the_summary_has_a_line_a_model():
     cells = re.split(r"\s{2,}", lines["M2"])
     assert cells == [
         *("M2", "-16.7 (-10.0 to +30.0)", "+30.0 (-10.0 to +30.0)", "3.50"),
-        *("0.50", "0.25", "0.00", "78.7%", "10.0", "2", "24 s"),
+        *("0.50", "0.25", "0.00", "0.50", "78.7%", "10.0", "2", "24 s"),
     ]
     assert re.split(r"\s{2,}", lines["SFT"])[1:3] == ["-", "-"]
     assert re.split(r"\s{2,}", lines["M1"])[1:3] == ["-", "+10.0 (-10.0 to +30.0)"]
@@ -165,7 +165,7 @@ def test_the_summary_sums_what_these_models_needed():
     [
         (plot_head_to_head, tables.head_to_head, 1),
         (plot_scores, tables.errors, 6),
-        (plot_errors, tables.errors, 3),
+        (plot_errors, tables.errors, 4),
         (plot_rewards, tables.judged_responses, 1),
     ],
 )
