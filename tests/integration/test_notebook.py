@@ -48,7 +48,7 @@ def test_a_finished_run_is_read_and_not_touched(done, told):
     assert names["models"] == ["sft", "m1", "m2", "m3"]
     assert "No finished run" not in names["printed"]
     assert len(plt.get_fignums()) == 5
-    assert f"chosen:   {names['pairs'].iloc[0]['chosen']}" in names["printed"]
+    assert f"chosen:   {names['pair']['chosen']}" in names["printed"]
     after = {p: p.stat().st_mtime_ns for p in (done.path / "data").rglob("*") if p.is_file()}
     assert before == after
 
