@@ -12,6 +12,8 @@ CONTROLS = {"shuffled_rewards": 5.0}
 """How far at most, in points, a control may move with any seed."""
 OWN = {"all": 85.0, "items": 70.0}
 """Least share of its own responses' pairs that M1 orders right, in %, by kind."""
+SHUFFLED = 5.0
+"""Least accuracy, in points, that M1 as judge loses when its prompt's words are shuffled."""
 _LOWER = {
     "items wrong": "items_wrong",
     "constraints missed": "constraints_missed",
@@ -49,6 +51,7 @@ def criteria(figures: Figures) -> list[Criterion]:
         _greedy(figures),
         _no_longer(figures),
         *(_judges(figures, kind, least) for kind, least in OWN.items()),
+        _reads(figures),
         *(_rises(figures, kind) for kind in OWN),
     ]
     return [one for one in found if one is not None]
@@ -131,6 +134,20 @@ def _judges(figures: Figures, kind: str, least: float) -> Criterion | None:
         return None
     claim = f"M1 orders its own responses right, pairs that differ in {_said(kind)}: {least:.0f}%"
     return Criterion(claim, f"{mean:.1f}%", mean >= least)
+
+
+def _reads(figures: Figures) -> Criterion | None:
+    change = _change(
+        figures.by_seed("m1", "rubric_right"), figures.by_seed("m1", "rubric_right_shuffled")
+    )
+    if change is None:
+        return None
+    right, shuffled = change
+    claim = (
+        "M1 reads the judge prompt: its words in random order cost "
+        f"{SHUFFLED:.0f} points of its accuracy or more"
+    )
+    return Criterion(claim, f"{right:.1f}% to {shuffled:.1f}%", right - shuffled >= SHUFFLED)
 
 
 def _rises(figures: Figures, kind: str) -> Criterion | None:

@@ -23,6 +23,8 @@ _SHARED = ("sft", "m1")
 """Models that a control may take from the main run."""
 _DRAWS = 20
 """Right answers to a prompt whose length is taken."""
+_METRICS = {"eval_metrics": "eval/mean_characters", "rubric_metrics": "study/rubric"}
+"""Files, and which of their figures are no column of a table."""
 _ACCURACIES = {"own": "own_accuracy", "judged": "judge_accuracy"}
 
 Row = tuple[str, float]
@@ -144,7 +146,7 @@ def _figures(run: Run) -> Iterator[tuple[str, Row]]:
     for name in ("errors", "reward_modelling", "iterations"):
         yield from _columns(run.table(name))
     for model in run.table("errors")["model"]:
-        yield from ((model, row) for row in _characters(run, model))
+        yield from ((model, row) for row in _metrics(run, model))
         yield from ((model, row) for row in _accuracies(run, model))
     yield "", ("hours", TimingsDataset([str(run.folder)]).load()["seconds"].sum() / 3600)
 
@@ -155,11 +157,13 @@ def _columns(table: pd.DataFrame) -> Iterator[tuple[str, Row]]:
         yield from ((m, (name, v)) for m, v in zip(table["model"], table[name], strict=True))
 
 
-def _characters(run: Run, model: str) -> Iterator[Row]:
-    file = run.find(model, f"08_reporting/{model}/eval_metrics.json")
-    metrics = json.loads(file.read_text("utf-8")) if file else {}
-    if "eval/mean_characters" in metrics:
-        yield "mean_characters", metrics["eval/mean_characters"]
+def _metrics(run: Run, model: str) -> Iterator[Row]:
+    for name, prefix in _METRICS.items():
+        file = run.find(model, f"08_reporting/{model}/{name}.json")
+        metrics = json.loads(file.read_text("utf-8")) if file else {}
+        for key, value in metrics.items():
+            if key.startswith(prefix):
+                yield key.partition("/")[2], value
 
 
 def _accuracies(run: Run, model: str) -> Iterator[Row]:

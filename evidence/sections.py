@@ -112,7 +112,20 @@ def reward_modelling(figures: Figures) -> list[str]:
         printed = [cells.number(theirs[model], digits) for model in FIRST]
         rows.append([name.replace("_", " "), *ours, " / ".join(printed)])
     head = ["", *(cells.model(name) for name in FIRST), "paper: SFT / M1 / M2 / M3"]
-    return _titled("Reward modelling", cells.table(head, rows))
+    return _titled("Reward modelling", cells.table(head, rows), _shuffled(figures))
+
+
+def _shuffled(figures: Figures) -> list[str]:
+    """What is left of the judge when its prompt's words stand in random order."""
+    names = ("rubric_right", "rubric_right_shuffled", "rubric_unscored")
+    values = [figures.mean("m1", name) for name in names]
+    if None in values:
+        return []
+    right, shuffled, unscored = (cells.number(value, 1) for value in values)
+    return [
+        f"M1's pairwise accuracy falls from {right}% to {shuffled}% when the words of the judge "
+        f"prompt stand in random order; {unscored}% of the judgements then carry no score."
+    ]
 
 
 def lengths(figures: Figures) -> list[str]:

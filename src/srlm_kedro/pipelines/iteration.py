@@ -32,7 +32,7 @@ _LEFT_BY_ITERATION = [
 
 _STUDIED = [
     *("model", "eval_scores", "eval_responses"),
-    *("prompts", "judged_responses", "pairs"),
+    *("prompts", "judged_responses", "pairs", "reward_modelling"),
 ]
 
 _TOLD_BY_CARDS = [
@@ -116,14 +116,19 @@ def create_selection_pipeline(model: str, wiring: Mapping[str, str], loop: LoopP
 
 
 def create_study_pipeline(model: str, loop: LoopParams) -> Pipeline:
-    """How a model judges its own answers; from M2 on, what its iteration did, told apart."""
-    made_by_iteration = model not in ("sft", "m1")
-    stages = study.create_own_pipeline() + reporting.create_study_pipeline(made_by_iteration)
-    wiring = {name: f"{model}.{name}" for name in _STUDIED}
-    if made_by_iteration:
+    """How a model judges its own answers; of M1, whether it reads its rubric; from M2 on, what its
+    iteration did, told apart.
+    """
+    stages, told = study.create_own_pipeline(), ["own_metrics"]
+    wiring = {name: f"{model}.{name}" for name in _STUDIED} | {"eft_eval": "eft.eft_eval"}
+    if model == "m1":
+        stages += study.create_rubric_pipeline()
+        told.append("rubric_metrics")
+    elif model != "sft":
         stages += study.create_iteration_pipeline()
+        told.append("study_metrics")
         wiring["policy"] = current_model(int(model[1:]), loop)
-    return named(stages, model, wiring)
+    return named(stages + reporting.create_study_pipeline(told), model, wiring)
 
 
 def current_model(t: int, loop: LoopParams) -> str:

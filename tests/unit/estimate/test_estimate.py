@@ -23,6 +23,7 @@ from srlm_kedro.pipelines.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
+from srlm_kedro.pipelines.study.params import StudyParams
 
 SIZE = {"parameters": 1e6, "layers": 2, "hidden_size": 10, "kv_size": 4, "vocabulary": 100}
 TEXTS = {
@@ -53,6 +54,7 @@ def draws(loop=GIVEN, prompts=COUNT, judging=None, knobs=None):
         EftParams(),
         EvaluationParams(),
         SelectionParams(),
+        StudyParams(),
         knobs or estimate(),
     ).set_index(["stage", "model"])
 
@@ -138,11 +140,13 @@ def test_every_model_answers_the_prompts_held_back_from_eft_unless_none_is_compa
 
 
 def test_every_model_judges_its_own_sampled_answers():
-    """Three held-out prompts, four answers each, three judgements; a longer answer is read."""
+    """Three held-out prompts, four answers each, three judgements; a longer answer is read. M1
+    judges EFT's eval split under three shuffled rubrics too.
+    """
     table = draws().loc["study"]
-    assert set(table.index) == {"sft", "m1", "m2", "m3"}
-    assert (table["requests"] == 12).all()
-    assert (table["completions"] == 36).all()
+    assert list(table.index) == ["sft", "m1", "m2", "m3", "m1", "m1", "m1"]
+    assert table["requests"].tolist() == [12] * 4 + [4] * 3
+    assert table["completions"].tolist() == [36] * 4 + [12] * 3
     assert table.loc["m2", "prompt_tokens"] == 12 * (20 + 7 + (2 * 9 + 1) + 2)
     unstudied = draws(LoopParams(world="given", study=False))
     assert "study" not in unstudied.index.get_level_values("stage")

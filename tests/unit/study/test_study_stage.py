@@ -10,7 +10,11 @@ import pytest
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.judge.assessment import COLUMNS as TRUTH
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.study import create_iteration_pipeline, create_own_pipeline
+from srlm_kedro.pipelines.study import (
+    create_iteration_pipeline,
+    create_own_pipeline,
+    create_rubric_pipeline,
+)
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.pipelines.study.movement import measure_movement, movement_figures
 from srlm_kedro.pipelines.study.nodes import assess_candidates, measure_judge, summarise_study
@@ -370,3 +374,6 @@ def test_the_stage_needs_these_and_makes_those():
     }
     assert iteration.outputs() == {"study_metrics"}
     assert own_stage.outputs() == {"own_accuracy", "own_metrics"}
+    rubric = create_rubric_pipeline()
+    assert rubric.outputs() == {"rubric_metrics"}
+    assert {"eft_eval", "reward_modelling"} <= rubric.inputs()

@@ -26,8 +26,9 @@ from srlm_kedro.pipelines.microworld.params import CorpusParams, MicroworldParam
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
+from srlm_kedro.pipelines.study.params import StudyParams
 
-VERSION = 4
+VERSION = 5
 
 _TURN = 2
 """Tokens that open a user's and an assistant's turn."""
@@ -117,6 +118,7 @@ def expect_draws(
     eft: EftParams,
     evaluation: EvaluationParams,
     selection: SelectionParams,
+    study: StudyParams,
     estimate: EstimateParams,
 ) -> pd.DataFrame:
     """A row a drawing: requests, completions, and tokens read and drawn.
@@ -134,6 +136,8 @@ def expect_draws(
         rows += _evaluation(plan, name, evaluation, held)
         if loop.study and evaluation.sampling.n > 1:
             rows.append(_study(plan, name, evaluation))
+    if loop.study:
+        rows += [_rubric(plan, evaluation, held)] * study.shuffles
     if loop.when_worse != "off" and loop.iterations > 1:
         asked = min(plan.texts["eft_prompts"] * _held_share(plan.texts, eft), selection.prompts)
         for t in range(1, loop.iterations + 1):
@@ -243,6 +247,11 @@ def _study(plan: _Loop, name: str, evaluation: EvaluationParams) -> dict:
     answers = plan.texts["eval_prompts"] * evaluation.sampling.n
     lengths = (plan.texts["eval_prompt"], plan.response(_place(name)))
     return plan.judge("study", name, answers, evaluation.judging, *lengths)
+
+
+def _rubric(plan: _Loop, evaluation: EvaluationParams, held: float) -> dict:
+    lengths = (plan.texts["eft_prompt"], plan.texts["eft_response"])
+    return plan.judge("study", "m1", held, evaluation.judging, *lengths)
 
 
 def _place(name: str) -> int:

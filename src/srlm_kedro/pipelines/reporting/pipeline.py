@@ -48,10 +48,9 @@ def create_iteration_pipeline() -> Pipeline:
     )
 
 
-def create_study_pipeline(iteration: bool) -> Pipeline:
-    """`model`, `own_metrics`, and `study_metrics` where an iteration made it -> `study_row`."""
-    told = ["model", "own_metrics", *(["study_metrics"] if iteration else [])]
-    return Pipeline([Node(describe_study, told, "study_row", name="describe_study")])
+def create_study_pipeline(told: list[str]) -> Pipeline:
+    """`model` and the metrics that the study tells of it -> `study_row`."""
+    return Pipeline([Node(describe_study, ["model", *told], "study_row", name="describe_study")])
 
 
 def create_pipeline(models: list[str], studied: bool) -> Pipeline:

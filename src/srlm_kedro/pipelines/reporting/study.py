@@ -5,7 +5,7 @@ import pandas as pd
 from srlm_kedro.judge.assessment import KINDS
 from srlm_kedro.records import Checkpoint
 
-VERSION = 1
+VERSION = 2
 
 
 def _shares(who: str) -> list[str]:
@@ -17,6 +17,10 @@ SECTIONS = {
     "Each model as judge of its own answers to held-out prompts: % of pairs of a prompt's "
     "responses, of different true scores, ordered rightly or tied; then of pairs that differ in "
     "one kind of error alone.": _shares("own"),
+    "M1 under its rubric, and under the same words in random orders: % of pairs that people rank "
+    "apart ordered rightly, and under the latter % of judgements without a score.": [
+        *("rubric_right", "rubric_right_shuffled", "rubric_unscored"),
+    ],
     "The judge that made the model, on the candidates that it judged; the same.": _shares("judge"),
     "Prompts on which it tied all candidates, and in % those whose true scores tie too; in % the "
     "training pairs that are true, or the wrong way round, and so by kind of error.": [
@@ -36,11 +40,9 @@ COLUMNS = ["model", *(name for columns in SECTIONS.values() for name in columns)
 _DIGITS = 4
 
 
-def describe_study(
-    model: Checkpoint, own_metrics: dict[str, float], study_metrics: dict[str, float] | None = None
-) -> pd.DataFrame:
-    """One row, columns `COLUMNS`; empty is what nobody can tell, or no iteration made."""
-    told = own_metrics | (study_metrics or {})
+def describe_study(model: Checkpoint, *metrics: dict[str, float]) -> pd.DataFrame:
+    """One row, columns `COLUMNS`; empty is what nobody can tell, or was not looked at."""
+    told = {name: value for each in metrics for name, value in each.items()}
     figures = {name: told.get(f"study/{name}", float("nan")) for name in COLUMNS[1:]}
     return pd.DataFrame([{"model": model.name, **figures}])
 

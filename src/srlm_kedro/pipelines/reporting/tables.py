@@ -5,7 +5,7 @@ import pandas as pd
 from srlm_kedro.judge.assessment import KINDS
 from srlm_kedro.records import Checkpoint
 
-VERSION = 4
+VERSION = 5
 
 STAGES = {
     "prompts": ("write_prompts", "accept_prompts"),
@@ -29,6 +29,7 @@ STAGES = {
     "study": (
         *("assess_candidates", "measure_judge", "describe_prompts", "measure_movement"),
         *("summarise_study", "judge_own", "reward_own", "measure_own"),
+        *("judge_shuffled", "measure_rubric"),
     ),
 }
 """Columns `seconds_<stage>` of `iterations`, and the nodes whose time they sum."""

@@ -1,10 +1,11 @@
-"""What one iteration did, told apart; and how well a model judges its own answers."""
+"""What one iteration did, told apart; how a model judges its own answers; whether M1 reads."""
 
 from kedro.pipeline import Node, Pipeline
 
 from srlm_kedro.pipelines.study.movement import measure_movement
 from srlm_kedro.pipelines.study.nodes import assess_candidates, measure_judge, summarise_study
 from srlm_kedro.pipelines.study.own import judge_own, measure_own, reward_own
+from srlm_kedro.pipelines.study.rubric import judge_shuffled, measure_rubric
 from srlm_kedro.pipelines.study.writing import describe_prompts
 
 _TRUTH = ["judge_accuracy", "tied_groups", "pair_truth"]
@@ -77,6 +78,30 @@ def create_own_pipeline() -> Pipeline:
                 ["model", "own_rewards"],
                 ["own_accuracy", "own_metrics"],
                 name="measure_own",
+            ),
+        ]
+    )
+
+
+def create_rubric_pipeline() -> Pipeline:
+    """`model`, `eft_eval`, `judge_prompt`, `reward_modelling` -> `rubric_metrics`.
+
+    On the way: `shuffled_judgements`.
+    """
+    knobs = ["generation_engine", "params:evaluation", "params:study", "params:seed"]
+    return Pipeline(
+        [
+            Node(
+                judge_shuffled,
+                ["model", "eft_eval", "judge_prompt", *knobs],
+                "shuffled_judgements",
+                name="judge_shuffled",
+            ),
+            Node(
+                measure_rubric,
+                ["eft_eval", "shuffled_judgements", "reward_modelling"],
+                "rubric_metrics",
+                name="measure_rubric",
             ),
         ]
     )
