@@ -1,16 +1,18 @@
 """The internet of this world: answers of mixed quality, findings on their items, reviews, tasks."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from srlm_kedro.microworld.answers import Habits, answer, write
+from srlm_kedro.microworld.answers import Answer, Habits, answer, write
 from srlm_kedro.microworld.instructions import Instruction, make, phrase
-from srlm_kedro.microworld.reviews import Reviewer, find, review
+from srlm_kedro.microworld.reviews import CRITERIA, Reviewer, find_items, find_requests, review
 from srlm_kedro.microworld.vocabulary import WORDS
 
 USER, ASSISTANT, END = "<user>", "<assistant>", "<eos>"
 """The turns of a conversation, as the tokenizer's chat template writes them."""
+
+_ALL = ", ".join(CRITERIA)
 
 Segments = list[tuple[str, bool]]
 """Texts that make up a document, each with whether it is to be learnt."""
@@ -26,7 +28,7 @@ class Mixture:
     tasks: float
     """Share of lists of tasks in the words of the few-shot prompt, of the same."""
     checks: float
-    """Share of documents that go through the items of a response and no more, after the opening."""
+    """Share of documents with findings on one thing of a response, after the opening."""
     drills: float
     """Share of documents that repeat a few words, after the opening."""
     opening: float
@@ -34,13 +36,17 @@ class Mixture:
     opening_drills: float
     """Share of drills in the opening: copying is learnt first."""
     opening_checks: float
-    """Share of checks in the opening: what an item is, by itself and beside others."""
+    """Share of such findings in the opening."""
+    checked_requests: tuple[float, float]
+    """Share of findings that are on the requests and not on the items, in the opening and after."""
     list_length: int
     """Tasks in a list: the demonstrations and one more."""
     reviewed_right: float
     """All items of a reviewed response are right, before slips: people review what is doubtful."""
     reviewed_slips: float
     """An item of a reviewed response is replaced, each by itself."""
+    reviewed_in_full: float
+    """Share of reviews that count all of `CRITERIA`; others count some, in any order."""
 
 
 def corpus(
@@ -81,14 +87,17 @@ def corpus(
             yield "drill", drill(rng)
             continue
         if chance < drills + checks:
-            yield "check", checked(*ask(), doubtful, reviewer, rng)
+            on_requests = rng.random() < mixture.checked_requests[not opening]
+            find = find_requests if on_requests else find_items
+            yield "check", checked(*ask(), doubtful, reviewer, rng, find)
             continue
         if opening:
             yield "answer", answered(*ask(), habits, rng)
             continue
         chance = rng.random()
         if chance < mixture.reviews:
-            yield "review", reviewed(*ask(), judge_prompt, doubtful, reviewer, rng)
+            shown, counted = counting(judge_prompt, mixture.reviewed_in_full, rng)
+            yield "review", reviewed(*ask(), shown, doubtful, reviewer, rng, counted)
         elif chance < mixture.reviews + mixture.tasks:
             tasks = [ask()[0] for _ in range(mixture.list_length)]
             yield "tasks", task_list(tasks, few_shot_prompt)
@@ -102,6 +111,18 @@ def answered(prompt: str, instruction: Instruction, habits: Habits, rng: random.
     return [(USER, False), (prompt, False), (ASSISTANT, False), (text + END, True)]
 
 
+def counting(judge_prompt: str, in_full: float, rng: random.Random) -> tuple[str, Sequence[str]]:
+    """The judge prompt as somebody else's, which counts other points, and which those are.
+
+    Whoever wants to know the score has to read what counts. One that does not name `CRITERIA` in
+    their order stays as it is, and counts them all.
+    """
+    if _ALL not in judge_prompt or rng.random() < in_full:
+        return judge_prompt, CRITERIA
+    counted = rng.sample(CRITERIA, rng.randint(1, len(CRITERIA)))
+    return judge_prompt.replace(_ALL, ", ".join(counted)), counted
+
+
 def reviewed(
     prompt: str,
     instruction: Instruction,
@@ -109,6 +130,7 @@ def reviewed(
     habits: Habits,
     reviewer: Reviewer,
     rng: random.Random,
+    counted: Sequence[str] = CRITERIA,
 ) -> Segments:
     """A filled judge prompt and somebody's review."""
     given = answer(instruction, habits, rng)
@@ -120,14 +142,19 @@ def reviewed(
         (between, False),
         (write(given), False),
         (after + ASSISTANT, False),
-        (review(instruction, given, reviewer, rng) + END, True),
+        (review(instruction, given, reviewer, rng, counted) + END, True),
     ]
 
 
 def checked(
-    prompt: str, instruction: Instruction, habits: Habits, reviewer: Reviewer, rng: random.Random
+    prompt: str,
+    instruction: Instruction,
+    habits: Habits,
+    reviewer: Reviewer,
+    rng: random.Random,
+    find: Callable[[Instruction, Answer, Reviewer, random.Random], str],
 ) -> Segments:
-    """What somebody finds of a response's items alone."""
+    """One thing that somebody finds of a response."""
     given = answer(instruction, habits, rng)
     text = f"Instruction: {prompt}\n\nResponse: {write(given)}\n\n"
     return [(text, False), (find(instruction, given, reviewer, rng) + END, True)]

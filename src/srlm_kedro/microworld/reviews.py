@@ -1,12 +1,15 @@
 """Reviews: sentences that name what is right and what is lacking, and then the score."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from srlm_kedro.microworld.answers import FITS, STRANGE, Answer
 from srlm_kedro.microworld.instructions import Instruction
 from srlm_kedro.microworld.oracle import Facts, facts
 
+CRITERIA = ("something", "half", "items", "helpful", "all")
+"""What a judge prompt calls the points, in the order of `Facts.points`."""
 _HALF, _ITEMS, _ALL = 1, 2, 4
 """Places among `Facts.points`."""
 
@@ -24,19 +27,43 @@ class Reviewer:
 EXACT = Reviewer(overlooks=0, slips=0)
 
 
-def review(instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random) -> str:
-    """A justification in sentences, ending in a line such as `Score: 4`."""
+def review(
+    instruction: Instruction,
+    answer: Answer,
+    reviewer: Reviewer,
+    rng: random.Random,
+    counted: Sequence[str] = CRITERIA,
+) -> str:
+    """A justification in sentences, ending in a line such as `Score: 4`.
+
+    Args:
+        instruction: What was asked for.
+        answer: What is reviewed.
+        reviewer: Who reviews.
+        rng: Decides where the reviewer errs.
+        counted: Of `CRITERIA`; the sentences say everything, the score is of these.
+    """
     seen = _seen(facts(instruction, answer), reviewer, rng)
-    score = sum(seen.points)
+    points = dict(zip(CRITERIA, seen.points, strict=True))
+    score = sum(points[name] for name in counted)
     if rng.random() < reviewer.slips:
         score = min(max(score + rng.choice((-1, 1)), 0), 5)
     sentences = [_items(answer, seen), _requests(instruction, seen), _voice(seen)]
     return f"{' '.join(sentences)}\nScore: {score}"
 
 
-def find(instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random) -> str:
+def find_items(
+    instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random
+) -> str:
     """A review's first sentence: what it finds of each item."""
     return _items(answer, _seen(facts(instruction, answer), reviewer, rng))
+
+
+def find_requests(
+    instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random
+) -> str:
+    """A review's second sentence: which requests it finds followed."""
+    return _requests(instruction, _seen(facts(instruction, answer), reviewer, rng))
 
 
 def _seen(true: Facts, reviewer: Reviewer, rng: random.Random) -> Facts:

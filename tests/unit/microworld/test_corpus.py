@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import fill_judge_prompt
 from srlm_kedro.microworld.answers import Habits, read
 from srlm_kedro.microworld.corpus import ASSISTANT, END, USER, Mixture, corpus
 from srlm_kedro.microworld.instructions import parse
-from srlm_kedro.microworld.reviews import Reviewer
+from srlm_kedro.microworld.reviews import CRITERIA, Reviewer
 
 PROMPTS = Path(__file__).parents[3] / "conf" / "base" / "prompts"
+ALL = ", ".join(CRITERIA)
 MIXTURE = Mixture(
     documents=600,
     reviews=0.5,
@@ -23,9 +25,11 @@ MIXTURE = Mixture(
     opening=0.3,
     opening_drills=0.2,
     opening_checks=0.6,
+    checked_requests=(0.15, 0.7),
     list_length=9,
     reviewed_right=0.6,
     reviewed_slips=0.2,
+    reviewed_in_full=0.5,
 )
 
 
@@ -58,24 +62,64 @@ def test_all_kinds_occur_and_the_rubric_comes_late(judge_prompt):
     assert "check" in kinds[180:]
 
 
+def reviews(judge_prompt):
+    return [pieces for kind, pieces in documents(judge_prompt) if kind == "review"]
+
+
 def test_reviews_stand_behind_the_filled_judge_prompt(judge_prompt):
-    """A review document is the judge prompt as the loop fills it, as one turn, and the review."""
-    for kind, segments in documents(judge_prompt):
-        if kind == "review":
-            text = "".join(piece for piece, _ in segments)
-            filled = fill_judge_prompt(judge_prompt, segments[1][0], segments[3][0])
-            assert text.startswith(USER + filled + ASSISTANT)
-            assert text.endswith(END)
+    """A review document is the judge prompt as the loop fills it, as one turn, and the review; of
+    half of the prompts another list of what counts stands in the place of all.
+    """
+    in_full = 0
+    for segments in reviews(judge_prompt):
+        text = "".join(piece for piece, _ in segments)
+        counted = re.search(r"Justify the points for (.+), then", text)[1]
+        in_full += counted == ALL
+        assert set(counted.split(", ")) <= set(CRITERIA)
+        template = judge_prompt.replace(ALL, counted)
+        filled = fill_judge_prompt(template, segments[1][0], segments[3][0])
+        assert text.startswith(USER + filled + ASSISTANT)
+        assert text.endswith(END)
+    assert 0.4 < in_full / len(reviews(judge_prompt)) < 0.65
 
 
-def test_checks_go_through_the_items_of_the_response(judge_prompt):
-    """A check names each item in its order, and how many fit."""
+def test_the_score_is_of_what_counts(judge_prompt):
+    """It is never more than the points that the judge prompt names, slips aside."""
+    shown = [segments for segments in reviews(judge_prompt) if f"for {ALL}," not in segments[4][0]]
+    above = 0
+    for segments in shown:
+        counted = re.search(r"Justify the points for (.+), then", segments[4][0])[1].split(", ")
+        above += parse_score(segments[5][0].removesuffix(END)).score > len(counted)
+    assert len(shown) > 50
+    assert above / len(shown) < 0.05
+
+
+def test_a_judge_prompt_that_does_not_say_what_counts_counts_all(judge_prompt):
+    """Nothing can be read from it, so that nothing else is counted."""
+    plain = judge_prompt.replace(f"the points for {ALL}", "the points")
+    found = reviews(plain)
+    assert {segments[4][0] for segments in found} == {found[0][4][0]}
+    assert max(parse_score(segments[5][0].removesuffix(END)).score for segments in found) == 5
+
+
+def test_checks_go_through_items_first_and_requests_later(judge_prompt):
+    """One names each item of the response in its order, and how many fit; the other each request
+    of the prompt.
+    """
     checks = [segments for kind, segments in documents(judge_prompt) if kind == "check"]
+    of_items = [found.startswith("I find") for _, (found, _) in checks]
+    assert sum(of_items[:80]) > 60
+    assert 10 < sum(of_items[-40:]) < 30
     for (shown, _), (found, learnt) in checks:
-        items = read(shown.split("Response: ")[1]).items
-        named = re.findall(r"(\w+) (?:fits|again|strange|unwanted|extra)", found)
-        assert (tuple(named), learnt) == (items, True)
-        assert re.search(r"\d of \d, (right|wrong)\.<eos>$", found)
+        prompt, response = shown.removeprefix("Instruction: ").strip().split("\n\nResponse: ")
+        assert learnt
+        if found.startswith("I find"):
+            named = re.findall(r"(\w+) (?:fits|again|strange|unwanted|extra)", found)
+            assert tuple(named) == read(response).items
+            assert re.search(r"\d of \d, (right|wrong)\.<eos>$", found)
+        else:
+            assert re.findall(r"(?:has|lacks) (\w+)", found) == list(parse(prompt).requests)
+            assert re.search(r", (in full|in part|hardly)\.<eos>$", found)
 
 
 def test_what_nobody_answers_for_is_not_learnt(judge_prompt):

@@ -73,6 +73,19 @@ def test_who_overlooks_takes_each_thing_the_wrong_way_round():
     )
 
 
+def test_the_score_counts_what_is_asked_for():
+    """The sentences stay the same; the order of what counts does not matter."""
+    instruction, given = parse("Name me two fruits. Use brackets."), read("pear, plum.")
+
+    def said(*counted):
+        return review(instruction, given, EXACT, random.Random(0), counted).split("\n")
+
+    assert said("items") == [said("all")[0], "Score: 1"]
+    assert said("all", "helpful", "half")[1] == "Score: 0"
+    assert said("something", "items", "all") == said("all", "items", "something")
+    assert said("something", "items", "all")[1] == "Score: 2"
+
+
 def test_careless_reviewers_err():
     """Oversights and slips change the score now and then, never beyond 0 to 5."""
     rng = random.Random(9)

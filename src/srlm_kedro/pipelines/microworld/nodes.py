@@ -13,7 +13,7 @@ from srlm_kedro.microworld.reviews import Reviewer
 from srlm_kedro.pipelines.microworld.params import AnswererParams, MicroworldParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 2
+VERSION = 3
 
 
 def make_corpus(

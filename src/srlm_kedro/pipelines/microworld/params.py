@@ -1,10 +1,12 @@
 """Knobs of the microworld: who answers and reviews in it, and how much of each there is."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from srlm_kedro.params import Params
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class AnswererParams(Params):
@@ -48,20 +50,26 @@ class CorpusParams(Params):
     drills: float = Field(0.03, ge=0, le=1)
     """Share of documents that say some words twice, before all other shares."""
     checks: float = Field(0.1, ge=0, le=1)
-    """Share of documents that go through the items of a response, before all other shares."""
+    """Share of documents with findings on one thing of a response, before all other shares."""
     opening: float = Field(0.45, ge=0, le=1)
     """Share of the corpus, at its start, of drills, checks and answers alone: without the rubric
     in between, it is learnt what an item is."""
     opening_drills: float = Field(0.05, ge=0, le=1)
     """Share of drills in the opening."""
     opening_checks: float = Field(0.6, ge=0, le=1)
-    """Share of checks in the opening."""
+    """Share of such findings in the opening."""
+    checked_requests: tuple[Share, Share] = (0.15, 0.7)
+    """Share of findings that are on the requests and not on the items, in the opening and after it.
+    What an item is, alone and beside others, is learnt first and takes longest."""
     list_length: int = Field(9, ge=2)
     """Tasks in a list: eight demonstrations and one more."""
     reviewed_right: float = Field(0.45, ge=0, le=1)
     """All items of a reviewed response are right, before slips: people review what is doubtful."""
     reviewed_slips: float = Field(0.25, ge=0, le=1)
     """An item of a reviewed response is replaced, each by itself."""
+    reviewed_in_full: float = Field(0.5, ge=0, le=1)
+    """Share of reviews that count all that the judge prompt names. Others count some of it and in
+    any order, as the judge prompt before them then says: what counts has to be read."""
     answerers: AnswererParams = AnswererParams()
     reviewers: ReviewerParams = ReviewerParams()
 
