@@ -28,14 +28,14 @@ from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
 from srlm_kedro.pipelines.study.params import StudyParams
 
-VERSION = 5
+VERSION = 6
 
 _TURN = 2
 """Tokens that open a user's and an assistant's turn."""
 _END = 1
-_DOCUMENTS = {"review": 80.0, "answer": 29.2, "tasks": 167.0, "drill": 24.0, "check": 53.2}
+_DOCUMENTS = {"review": 88.0, "answer": 28.9, "tasks": 167.7, "drill": 24.1, "check": 51.0}
 """Measured: tokens of the microworld's documents; a review's are those behind the judge prompt."""
-_FILLED = 0.94
+_FILLED = 0.977
 """Measured: share of a packed row that is no padding."""
 
 
