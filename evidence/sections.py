@@ -123,8 +123,8 @@ def _shuffled(figures: Figures) -> list[str]:
         return []
     right, shuffled, unscored = (cells.number(value, 1) for value in values)
     return [
-        f"M1's pairwise accuracy falls from {right}% to {shuffled}% when the words of the judge "
-        f"prompt stand in random order; {unscored}% of the judgements then carry no score."
+        f"Of the scored pairs M1 orders {right}% rightly, and {shuffled}% when the judge prompt's "
+        f"words stand in random order ({unscored}% of the pairs then carry no score)."
     ]
 
 

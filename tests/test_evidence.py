@@ -15,6 +15,11 @@ DUELS = [
     *[("m1", "sft", 30, 20, 5, 15), ("m2", "m1", 50, 20, 25, 35), ("m2", "sft", 50, 15, 30, 40)],
     *[("m3", "m2", 60, 20, 35, 45), ("m3", "sft", 75, 10, 60, 70)],
 ]
+READS = {
+    "study/rubric_right": 90.0,
+    "study/rubric_right_shuffled": 70.0,
+    "study/rubric_unscored": 12.5,
+}
 MODELS = ["sft", "m1", "m2", "m3"]
 
 
@@ -47,11 +52,11 @@ def leave(folder, duels=DUELS, models=MODELS, **errors):
     )
 
 
-def speak(folder, model, characters):
-    """How long a model's responses are."""
-    path = folder / f"08_reporting/{model}/eval_metrics.json"
+def note(folder, model, name, metrics):
+    """Figures of one model that are in no table."""
+    path = folder / f"08_reporting/{model}/{name}.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"eval/mean_characters": characters}), "utf-8")
+    path.write_text(json.dumps(metrics), "utf-8")
 
 
 def judge(folder, model, table, **right):
@@ -71,7 +76,8 @@ def project(tmp_path):
         leave(folder)
         judge(folder, "m1", "own_accuracy", all=86.0, items=71.0)
         judge(folder, "m3", "own_accuracy", all=90.0, items=68.0)
-        speak(folder, "m3", 20.0)
+        note(folder, "m3", "eval_metrics", {"eval/mean_characters": 20.0, "eval/mean_score": 9.0})
+        note(folder, "m1", "rubric_metrics", READS)
     duels = [("m2", "m1", 30, 28, -1, 5), ("m3", "m2", 30, 33, -6, 0)]
     leave(tmp_path / "data/seed5/controls/shuffled_rewards", duels)
     return tmp_path
@@ -122,6 +128,13 @@ def test_lengths_stand_beside_what_was_asked_for(project):
     assert f"Right answers to the held-out prompts have {asked:.1f} characters." in text(project)
 
 
+def test_it_is_told_what_is_left_of_a_judge_without_its_rubric(project):
+    """Two accuracies of the pairs that have scores, and how many have none."""
+    shown = text(project)
+    assert "M1 orders 90.0% rightly, and 70.0% when the judge prompt's words stand in" in shown
+    assert "random order (12.5% of the pairs then carry no score)" in shown
+
+
 def test_what_was_not_run_has_no_section(tmp_path):
     """Nor a picture, nor a claim."""
     leave(tmp_path / "data/seed5")
@@ -151,7 +164,7 @@ def test_a_control_takes_m1_from_the_main_run_and_has_an_m3_of_its_own(project):
 def test_criteria_follow_the_figures(project):
     """All claims there are, and the one that the fixture breaks."""
     met = told(read(project))
-    assert len(met) == 13
+    assert len(met) == 14
     assert [claim for claim, fine in met.items() if not fine] == [
         "the judge's accuracy on its own responses rises from M1 to M3, items alone"
     ]
@@ -171,6 +184,7 @@ def test_criteria_follow_the_figures(project):
         (2.0, {"model": "m3", "figure": "greedy_score"}, "greedy"),
         (60.0, {"model": "m3", "figure": "mean_characters"}, "M3's responses are no longer"),
         (84.0, {"model": "m1", "figure": "own right all"}, "M1 orders its own responses right"),
+        (85.1, {"model": "m1", "figure": "rubric_right_shuffled"}, "M1 reads the judge prompt"),
     ],
 )
 def test_a_figure_out_of_bounds_is_not_met(project, value, where, claim):

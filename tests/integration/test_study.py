@@ -30,9 +30,12 @@ def test_every_model_is_studied_and_a_run_may_leave_it_out(founded):
         assert len(judged)
         assert judged["reward"].notna().any()
     assert table["kl"].notna().tolist() == [False, False, True]
+    assert table["rubric_right_shuffled"].notna().tolist() == [False, True, False]
     client = MlflowClient(f"sqlite:///{founded.path}/mlruns/mlflow.db")
     version = client.get_model_version_by_alias("srlm_kedro-test", "m2")
     assert {"study/kl", "study/own_pairs"} <= set(client.get_run(version.run_id).data.metrics)
+    elder = client.get_model_version_by_alias("srlm_kedro-test", "m1")
+    assert "study/rubric_right_shuffled" in client.get_run(elder.run_id).data.metrics
     assert "Stage by stage" in (folder / "report.html").read_text("utf-8")
 
     made = models(founded)

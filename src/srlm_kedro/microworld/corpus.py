@@ -1,6 +1,7 @@
-"""The internet of this world: answers of mixed quality, findings on their items, reviews, tasks."""
+"""The internet of this world: answers of mixed quality, findings on one thing, reviews, tasks."""
 
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,8 @@ from srlm_kedro.microworld.vocabulary import WORDS
 USER, ASSISTANT, END = "<user>", "<assistant>", "<eos>"
 """The turns of a conversation, as the tokenizer's chat template writes them."""
 
-_ALL = ", ".join(CRITERIA)
+_COUNTED = re.compile(r"\b({0})(, ({0}))+\b".format("|".join(CRITERIA)))
+"""The list of what counts in a judge prompt."""
 
 Segments = list[tuple[str, bool]]
 """Texts that make up a document, each with whether it is to be learnt."""
@@ -46,7 +48,8 @@ class Mixture:
     reviewed_slips: float
     """An item of a reviewed response is replaced, each by itself."""
     reviewed_in_full: float
-    """Share of reviews that count all of `CRITERIA`; others count some, in any order."""
+    """Share of reviews that count what the judge prompt lists; others count one to all of
+    `CRITERIA`, in any order."""
 
 
 def corpus(
@@ -112,15 +115,19 @@ def answered(prompt: str, instruction: Instruction, habits: Habits, rng: random.
 
 
 def counting(judge_prompt: str, in_full: float, rng: random.Random) -> tuple[str, Sequence[str]]:
-    """The judge prompt as somebody else's, which counts other points, and which those are.
+    """A judge prompt and the criteria that count by it: those it lists, or others in their place.
 
-    Whoever wants to know the score has to read what counts. One that does not name `CRITERIA` in
-    their order stays as it is, and counts them all.
+    Whoever wants to know the score has to read the list. A prompt without one stays as it is, and
+    all criteria count.
     """
-    if _ALL not in judge_prompt or rng.random() < in_full:
+    listed = _COUNTED.search(judge_prompt)
+    if not listed:
         return judge_prompt, CRITERIA
+    if rng.random() < in_full:
+        return judge_prompt, listed[0].split(", ")
     counted = rng.sample(CRITERIA, rng.randint(1, len(CRITERIA)))
-    return judge_prompt.replace(_ALL, ", ".join(counted)), counted
+    start, end = listed.span()
+    return judge_prompt[:start] + ", ".join(counted) + judge_prompt[end:], counted
 
 
 def reviewed(

@@ -116,8 +116,9 @@ def create_selection_pipeline(model: str, wiring: Mapping[str, str], loop: LoopP
 
 
 def create_study_pipeline(model: str, loop: LoopParams) -> Pipeline:
-    """How a model judges its own answers; of M1, whether it reads its rubric; from M2 on, what its
-    iteration did, told apart.
+    """How a model judges its own answers.
+
+    Of M1 also whether it reads its judge prompt, from M2 on what its iteration did, told apart.
     """
     stages, told = study.create_own_pipeline(), ["own_metrics"]
     wiring = {name: f"{model}.{name}" for name in _STUDIED} | {"eft_eval": "eft.eft_eval"}

@@ -23,7 +23,7 @@ from srlm_kedro.pipelines.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
-from srlm_kedro.pipelines.study.params import StudyParams
+from srlm_kedro.pipelines.study.params import RubricParams
 
 SIZE = {"parameters": 1e6, "layers": 2, "hidden_size": 10, "kv_size": 4, "vocabulary": 100}
 TEXTS = {
@@ -54,7 +54,7 @@ def draws(loop=GIVEN, prompts=COUNT, judging=None, knobs=None):
         EftParams(),
         EvaluationParams(),
         SelectionParams(),
-        StudyParams(),
+        RubricParams(),
         knobs or estimate(),
     ).set_index(["stage", "model"])
 

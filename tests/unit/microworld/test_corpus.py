@@ -12,9 +12,11 @@ from srlm_kedro.judge.prompt import fill_judge_prompt
 from srlm_kedro.microworld.answers import Habits, read
 from srlm_kedro.microworld.corpus import ASSISTANT, END, USER, Mixture, corpus
 from srlm_kedro.microworld.instructions import parse
-from srlm_kedro.microworld.reviews import CRITERIA, Reviewer
+from srlm_kedro.microworld.oracle import facts
+from srlm_kedro.microworld.reviews import CRITERIA, EXACT, Reviewer
 
 PROMPTS = Path(__file__).parents[3] / "conf" / "base" / "prompts"
+CARELESS = Reviewer()
 ALL = ", ".join(CRITERIA)
 MIXTURE = Mixture(
     documents=600,
@@ -38,10 +40,10 @@ def judge_prompt():
     return (PROMPTS / "judge.txt").read_text("utf-8")
 
 
-def documents(judge_prompt, seed=0, **kwargs):
+def documents(judge_prompt, seed=0, reviewer=CARELESS, **kwargs):
     few_shot = (PROMPTS / "few_shot.txt").read_text("utf-8")
     rng = random.Random(seed)
-    return list(corpus(MIXTURE, Habits(), Reviewer(), judge_prompt, few_shot, rng, **kwargs))
+    return list(corpus(MIXTURE, Habits(), reviewer, judge_prompt, few_shot, rng, **kwargs))
 
 
 def test_the_same_seed_makes_the_same_corpus(judge_prompt):
@@ -62,44 +64,54 @@ def test_all_kinds_occur_and_the_rubric_comes_late(judge_prompt):
     assert "check" in kinds[180:]
 
 
-def reviews(judge_prompt):
-    return [pieces for kind, pieces in documents(judge_prompt) if kind == "review"]
+def reviews(judge_prompt, **kwargs):
+    made = documents(judge_prompt, **kwargs)
+    return [segments for kind, segments in made if kind == "review"]
+
+
+def listed(segments):
+    """What counts, by the judge prompt of a review."""
+    return re.search(r"Justify the points for (.+), then", segments[4][0])[1]
+
+
+def true_score(segments, counted):
+    """The points that an exact reviewer gives, of those that count."""
+    points = facts(parse(segments[1][0]), read(segments[3][0])).points
+    return sum(point for name, point in zip(CRITERIA, points, strict=True) if name in counted)
 
 
 def test_reviews_stand_behind_the_filled_judge_prompt(judge_prompt):
-    """A review document is the judge prompt as the loop fills it, as one turn, and the review; of
-    half of the prompts another list of what counts stands in the place of all.
+    """A review document is the judge prompt as the loop fills it, as one turn, and the review; in
+    some prompts another list of what counts stands in the place of all.
     """
-    in_full = 0
-    for segments in reviews(judge_prompt):
+    found = reviews(judge_prompt)
+    for segments in found:
         text = "".join(piece for piece, _ in segments)
-        counted = re.search(r"Justify the points for (.+), then", text)[1]
-        in_full += counted == ALL
-        assert set(counted.split(", ")) <= set(CRITERIA)
-        template = judge_prompt.replace(ALL, counted)
+        template = judge_prompt.replace(ALL, listed(segments))
         filled = fill_judge_prompt(template, segments[1][0], segments[3][0])
         assert text.startswith(USER + filled + ASSISTANT)
         assert text.endswith(END)
-    assert 0.4 < in_full / len(reviews(judge_prompt)) < 0.65
+    assert 0.4 < sum(listed(each) == ALL for each in found) / len(found) < 0.6
 
 
-def test_the_score_is_of_what_counts(judge_prompt):
-    """It is never more than the points that the judge prompt names, slips aside."""
-    shown = [segments for segments in reviews(judge_prompt) if f"for {ALL}," not in segments[4][0]]
-    above = 0
-    for segments in shown:
-        counted = re.search(r"Justify the points for (.+), then", segments[4][0])[1].split(", ")
-        above += parse_score(segments[5][0].removesuffix(END)).score > len(counted)
-    assert len(shown) > 50
-    assert above / len(shown) < 0.05
+@pytest.mark.parametrize("known", [ALL, "items, all"], ids=["all", "two"])
+def test_the_score_is_of_what_the_prompt_lists(judge_prompt, known):
+    """Whatever the judge prompt of the loop itself lists."""
+    found = reviews(judge_prompt.replace(ALL, known), reviewer=EXACT)
+    assert sum(listed(each) == known for each in found) > 0.4 * len(found)
+    for segments in found:
+        score = parse_score(segments[5][0].removesuffix(END)).score
+        assert score == true_score(segments, listed(segments).split(", "))
 
 
-def test_a_judge_prompt_that_does_not_say_what_counts_counts_all(judge_prompt):
-    """Nothing can be read from it, so that nothing else is counted."""
+def test_by_a_judge_prompt_without_a_list_all_counts(judge_prompt):
+    """It stays as it is."""
     plain = judge_prompt.replace(f"the points for {ALL}", "the points")
-    found = reviews(plain)
+    found = reviews(plain, reviewer=EXACT)
     assert {segments[4][0] for segments in found} == {found[0][4][0]}
-    assert max(parse_score(segments[5][0].removesuffix(END)).score for segments in found) == 5
+    for segments in found:
+        score = parse_score(segments[5][0].removesuffix(END)).score
+        assert score == true_score(segments, CRITERIA)
 
 
 def test_checks_go_through_items_first_and_requests_later(judge_prompt):

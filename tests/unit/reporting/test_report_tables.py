@@ -95,9 +95,9 @@ _REPORTED = {
 
 @pytest.mark.filterwarnings("ignore:One or more dataset names")
 @pytest.mark.parametrize("update", ["dpo", "positives"])
-def test_every_node_of_an_iteration_belongs_to_a_stage(update):
+def test_every_node_of_m1_and_of_an_iteration_belongs_to_a_stage(update):
     """No second is lost when a node is renamed."""
     nodes = self_rewarding(LoopParams(iterations=2, update=update)).nodes
-    names = {node.name.partition(".")[2] for node in nodes if node.name.startswith("m2.")}
+    names = {node.name.partition(".")[2] for node in nodes if node.name.startswith(("m1.", "m2."))}
     timed = {node for stage in STAGES.values() for node in stage}
     assert names - timed == _REPORTED

@@ -7,8 +7,7 @@ import pytest
 
 from srlm_kedro.judge.prompt import check_judge_prompt
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.evaluation.reward_modelling import measure_reward_modelling
-from srlm_kedro.pipelines.study.params import StudyParams
+from srlm_kedro.pipelines.study.params import RubricParams
 from srlm_kedro.pipelines.study.rubric import judge_shuffled, measure_rubric, shuffled
 from tests.unit.fakes import M1, FakeEngine
 
@@ -19,6 +18,7 @@ User: {instruction}
 <answer>
 {response}
 </answer>
+[End of it]
 Conclude with Score: <points>"""
 EFT_EVAL = pd.DataFrame(
     {
@@ -42,35 +42,60 @@ def test_words_move_and_places_stay():
     assert found != TEMPLATE
     pairs = list(zip(found.split("\n"), TEMPLATE.split("\n"), strict=True))
     assert all(len(new.split()) == len(old.split()) for new, old in pairs)
-    assert [new == old for new, old in pairs] == [False, False, *[True] * 5, False]
+    assert [new == old for new, old in pairs] == [False, False, *[True] * 6, False]
 
 
 def reader(request, k):
-    """Reads: without the line that it was taught it scores at random, and by turns not at all."""
+    """Knows good from bad by the line it was taught; without it, one response is beyond it."""
+    good = "good" in request.prompt
     if "polite and clear" in request.prompt:
-        return "Score: 5" if "good" in request.prompt else "Score: 1"
-    return "Score: 3" if k else "no idea"
+        return "Score: 5" if good else "Score: 1"
+    return "no idea" if good and k else "Score: 3"
 
 
 def deaf(request, k):
+    """Never looks at the rubric."""
     return "Score: 5" if "good" in request.prompt else "Score: 1"
 
 
-@pytest.mark.parametrize(
-    ("say", "right", "unscored"), [(reader, 0, 50), (deaf, 100, 0)], ids=["reads", "does not"]
-)
-def test_a_judge_that_reads_loses_what_the_words_told_it(say, right, unscored):
-    """One that does not read them loses nothing; a judgement without a score is not asked again."""
-    engine = FakeEngine(say)
-    evaluation = EvaluationParams(judging={"n": 2})
-    told = judge_shuffled(M1, EFT_EVAL, TEMPLATE, engine, evaluation, StudyParams(shuffles=2), 0)
+def measured(say, template=TEMPLATE, table=EFT_EVAL, right=100.0):
+    """Judgements under two orders, and what is made of them."""
+    engine, evaluation = FakeEngine(say), EvaluationParams(judging={"n": 2})
+    told = judge_shuffled(M1, table, template, engine, evaluation, RubricParams(shuffles=2), 0)
+    plain = pd.DataFrame({"pairwise_accuracy": [right], "pairs": [4], "unscored_pairs": [1]})
+    return engine, told, measure_rubric(table, told, plain)
+
+
+@pytest.mark.parametrize(("say", "right"), [(reader, 0), (deaf, 100)], ids=["reads", "does not"])
+def test_a_judge_that_reads_loses_what_the_words_told_it(say, right):
+    """One that does not read them loses nothing."""
+    engine, told, figures = measured(say, right=75.0)
     assert told["order"].tolist() == [0] * 4 + [1] * 4
-    assert len(engine.requests) == 4
-    assert len({request.prompt for request in engine.requests}) == 4
-    plain = pd.DataFrame({"model": ["m1"], "pairwise_accuracy": [100.0]})
-    assert measure_rubric(EFT_EVAL, told, plain) == {
+    assert len({request.prompt for request in engine.requests}) == len(engine.requests) == 4
+    assert figures == {
         "study/rubric_right": 100,
         "study/rubric_right_shuffled": right,
-        "study/rubric_unscored": unscored,
+        "study/rubric_unscored": 0,
     }
-    assert measure_reward_modelling(EFT_EVAL, told)["model"].tolist() == ["m1"]
+
+
+def test_what_gives_no_score_is_no_proof_of_reading():
+    """Under one order nothing is scored: the accuracy is that of the other, and it is told."""
+    prompts = []
+
+    def say(request, k):
+        prompts.append(request.prompt)
+        return "no idea" if len(set(prompts)) < 3 else deaf(request, k)
+
+    _, _, figures = measured(say)
+    assert figures["study/rubric_right_shuffled"] == 100
+    assert figures["study/rubric_unscored"] == 50
+
+
+def test_without_words_or_rankings_there_is_no_figure():
+    """A prompt of nothing but places; a split without responses; people who rank all alike."""
+    bare = "Review {instruction}\nand {response} for a Score:"
+    for given in ({"template": bare}, {"table": EFT_EVAL[:0]}):
+        engine, _, figures = measured(deaf, **given)
+        assert (engine.requests, figures) == ([], {})
+    assert "study/rubric_right_shuffled" not in measured(deaf, table=EFT_EVAL.assign(rank=0))[2]

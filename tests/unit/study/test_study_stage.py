@@ -376,4 +376,4 @@ def test_the_stage_needs_these_and_makes_those():
     assert own_stage.outputs() == {"own_accuracy", "own_metrics"}
     rubric = create_rubric_pipeline()
     assert rubric.outputs() == {"rubric_metrics"}
-    assert {"eft_eval", "reward_modelling"} <= rubric.inputs()
+    assert {"eft_eval", "reward_modelling", "params:rubric"} <= rubric.inputs()

@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
     On the way: `estimate_texts`, `estimate_size`, `estimate_draws`, `estimate_training`.
     """
     tables = ["ift", "eft_ranked", "eval_prompts", "judge_prompt", "few_shot_prompt"]
-    stages = ["responses", "judging", "eft", "evaluation", "selection", "study"]
+    stages = ["responses", "judging", "eft", "evaluation", "selection", "rubric"]
     drawing = [f"params:{stage}" for stage in stages]
     training = ["params:eft", "params:sft", "params:dpo", "params:microworld", "params:pretraining"]
     return Pipeline(

@@ -26,7 +26,7 @@ from srlm_kedro.pipelines.microworld.params import CorpusParams, MicroworldParam
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
-from srlm_kedro.pipelines.study.params import StudyParams
+from srlm_kedro.pipelines.study.params import RubricParams
 
 VERSION = 6
 
@@ -118,12 +118,13 @@ def expect_draws(
     eft: EftParams,
     evaluation: EvaluationParams,
     selection: SelectionParams,
-    study: StudyParams,
+    rubric: RubricParams,
     estimate: EstimateParams,
 ) -> pd.DataFrame:
     """A row a drawing: requests, completions, and tokens read and drawn.
 
-    A referee is taken to score, so that models judge their own answers (`loop.study`).
+    With `loop.study` M1 judges under shuffled prompts and, as a referee is taken to score, each
+    model its own answers.
     `prompt_tokens` counts each request's prompt once, `prefill_tokens` what is computed of them
     where the engine shares prefixes, `new_tokens` what is drawn. Retries are left out.
     """
@@ -137,7 +138,7 @@ def expect_draws(
         if loop.study and evaluation.sampling.n > 1:
             rows.append(_study(plan, name, evaluation))
     if loop.study:
-        rows += [_rubric(plan, evaluation, held)] * study.shuffles
+        rows += [_rubric(plan, evaluation, held)] * rubric.shuffles
     if loop.when_worse != "off" and loop.iterations > 1:
         asked = min(plan.texts["eft_prompts"] * _held_share(plan.texts, eft), selection.prompts)
         for t in range(1, loop.iterations + 1):

@@ -68,8 +68,8 @@ class CorpusParams(Params):
     reviewed_slips: float = Field(0.25, ge=0, le=1)
     """An item of a reviewed response is replaced, each by itself."""
     reviewed_in_full: float = Field(0.5, ge=0, le=1)
-    """Share of reviews that count all that the judge prompt names. Others count some of it and in
-    any order, as the judge prompt before them then says: what counts has to be read."""
+    """Share of reviews that count what the judge prompt lists. Others count one to all of the five
+    criteria, in any order, as the judge prompt before them then says: it has to be read."""
     answerers: AnswererParams = AnswererParams()
     reviewers: ReviewerParams = ReviewerParams()
 

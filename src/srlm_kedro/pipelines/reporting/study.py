@@ -17,8 +17,8 @@ SECTIONS = {
     "Each model as judge of its own answers to held-out prompts: % of pairs of a prompt's "
     "responses, of different true scores, ordered rightly or tied; then of pairs that differ in "
     "one kind of error alone.": _shares("own"),
-    "M1 under its rubric, and under the same words in random orders: % of pairs that people rank "
-    "apart ordered rightly, and under the latter % of judgements without a score.": [
+    "M1 under its judge prompt, and with that prompt's words in random order: % of the scored "
+    "pairs of the held-back rankings that it orders rightly; then % of pairs without a score.": [
         *("rubric_right", "rubric_right_shuffled", "rubric_unscored"),
     ],
     "The judge that made the model, on the candidates that it judged; the same.": _shares("judge"),

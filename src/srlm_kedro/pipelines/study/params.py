@@ -11,5 +11,10 @@ class StudyParams(Params):
     prompts: int | None = Field(200, ge=1)
     """Prompts of an iteration whose candidates the referee assesses, drawn by the seed; null: all.
     A referee that is a language model is paid by the response."""
+
+
+class RubricParams(Params):
+    """Whether M1 reads its judge prompt. Apart from the study: it remakes no other figure."""
+
     shuffles: int = Field(3, ge=1)
-    """Orders of the judge prompt's words under which M1 judges, to see whether it reads them."""
+    """Random orders of the judge prompt's words under which M1 judges."""

@@ -88,7 +88,7 @@ def create_rubric_pipeline() -> Pipeline:
 
     On the way: `shuffled_judgements`.
     """
-    knobs = ["generation_engine", "params:evaluation", "params:study", "params:seed"]
+    knobs = ["generation_engine", "params:evaluation", "params:rubric", "params:seed"]
     return Pipeline(
         [
             Node(

@@ -6,16 +6,17 @@ import re
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
-from srlm_kedro.judge.judgements import judge_responses
+from srlm_kedro.judge import parsing
+from srlm_kedro.judge.judgements import COLUMNS, judge_responses
+from srlm_kedro.judge.prompt import INSTRUCTION, RESPONSE
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.evaluation.reward_modelling import measure_reward_modelling
-from srlm_kedro.pipelines.study.params import StudyParams
+from srlm_kedro.pipelines.study.params import RubricParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 1
+VERSION = f"2, parser {parsing.VERSION}"
 
-_STAYS = re.compile(r".*\{|\s*(<[^<>]*>|\[[^\[\]]*\])?\s*$")
-"""A line with a place to fill, a tag alone, or nothing."""
+_TAG = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
 
 
 def judge_shuffled(
@@ -24,23 +25,24 @@ def judge_shuffled(
     judge_prompt: str,
     generation_engine: GenerationEngine,
     evaluation: EvaluationParams,
-    study: StudyParams,
+    rubric: RubricParams,
     seed: int,
 ) -> pd.DataFrame:
     """Judgements of the EFT eval split under shuffled judge prompts; `order` numbers those.
 
-    Drawn as those under the judge prompt itself are, but never asked for again: a judge that has
-    lost its rubric may well give no score.
+    Drawn as those under the judge prompt itself are, but never asked for again. None where the
+    prompt has no words to shuffle.
     """
-    tables = []
-    for order in range(study.shuffles):
+    tables = [pd.DataFrame(columns=[*COLUMNS, "model", "order"])]
+    for order in range(rubric.shuffles):
         own_seed = derive_seed(seed, f"shuffled rubric {order}")
         template = shuffled(judge_prompt, random.Random(own_seed))
-        judgements = judge_responses(
-            generation_engine, model, template, eft_eval, evaluation.judging, own_seed
-        )
-        tables.append(judgements.assign(model=model.name, order=order))
-    return pd.concat(tables, ignore_index=True)
+        if template != judge_prompt and len(eft_eval):
+            judgements = judge_responses(
+                generation_engine, model, template, eft_eval, evaluation.judging, own_seed
+            )
+            tables.append(judgements.assign(model=model.name, order=order))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def shuffled(template: str, rng: random.Random) -> str:
@@ -48,7 +50,7 @@ def shuffled(template: str, rng: random.Random) -> str:
 
     Lines with a place to fill, and those that are a tag alone, stay as they are.
     """
-    lines = [line if _STAYS.match(line) else line.split() for line in template.split("\n")]
+    lines = [line if _stays(line) else line.split() for line in template.split("\n")]
     words = [word for line in lines if isinstance(line, list) for word in line]
     rng.shuffle(words)
     left = iter(words)
@@ -57,20 +59,36 @@ def shuffled(template: str, rng: random.Random) -> str:
     )
 
 
+def _stays(line: str) -> bool:
+    return INSTRUCTION in line or RESPONSE in line or bool(_TAG.fullmatch(line.strip()))
+
+
 def measure_rubric(
     eft_eval: pd.DataFrame, shuffled_judgements: pd.DataFrame, reward_modelling: pd.DataFrame
 ) -> dict[str, float]:
-    """Pairwise accuracy in %, under the judge prompt and under shuffled ones (their mean).
+    """Accuracy in % under the judge prompt and under shuffled ones, all orders together.
 
-    A tie or a missing score counts as wrong, as in `measure_reward_modelling`;
-    `study/rubric_unscored` is the % of judgements under shuffled ones that carry no score.
+    Of the pairs that people rank apart and whose responses both have a score: shuffled words take
+    the answer's format apart too, and that is another matter. `study/rubric_unscored` is the % of
+    pairs without a score under shuffled ones. Figures of no pairs are left out.
     """
-    rows = pd.concat(
-        measure_reward_modelling(eft_eval, judgements)
-        for _, judgements in shuffled_judgements.groupby("order")
-    )
-    return {
-        "study/rubric_right": float(reward_modelling["pairwise_accuracy"].iloc[0]),
-        "study/rubric_right_shuffled": float(rows["pairwise_accuracy"].mean()),
-        "study/rubric_unscored": 100 * (1 - float(rows["parse_rate"].mean())),
+    tables = [table for _, table in shuffled_judgements.groupby("order")]
+    if not tables:
+        return {}
+    rows = pd.concat([measure_reward_modelling(eft_eval, table) for table in tables])
+    figures = {
+        "rubric_right": _right(reward_modelling),
+        "rubric_right_shuffled": _right(rows),
+        "rubric_unscored": _share(rows["unscored_pairs"], rows["pairs"]),
     }
+    return {f"study/{name}": value for name, value in figures.items() if pd.notna(value)}
+
+
+def _right(rows: pd.DataFrame) -> float:
+    right = rows["pairwise_accuracy"] / 100 * rows["pairs"]
+    return _share(right, rows["pairs"] - rows["unscored_pairs"])
+
+
+def _share(part: pd.Series, whole: pd.Series) -> float:
+    """In %; NaN of nothing."""
+    return 100 * float(part.sum()) / float(whole.sum()) if whole.sum() else float("nan")
