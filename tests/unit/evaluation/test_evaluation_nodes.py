@@ -8,6 +8,7 @@ import pytest
 
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.judge.judgements import COLUMNS as JUDGEMENT_COLUMNS
+from srlm_kedro.judge.reward_modelling import measure_reward_modelling
 from srlm_kedro.pipelines.evaluation import create_head_to_head_pipeline, create_pipeline
 from srlm_kedro.pipelines.evaluation.nodes import (
     COLUMNS,
@@ -17,7 +18,6 @@ from srlm_kedro.pipelines.evaluation.nodes import (
     measure_model,
 )
 from srlm_kedro.pipelines.evaluation.params import EvalSampling, EvaluationParams
-from srlm_kedro.pipelines.evaluation.reward_modelling import measure_reward_modelling
 from srlm_kedro.records import Checkpoint
 
 MODEL = Checkpoint(Path("nowhere"), "m1")
