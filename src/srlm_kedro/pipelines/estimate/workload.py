@@ -28,7 +28,7 @@ from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
 from srlm_kedro.pipelines.study.params import RubricParams
 
-VERSION = 6
+VERSION = 7
 
 _TURN = 2
 """Tokens that open a user's and an assistant's turn."""
