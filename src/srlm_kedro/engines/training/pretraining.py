@@ -199,21 +199,23 @@ def rate_at(step: int, steps: int, params: PretrainParams) -> float:
 def loss_of(model: Any, rows: Rows, prefix: list[int]) -> torch.Tensor:
     """Mean cross-entropy of the learnt tokens, each document seen alone, behind its prefix.
 
-    The prefix's keys and values are computed once for all documents that share it.
+    The prefix's keys and values are computed once for all documents that share it, and not at all
+    for a batch without any.
     """
     ids, document = torch.from_numpy(rows.ids), torch.from_numpy(rows.document)
     after = torch.from_numpy(rows.after_prefix)
     count, length = ids.shape
     seen = (document[:, :, None] == document[:, None, :]).tril()
     cache = None
-    if prefix:
+    if prefix and rows.after_prefix.any():
         cache = DynamicCache(config=model.config)
         model.model(torch.tensor([prefix]), past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(count)
         seen = torch.cat([after[:, :, None].expand(count, length, len(prefix)), seen], dim=2)
     hidden = model.model(
         ids,
-        attention_mask=seen[:, None],
+        # Every layer would make numbers of truth values again.
+        attention_mask=torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None],
         position_ids=torch.from_numpy(rows.positions) + len(prefix) * after,
         past_key_values=cache,
         use_cache=cache is not None,
