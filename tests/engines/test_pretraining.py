@@ -102,19 +102,23 @@ def test_a_document_longer_than_a_row_is_refused(tokenizer):
         tokenised(DOCUMENTS, tokenizer, "", limit=10)
 
 
-def test_a_packed_document_is_seen_alone_behind_its_prefix(trained):
+@pytest.mark.parametrize(
+    "given", [DOCUMENTS, DOCUMENTS[:3] * 2, DOCUMENTS[3:] * 5], ids=["some", "all", "none"]
+)
+def test_a_packed_document_is_seen_alone_behind_its_prefix(trained, given):
     """The loss of packed rows is the loss of each document read by itself."""
     model = AutoModelForCausalLM.from_pretrained(trained.checkpoint.path)
     tokenizer = AutoTokenizer.from_pretrained(trained.checkpoint.path)
     prefix = shared_prefix(DOCUMENTS)
-    tokens = tokenised(DOCUMENTS, tokenizer, prefix, limit=48)
+    tokens = tokenised(given, tokenizer, prefix, limit=48)
     rows = next(batches(tokens, length=48, rows=2))
     packed = loss_of(model, rows, tokenizer(prefix)["input_ids"])
     losses = []
-    seen = {tuple(rows.ids[r][rows.document[r] == p]) for r in range(2) for p in range(1, 9)}
-    for document, own in zip(DOCUMENTS, tokens, strict=True):
+    seen = [tuple(rows.ids[r][rows.document[r] == p]) for r in range(2) for p in range(1, 9)]
+    for document, own in zip(given, tokens, strict=True):
         if tuple(own.ids) not in seen:
             continue
+        seen.remove(tuple(own.ids))
         pieces = [(tokenizer(text)["input_ids"], learnt) for text, learnt in document.segments]
         ids = torch.tensor([[number for piece, _ in pieces for number in piece]])
         learn = np.concatenate([[learnt] * len(piece) for piece, learnt in pieces])
