@@ -121,11 +121,11 @@ def _greedy(figures: Figures) -> Criterion | None:
 
 
 def _no_longer(figures: Figures) -> Criterion | None:
-    length, asked = figures.mean("m3", "mean_characters"), figures.mean("", "asked characters")
+    length, asked = figures.mean("m3", "mean_length"), figures.mean("", "asked tokens")
     if length is None or asked is None:
         return None
-    claim = "M3's responses are no longer than right answers to the same prompts, characters"
-    return Criterion(claim, f"{length:.1f}, {asked:.1f}", length <= asked)
+    claim = "M3's responses are no longer than right answers to the same prompts, tokens"
+    return Criterion(claim, f"{length:.2f}, {asked:.2f}", length <= asked)
 
 
 def _judges(figures: Figures, kind: str, least: float) -> Criterion | None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from evidence.experiments import MAIN
 from srlm_kedro.datasets.timings import TimingsDataset
+from srlm_kedro.engines.training.tokenizer import make_tokenizer
 from srlm_kedro.judge import assessment
 from srlm_kedro.microworld.answers import PERFECT, answer, write
 from srlm_kedro.microworld.instructions import parse
@@ -103,7 +104,7 @@ def _place(model: str) -> int:
 def read(project: Path) -> Figures:
     """The figures of all finished runs of a project."""
     runs = finished(project)
-    asked = [("", ("asked characters", asked_characters(project)))] if runs else []
+    asked = [("", length) for length in asked_lengths(project)] if runs else []
     rows = [
         (run.experiment, run.seed, model, figure, float(value))
         for run in runs
@@ -128,13 +129,21 @@ def finished(project: Path) -> list[Run]:
     return runs
 
 
-def asked_characters(project: Path) -> float:
-    """Mean length of right answers to the held-out prompts: what they ask for, and no more."""
+def asked_lengths(project: Path) -> list[Row]:
+    """Mean lengths of right answers to the held-out prompts: what they ask for, and no more.
+
+    In tokens, the end token included as in a model's responses, and in characters. A word is a
+    token here, so that the first do not hang on which of the right words somebody prefers.
+    """
     rng = random.Random(0)
     lines = (project / "data/01_raw/eval_prompts.jsonl").read_text("utf-8").splitlines()
     asked = [parse(json.loads(line)["prompt"]) for line in lines]
     answers = [write(answer(one, PERFECT, rng)) for one in asked if one for _ in range(_DRAWS)]
-    return sum(map(len, answers)) / len(answers)
+    ids = make_tokenizer(answers)(answers)["input_ids"]
+    return [
+        ("asked tokens", sum(map(len, ids)) / len(answers) + 1),
+        ("asked characters", sum(map(len, answers)) / len(answers)),
+    ]
 
 
 def _figures(run: Run) -> Iterator[tuple[str, Row]]:

@@ -133,9 +133,12 @@ def lengths(figures: Figures) -> list[str]:
     rows = _by_model(figures, _LENGTHS, digits=1)
     printed = [cells.number(paper.CHARACTERS.get(name), 0) for name in FIRST]
     rows += [f"| paper: characters | {' | '.join(printed)} |"] if rows else []
-    asked = cells.number(figures.mean("", "asked characters"), 1)
-    said = [f"Right answers to the held-out prompts have {asked} characters."] if rows else []
-    return _titled("Lengths", rows, said)
+    tokens, characters = (cells.number(figures.mean("", f"asked {name}"), 1) for name in _LENGTHS)
+    said = [
+        f"Right answers to the held-out prompts have {tokens} tokens and, their words drawn "
+        f"evenly, {characters} characters."
+    ]
+    return _titled("Lengths", rows, said if rows else [])
 
 
 def ablations(figures: Figures) -> list[str]:

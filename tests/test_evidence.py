@@ -47,9 +47,8 @@ def leave(folder, duels=DUELS, models=MODELS, **errors):
     pd.DataFrame({"model": models, "pairwise_accuracy": 75.0, "n": 58}).to_csv(
         report / "reward_modelling.csv", index=False
     )
-    pd.DataFrame({"model": models, "pairs": [None, None, 369, 914, 703][: len(models)]}).to_csv(
-        report / "iterations.csv", index=False
-    )
+    table = pd.DataFrame({"model": models, "pairs": [None, None, 369, 914, 703][: len(models)]})
+    table.assign(mean_length=7.0).to_csv(report / "iterations.csv", index=False)
 
 
 def note(folder, model, name, metrics):
@@ -123,9 +122,14 @@ def test_a_control_stands_beside_the_main_run_of_its_seeds(project):
 
 def test_lengths_stand_beside_what_was_asked_for(project):
     """Of right answers to "Name me two fruits.", such as "With pleasure: apple, pear."."""
-    asked = read(project).mean("", "asked characters")
+    tokens, asked = (read(project).mean("", f"asked {name}") for name in ("tokens", "characters"))
+    shortest = ["Sure", ":", "apple", ",", "pear", ".", "the end"]
+    assert len(shortest) <= tokens <= len([*shortest, "With", "pleasure"])
     assert len("Of course: pear, plum.") <= asked <= len("With pleasure: lemon, grape.")
-    assert f"Right answers to the held-out prompts have {asked:.1f} characters." in text(project)
+    shown = text(project)
+    assert (
+        f"have {tokens:.1f} tokens and, their words drawn evenly, {asked:.1f} characters." in shown
+    )
 
 
 def test_it_is_told_what_is_left_of_a_judge_without_its_rubric(project):
@@ -182,7 +186,7 @@ def test_criteria_follow_the_figures(project):
         ),
         (0.6, {"model": "m3", "figure": "items_wrong"}, "items wrong"),
         (2.0, {"model": "m3", "figure": "greedy_score"}, "greedy"),
-        (60.0, {"model": "m3", "figure": "mean_characters"}, "M3's responses are no longer"),
+        (60.0, {"model": "m3", "figure": "mean_length"}, "M3's responses are no longer"),
         (84.0, {"model": "m1", "figure": "own right all"}, "M1 orders its own responses right"),
         (85.1, {"model": "m1", "figure": "rubric_right_shuffled"}, "M1 reads the judge prompt"),
     ],
