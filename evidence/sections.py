@@ -138,7 +138,7 @@ def lengths(figures: Figures) -> list[str]:
         f"Right answers to the held-out prompts have {tokens} tokens and, their words drawn "
         f"evenly, {characters} characters."
     ]
-    return _titled("Lengths", rows, said if rows else [])
+    return _titled("Lengths", rows, said)
 
 
 def ablations(figures: Figures) -> list[str]:

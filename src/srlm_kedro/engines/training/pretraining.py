@@ -215,7 +215,7 @@ def loss_of(model: Any, rows: Rows, prefix: list[int]) -> torch.Tensor:
     hidden = model.model(
         ids,
         # Every layer would make numbers of truth values again.
-        attention_mask=torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None],
+        attention_mask=torch.where(seen, 0.0, -torch.inf)[:, None],
         position_ids=torch.from_numpy(rows.positions) + len(prefix) * after,
         past_key_values=cache,
         use_cache=cache is not None,
