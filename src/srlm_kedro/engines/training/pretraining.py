@@ -12,6 +12,7 @@ from torch.nn import functional
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from srlm_kedro.engines.training.base import Document, PretrainParams, Trained
+from srlm_kedro.engines.training.muon import Muon
 from srlm_kedro.engines.training.packing import Rows, batches, shared_prefix, tokenised
 from srlm_kedro.engines.training.resuming import (
     put_random_states,
@@ -186,7 +187,7 @@ def _optimizers(model: Any, params: PretrainParams) -> list[torch.optim.Optimize
     inside = {id(p) for p in inner}
     outer = [p for p in model.parameters() if id(p) not in inside]
     return [
-        torch.optim.Muon(inner, lr=params.matrix_learning_rate, weight_decay=0.0),
+        Muon(inner, lr=params.matrix_learning_rate),
         torch.optim.AdamW(outer, lr=params.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 

@@ -13,7 +13,7 @@ from srlm_kedro.microworld.reviews import Reviewer
 from srlm_kedro.pipelines.microworld.params import AnswererParams, MicroworldParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 3
+VERSION = 4
 
 
 def make_corpus(
