@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run iteration test bench evidence torture lint mlflow viz seed-data clean
+.PHONY: run iteration test bench evidence torture lint mlflow viz seed-data m0 clean
 .DEFAULT_GOAL := run
 
 # uv does not read pip's own setting of extra wheel folders: pass it on where there is one.
@@ -57,6 +57,9 @@ viz: $(READY)
 
 seed-data: $(READY)
 	$(BIN)/kedro run --pipeline=seed_data
+
+m0: $(READY)
+	$(BIN)/kedro run --pipeline=m0
 
 clean:
 	rm -rf $(VENV)

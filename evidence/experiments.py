@@ -24,8 +24,9 @@ class Experiment:
 
     def parameters(self, seed: int) -> dict[str, Any]:
         """Those of its command line."""
-        loop = {"loop": {"iterations": self.iterations}} if self.iterations else {}
-        return {"seed": seed, "data": data_folder(seed), **loop}
+        loop = {"pretrain": True} if self.env != "multiple_choice" else {}
+        loop |= {"iterations": self.iterations} if self.iterations else {}
+        return {"seed": seed, "data": data_folder(seed), "loop": loop}
 
 
 def data_folder(seed: int) -> str:

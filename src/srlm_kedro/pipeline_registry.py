@@ -4,7 +4,7 @@ from kedro.pipeline import Pipeline
 
 from srlm_kedro.pipelines import microworld
 from srlm_kedro.pipelines.loop import LoopParams
-from srlm_kedro.pipelines.self_rewarding import compose
+from srlm_kedro.pipelines.self_rewarding import compose, shipped_m0
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -13,4 +13,5 @@ def register_pipelines() -> dict[str, Pipeline]:
     `status` has no nodes: a session answers it with a table of what a run would make.
     """
     seed_data = microworld.create_seed_data_pipeline()
-    return {**compose(LoopParams()), "seed_data": seed_data, "status": Pipeline([])}
+    made_once = {"seed_data": seed_data, "m0": shipped_m0()}
+    return {**compose(LoopParams()), **made_once, "status": Pipeline([])}

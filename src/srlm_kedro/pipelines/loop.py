@@ -18,7 +18,11 @@ class LoopParams(Params):
     iterations: int = Field(3, ge=1)
     """T: `kedro run` makes M1 to M_T (paper: 3)."""
     world: Literal["microworld", "given"] = "microworld"
-    """Who makes M0: the embedded microworld, or nobody (`m0.model` lies where conf/ says)."""
+    """Whose texts these are: the embedded microworld's, or those of a model and seed data that are
+    given (`m0.model` lies where conf/ says)."""
+    pretrain: bool = False
+    """Makes the microworld's M0 from its corpus with the run's seed, some minutes of work. `false`
+    takes the M0 that comes with the project, as the paper takes Llama 2."""
     seed_data: Literal["files", "oasst"] = "files"
     """Where IFT, EFT and the held-out prompts come from: the catalog's tables, or a selection out
     of its `oasst_messages`."""
@@ -61,6 +65,8 @@ class LoopParams(Params):
         if self.soft_labels and self.when_worse == "best":
             # After a step back both judges are one model, and agree.
             raise ValueError("`soft_labels` do not go with `when_worse: best`")
+        if self.pretrain and self.world == "given":
+            raise ValueError("`pretrain` makes the microworld's M0, and `world: given` has one")
         if self.update == "positives" and self.eft == "none":
             raise ValueError("`update: positives` trains on EFT too: `eft` cannot be none")
         return self

@@ -32,15 +32,19 @@ _ENGINES = {"external": "external_judge_engine"}
 
 def foundation(loop: LoopParams) -> Pipeline:
     """M0, the SFT baseline, EFT written by the baseline, and M1."""
-    made_here = loop.world == "microworld"
-    m0 = named(microworld.create_pipeline(), "m0", {}) if made_here else Pipeline([])
     baseline = named(sft.create_baseline_pipeline(), "sft", _ON_SEED_DATA)
     judged = eft.create_ranking_pipeline() if loop.eft == "ranking" else eft.create_pipeline()
     if loop.eft == "none":
         judged = judged.to_outputs("eft_eval")  # judges are measured all the same
     evaluated = named(judged, "eft", {"baseline": "sft.model"})
     tables = seed_tables(loop) + ift.create_pipeline() + _checked(loop)
-    return tables + m0 + baseline + evaluated + _m1(loop)
+    return tables + _m0(loop) + baseline + evaluated + _m1(loop)
+
+
+def shipped_m0() -> Pipeline:
+    """The M0 that comes with the project, made again where it lies, and its card."""
+    made = microworld.create_pipeline() + microworld.create_card_pipeline()
+    return named(made, "shipped_m0", {})
 
 
 def seed_tables(loop: LoopParams) -> Pipeline:
@@ -123,6 +127,14 @@ def compose(loop: LoopParams) -> dict[str, Pipeline]:
 def _checked(loop: LoopParams) -> Pipeline:
     apart = contamination.create_seed_pipeline(loop.eval_sets)
     return named(checks.create_seed_pipeline() + apart, "seed", {})
+
+
+def _m0(loop: LoopParams) -> Pipeline:
+    """The microworld's M0: a copy of the one that comes with the project, or pretrained here."""
+    if loop.world == "given":
+        return Pipeline([])
+    made = microworld.create_pipeline() if loop.pretrain else microworld.create_ready_pipeline()
+    return named(made, "m0", {})
 
 
 def _m1(loop: LoopParams) -> Pipeline:

@@ -168,7 +168,7 @@ def expect_training(
     judged = texts["judge_prompt"] + texts["eft_prompt"] + texts["eft_response"] + _TURN
     kept = _kept(plan, loop, eft)
     seed_tokens = texts["ift"] * one + kept * (judged + plan.expected.judgement_tokens)
-    rows = [_pretraining(microworld.corpus, pretraining)] if loop.world == "microworld" else []
+    rows = [_pretraining(microworld.corpus, pretraining)] if loop.pretrain else []
     rows.append(_training("sft", texts["ift"], texts["ift"] * one, sft, estimate))
     rows.append(_training("m1", texts["ift"] + kept, seed_tokens, sft, estimate))
     for t in range(2, loop.iterations + 1):

@@ -1,5 +1,15 @@
-"""The embedded default: a corpus, M0, and the seed data, all out of the microworld."""
+"""The embedded default: M0, ready or out of a corpus, and the seed data, all of the microworld."""
 
-from srlm_kedro.pipelines.microworld.pipeline import create_pipeline, create_seed_data_pipeline
+from srlm_kedro.pipelines.microworld.pipeline import (
+    create_card_pipeline,
+    create_pipeline,
+    create_ready_pipeline,
+    create_seed_data_pipeline,
+)
 
-__all__ = ["create_pipeline", "create_seed_data_pipeline"]
+__all__ = [
+    "create_card_pipeline",
+    "create_pipeline",
+    "create_ready_pipeline",
+    "create_seed_data_pipeline",
+]

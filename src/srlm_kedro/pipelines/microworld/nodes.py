@@ -1,10 +1,15 @@
 """The microworld's corpus, its M0 and its seed data."""
 
 import random
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from srlm_kedro.disk import file_digest
 from srlm_kedro.engines.training.base import Document, PretrainParams, TrainingEngine
 from srlm_kedro.microworld import seed_data as seeds
 from srlm_kedro.microworld.answers import PERFECT, Habits
@@ -14,6 +19,10 @@ from srlm_kedro.pipelines.microworld.params import AnswererParams, MicroworldPar
 from srlm_kedro.records import Checkpoint, derive_seed
 
 VERSION = 4
+
+_TEMPLATES = Environment(
+    loader=PackageLoader(__package__, ""), undefined=StrictUndefined, keep_trailing_newline=True
+)
 
 
 def make_corpus(
@@ -58,6 +67,24 @@ def train_m0(
     trained = training_engine.pretrain(documents, pretraining, derive_seed(seed, "m0"))
     metrics = {"train/documents": float(len(documents)), **trained.metrics()}
     return trained.checkpoint, pd.DataFrame(trained.log), metrics
+
+
+def take_m0(ready_m0: Checkpoint) -> Checkpoint:
+    """M0 as it comes with the project: a copy of its folder."""
+    scratch = Path(tempfile.mkdtemp(prefix="m0-"))
+    return Checkpoint(Path(shutil.copytree(ready_m0.path, scratch / "m0")), ready_m0.name)
+
+
+def write_m0_card(model: Checkpoint, train_metrics: dict[str, float], seed: int) -> str:
+    """What M0 is, the sum of its weights, and the command that makes it again."""
+    weights = model.path / "model.safetensors"
+    return _TEMPLATES.get_template("m0.md.jinja").render(
+        seed=seed,
+        documents=int(train_metrics["train/documents"]),
+        loss=train_metrics["train/loss"],
+        digest=file_digest(weights),
+        size=weights.stat().st_size / 1e6,
+    )
 
 
 def make_seed_data(

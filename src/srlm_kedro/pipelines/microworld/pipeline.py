@@ -1,8 +1,14 @@
-"""The microworld makes M0, and once the seed data that are committed."""
+"""The microworld's M0, ready or pretrained, and once the seed data that are committed."""
 
 from kedro.pipeline import Node, Pipeline
 
-from srlm_kedro.pipelines.microworld.nodes import make_corpus, make_seed_data, train_m0
+from srlm_kedro.pipelines.microworld.nodes import (
+    make_corpus,
+    make_seed_data,
+    take_m0,
+    train_m0,
+    write_m0_card,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -29,6 +35,17 @@ def create_pipeline() -> Pipeline:
             ),
         ]
     )
+
+
+def create_ready_pipeline() -> Pipeline:
+    """`ready_m0`, which comes with the project -> `model`."""
+    return Pipeline([Node(take_m0, ["ready_m0"], "model", name="take_m0")])
+
+
+def create_card_pipeline() -> Pipeline:
+    """`model`, `train_metrics` -> `card`."""
+    inputs = ["model", "train_metrics", "params:seed"]
+    return Pipeline([Node(write_m0_card, inputs, "card", name="write_m0_card")])
 
 
 def create_seed_data_pipeline() -> Pipeline:
