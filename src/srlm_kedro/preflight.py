@@ -69,6 +69,11 @@ def idle_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[str]
         for name, unread in idle.items()
         if unread and name in given
     ]
+    if given.get("pretraining") and not loop.pretrain and "m0" not in names:
+        faults.append(
+            "parameter `pretraining`: nothing reads it in this run, for M0 comes with the project; "
+            "set `loop.pretrain=true`"
+        )
     if loop.soft_labels and given.get("keep_models") == 1:
         faults.append("parameter `keep_models`: `loop.soft_labels` asks the newest two models")
     taken = [name for name in ("label_smoothing", "length_normalised") if _dpo(given).get(name)]

@@ -35,6 +35,10 @@ def scripted(project, env, url=""):
         test = yaml.safe_load((project.path / f"conf/test/{name}.yml").read_text("utf-8"))
         own = project.path / f"conf/{env}/{name}.yml"
         held = yaml.safe_load(own.read_text("utf-8")) if own.exists() else {}
+        if "loop" in test:
+            held["loop"] = test["loop"] | held.get("loop", {})
+        if env == "multiple_choice" and "loop" in held:
+            del held["loop"]["pretrain"]  # it takes the main run's M0
         text = yaml.safe_dump(test | held).replace("http://127.0.0.1:8000/v1", url)
         # The scripted engine writes prompts that are no instructions of the microworld.
         text = text.replace("srlm_kedro.microworld.oracle.Oracle", "tests.unit.fakes.LengthReferee")

@@ -18,7 +18,7 @@ from tests.torture.child import run_and_tell
 _SHORT = {"sampling": {"max_new_tokens": 16}}
 _LONG = {"sampling": {"max_new_tokens": 48}}
 _PARAMETERS: dict[str, Any] = {
-    "loop": {"iterations": 2},
+    "loop": {"iterations": 2, "pretrain": True},
     "microworld": {"corpus": {"documents": 400}},
     "pretraining": {"layers": 2, "hidden_size": 32, "heads": 2, "mlp_size": 64},
     "sft": {"epochs": 1},

@@ -201,3 +201,18 @@ def test_every_module_with_nodes_has_a_version():
     nodes = [n for pipeline in register_pipelines().values() for n in pipeline.nodes]
     modules = {node.func.__module__ for node in nodes}
     assert not [name for name in modules if not hasattr(sys.modules[name], "VERSION")]
+
+
+def test_m0_is_ready_unless_it_is_to_be_pretrained_or_given():
+    """Who makes it, by the parameters."""
+    makers = {
+        name: [n.name for n in self_rewarding(loop).nodes if "m0.model" in n.outputs]
+        for name, loop in {
+            "ready": LoopParams(),
+            "pretrained": LoopParams(pretrain=True),
+            "given": LoopParams(world="given"),
+        }.items()
+    }
+    assert makers == {"ready": ["m0.take_m0"], "pretrained": ["m0.train_m0"], "given": []}
+    with pytest.raises(ValueError, match="`world: given` has one"):
+        LoopParams(world="given", pretrain=True)

@@ -64,7 +64,7 @@ def read_model(
 
     Args:
         checkpoint: A full checkpoint's folder or an adapter's.
-        dtype: Precision of the weights, or `auto` for the checkpoint's own.
+        dtype: Precision of the weights.
         trust_remote_code: Lets the checkpoint run Python code of its own.
         options: Further arguments of `from_pretrained`.
     """
@@ -82,9 +82,7 @@ def read_model(
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is depr", FutureWarning)
         model = PeftModel.from_pretrained(base, checkpoint.path).merge_and_unload()
     model.requires_grad_(True)  # frozen by peft
-    if dtype == "auto":
-        dtype = read_config(checkpoint, trust_remote_code).dtype
-    return model.to(dtype or torch.float32)
+    return model.to(dtype)
 
 
 def read_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool = False) -> Any:

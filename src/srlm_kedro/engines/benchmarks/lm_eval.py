@@ -42,7 +42,8 @@ class LmEvalEngine:
         """Sets precision, resources and where tasks come from.
 
         Args:
-            dtype: Precision of the weights; `auto` takes the checkpoint's own.
+            dtype: Precision of the weights; `auto` takes bfloat16 on a GPU made for it,
+                and float32 elsewhere.
             device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU when there is one.
             batch_size: Items at once, or `auto`.
             task_folder: YAML files of further tasks; they come before lm-eval's of the same name.

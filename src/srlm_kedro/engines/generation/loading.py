@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers.utils import logging
 
-from srlm_kedro.engines import chat
+from srlm_kedro.engines import chat, precision
 from srlm_kedro.engines.generation.journal import weights_mark
 from srlm_kedro.engines.weights import (
     base_of,
@@ -50,7 +49,7 @@ def load(
     try:
         with _no_progress_bar():
             tokenizer = read_tokenizer(checkpoint, trust_remote_code)
-            model = read_model(checkpoint, _dtype(dtype), trust_remote_code)
+            model = read_model(checkpoint, precision.chosen(dtype, device), trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise unreadable(checkpoint, error) from error
     model = model.to(device).eval().requires_grad_(False)
@@ -77,10 +76,6 @@ def _no_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _dtype(name: str) -> Any:
-    return name if name == "auto" else getattr(torch, name)
 
 
 def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:

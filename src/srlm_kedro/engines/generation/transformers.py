@@ -41,7 +41,8 @@ class TransformersEngine:
         """Sets precision and resources.
 
         Args:
-            dtype: Precision of the weights; `auto` takes the checkpoint's own.
+            dtype: Precision of the weights; `auto` takes bfloat16 on a GPU made for it,
+                and float32 elsewhere.
             device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU when there is one.
             threads: CPU threads; None leaves torch's own choice.
             max_rows: Most completions drawn at once; a GPU is filled by several hundred.

@@ -12,6 +12,7 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, SFTConfig
 
+from srlm_kedro.engines import precision
 from srlm_kedro.engines.memory import reclaim
 from srlm_kedro.engines.training.adapters import load_adapted, unrounded
 from srlm_kedro.engines.training.base import (
@@ -56,7 +57,7 @@ class TrlEngine:
         Args:
             dtype: `bfloat16` computes in it (autocast); weights that are trained stay in float32,
                 those that an adapter leaves frozen are held in it. `auto` takes it on a GPU made
-                for it, and `float32` elsewhere.
+                for it, and `float32` elsewhere (`engines/precision.py`).
             device: `cpu` or `cuda`; `auto` takes a GPU when there is one.
             threads: CPU threads; None leaves torch's own choice. Sums are rounded differently
                 with other numbers of threads, so name one where bits must agree between machines.
@@ -75,8 +76,7 @@ class TrlEngine:
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)
-        likes_it = not self._cpu and torch.cuda.is_bf16_supported(including_emulation=False)
-        bf16 = dtype == "bfloat16" or (dtype == "auto" and likes_it)
+        bf16 = precision.chosen(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16
         self._setup = Setup(trust_remote_code, bf16=bf16, cpu=self._cpu)
         self._threads = threads
         self._activation_checkpointing = activation_checkpointing

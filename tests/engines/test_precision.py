@@ -1,0 +1,81 @@
+"""The type that a device computes in: bfloat16 is for those that have it."""
+
+import logging
+
+import pytest
+import torch
+
+from srlm_kedro.engines import precision
+from srlm_kedro.engines.generation.base import Request, Sampling
+from srlm_kedro.engines.generation.loading import load
+from srlm_kedro.engines.generation.transformers import TransformersEngine
+from srlm_kedro.engines.training.trl import TrlEngine
+
+
+@pytest.fixture(autouse=True)
+def _said_once():
+    precision._say_if_slow.cache_clear()
+    yield
+    precision._say_if_slow.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("device", "made_for_it", "expected"),
+    [
+        ("cpu", False, torch.float32),
+        ("cpu", True, torch.float32),
+        ("cuda", True, torch.bfloat16),
+        ("cuda:1", True, torch.bfloat16),
+        ("cuda", False, torch.float32),
+    ],
+)
+def test_auto_goes_by_the_device(device, made_for_it, expected, monkeypatch):
+    """A GPU made for bfloat16 computes in it; an older one, and every CPU, in float32."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: made_for_it)
+    assert precision.chosen("auto", device) is expected
+
+
+def test_a_slow_type_that_is_asked_for_is_taken_and_told_once(monkeypatch, caplog):
+    """With what was measured, and what to do."""
+    monkeypatch.setattr(precision, "slowdown", lambda dtype: 12.3)
+    with caplog.at_level(logging.WARNING):
+        found = [precision.chosen("bfloat16", "cpu") for _ in range(2)]
+    assert found == [torch.bfloat16] * 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "bfloat16 takes 12 times as long as float32 on this processor (measured on a product of "
+        "matrices). Set the engines' dtype to auto or float32."
+    ]
+
+
+def test_a_processor_that_has_the_type_is_told_nothing(monkeypatch, caplog):
+    """Nor is anything measured for float32."""
+    monkeypatch.setattr(precision, "slowdown", lambda dtype: 0.6)
+    with caplog.at_level(logging.WARNING):
+        precision.chosen("bfloat16", "cpu")
+    monkeypatch.setattr(precision, "slowdown", lambda dtype: pytest.fail("measured"))
+    assert precision.chosen("float32", "cpu") is torch.float32
+    assert not caplog.records
+
+
+def test_the_slowdown_is_measured(monkeypatch):
+    """Each type's product is computed, in that type."""
+    multiplied = []
+    monkeypatch.setattr(
+        torch.Tensor, "__matmul__", lambda one, other: multiplied.append((one.dtype, other.dtype))
+    )
+    assert precision.slowdown(torch.bfloat16) > 0
+    assert set(multiplied) == {(torch.bfloat16,) * 2, (torch.float32,) * 2}
+
+
+def test_engines_on_a_cpu_compute_in_float32(checkpoint):
+    """Whatever the checkpoint itself is held in."""
+    loaded = load(checkpoint, "auto", "cpu")
+    assert loaded.model.dtype == torch.float32
+    assert not TrlEngine("auto", device="cpu")._setup.bf16
+    drawn = [
+        TransformersEngine(dtype, device="cpu", threads=1).generate(
+            checkpoint, [Request("a", "to be")], Sampling(max_new_tokens=8), seed=1
+        )
+        for dtype in ("auto", "float32")
+    ]
+    assert drawn[0] == drawn[1]
