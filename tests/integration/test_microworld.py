@@ -83,5 +83,5 @@ def test_m0_is_made_again_where_it_lies(project):
 
 def test_settings_of_a_pretraining_that_does_not_happen_are_refused(project):
     """The message says which setting makes it happen."""
-    with pytest.raises(InputError, match="`pretraining`: nothing reads it.*loop.pretrain=true"):
+    with pytest.raises(InputError, match=r"`pretraining`: nothing reads it.*loop\.pretrain=true"):
         project.run(env="base", params={"pretraining": {"layers": 2}})
