@@ -30,7 +30,7 @@ iteration: $(READY)
 	$(BIN)/kedro run --pipeline=iteration
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadscope
 
 bench: $(READY)
 	$(UV) -e '.[benchmarks]'

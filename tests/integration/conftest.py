@@ -1,7 +1,8 @@
 """A project of its own for each test: conf/ and seed data copied, everything else made there.
 
 What many tests begin with is made once, by `foundation`, `iteration` or a whole run, and copied to
-those that ask for it; their MLflow database is as empty as that of the others.
+those that ask for it; their MLflow database is as empty as that of the others. Where several
+processes share the tests, the first that asks makes it for all.
 """
 
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -80,20 +82,43 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory) -> Path:
-    """An MLflow database without runs: its tables take seconds to make, so they are made once."""
-    import mlflow
+def once(tmp_path_factory) -> Callable[[str, Callable[[], Path]], Path]:
+    """Gives what `make` made under a name, in this process or in another that shares the tests."""
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
 
-    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{file}").search_experiments()
-    return file
+    def give(name: str, make: Callable[[], Path]) -> Path:
+        note = shared / f"{name}.path"
+        with FileLock(note.with_suffix(".lock")):
+            if not note.exists():
+                note.write_text(str(make()), "utf-8")
+        return Path(note.read_text("utf-8"))
+
+    return give
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory, empty_database) -> Callable[..., Path]:
+def empty_database(tmp_path_factory, once) -> Path:
+    """An MLflow database without runs: its tables take seconds to make, so they are made once."""
+
+    def make() -> Path:
+        import mlflow
+
+        file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+        mlflow.MlflowClient(f"sqlite:///{file}").search_experiments()
+        return file
+
+    return once("empty_database", make)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, once, empty_database) -> Callable[..., Path]:
     """Runs pipelines in a project of its own, on a copy of `onto`; gives the data folder."""
 
     def make(*names: str, onto: Path | None = None) -> Path:
+        return once(f"made-{'-'.join(names) or 'whole'}", lambda: run(names, onto))
+
+    def run(names: tuple[str, ...], onto: Path | None) -> Path:
         one = Project(tmp_path_factory.mktemp("made") / "project")
         shutil.copy(empty_database, one.path / "mlruns/mlflow.db")
         if onto is not None:
