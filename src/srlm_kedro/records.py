@@ -27,6 +27,8 @@ class Example:
 
     prompt: str
     completion: str
+    complete: bool = True
+    """False: the completion was cut, and no end token follows it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Preference:
     prompt: str
     chosen: str
     rejected: str
+    chosen_complete: bool = True
+    """False: the text was cut, and no end token follows it."""
+    rejected_complete: bool = True
+    """The same of the rejected one."""
 
 
 def derive_seed(seed: int, *labels: str) -> int:

@@ -3,6 +3,7 @@
 import pytest
 
 from srlm_kedro.engines import chat
+from srlm_kedro.errors import InputError
 from tests.engines.models import word_tokenizer
 
 
@@ -50,3 +51,12 @@ def test_a_completion_ends_with_the_end_token(tokenizer):
     """What training learns to write last is what stops sampling."""
     ids = chat.render_completion(tokenizer, "w3 w4")
     assert tokenizer.convert_ids_to_tokens(ids) == ["w3", "w4", "</s>"]
+
+
+def test_a_cut_completion_gets_no_end_token(tokenizer):
+    """The model never wrote one; a text without token and end is refused, as it teaches nothing."""
+    rows = chat.render_completions(tokenizer, ["w3 w4", "w3 w4", ""], [False, True, True])
+    names = [tokenizer.convert_ids_to_tokens(ids) for ids in rows]
+    assert names == [["w3", "w4"], ["w3", "w4", "</s>"], ["</s>"]]
+    with pytest.raises(InputError, match=r"1 of 2 have no token and no end.*Drop them"):
+        chat.render_completions(tokenizer, ["w3", ""], [False, False])

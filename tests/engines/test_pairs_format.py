@@ -19,11 +19,12 @@ from srlm_kedro.records import Checkpoint
 def table(tmp_path):
     """Four pairs on disk as a run leaves them, manifest and card beside."""
     rows = [
-        (f"p{n}", f"w{n} w1", f"p{n}-r{k}", f"w{k + 2} w{n + 3}", float(k), 3)
+        (f"p{n}", f"w{n} w1", f"p{n}-r{k}", f"w{k + 2} w{n + 3}", float(k), 3, "stop", "ok")
         for n in range(4)
         for k in range(2)
     ]
     columns = ["prompt_id", "prompt", "response_id", "response", "reward", "tokens"]
+    columns += ["finish", "reason"]
     pairs, metrics = make_pairs(pd.DataFrame(rows, columns=columns), PairsParams(), seed=0)
     path = tmp_path / "m2/pairs.parquet"
     path.parent.mkdir()

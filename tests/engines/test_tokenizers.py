@@ -138,6 +138,31 @@ def test_what_training_ends_with_stops_sampling(kind, model):
     assert end in load(model, "float32", "cpu").ends
 
 
+def test_a_cut_text_gets_no_end_in_training(kind, model):
+    """By SFT or DPO, chosen or rejected: the row ends where the model was cut off, and the loss
+    falls on the same tokens as of a whole text but for its end.
+    """
+    tokenizer = load_tokenizer(model)
+    whole, cut = sft_rows(
+        tokenizer, [Example(PROMPT, "w3 w4"), Example(PROMPT, "w3 w4", complete=False)]
+    )
+    assert cut == {name: ids[:-1] for name, ids in whole.items()}
+    texts = (PROMPT, "w3", "w4 w4")
+    both, neither, chosen, rejected = dpo_rows(
+        tokenizer,
+        [
+            Preference(*texts),
+            Preference(*texts, chosen_complete=False, rejected_complete=False),
+            Preference(*texts, chosen_complete=False),
+            Preference(*texts, rejected_complete=False),
+        ],
+    )
+    ended = {name: ids[:-1] for name, ids in both.items()} | {"prompt_ids": both["prompt_ids"]}
+    assert neither == ended
+    assert chosen == {**both, "chosen_ids": ended["chosen_ids"]}
+    assert rejected == {**both, "rejected_ids": ended["rejected_ids"]}
+
+
 def test_the_trained_model_stops_for_other_programs_too(trainer, tmp_path_factory):
     """Where the turn's end was no end token of the model, the new generation config adds it."""
     model = base_qwen2(tmp_path_factory.mktemp("base"))

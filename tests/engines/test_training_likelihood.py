@@ -22,6 +22,14 @@ def test_they_are_sums_over_tokens_with_the_end_in_the_order_asked(checkpoint, b
     assert found == pytest.approx(by_hand(checkpoint, EXAMPLES), abs=1e-4)
 
 
+def test_of_a_cut_text_the_end_is_not_counted(checkpoint):
+    """It is as probable as its own tokens are."""
+    example = Example("w1 w2", "w3 w4 w5", complete=False)
+    by_token = completion_logps(checkpoint, example.prompt, example.completion)
+    (found,) = TrlEngine(device="cpu", threads=1).log_probs(checkpoint, [example])
+    assert found == pytest.approx(by_token[:-1].sum().item(), abs=1e-4)
+
+
 def test_training_on_completions_makes_them_more_probable(trainer, checkpoint):
     """The model is read as it is saved."""
     trained = trainer.sft(checkpoint, EXAMPLES, SFT, seed=1).checkpoint

@@ -14,7 +14,9 @@ from .texts import sound_text
 
 REWARDS = st.none() | st.floats(0, 5).map(lambda mean: round(mean, 9))
 REWARDS |= st.integers(0, 15).map(lambda thirds: round(thirds / 3, 9))
-ROWS = st.tuples(st.integers(0, 4), sound_text, REWARDS, st.integers(0, 99))
+REASONS = st.sampled_from(["ok", "ok", "cut", "empty"])
+FINISHES = st.sampled_from(["stop", "length"])
+ROWS = st.tuples(st.integers(0, 4), sound_text, REWARDS, st.integers(0, 99), FINISHES, REASONS)
 KNOBS = st.builds(
     PairsParams,
     order=st.sampled_from(["reward", "random"]),
@@ -27,10 +29,14 @@ def judged(draw):
     """Responses to up to five prompts, their rows in any order."""
     rows = draw(st.lists(ROWS, min_size=1, max_size=20))
     named = [
-        (f"m2-p{prompt}", f"m2-p{prompt}-r{number}", f"ask {prompt}", text, tokens, reward)
-        for number, (prompt, text, reward, tokens) in enumerate(rows)
+        (
+            *(f"m2-p{prompt}", f"m2-p{prompt}-r{number}", f"ask {prompt}", text, tokens),
+            *(reward if reason == "ok" else None, finish, reason),
+        )
+        for number, (prompt, text, reward, tokens, finish, reason) in enumerate(rows)
     ]
-    columns = ["prompt_id", "response_id", "prompt", "response", "tokens", "reward"]
+    columns = ["prompt_id", "response_id", "prompt", "response", "tokens"]
+    columns += ["reward", "finish", "reason"]
     return pd.DataFrame(named, columns=columns).astype({"reward": float})
 
 
@@ -55,6 +61,8 @@ def test_pairs_are_two_responses_to_one_prompt_of_which_one_is_rewarded_higher(t
         assert chosen["prompt_id"] == rejected["prompt_id"] == pair.prompt_id
         assert (chosen["response"], rejected["response"]) == (pair.chosen, pair.rejected)
         assert (chosen["reward"], rejected["reward"]) == (pair.chosen_reward, pair.rejected_reward)
+        assert (chosen["finish"], rejected["finish"]) == (pair.chosen_finish, pair.rejected_finish)
+        assert chosen["reason"] == rejected["reason"] == "ok"
         assert pair.chosen != pair.rejected
         margin = pair.chosen_reward - pair.rejected_reward
         assert margin > 0 or (knobs.order == "random" and margin < 0)

@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 
-from srlm_kedro.errors import InputError
+from srlm_kedro.errors import InputError, summary
 
 PLAIN_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}"
@@ -50,18 +50,37 @@ def render_chats(tokenizer: Any, chats: Sequence[list[dict[str, str]]]) -> list[
         raise _cannot_render(tokenizer, error) from error
 
 
-def render_completion(tokenizer: Any, completion: str) -> list[int]:
-    """Token ids of an assistant's text and its `end_of_turn`, to stand behind `render`'s."""
-    return render_completions(tokenizer, [completion])[0]
+def render_completion(tokenizer: Any, completion: str, complete: bool = True) -> list[int]:
+    """Token ids of an assistant's text and its `end_of_turn`, to stand behind `render`'s.
+
+    A text that is not `complete` was cut: its writer never ended it, so no end token follows.
+    """
+    return render_completions(tokenizer, [completion], [complete])[0]
 
 
-def render_completions(tokenizer: Any, completions: Sequence[str]) -> list[list[int]]:
-    """`render_completion` of each text."""
+def render_completions(
+    tokenizer: Any, completions: Sequence[str], complete: Sequence[bool]
+) -> list[list[int]]:
+    """`render_completion` of each text.
+
+    Raises:
+        InputError: A text gives no token at all: it is empty and was cut.
+    """
     if not completions:
         return []
     end = end_of_turn(tokenizer)
     rows = tokenizer(list(completions), add_special_tokens=False, split_special_tokens=True)
-    return [[*ids, end] for ids in rows["input_ids"]]
+    made = [
+        [*ids, end] if ended else list(ids)
+        for ids, ended in zip(rows["input_ids"], complete, strict=True)
+    ]
+    if faults := [f"text {at}: {completions[at]!r}" for at, ids in enumerate(made) if not ids]:
+        heading = (
+            f"Completions: {len(faults)} of {len(made)} have no token and no end, so there is "
+            "nothing to learn from them. Drop them."
+        )
+        raise InputError(summary(heading, faults))
+    return made
 
 
 def end_of_turn(tokenizer: Any) -> int | None:

@@ -30,6 +30,7 @@ TRAIN = {"train/examples": 890.0, "train/loss": 0.31}
 PROMPTS = {"prompts/accepted": 800.0, "prompts/written": 1464.0}
 PROMPTS |= {"prompts/rejected_similar": 614.0, "prompts/rejected_empty": 0.0}
 JUDGE = {"judge/judgements": 9600.0, "judge/unparsed_no_score": 7.0}
+JUDGE |= {"judge/dropped_cut": 31.0, "judge/dropped_empty": 0.0}
 PAIRS = {"pairs/count": 352.0, "pairs/dropped_tie": 448.0, "pairs/chosen_longer": 0.84}
 EFT = {"eft/judgements": 800.0, "eft/kept": 634.0, "eft/dropped_disagreeing": 157.0}
 SEED = 3
@@ -95,6 +96,7 @@ def test_a_card_tells_lineage_counts_and_drops():
         "| prompts written | 1464 |",
         "| prompts written, of them dropped: similar | 614 |",
         "| responses | 3200 |",
+        "| responses dropped: cut | 31 |",
         "| judgements, of them dropped: no score | 7 |",
         "| pairs | 352 |",
         "| prompts without a pair: tie | 448 |",

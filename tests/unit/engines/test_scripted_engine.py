@@ -78,3 +78,14 @@ def test_shares_outside_0_to_1_are_refused():
     """A mistyped share stops at once and names itself."""
     with pytest.raises(InputError, match=r"unparsed = 40"):
         ScriptedEngine(unparsed=40)
+
+
+def test_a_share_of_answers_is_empty():
+    """`empty` leaves judgements and written tasks as they were, and the other answers too."""
+    asking = [Request(f"a{i}", "Sing.") for i in range(200)]
+    full, silent = ScriptedEngine(), ScriptedEngine(empty=0.5)
+    pairs = list(zip(texts(full, asking), texts(silent, asking), strict=True))
+    assert 60 < sum(said == [""] for _, said in pairs) < 140
+    assert all(said in ([""], before) for before, said in pairs)
+    for requests in (JUDGING, WRITING):
+        assert texts(silent, requests) == texts(full, requests)

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 
+from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge.judgements import COLUMNS
 from srlm_kedro.judge.parsing import parse_score
@@ -145,6 +146,70 @@ def test_the_stage_hands_its_knobs_to_the_engine():
     assert [sampling.n for sampling in engine.samplings] == [5, 1]
     assert engine.samplings[0].max_new_tokens == 7
     assert len(table) == 6
+
+
+def _with_drops() -> pd.DataFrame:
+    """Of four responses one is cut, one blank, one both."""
+    table = _responses(4)
+    table.loc[[1, 3], "finish"] = "length"
+    table.loc[[2, 3], "response"] = [" \n", ""]
+    return table
+
+
+@pytest.mark.parametrize(
+    ("policy", "reasons"),
+    [
+        ({}, ["ok", "cut", "empty", "empty"]),
+        ({"cut": "keep"}, ["ok", "ok", "empty", "empty"]),
+        ({"empty": "keep"}, ["ok", "cut", "ok", "empty"]),
+        ({"cut": "keep", "empty": "keep"}, ["ok", "ok", "ok", "empty"]),
+    ],
+)
+def test_cut_and_empty_responses_are_judged_by_policy_alone(policy, reasons):
+    """What is dropped is not asked about, has no reward, stays in the table and is counted; what
+    is empty and cut holds nothing to learn under any policy.
+    """
+    engine, table = FakeEngine(lambda request, sample: "Score: 3"), _with_drops()
+    knobs = JudgingParams(**policy)
+    judgements = judge_candidates(M1, table, PROMPT, engine, knobs, seed=0)
+    judged, metrics = reward_responses(table, judgements, PROMPT, knobs)
+    kept = [reason == "ok" for reason in reasons]
+    assert [request.id for request in engine.requests] == [
+        f"{name}-j" for name in table["response_id"][kept]
+    ]
+    assert judged["reason"].tolist() == reasons
+    assert judged["reward"].notna().tolist() == kept
+    assert metrics["judge/dropped_cut"] == reasons.count("cut")
+    assert metrics["judge/dropped_empty"] == reasons.count("empty")
+    assert metrics["judge/judged_share"] == sum(kept) / 4
+    assert metrics["judge/unrewarded"] == 0
+    assert metrics["judge/mean_tokens"] == table["tokens"][kept].mean()
+
+
+def test_a_judgement_does_not_depend_on_what_else_is_judged():
+    """The judgements of a response are the same whether or not its neighbours are dropped."""
+    table = _with_drops()
+    some, all_ = (
+        judge_candidates(M1, table, PROMPT, ScriptedEngine(), JudgingParams(cut=cut), seed=0)
+        for cut in ("drop", "keep")
+    )
+    shared = all_[all_["response_id"].isin(some["response_id"])].reset_index(drop=True)
+    assert len(all_) > len(some)
+    pd.testing.assert_frame_equal(some, shared)
+
+
+def test_a_run_whose_responses_are_all_dropped_stops():
+    """The message says what they are, how one looks, and what to raise."""
+    table = _with_drops()[1:]
+    nothing = judge_candidates(M1, table, PROMPT, FakeEngine(str), JudgingParams(), seed=0)
+    assert nothing.empty
+    with pytest.raises(GateError) as refused:
+        reward_responses(table, nothing, PROMPT, JudgingParams())
+    message = str(refused.value)
+    assert "none of 3 responses can be used: 1 are cut" in message
+    assert "2 are empty" in message
+    assert "m2-p0-r1" in message
+    assert "`responses.sampling.max_new_tokens`" in message
 
 
 def test_a_better_parser_needs_no_new_judgement():

@@ -14,12 +14,15 @@ NONE = float("nan")
 
 def _judged(*groups: list[float], text: str = "answer {p} {r}") -> pd.DataFrame:
     rows = [
-        (f"m2-p{p}", f"m2-p{p}-r{r}", f"ask {p}", text.format(p=p, r=r), r + 1, "stop", reward, 3)
+        (
+            *(f"m2-p{p}", f"m2-p{p}-r{r}", f"ask {p}", text.format(p=p, r=r), r + 1, "stop"),
+            *(reward, 3, "ok"),
+        )
         for p, rewards in enumerate(groups)
         for r, reward in enumerate(rewards)
     ]
     columns = ["prompt_id", "response_id", "prompt", "response", "tokens", "finish"]
-    return pd.DataFrame(rows, columns=[*columns, "reward", "scores"])
+    return pd.DataFrame(rows, columns=[*columns, "reward", "scores", "reason"])
 
 
 def test_the_highest_meets_the_lowest():
@@ -52,6 +55,30 @@ def test_a_failed_parse_never_wins_worst_response():
     pairs, _ = make_pairs(judged, PairsParams(), seed=0)
     assert pairs["rejected_id"].tolist() == ["m2-p0-r2", "m2-p1-r1"]
     assert pairs["chosen_id"].tolist() == ["m2-p0-r1", "m2-p1-r0"]
+
+
+def test_groups_too_short_for_cut_or_empty_responses_are_told_apart():
+    """One usable response of three is `few_complete` where more were dropped, whatever the reason;
+    without a dropped one it is `short_group`.
+    """
+    judged = _judged([5, NONE, NONE], [NONE, NONE], [2, NONE], [5, NONE, 1])
+    judged.loc[[1, 9], "reason"] = "cut"
+    judged.loc[[3, 4], "reason"] = "empty"
+    pairs, metrics = make_pairs(judged, PairsParams(), seed=0)
+    assert pairs["prompt_id"].tolist() == ["m2-p3"]
+    assert metrics["pairs/dropped_few_complete"] == 2
+    assert metrics["pairs/dropped_short_group"] == 1
+    with pytest.raises(GateError, match=r"'few_complete': 1.*responses\.sampling\.max_new_tokens"):
+        make_pairs(judged[:3], PairsParams(), seed=0)
+
+
+def test_a_pair_says_of_each_side_how_it_ended():
+    """Whether a response was cut goes with it to training."""
+    judged = _judged([1, 5], [5, 1])
+    judged.loc[0, "finish"] = "length"
+    pairs, _ = make_pairs(judged, PairsParams(), seed=0)
+    assert pairs["chosen_finish"].tolist() == ["stop", "stop"]
+    assert pairs["rejected_finish"].tolist() == ["length", "stop"]
 
 
 def test_of_several_best_the_first_by_id_is_taken():

@@ -76,6 +76,7 @@ def timings():
 def iterations():
     figures = {"eval/mean_score": 3.5, "eval/mean_length": 10.0}
     judge = {"judge/judgements": 24.0, "judge/parse_rate": 0.96, "judge/mean_reward": 3.25}
+    judge |= {"judge/dropped_cut": 3.0, "judge/dropped_empty": 1.0}
     rows = [describe_elder(checkpoint(name), figures) for name in ("sft", "m1")]
     made = describe_iteration(
         checkpoint("m2"),

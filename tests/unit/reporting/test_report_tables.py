@@ -30,7 +30,7 @@ def test_reward_modelling_has_these_columns():
 def test_iterations_has_these_columns():
     """What was made, what it is worth, and the seconds of each stage."""
     expected = (
-        "model,prompts,responses,judgements,parse_rate,pairs,mean_reward,mean_oracle_score,"
+        "model,prompts,responses,cut,empty,judgements,parse_rate,pairs,mean_reward,mean_oracle_score,"
         "mean_length,seconds_prompts,seconds_responses,seconds_judging,seconds_pairs,"
         "seconds_checks,seconds_training,seconds_selection,seconds_evaluation,"
         "seconds_study"
@@ -39,10 +39,11 @@ def test_iterations_has_these_columns():
 
 
 def test_an_iteration_counts_what_it_made():
-    """Prompts, responses, judgements, pairs; seconds are sums over a stage's nodes."""
+    """Prompts, responses and drops, judgements, pairs; seconds are sums over a stage's nodes."""
     row = tables.iterations().set_index("model").loc["m2"]
     made = row[["prompts", "responses", "judgements", "parse_rate", "pairs", "mean_reward"]]
     assert made.tolist() == [2, 8, 24, 0.96, 2, 3.25]
+    assert row[["cut", "empty"]].tolist() == [3, 1]
     seconds = row[["seconds_prompts", "seconds_training", "seconds_evaluation"]]
     assert seconds.tolist() == [1.5, 20, 2]
 
@@ -50,8 +51,8 @@ def test_an_iteration_counts_what_it_made():
 def test_what_a_model_lacks_stays_empty_in_the_file():
     """The baseline has no prompts and no judging: empty cells, not zeros."""
     lines = tables.iterations().to_csv(index=False).splitlines()
-    assert lines[1] == "sft,,,,,,,3.5,10.0,,,,,,7.0,,,"
-    assert lines[3].startswith("m2,2,8,24,0.96,2,3.25,")
+    assert lines[1] == "sft,,,,,,,,,3.5,10.0,,,,,,7.0,,,"
+    assert lines[3].startswith("m2,2,8,3,1,24,0.96,2,3.25,")
     read = pd.read_csv(io.StringIO("\n".join(lines)))
     assert read.loc[0, ["prompts", "seconds_judging"]].isna().all()
 

@@ -176,11 +176,12 @@ def test_pairs_are_true_where_the_chosen_is_better():
 
 def judged(*prompts):
     rows = [
-        (f"p{p}", f"p{p}-r{r}", prompt, "x" * (r + 1), float(r))
+        (f"p{p}", f"p{p}-r{r}", prompt, "x" * (r + 1), float(r), "ok")
         for p, prompt in enumerate(prompts)
         for r in range(2)
     ]
-    return pd.DataFrame(rows, columns=["prompt_id", "response_id", "prompt", "response", "reward"])
+    columns = ["prompt_id", "response_id", "prompt", "response", "reward", "reason"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_candidates_get_their_truth_where_the_referee_understands_the_prompt():
@@ -192,6 +193,15 @@ def test_candidates_get_their_truth_where_the_referee_understands_the_prompt():
     assert found["score"].isna().tolist() == [False, False, True, True, False, False]
     assert found["items_wrong"].tolist()[4:] == [1, 0]
     pd.testing.assert_frame_equal(found[table.columns], table)
+
+
+def test_a_referee_is_not_asked_about_what_was_not_judged():
+    """A cut response costs no assessment; its row stays, without a score."""
+    referee, table = Knowing(), judged("list a")
+    table.loc[0, ["reward", "reason"]] = [NAN, "cut"]
+    found = assess_candidates(table, referee, StudyParams(), 0)
+    assert referee.asked == [("list a", "xx")]
+    assert found["score"].isna().tolist() == [True, False]
 
 
 def test_a_referee_is_asked_about_so_many_prompts_by_the_seed():
@@ -254,6 +264,7 @@ class Trainer:
 
     def log_probs(self, model, examples):
         far = model.name == "m2"
+        self.asked = examples
         return [
             -10.0 + far * (-2.0 if one.completion == "bad" else len(one.completion.split()))
             for one in examples
@@ -277,8 +288,12 @@ def test_movement_is_the_change_of_log_probability():
         "rejected": "bad",
         "chosen_id": "x",
         "rejected_id": "y",
+        "chosen_finish": "stop",
+        "rejected_finish": "length",
     }
-    table = measure_movement(M2, M1, answers, pd.DataFrame([pair]), Trainer())
+    trainer = Trainer()
+    table = measure_movement(M2, M1, answers, pd.DataFrame([pair]), trainer)
+    assert [one.complete for one in trainer.asked] == [True, True, True, False]
     assert table["text"].tolist() == ["sampled", "sampled", "chosen", "rejected"]
     assert table["response_id"].tolist() == ["a", "b", "x", "y"]
     assert table["before"].tolist() == [-10] * 4

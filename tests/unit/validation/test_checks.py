@@ -10,7 +10,7 @@ import yaml
 
 from srlm_kedro.errors import GateError
 from srlm_kedro.pipelines.checks import create_pipeline, create_seed_pipeline
-from srlm_kedro.pipelines.checks.nodes import check_pairs, document_checks, gate
+from srlm_kedro.pipelines.checks.nodes import check_judged, check_pairs, document_checks, gate
 from srlm_kedro.records import Checkpoint
 
 CONF = Path(__file__).parents[3] / "conf" / "base" / "expectations"
@@ -58,6 +58,19 @@ def test_pairs_without_a_margin_stop_the_run_with_what_where_and_why() -> None:
     assert message.startswith("m2: 1 critical expectation failed, so m2 is not trained.")
     assert "pairs: chosen reward above rejected reward: 10 of 50 rows break it (20.0%)" in message
     assert "read m2.data_docs." in message
+
+
+def test_what_was_not_judged_is_no_missing_reward() -> None:
+    """Dropped responses have a rule of their own; those of the rewards look at judged ones."""
+    rows = [(f"m2-p{i // 4}", f"m2-p{i // 4}-r{i % 4}", 9, float(i % 4), "ok") for i in range(40)]
+    columns = ["prompt_id", "response_id", "tokens", "reward", "reason"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.loc[table.index % 4 > 1, ["reward", "reason"]] = [float("nan"), "cut"]
+    suite = yaml.safe_load((CONF / "judged.yml").read_text("utf-8"))
+    metrics = {"judge/judged_share": 0.5, "judge/parse_rate": 1.0, "judge/saturation": 0.0}
+    result = check_judged(table, metrics, {}, suite)
+    failed = [item["description"] for item in result["results"] if item["success"] is False]
+    assert failed == ["share of responses that are neither cut nor empty"]
 
 
 def test_an_empty_table_of_pairs_stops_the_run() -> None:

@@ -13,7 +13,7 @@ from srlm_kedro.errors import InputError
 from srlm_kedro.validation.validate import metrics_table, validate
 
 CONF = Path(__file__).parents[3] / "conf" / "base" / "expectations"
-METRICS = {"judge/parse_rate": 0.97, "judge/saturation": 0.3}
+METRICS = {"judge/parse_rate": 0.97, "judge/saturation": 0.3, "judge/judged_share": 1.0}
 
 
 def shipped(name: str) -> dict[str, Any]:
@@ -82,6 +82,11 @@ def test_results_stand_in_the_order_of_the_suite() -> None:
             "response length in tokens against the iteration before",
         ),
         (HEALTHY, METRICS | {"judge/parse_rate": 0.3}, "share of judgements with a score"),
+        (
+            HEALTHY,
+            METRICS | {"judge/judged_share": 0.4},
+            "share of responses that are neither cut nor empty",
+        ),
         (
             HEALTHY,
             METRICS | {"judge/saturation": 0.99},

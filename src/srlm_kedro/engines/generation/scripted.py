@@ -89,6 +89,7 @@ class ScriptedEngine:
         unparsed: float = 0.0,
         repeated: float = 0.0,
         unfinished: float = 0.0,
+        empty: float = 0.0,
     ):
         """Sets how well the script behaves.
 
@@ -99,11 +100,13 @@ class ScriptedEngine:
             unparsed: Share of judgements that end without a score.
             repeated: Share of written tasks that are one and the same task.
             unfinished: Share of completions that break off at half (`finish="length"`).
+            empty: Share of answers, judgements and tasks aside, that hold no word.
 
         Raises:
             InputError: A share lies outside 0 to 1.
         """
-        shares = {"unparsed": unparsed, "repeated": repeated, "unfinished": unfinished}
+        shares = {"unparsed": unparsed, "repeated": repeated}
+        shares |= {"unfinished": unfinished, "empty": empty}
         if faults := [f"{name} = {value}" for name, value in shares.items() if not 0 <= value <= 1]:
             raise InputError(
                 f"ScriptedEngine: shares lie between 0 and 1, not {', '.join(faults)}. "
@@ -115,6 +118,7 @@ class ScriptedEngine:
         self._unparsed = unparsed
         self._repeated = repeated
         self._unfinished = unfinished
+        self._empty = empty
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
@@ -139,6 +143,9 @@ class ScriptedEngine:
         limit = sampling.max_new_tokens
         if chance.random() < self._unfinished:
             limit = min(limit, max(len(words) // 2, sampling.min_new_tokens, 1))
+        answers = request.chat and self._judge_marker not in request.prompt
+        if answers and chance.random() < self._empty:
+            words = []
         return _cut(words, limit, sampling.stop)
 
     def _words(self, request: Request, least: int, chance: random.Random) -> list[str]:

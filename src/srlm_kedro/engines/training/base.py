@@ -216,6 +216,7 @@ class TrainingEngine(Protocol):
     def log_probs(self, model: Checkpoint, examples: Sequence[Example]) -> list[float]:
         """How probable `model` finds each completion after its prompt, dropout aside.
 
-        The sum of its tokens' log-probabilities in nats, the end token's included.
+        The sum of its tokens' log-probabilities in nats, the end token's included unless it was
+        cut.
         """
         ...

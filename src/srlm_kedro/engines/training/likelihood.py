@@ -20,6 +20,8 @@ _BATCH = 8192
 def log_probs(checkpoint: Checkpoint, examples: Sequence[Example], setup: Setup) -> list[float]:
     """Sum over each completion's tokens and the end of its turn, in nats, without dropout.
 
+    A completion that was cut has no such end.
+
     Raises:
         InputError: The folder is no readable checkpoint, or it cannot see rows as long as these.
     """

@@ -17,10 +17,14 @@ Row = dict[str, Any]
 def sft_rows(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
     """Ids and labels of each example: `IGNORED` on the prompt; the last one ends the turn.
 
-    Paper: section 3.1, loss on the target tokens only.
+    A completion that was cut has no such end. Paper: section 3.1, loss on the target tokens only.
     """
     prompts = chat.render_all(tokenizer, [example.prompt for example in examples])
-    completions = chat.render_completions(tokenizer, [example.completion for example in examples])
+    completions = chat.render_completions(
+        tokenizer,
+        [example.completion for example in examples],
+        [example.complete for example in examples],
+    )
     return [
         {"input_ids": prompt + ids, "labels": [IGNORED] * len(prompt) + ids}
         for prompt, ids in zip(prompts, completions, strict=True)
@@ -28,10 +32,14 @@ def sft_rows(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
 
 
 def dpo_rows(tokenizer: Any, pairs: Sequence[Preference]) -> list[Row]:
-    """Ids of each pair's prompt, chosen and rejected; both responses end the turn."""
+    """Ids of each pair's prompt, chosen and rejected; a response that was not cut ends the turn."""
     prompts = chat.render_all(tokenizer, [pair.prompt for pair in pairs])
-    chosen = chat.render_completions(tokenizer, [pair.chosen for pair in pairs])
-    rejected = chat.render_completions(tokenizer, [pair.rejected for pair in pairs])
+    chosen = chat.render_completions(
+        tokenizer, [pair.chosen for pair in pairs], [pair.chosen_complete for pair in pairs]
+    )
+    rejected = chat.render_completions(
+        tokenizer, [pair.rejected for pair in pairs], [pair.rejected_complete for pair in pairs]
+    )
     return [
         dict(zip(("prompt_ids", "chosen_ids", "rejected_ids"), ids, strict=True))
         for ids in zip(prompts, chosen, rejected, strict=True)

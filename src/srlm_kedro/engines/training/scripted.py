@@ -64,7 +64,7 @@ class ScriptedEngine:
         """One to three nats a word, by model and example."""
         known = _identity(model)
         return [
-            -len(f"{one.completion} end".split())
+            -len([*one.completion.split(), *(["end"] if one.complete else [])])
             * random.Random(_digest(known, asdict(one))).uniform(1, 3)
             for one in examples
         ]

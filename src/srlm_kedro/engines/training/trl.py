@@ -142,7 +142,7 @@ class TrlEngine:
             return self._dpo(job, other, pairs, folder, unfinished)
 
     def log_probs(self, model: Checkpoint, examples: Sequence[Example]) -> list[float]:
-        """How probable `model` finds each completion, in nats, its end token included.
+        """How probable `model` finds each completion, in nats, the end token of a whole one too.
 
         Raises:
             InputError: `model` cannot be read, or cannot see texts as long as these.

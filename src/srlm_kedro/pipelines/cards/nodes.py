@@ -17,7 +17,7 @@ from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.records import Checkpoint
 
-VERSION = 1
+VERSION = 2
 
 Metrics = dict[str, float]
 
@@ -90,6 +90,7 @@ def write_iteration_card(
         **_drops("prompts written", "prompts/written", prompt_metrics, "prompts/rejected_"),
         "of them accepted": accepted,
         "responses": accepted * responses.sampling.n,
+        **_dropped(judge_metrics, "judge/dropped_", "responses dropped: "),
         **_drops("judgements", "judge/judgements", judge_metrics, "judge/unparsed_"),
         "pairs": pair_metrics["pairs/count"],
         **_dropped(pair_metrics, "pairs/dropped_", "prompts without a pair: "),

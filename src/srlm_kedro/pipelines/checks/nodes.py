@@ -14,7 +14,7 @@ from srlm_kedro.validation.data_docs import build_data_docs
 from srlm_kedro.validation.validate import metrics_table, validate
 from srlm_kedro.validation.wording import refuse_critical, warning_lines
 
-VERSION = 2
+VERSION = 3
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +32,12 @@ def check_judged(
     previous_judge_metrics: dict[str, float],
     judged_suite: dict[str, Any],
 ) -> dict[str, Any]:
-    """The rewards held against their suite and the iteration before: a validation result."""
-    tables = {"judged_responses": judged_responses, "metrics": metrics_table(judge_metrics)}
+    """The rewards held against their suite and the iteration before: a validation result.
+
+    Responses that were not judged are no rows here; `judge/judged_share` tells of them.
+    """
+    judged = judged_responses[judged_responses["reason"] == "ok"]
+    tables = {"judged_responses": judged, "metrics": metrics_table(judge_metrics)}
     return validate("judged", tables, judged_suite, previous_judge_metrics)
 
 

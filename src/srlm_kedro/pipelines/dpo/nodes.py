@@ -20,7 +20,14 @@ def train_dpo(
 
     `checked` is the word of the validation gate: nothing trains before it.
     """
-    preferences = [Preference(row.prompt, row.chosen, row.rejected) for row in pairs.itertuples()]
+    preferences = [
+        Preference(
+            *(row.prompt, row.chosen, row.rejected),
+            chosen_complete=row.chosen_finish == "stop",
+            rejected_complete=row.rejected_finish == "stop",
+        )
+        for row in pairs.itertuples()
+    ]
     label = f"dpo {policy.name}"
     trained = training_engine.dpo(policy, policy, preferences, dpo, derive_seed(seed, label))
     metrics = {"train/pairs": float(len(preferences)), **trained.metrics()}

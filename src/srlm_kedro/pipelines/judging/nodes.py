@@ -3,11 +3,12 @@
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
+from srlm_kedro.judge.candidates import candidacy
 from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 3
+VERSION = 4
 
 
 def judge_candidates(
@@ -18,15 +19,17 @@ def judge_candidates(
     judging: JudgingParams,
     seed: int,
 ) -> pd.DataFrame:
-    """K judgements of each response, every attempt with its raw text.
+    """K judgements of each candidate, every attempt with its raw text.
 
-    Identical responses to one prompt are judged each by itself, as the paper does.
+    Identical responses to one prompt are judged each by itself, as the paper does. Responses that
+    `judging.cut` and `judging.empty` drop are not judged: nothing would use what was paid for.
     """
+    candidates = responses[candidacy(responses, judging.cut, judging.empty) == "ok"]
     return judge_responses(
         judge_engine,
         judge,
         judge_prompt,
-        responses,
+        candidates,
         judging.sampling,
         derive_seed(seed, "judging"),
         judging.retries,

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.judge.candidates import Policy
 from srlm_kedro.params import RESOURCE, Params
 
 
@@ -27,5 +28,11 @@ class JudgingParams(Params):
     """Further attempts for a judgement without a score (paper: not stated)."""
     min_scores: int = Field(1, ge=1)
     """A response with fewer scores than this gets no reward (paper: not stated)."""
+    cut: Policy = "drop"
+    """What becomes of responses cut at the token limit (paper: not stated). `drop`: they are not
+    judged, get no reward, and so are in no pair and no positive example. `keep`: they are judged
+    as they are and trained on without an end token, which the model never wrote."""
+    empty: Policy = "drop"
+    """What becomes of responses without text, likewise (paper: not stated)."""
     max_unparsed: Annotated[float, RESOURCE] = Field(0.10, ge=0, le=1)
     """The run stops when a larger share of the judgements carries no score after the retries."""

@@ -7,13 +7,14 @@ import pandas as pd
 
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
+from srlm_kedro.judge.candidates import DROPS, candidacy
 from srlm_kedro.judge.judgements import reparse, settled
 from srlm_kedro.judge.prompt import is_escaped
 from srlm_kedro.judge.rewards import with_rewards
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.shown import ending
 
-VERSION = f"2, parser {parsing.VERSION}"
+VERSION = f"3, parser {parsing.VERSION}"
 
 _TOP = 5
 _SCORES = range(_TOP + 1)
@@ -25,25 +26,33 @@ def reward_responses(
     """Responses with `reward` (the mean of their scores, NaN without) and `scores` (how many).
 
     Paper: section 3.1, the reward is the mean of the sampled scores. A judgement without a score
-    is no number: it enters no mean. `judge/escaped_responses` counts responses that would have
-    closed their own place in the judge prompt.
+    is no number: it enters no mean. `reason` is `ok`, or why a response was not judged: `cut` or
+    `empty`, counted as `judge/dropped_...`. `judge/escaped_responses` counts responses that would
+    have closed their own place in the judge prompt.
 
     Raises:
-        GateError: Too large a share of the judgements carries no score, or no response a reward.
+        GateError: Every response is dropped, too large a share of the judgements carries no score,
+            or no response a reward.
     """
+    reasons = candidacy(responses, judging.cut, judging.empty)
+    drops = {reason: int((reasons == reason).sum()) for reason in DROPS}
+    _refuse_dropped(responses, drops)
     read = settled(reparse(judgements))
     _refuse_unread(responses, read, judging)
-    judged = with_rewards(responses, read, judging.min_scores)
+    table = with_rewards(responses, read, judging.min_scores).assign(reason=reasons)
+    judged = table[reasons == "ok"]
     if judged["reward"].isna().all():
         raise GateError(
             f"judged_responses: none of {len(judged)} responses has a reward (limit "
             f"`judging.min_scores` = {judging.min_scores}). Draw more judgements a response "
             f"(`judging.sampling.n`, now {judging.sampling.n})."
         )
-    pairs = zip(responses["prompt"], responses["response"], strict=True)
+    pairs = zip(judged["prompt"], judged["response"], strict=True)
     escaped = sum(is_escaped(judge_prompt, *pair) for pair in pairs)
-    return judged, {
+    return table, {
         **judge_metrics(judged, judgements, read),
+        **{f"judge/dropped_{reason}": float(count) for reason, count in drops.items()},
+        "judge/judged_share": len(judged) / len(table),
         "judge/escaped_responses": float(escaped),
     }
 
@@ -51,7 +60,7 @@ def reward_responses(
 def judge_metrics(
     judged: pd.DataFrame, judgements: pd.DataFrame, read: pd.DataFrame
 ) -> dict[str, float]:
-    """What tells a healthy judge from a collapsed one.
+    """What tells a healthy judge from a collapsed one, on the responses that were judged.
 
     Shares are of judgements for `score_*` (rounded to whole points) and `parse_rate`, of rewarded
     responses for `saturation`, of prompts for `tied_prompts`.
@@ -85,6 +94,17 @@ def _noise(read: pd.DataFrame) -> float:
     """How far the judgements of one response stand apart, in points."""
     variances = read.groupby("response_id")["score"].var(ddof=0).dropna()
     return float(variances.mean() ** 0.5)
+
+
+def _refuse_dropped(responses: pd.DataFrame, drops: dict[str, int]) -> None:
+    if not len(responses) or sum(drops.values()) < len(responses):
+        return
+    raise GateError(
+        f"judged_responses: none of {len(responses)} responses can be used: {drops['cut']} are cut "
+        f"at the token limit (`judging.cut` = drop), {drops['empty']} are empty. First: response "
+        f"{responses['response_id'].iloc[0]}, {ending(responses['response'].iloc[0])}. Raise "
+        "`responses.sampling.max_new_tokens`, or read the responses: all are kept."
+    )
 
 
 def _refuse_unread(responses: pd.DataFrame, read: pd.DataFrame, judging: JudgingParams) -> None:

@@ -9,14 +9,16 @@ from srlm_kedro.errors import GateError
 from srlm_kedro.pipelines.pairs.params import PairsParams
 from srlm_kedro.records import derive_seed
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = [
     *("prompt_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id"),
-    *("chosen_reward", "rejected_reward"),
+    *("chosen_reward", "rejected_reward", "chosen_finish", "rejected_finish"),
 ]
-DROPS = ("short_group", "tie", "identical")
-"""Why a prompt gives no pair: fewer than two rewards; all equal; best and worst one text."""
+"""`..._finish` is `length` where the response was cut: no end token follows it in training."""
+DROPS = ("short_group", "few_complete", "tie", "identical")
+"""Why a prompt gives no pair: fewer than two rewards; fewer than two because responses were cut or
+empty; all equal; best and worst one text."""
 
 
 def make_pairs(
@@ -24,7 +26,8 @@ def make_pairs(
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """One pair a prompt at most: highest reward against lowest, of equals the first by id.
 
-    Responses without a reward take no part. Paper: section 2.3, equal scores give no pair.
+    Responses without a reward take no part; those that were dropped as cut or empty have none.
+    Paper: section 2.3, equal scores give no pair.
 
     Raises:
         GateError: Fewer pairs than `min_pairs`.
@@ -41,10 +44,12 @@ def make_pairs(
             made.append(_ordered(best, worst, pairs, seed))
     prompts = len(groups)
     if len(made) < pairs.min_pairs:
+        longer = "Allow longer responses (`responses.sampling.max_new_tokens`). "
         raise GateError(
             f"pairs: {len(made)} pairs of {prompts} prompts (limit `pairs.min_pairs` = "
-            f"{pairs.min_pairs}). Dropped: {drops}. Write more prompts (`prompts.count`), or read "
-            "the judged responses: a judge whose scores all agree gives no pairs."
+            f"{pairs.min_pairs}). Dropped: {drops}. {longer if drops['few_complete'] else ''}"
+            "Write more prompts (`prompts.count`), or read the judged responses: a judge whose "
+            "scores all agree gives no pairs."
         )
     table = pd.DataFrame([{name: pair[name] for name in COLUMNS} for pair in made])
     return table, _metrics(made, drops, prompts)
@@ -54,7 +59,8 @@ def _extremes(group: list[Any], length_control: float) -> tuple[Any, Any, str | 
     """Best and worst of a prompt's responses, and the reason if they make no pair."""
     rows = [row for row in group if pd.notna(row.reward)]
     if len(rows) < 2:
-        return None, None, "short_group"
+        dropped = sum(row.reason != "ok" for row in group)
+        return None, None, "few_complete" if len(rows) + dropped > 1 else "short_group"
     rows.sort(key=lambda row: (len(row.response_id), row.response_id))  # r2 before r10
     best = max(rows, key=lambda row: row.reward)
     worst = min(rows, key=lambda row: row.reward)
@@ -81,6 +87,8 @@ def _ordered(best: Any, worst: Any, pairs: PairsParams, seed: int) -> dict[str, 
         "rejected_id": rejected.response_id,
         "chosen_reward": chosen.reward,
         "rejected_reward": rejected.reward,
+        "chosen_finish": chosen.finish,
+        "rejected_finish": rejected.finish,
         "chosen_tokens": chosen.tokens,
         "rejected_tokens": rejected.tokens,
     }

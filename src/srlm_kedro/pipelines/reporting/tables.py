@@ -5,7 +5,7 @@ import pandas as pd
 from srlm_kedro.judge.assessment import KINDS
 from srlm_kedro.records import Checkpoint
 
-VERSION = 5
+VERSION = 6
 
 STAGES = {
     "prompts": ("write_prompts", "accept_prompts"),
@@ -34,8 +34,12 @@ STAGES = {
 }
 """Columns `seconds_<stage>` of `iterations`, and the nodes whose time they sum."""
 
-COLUMNS = ["model", "prompts", "responses", "judgements", "parse_rate", "pairs", "mean_reward"]
-_COUNTS = ["prompts", "responses", "judgements", "pairs"]
+COLUMNS = [
+    *("model", "prompts", "responses", "cut", "empty", "judgements", "parse_rate", "pairs"),
+    "mean_reward",
+]
+"""`cut` and `empty` are the responses dropped as such, which were not judged."""
+_COUNTS = ["prompts", "responses", "cut", "empty", "judgements", "pairs"]
 SCORES = ["mean_oracle_score", "mean_length"]
 DUELS = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
 JUDGES = ["model", "pairwise_accuracy", "five_best", "exact_match", "spearman", "kendall", "n"]
@@ -61,6 +65,8 @@ def describe_iteration(
     made = {
         "prompts": len(prompts),
         "responses": len(responses),
+        "cut": judge_metrics["judge/dropped_cut"],
+        "empty": judge_metrics["judge/dropped_empty"],
         "judgements": judge_metrics["judge/judgements"],
         "parse_rate": judge_metrics["judge/parse_rate"],
         "pairs": pair_metrics["pairs/count"],

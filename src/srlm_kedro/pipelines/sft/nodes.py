@@ -55,10 +55,11 @@ def train_on_positives(
 ) -> Outcome:
     """The control without preferences: SFT on the seed data and on responses given a full 5.
 
+    Responses that were dropped as cut or empty have no reward, so they are none of these.
     Paper: an ablation; adding positive examples alone brought no gain.
     """
     perfect = judged_responses[judged_responses["reward"] == 5]
-    examples = ift_examples(ift) + eft_examples(eft_train) + ift_examples(perfect)
+    examples = ift_examples(ift) + eft_examples(eft_train) + drawn_examples(perfect)
     trained = training_engine.sft(model, examples, sft, derive_seed(seed, "positives"))
     checkpoint, log, metrics = _outcome(trained, len(examples))
     return checkpoint, log, {**metrics, "train/positives": float(len(perfect))}
@@ -67,6 +68,14 @@ def train_on_positives(
 def ift_examples(table: pd.DataFrame) -> list[Example]:
     """Prompt and response of each row."""
     return [Example(row.prompt, row.response) for row in table.itertuples()]
+
+
+def drawn_examples(table: pd.DataFrame) -> list[Example]:
+    """Prompt and response of each row; one that was cut stays open."""
+    return [
+        Example(row.prompt, row.response, complete=row.finish == "stop")
+        for row in table.itertuples()
+    ]
 
 
 def eft_examples(table: pd.DataFrame) -> list[Example]:

@@ -21,7 +21,7 @@ def measure_movement(
     """`before` under `policy` and `after` under `model`, in nats a response, end token included.
 
     Of the model's sampled responses to held-out prompts that came to an end, and of both sides of
-    its training pairs.
+    its training pairs; a side that was cut counts without an end token, as in training.
     """
     sampled = (eval_responses["mode"] == "sampled") & (eval_responses["finish"] == "stop")
     texts = pd.concat(
@@ -31,7 +31,10 @@ def measure_movement(
         ],
         ignore_index=True,
     )
-    examples = [Example(row.prompt, row.response) for row in texts.itertuples()]
+    examples = [
+        Example(row.prompt, row.response, complete=row.finish == "stop")
+        for row in texts.itertuples()
+    ]
     return texts.assign(
         before=training_engine.log_probs(policy, examples),
         after=training_engine.log_probs(model, examples),
@@ -58,5 +61,9 @@ def movement_figures(movement: pd.DataFrame) -> dict[str, float]:
 
 
 def _side(pairs: pd.DataFrame, side: str) -> pd.DataFrame:
-    names = {"response_id": pairs[f"{side}_id"], "response": pairs[side]}
+    names = {
+        "response_id": pairs[f"{side}_id"],
+        "response": pairs[side],
+        "finish": pairs[f"{side}_finish"],
+    }
     return pd.DataFrame({"text": side, "prompt": pairs["prompt"], "tokens": float("nan"), **names})

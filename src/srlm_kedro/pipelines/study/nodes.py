@@ -12,7 +12,7 @@ from srlm_kedro.pipelines.study.truth import pair_figures, pair_truth, tie_figur
 from srlm_kedro.pipelines.study.writing import prompt_figures
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 2
+VERSION = 3
 
 
 def assess_candidates(
@@ -20,10 +20,13 @@ def assess_candidates(
 ) -> pd.DataFrame:
     """The judged responses with the referee's score and the kinds of error apart.
 
-    NaN where it cannot tell: prompts that it does not understand, or is not asked about.
+    NaN where it cannot tell: prompts that it does not understand, or is not asked about. Nor is it
+    asked about responses that were not judged.
     """
     prompts = _asked(judged_responses, referee, study.prompts, seed)
-    rows = judged_responses[judged_responses["prompt_id"].isin(prompts)]
+    rows = judged_responses[
+        judged_responses["prompt_id"].isin(prompts) & (judged_responses["reason"] == "ok")
+    ]
     found = referee.assess_all(list(zip(rows["prompt"], rows["response"], strict=True)))
     return judged_responses.join(tabulated(found, rows.index))
 
