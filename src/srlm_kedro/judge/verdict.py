@@ -8,27 +8,30 @@ a draw of lots. Statements are of several kinds, and the strongest kind in a tex
 3. `Verdict: A`, `Winner: Response B`;
 4. as the last line alone: `[A]`, `Answer A is better.`, or a text that is nothing but `A`.
 
-Statements of one kind that differ are refused, and so is one that a labelled one takes back later:
-a judge that copies `[[A]]` out of an answer may mean another. So is every text that the engine cut,
-for the conclusion comes last. Every pattern is possessive or bounded: time is linear in the text.
+Statements of one kind that differ are refused, and so is one that is taken back later, by another
+label, by a sentence (`Answer B is better.`) or by words such as `on reflection`. A verdict that the
+judge corrects is refused as well: whoever changes sides was near a tie, and the comparison is made
+in both orders. What stands in quotation marks within a sentence belongs to an answer and is no
+verdict; `not [[A]]` is none either. Nor is any in a text that the engine cut, for the conclusion
+comes last. Every pattern is possessive or bounded: time is linear in the text.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from srlm_kedro.judge import parsing
+from srlm_kedro.judge import hedges, parsing
 from srlm_kedro.judge.parsing import Finish, Parsed
 
-VERSION = f"2, scores {parsing.VERSION}"
+VERSION = f"3, scores {parsing.VERSION}"
 """Bumped when some text is read differently, so that what hangs on verdicts is made again."""
 
 Winner = Literal["first", "second", "tie"]
 Reason = Literal[
     "ok",  # there is a verdict
     "no_verdict",  # the text states none
-    "conflicting",  # it states several that differ
-    "unclear",  # a labelled one that names none of the three: `Verdict: A or B`
+    "conflicting",  # it states several that differ, or takes its own back
+    "unclear",  # none of the three, or one that is denied: `Verdict: A or B`, `not [[A]]`
     "cut_off",  # the engine cut the text before its end
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -70,7 +73,18 @@ _SENTENCE = re.compile(
     _FLAGS,
 )
 _LETTERS: dict[str, Winner] = {"A": "first", "B": "second", "C": "tie"}
-_RATING_WORD = re.compile(r"\b(?:rating|grade)\b", re.ASCII | re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!;\n]+")
+_TURN = re.compile(
+    r"\W*(?:(?:no|but|rather|still|yet|however|and|even\ so)\b,?\s*)*", re.ASCII | re.IGNORECASE
+)
+_OWN = frozenset(
+    [
+        *("my", "the", "a", "so", "thus", "therefore", "hence", "is", "final", "overall"),
+        *("verdict", "decision", "winner", "choice", "rating", "grade", "score"),
+    ]
+)
+"""Words that may stand before a verdict in quotation marks that is the judge's own."""
+_NEARBY = 200
 
 
 def parse_verdict(text: str, finish: Finish = "stop") -> Verdict:
@@ -83,22 +97,24 @@ def parse_verdict(text: str, finish: Finish = "stop") -> Verdict:
     if finish == "length":
         return Verdict(None, "cut_off")
     text = parsing.answer(text)
-    labels = list(_LABELLED.finditer(text))
-    labelled = [(one.start(), _value(one["value"])) for one in labels]
-    kinds = (
-        [
-            (one.start(), _named(inside))
-            for one in _BRACKETS.finditer(text)
-            if (inside := _NAMED.fullmatch(one[1]))
-        ],
-        [said for said, one in zip(labelled, labels, strict=True) if one["final"]],
-        labelled,
-    )
-    for found in filter(None, kinds):
+    brackets = [
+        (one, _named(inside))
+        for one in _BRACKETS.finditer(text)
+        if (inside := _NAMED.fullmatch(one[1])) and not _is_quoted(text, one.start(), one.end())
+    ]
+    labelled = [
+        (one, _value(one["value"]))
+        for one in _LABELLED.finditer(text)
+        if not _is_quoted(text, one.start(), one.start("value"))
+    ]
+    final = [said for said in labelled if said[0]["final"]]
+    for found in filter(None, (brackets, final, labelled)):
         last, verdict = found[-1]
-        later = {said for place, said in labelled if place > last and said.winner}
-        agreed = {said for _, said in found} | later == {verdict}
-        return verdict if agreed else Verdict(None, "conflicting")
+        later = {said for one, said in labelled if one.start() > last.start() and said.winner}
+        later |= _later(text[last.end() :])
+        if {said for _, said in found} | later != {verdict}:
+            return Verdict(None, "conflicting")
+        return Verdict(None, "unclear") if _is_rejected(text, last) else verdict
     return _last_line(text) or Verdict(None, "no_verdict")
 
 
@@ -113,13 +129,47 @@ def parse_rating(text: str, finish: Finish = "stop", low: float = 1, high: float
     if finish == "length":
         return Parsed(None, "cut_off")
     text = parsing.answer(text)
-    inside = [one[1] for one in _BRACKETS.finditer(text) if re.search(r"\d", one[1])]
-    numbers = [f"Score: {one}" for one in inside if "," not in one]  # `[[1, 2]]` is a matrix
-    found = {parsing.parse_score(number, "stop", low, high) for number in numbers}
-    if len(found) > 1:
+    inside = [
+        one
+        for one in _BRACKETS.finditer(text)
+        if re.search(r"\d", one[1])
+        and "," not in one[1]  # `[[1, 2]]` is a matrix
+        and not _is_quoted(text, one.start(), one.end())
+    ]
+    if not inside:
+        return parsing.parse_score(text, "stop", low, high)
+    last = inside[-1]
+    found = {parsing.parse_score(f"Score: {one[1]}", "stop", low, high) for one in inside}
+    behind = text[last.end() :]
+    later = parsing.parse_score(behind, "stop", low, high)
+    found |= {later} if later.reason != "no_score" else set()
+    if len(found) > 1 or hedges.takes_back(behind):
         return Parsed(None, "conflicting")
-    plain = _RATING_WORD.sub("score", text)
-    return found.pop() if found else parsing.parse_score(plain, "stop", low, high)
+    return Parsed(None, "unclear") if _is_rejected(text, last) else found.pop()
+
+
+def _is_quoted(text: str, start: int, end: int) -> bool:
+    before = text[max(0, start - _NEARBY) : start].rpartition("\n")[2]
+    behind = text[end : end + _NEARBY].partition("\n")[0]
+    return hedges.is_quoted(before, "", behind, _OWN)
+
+
+def _is_rejected(text: str, one: re.Match[str]) -> bool:
+    before = _SENTENCE_END.split(text[max(0, one.start() - _NEARBY) : one.start()])[-1]
+    return hedges.is_rejected(before, text[one.end() : one.end() + _NEARBY])
+
+
+def _later(behind: str) -> set[Verdict]:
+    """Verdicts in sentences behind the last other one; `conflicting` for words that withdraw it."""
+    said = {_named(one) for one in _sentences(behind)}
+    return said | ({Verdict(None, "conflicting")} if hedges.takes_back(behind) else set())
+
+
+def _sentences(text: str) -> list[re.Match[str]]:
+    """All that state a verdict: `Answer A is better.`"""
+    parts = (part.strip(" \t*_`") for part in _SENTENCE_END.split(text) if len(part) < _NEARBY)
+    matches = (_SENTENCE.fullmatch(part, _TURN.match(part).end()) for part in parts)  # type: ignore[union-attr]
+    return [match for match in matches if match]
 
 
 def _value(line: str) -> Verdict:
@@ -130,9 +180,12 @@ def _value(line: str) -> Verdict:
 
 def _last_line(text: str) -> Verdict | None:
     before, _, line = text.strip().rpartition("\n")
+    if line.startswith(">"):
+        return None
     line = line.strip(" \t*_`")
     if said := _SENTENCE.fullmatch(line):
-        return _named(said)
+        agreed = {_named(one) for one in _sentences(before)} <= {_named(said)}
+        return _named(said) if agreed else Verdict(None, "conflicting")
     alone = _VALUE.fullmatch(line)
     return _named(alone) if alone and (not before or line.startswith("[")) else None
 
