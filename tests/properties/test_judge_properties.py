@@ -14,18 +14,23 @@ from .texts import any_text, mixed
 
 SCORES = mixed(
     *("Score: 4", "Score", "score:", "Total", "Final ", "**", " out of 5", "/5", "\n", "4", "0.5"),
+    *("+", "=", "?", ">", "'", '"', "Revised ", "Overall: ", "[RESULT] ", "| ", "four", "1. "),
+    *("Wait, ", "would ", "{", "}", ", ", " (use)"),
     *("<think>", "</think>", "(", ")", "boxed{", "80%", "-1", "1 + 1 = ", "٤", "points", ":"),
 )
 VERDICTS = mixed(
     *("[[A]]", "[[B]]", "[[C]]", "[[", "]]", "[A]", "Final verdict: ", "Verdict: B", "Winner:"),
     *("Answer A is better.", "It is a tie.", "\n", "**", "Rating: 7", "[[7]]", "/10", "</think>"),
 )
+WITHDRAWALS = st.sampled_from(["Wait,", "On reflection,", "Let me recount:", "Correction:"])
 FINISHES = st.sampled_from(["stop", "length"])
 
 
 def is_prose(text):
     """Whether a text states no score and takes nothing of the text before or behind it away."""
-    return not re.search(r"score|total|<think>|</think>", text, re.IGNORECASE)
+    return not re.search(
+        r"score|total|rating|grade|overall|result|<think>|</think>", text, re.IGNORECASE
+    )
 
 
 @given(SCORES, FINISHES)
@@ -42,6 +47,22 @@ def test_text_around_a_score_does_not_matter(before, behind, tenths):
     """Whatever stands in lines of its own before and behind, if it states no score itself."""
     said = f"{before}\nScore: {tenths / 10}\nSo it is. {behind}"
     assert parse_score(said) == Parsed(tenths / 10, "ok")
+
+
+@given(any_text.filter(is_prose), st.integers(0, 5), WITHDRAWALS, any_text.filter(is_prose))
+def test_a_score_that_is_taken_back_is_none(before, score, words, behind):
+    """Whatever stands around the words that take it back."""
+    said = f"{before}\nScore: {score}\n{words} it {behind}"
+    assert parse_score(said).score is None
+    assert parse_score(said, "length").score is None
+
+
+@given(st.lists(st.integers(0, 1), min_size=2, max_size=5), st.integers(0, 5))
+def test_a_sum_is_read_only_if_it_adds_up(points, total):
+    """The number behind the equals sign, or none; never one of the terms."""
+    terms = " + ".join(f"{point} (criterion {place})" for place, point in enumerate(points, 1))
+    read = parse_score(f"Score: {terms} = {total}/5")
+    assert read == (Parsed(total, "ok") if total == sum(points) else Parsed(None, "unclear"))
 
 
 @given(SCORES)

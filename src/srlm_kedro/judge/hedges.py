@@ -20,8 +20,8 @@ _TAKEN_BACK = re.compile(
 _DENIED = re.compile(
     r"""\b(?:not|no|never|neither|nor|if|for|than|to|short|miss\w*|lack\w*|need\w*|requir\w*
       |prevent\w*|without|unless|otherwise|once|when|could|might|may|perhaps|maybe|almost|nearly
-      |close|cannot|instead|says?|said|claim\w*|states?|stated|asks?|asked|wants?|argues?)\b | n['’]t
-      | \A\W*+(?:with|had|were|given|assuming|suppos\w+)\b""",
+      |close|cannot|instead|says?|said|claim\w*|states?|stated|asks?|asked|wants?|argues?)\b
+      | n['’]t | \A\W*+(?:with|had|were|given|assuming|suppos\w+)\b""",
     _I,
 )
 _CONDITION = re.compile(r"\b(?:if|unless)\b | \A\W*+(?:had|were|assuming|suppos\w+)\b", _I)

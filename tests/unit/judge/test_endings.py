@@ -320,8 +320,8 @@ WHOLE = [
         3,
     ),
     (
-        "- **Relevance (1/1):** yes\n- **Coverage (1/1):** yes\n- **Use (0/1):** no\n\n**Score: 2**",
-        2,
+        "- **Relevance (1/1):** yes\n- **Use (0/1):** no\n\n**Score: 1**",
+        1,
     ),
     ("Relevance: 1 point\nCoverage: 1 point\nUse: 0 points\n\nTotal Score: 2/5", 2),
     ("1. +1 for relevance.\n2. +1 for coverage.\n3. +0.\n\nScore: 2 points", 2),
