@@ -1,6 +1,7 @@
 """Seed data as a Hugging Face dataset, from a local folder or file, or from the hub by name."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from pydantic import BaseModel
 
-from srlm_kedro.datasets.seed import Columns, seed_table
+from srlm_kedro.datasets.columns import Columns, refuse_columns
+from srlm_kedro.datasets.rankings import refuse_reasons
+from srlm_kedro.datasets.seed import seed_table
 from srlm_kedro.datasets.tables import Table, filled, numbered
 from srlm_kedro.errors import InputError
 from srlm_kedro.manifest import content_digest
@@ -25,6 +28,8 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
         hub: str | None = None,
         split: str | None = None,
         columns: Columns | None = None,
+        drop: Sequence[str] = (),
+        ignore: Sequence[str] = (),
         config: str | None = None,
         revision: str | None = None,
         metadata: dict[str, Any] | None = None,
@@ -38,6 +43,8 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
             hub: `owner/name` of a dataset on the hub; it is downloaded.
             split: Which split, where there are several.
             columns: Which column each field of `record` comes from; see `SeedDataset`.
+            drop: Reasons for which rows may be left out; see there.
+            ignore: Columns that are passed over knowingly; see there.
             config: Which configuration of a dataset on the hub.
             revision: The commit on the hub. Without it a later version of the dataset goes unseen
                 by what was made from an earlier one.
@@ -47,7 +54,10 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
             raise InputError("HubSeedDataset: give `path` (local) or `hub` (owner/name), one.")
         self._record: type[BaseModel] = load_obj(record)
         self._filepath = None if path is None else Path(path)
+        refuse_columns(columns, ignore)
+        refuse_reasons(drop)
         self._hub, self._split, self._columns = hub, split, columns
+        self._drop, self._ignore = tuple(drop), tuple(ignore)
         self._config, self._revision = config, revision
         self.metadata = metadata
 
@@ -69,7 +79,7 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
                 "Correct its entry in the catalog, or fetch the data again."
             ) from error
         table = Table(self._source(), "dataset", numbered(rows))
-        return seed_table(table, self._record, self._columns)
+        return seed_table(table, self._record, self._columns, self._drop, self._ignore)
 
     def save(self, data: None) -> None:
         raise DatasetError(f"{self._source()}: seed data is read, never written.")
@@ -79,6 +89,7 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
         path = self._filepath
         named = {"hub": self._hub, "config": self._config, "revision": self._revision}
         reading = {"split": self._split, "columns": self._columns and dict(self._columns)}
+        reading |= {"drop": sorted(self._drop)} if self._drop else {}
         return reading | (named if path is None else {"content": content_digest(path)})
 
     def _rows(self) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from srlm_kedro.datasets.seed import said
+from srlm_kedro.datasets.seed_rows import said
 from srlm_kedro.datasets.tables import Row, Table, read_table
 
 COLUMNS = [
@@ -47,7 +47,7 @@ class OasstDataset(AbstractDataset[None, pd.DataFrame]):
         raise DatasetError(f"{self._filepath}: an export is read, never written.")
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return self._filepath.exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

@@ -1,30 +1,41 @@
 """Seed data: tables that people bring, checked row by row with file and line."""
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from srlm_kedro.datasets.columns import (
+    Choice,
+    Columns,
+    advice,
+    passed_over,
+    refuse_columns,
+    refuse_missing,
+)
+from srlm_kedro.datasets.dialogues import UnfitError
+from srlm_kedro.datasets.preferences import fields_of, further_columns, kind_of
+from srlm_kedro.datasets.rankings import Useless, counts, refusals, refuse_reasons, together
+from srlm_kedro.datasets.seed_rows import Fitted, Rules
 from srlm_kedro.datasets.tables import Row, Table, read_table
 from srlm_kedro.errors import InputError
 from srlm_kedro.manifest import content_digest
-from srlm_kedro.shown import one_line
 
-Columns = Mapping[str, str]
-"""Field of the record to column of the file."""
-_LONGEST = 300
-"""Characters of what a message tells of a file's columns."""
+_log = logging.getLogger(__name__)
 
 
 class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A table kept as JSON lines, JSON array, Parquet or CSV; `record` is the class of its rows.
 
-    It is saved as JSON lines.
+    Rows may be in the record's own form, or pairs, chats and scored completions as other data sets
+    have them (see `datasets.preferences`). It is saved as JSON lines.
     """
 
     def __init__(
@@ -32,22 +43,32 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         filepath: str,
         record: str,
         columns: Columns | None = None,
+        drop: Sequence[str] = (),
+        ignore: Sequence[str] = (),
         metadata: dict[str, Any] | None = None,
     ):
         """Names file and class.
 
         Args:
-            filepath: The file; its content tells which format it has.
+            filepath: The file, or a folder of Parquet parts; the content tells the format.
             record: The pydantic class that each row must fit, as `package.module.Class`.
-            columns: Which column of the file each field comes from, where the names differ; other
-                columns of the file are passed over. Without it every column must be a field.
+            columns: Which column of the file each field comes from, where the names differ; texts
+                of several (`prompt: [instruction, input]`) are joined by a blank line. Other
+                columns of the file are passed over, and named in the log. Without it every column
+                must be a field.
+            drop: Reasons for which rows may be left out, of `datasets.preferences.REASONS`; a row
+                of no use for another reason is refused.
+            ignore: Columns that are passed over knowingly: without a word, and even if they hold
+                what belongs to the prompts (`input`, `context`, `system`).
             metadata: Free notes.
         """
         self._filepath = Path(filepath)
         self._record: type[BaseModel] = load_obj(record)
-        self._columns = columns
+        refuse_columns(columns, ignore)
+        refuse_reasons(drop)
+        self._columns, self._drop, self._ignore = columns, tuple(drop), tuple(ignore)
         self.metadata = metadata
-        if columns is not None:
+        if columns is not None or drop:
             # Another reading of the same file gives another table; no stage makes such a file.
             self.fingerprint = self._reading
 
@@ -55,93 +76,100 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         """All rows.
 
         Raises:
-            DatasetError: Rows that do not fit, each with file and line, or a file of no rows.
+            DatasetError: Rows that do not fit, each with file and line, or a damaged file.
         """
-        return seed_table(read_table(self._filepath), self._record, self._columns)
+        table = read_table(self._filepath)
+        return seed_table(table, self._record, self._columns, self._drop, self._ignore)
 
     def save(self, data: pd.DataFrame) -> None:
         """Writes one JSON object a line, in the order of the rows."""
-        if self._columns is not None:
-            raise DatasetError(f"{self._filepath}: a table read by `columns` cannot be saved.")
+        if self._columns is not None or self._drop:
+            raise DatasetError(
+                f"{self._filepath}: a table read by `columns` or `drop` cannot be saved."
+            )
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
         rows = [self._record.model_validate(row).model_dump() for row in data.to_dict("records")]
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         self._filepath.write_text("\n".join(lines) + "\n", "utf-8")
 
     def _reading(self) -> dict[str, Any]:
-        return {"content": content_digest(self._filepath), "columns": dict(self._columns or {})}
+        reading = {"content": content_digest(self._filepath), "columns": dict(self._columns or {})}
+        return reading | ({"drop": sorted(self._drop)} if self._drop else {})
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return self._filepath.exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "record": self._record.__name__}
 
 
-def seed_table(table: Table, record: type[BaseModel], columns: Columns | None) -> pd.DataFrame:
+def seed_table(
+    table: Table,
+    record: type[BaseModel],
+    columns: Columns | None,
+    drop: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> pd.DataFrame:
     """The rows as `record` has them; one without an id gets its number: `ift-0001`.
 
-    Raises:
-        InputError: Rows that do not fit, or columns that are not there.
-    """
-    if columns is not None:
-        _refuse_missing(table, record, columns)
-    fields = list(record.model_fields)
-    foreign = columns is not None or table.form != "JSON lines"
+    Args:
+        table: The rows of a file, in the record's own form or in one of `datasets.preferences`.
+        record: The class of the rows.
+        columns: Which column each field comes from; None: the columns are the fields.
+        drop: Reasons for which sound rows may be left out; they are counted, and logged.
+        ignore: Columns that are passed over knowingly.
 
-    def fitted(number: int, row: Row) -> dict[str, Any]:
-        value = row.value
-        if isinstance(value, dict):
-            value = value if columns is None else _chosen(value, fields, columns)
-            value = _decoded(value, record) if table.form == "CSV" else value
-            value = {"id": _name(record, number), **value}
-            if foreign and isinstance(value["id"], int):
-                value["id"] = str(value["id"])
+    Raises:
+        InputError: Rows that do not fit or are of no use, or columns that are lost or not there.
+    """
+    fields = list(record.model_fields)
+    kind = kind_of(fields)
+    choice = Choice((*fields, *further_columns(kind)), columns, tuple(ignore))
+    refuse_missing(table, choice, fields)
+    rules = Rules(record, kind, choice, table.form, tuple(drop))
+    faults: list[str] = []
+    found, unfit = _fitted(table, rules, fields, faults)
+    rows, useless = together(found, rules)
+    unfit += useless
+    faults += refusals(table.source, [one for one in unfit if one.reason not in drop])
+    forms = {row.form for row in found}
+    taken = [*fields, "ranks", *(name for form in forms for name in fields_of(form))]
+    left: list[str] = []
+    try:
+        left = passed_over(table, choice, taken)
+    except InputError as error:
+        faults.append(str(error))
+    if faults:
+        raise InputError("\n".join(faults))
+    joined = len(found) - len(useless) - len(rows)
+    if said := counts(unfit, joined, left):
+        _tell_once(f"{table.source}: {len(rows)} prompts of {len(table.rows)} rows; {said}")
+    return pd.DataFrame(rows, columns=fields)
+
+
+def _fitted(
+    table: Table, rules: Rules, fields: Sequence[str], faults: list[str]
+) -> tuple[list[Fitted], list[Useless]]:
+    """The rows that fit, and those of no use; what is wrong with others is added to `faults`."""
+    unfit: list[Useless] = []
+
+    def fitted(number: int, row: Row) -> Fitted | None:
         try:
-            return record.model_validate(value).model_dump()
-        except ValidationError as error:
-            raise ValueError(said(error)) from error
+            return rules.fitted(number, row)
+        except UnfitError as error:
+            unfit.append(Useless(row.place, error.reason))
+            return None
 
     rule = f"rows must hold {', '.join(fields)} and nothing else, unless `columns` chooses"
-    return pd.DataFrame(table.checked(fitted, rule), columns=fields)
-
-
-def said(error: ValidationError) -> str:
-    """What a record refuses: each field with its rule."""
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'row'}: {fault['msg']}"
-        for fault in error.errors(include_url=False)
-    )
-
-
-def _refuse_missing(table: Table, record: type[BaseModel], columns: Columns) -> None:
-    there = table.columns()
-    missing = [f"`{name}` (for {field})" for field, name in columns.items() if name not in there]
-    if missing and there:
-        raise InputError(
-            f"{table.source}: no column {', '.join(missing)}. The columns there: "
-            f"{one_line(', '.join(there), _LONGEST)}. Correct `columns` in its catalog entry; "
-            f"the fields of {record.__name__}: {', '.join(record.model_fields)}."
-        )
-
-
-def _chosen(value: dict[str, Any], fields: list[str], columns: Columns) -> dict[str, Any]:
-    wanted = {field: field for field in fields} | dict(columns)
-    return {field: value[name] for field, name in wanted.items() if name in value}
-
-
-def _decoded(value: dict[str, Any], record: type[BaseModel]) -> dict[str, Any]:
-    """CSV holds text alone: what is no text field is JSON, or True and False in any case."""
-    texts = [name for name, field in record.model_fields.items() if field.annotation is str]
-    return {name: cell if name in texts else _from_json(cell) for name, cell in value.items()}
-
-
-def _from_json(cell: str) -> Any:
+    hint = advice(table, fields) if rules.choice.columns is None else ""
     try:
-        return json.loads(cell.lower() if cell.lower() in ("true", "false") else cell)
-    except (ValueError, RecursionError):
-        return cell
+        return [row for row in table.checked(fitted, rule + hint) if row is not None], unfit
+    except InputError as error:
+        faults.append(str(error))
+        return [], unfit
 
 
-def _name(record: type[BaseModel], number: int) -> str:
-    return f"{record.__name__.removesuffix('Row').lower()}-{number:04d}"
+@cache
+def _tell_once(line: str) -> None:
+    """A table is read several times in a run."""
+    _log.info(line)

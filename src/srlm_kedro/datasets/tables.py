@@ -1,16 +1,16 @@
 """Rows of a file that people bring, whatever it is called: its content tells what it is."""
 
 import csv
-import gzip
 import io
 import json
-import zlib
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from srlm_kedro.datasets.contents import PARQUET, read_content
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.shown import one_line
 
@@ -20,16 +20,12 @@ _LONGEST_CELL = 2**31 - 1
 """Characters: the csv module's own limit is 131,072."""
 _LONGEST_FAULT = 500
 """Characters of a fault: some libraries quote what they read."""
-_GZIP, _PARQUET, _BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
-_NO_DATA = {
-    b"version https://git-lfs": "is a Git LFS pointer, not the data. Fetch it: git lfs pull",
-    b"<!doctype html": "is a web page, not the data. Download the file itself",
-    b"<html": "is a web page, not the data. Download the file itself",
-    b"pk\x03\x04": "is a ZIP archive. Unpack it, and name the file within",
-    b"\x28\xb5\x2f\xfd": "is compressed with zstd. Unpack it, or compress it with gzip",
-    b"\xff\xfe": "is UTF-16. Save it as UTF-8",
-    b"\xfe\xff": "is UTF-16. Save it as UTF-8",
-}
+_BY_SPLIT = "srlm_kedro.datasets.hugging_face.HubSeedDataset"
+_NUMBERS = re.compile(r"-[0-9a-f]{16}(?=\.)|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d+")
+"""What tells the parts of one table apart by name: numbers and sums."""
+_PART_OF = re.compile(r"-(\d+)-of-(\d+)\b")
+_LONE_COLUMN = re.compile(rb'"?[A-Za-z_]\w*"?\r?\n\s*\S')
+_WORDS_OF_JSON = re.compile(rb"(true|false|null|NaN|Infinity)\s")
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,8 @@ class Row:
     """One row as the file holds it, and where it stands."""
 
     place: str
-    """`line 7` in JSON lines and CSV (where the row ends), `row 7` elsewhere; the first is 1."""
+    """`line 7` in JSON lines and CSV (where the row ends), `row 7` elsewhere; the first is 1. In a
+    folder of parts the part's name stands before it."""
     value: Any
     """A mapping if the file is sound; None if the row could not be read."""
     fault: str = ""
@@ -81,29 +78,28 @@ class Table:
 def read_table(path: Path) -> Table:
     """The rows of a file of JSON lines, a JSON array, Parquet or CSV, gzip-compressed or not.
 
-    Blank lines are passed over. What Parquet holds as null is left out of its row.
+    A folder of Parquet parts is one table, in the order of their names. Blank lines are passed
+    over. What Parquet holds as null is left out of its row.
 
     Raises:
         InputError: The file is none of these, is empty or is damaged. Single rows that cannot be
             read are kept as rows with a fault.
     """
-    content = _unpacked(path)
-    start = content.lstrip()[:64].lower()
-    for magic, said in _NO_DATA.items():
-        if start.startswith(magic):
-            raise InputError(f"{path}: {said}.")
-    if not start:
-        raise InputError(f"{path}: is empty. Put the data there, or fetch the file again.")
-    if content.startswith(_PARQUET):
-        return Table(str(path), "Parquet", _parquet(path, content))
-    content = content.removeprefix(_BOM)
+    if path.is_dir():
+        return Table(str(path), "Parquet", _parts(path))
+    content = read_content(path)
+    if content.startswith(PARQUET):
+        return Table(str(path), "Parquet", numbered(_parquet(path, content)))
     array = _array(path, content) if content.lstrip().startswith(b"[") else None
     if array is not None:
         return Table(str(path), "JSON array", array)
     delimiter = _delimiter(content)
     if delimiter:
         return Table(str(path), "CSV", list(_csv(_text(path, content), delimiter)))
-    return Table(str(path), "JSON lines", list(_json_lines(content)))
+    rows = list(_json_lines(content))
+    if rows[0].fault:
+        _refuse_spread_out(path, content)
+    return Table(str(path), "JSON lines", rows)
 
 
 def numbered(values: Sequence[Any]) -> list[Row]:
@@ -116,28 +112,62 @@ def filled(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
-    if not content.startswith(_GZIP):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path}: broken gzip ({error}). Fetch the file again.") from error
+def _parts(folder: Path) -> list[Row]:
+    """The rows of all Parquet files of a folder, of which each is a part of one table."""
+    parts = {
+        file.relative_to(folder).as_posix(): file
+        for file in sorted(folder.rglob("*.parquet"))
+        if not any(name.startswith(".") for name in file.relative_to(folder).parts)
+    }
+    if not parts:
+        raise InputError(
+            f"{folder}: is a folder without Parquet files. Name a file in it, or read the folder "
+            f"by {_BY_SPLIT}."
+        )
+    tables = {_NUMBERS.sub("", name): name for name in reversed(parts)}
+    if len(tables) > 1:
+        raise InputError(
+            f"{folder}: holds several tables: {one_line(', '.join(sorted(tables.values())), 300)}. "
+            f"Name one of them, or read the folder by {_BY_SPLIT} with `split`."
+        )
+    _refuse_missing_parts(folder, list(parts))
+    return [
+        Row(f"{name}, row {number}", value)
+        for name, file in parts.items()
+        for number, value in enumerate(_parquet(file, read_content(file)), start=1)
+    ]
 
 
-def _parquet(path: Path, content: bytes) -> list[Row]:
+def _refuse_missing_parts(folder: Path, names: Sequence[str]) -> None:
+    found = [match for name in names if (match := _PART_OF.search(name))]
+    wanted = max((int(match[2]) for match in found), default=0)
+    missing = sorted(set(range(wanted)) - {int(match[1]) for match in found})
+    if missing:
+        raise InputError(
+            f"{folder}: {len(missing)} of {wanted} parts are not there; the first is number "
+            f"{missing[0]}. Fetch the folder again."
+        )
+
+
+def _parquet(path: Path, content: bytes) -> list[dict[str, Any]]:
     import pyarrow  # half a second that most runs need not spend
     import pyarrow.parquet
 
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
         index = [name for name in table.column_names if name.startswith("__index_level_")]
-        rows = table.drop_columns(index).to_pylist()
+        table = table.drop_columns(index)
+        rows = table.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         said = one_line(str(error), _LONGEST_FAULT)
         raise InputError(f"{path}: broken Parquet ({said}). Fetch the file again.") from error
-    return numbered([filled(row) for row in rows])
+    if (twice := _twice(table.column_names)) is not None:
+        raise InputError(f"{path}: several columns are called {twice!r}. Give each its own name.")
+    return [filled(row) for row in rows]
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    return next((name for name, times in Counter(names).items() if times > 1), None)
 
 
 def _array(path: Path, content: bytes) -> list[Row] | None:
@@ -167,12 +197,33 @@ def _json_row(place: str, line: bytes) -> Row:
         return Row(place, None, f"not a JSON object in UTF-8 ({error})")
 
 
+def _refuse_spread_out(path: Path, content: bytes) -> None:
+    """A JSON object that goes over several lines is told once, not once a line."""
+    text = content.decode("utf-8", "replace").lstrip()
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(value, dict) and "\n" in text[:end]:
+        keys = one_line(", ".join(value), _LONGEST_FAULT)
+        raise InputError(
+            f"{path}: is JSON over several lines, and no list of rows (the keys of its first "
+            f"object: {keys}). Put the rows into one list, [...], or one row on a line each."
+        )
+
+
 def _parsed(text: str) -> Any:
-    value = json.loads(text)
+    value = json.loads(text, object_pairs_hook=_once)
     if "\\ud" in text.lower():
         # Half a surrogate pair can be escaped in JSON, but never written as UTF-8 again.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if (twice := _twice(name for name, _ in pairs)) is not None:
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return dict(pairs)
 
 
 def _delimiter(content: bytes) -> str | None:
@@ -182,7 +233,10 @@ def _delimiter(content: bytes) -> str | None:
         return None
     counts = {mark: header.count(mark.encode()) for mark in ",;\t"}
     best = max(counts, key=lambda mark: counts[mark])
-    return best if counts[best] else None
+    if counts[best]:
+        return best
+    start = content.lstrip()
+    return "," if _LONE_COLUMN.match(start) and not _WORDS_OF_JSON.match(start) else None
 
 
 def _csv(text: str, delimiter: str) -> Iterator[Row]:
@@ -199,8 +253,8 @@ def _csv(text: str, delimiter: str) -> Iterator[Row]:
             return
         if not header:
             header = values
-            if twice := [name for name, times in Counter(header).items() if times > 1]:
-                yield Row("line 1", None, f"several columns are called {twice[0]!r}")
+            if (twice := _twice(header)) is not None:
+                yield Row("line 1", None, f"several columns are called {twice!r}")
         elif values:
             yield _csv_row(f"line {reader.line_num}", header, values)
 

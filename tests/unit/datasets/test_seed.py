@@ -37,7 +37,7 @@ def test_rows_come_back_as_they_were_saved(tmp_path):
         (b"[1, 2]", "valid dictionary"),
         (b'\xff\xfe{"id": 1}', "UTF-8"),
         (row(response=""), "response: String should have at least 1 character"),
-        (row(id=7), "id: Input should be a valid string"),
+        (row(id=True), "id: Input should be a valid string"),
         (row(reward=5), "reward: Extra inputs"),
         (b'{"id": "a", "prompt": "p"}', "response: Field required"),
     ],
@@ -51,7 +51,7 @@ def test_a_bad_row_is_refused_with_file_and_line(tmp_path, line, said):
 def test_all_bad_rows_are_told_at_once(tmp_path):
     """Every fault is counted, five are shown."""
     with pytest.raises(DatasetError, match="7 bad rows") as refusal:
-        dataset(tmp_path / "ift.jsonl", [b"x"] * 7).load()
+        dataset(tmp_path / "ift.jsonl", [b"{x"] * 7).load()
     assert str(refusal.value).count(".jsonl, line ") == 5
     assert "and 2 more" in str(refusal.value)
 
@@ -129,12 +129,11 @@ def test_kind_and_seen_of_held_out_prompts_have_defaults(tmp_path, form):
     assert brought(tmp_path / "file", written([full])[form], EVAL) == [full]
 
 
-def test_numbers_are_ids_where_the_file_is_not_our_own(tmp_path):
+def test_numbers_are_ids_as_text(tmp_path):
     """Tables of others count their rows."""
     content = written([{"id": 7, "prompt": "p", "response": "r"}])
-    for form in ("Parquet", "JSON array", "CSV"):
+    for form in content:
         assert brought(tmp_path / "file", content[form])[0]["id"] == "7"
-    assert brought(tmp_path / "file", content["JSON lines"], columns={})[0]["id"] == "7"
 
 
 @pytest.mark.parametrize("form", ["JSON array", "Parquet", "CSV"])

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from srlm_kedro.datasets.seed import said
+from srlm_kedro.datasets.seed_rows import said
 from srlm_kedro.errors import InputError, summary
 
 

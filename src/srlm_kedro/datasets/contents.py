@@ -1,0 +1,106 @@
+"""The bytes of a file that people bring: unpacked, or refused by what they are instead of data."""
+
+import gzip
+import re
+import zlib
+from pathlib import Path
+
+from srlm_kedro.errors import InputError
+
+PARQUET = b"PAR1"
+_GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
+_HEAD = 1024
+"""Bytes that tell what a file is."""
+_UNPACK = "Unpack it, or compress it with gzip"
+_KINDS = {
+    b"version https://git-lfs": "is a Git LFS pointer, not the data. Fetch it: git lfs pull",
+    b"<!doctype html": "is a web page, not the data. Download the file itself",
+    b"<html": "is a web page, not the data. Download the file itself",
+    b"<?xml": "is XML. Save it as JSON lines, CSV or Parquet",
+    b"pk\x03\x04": (
+        "is a ZIP archive (or a workbook). Unpack it, and name the file within (or save the sheet "
+        "as CSV)"
+    ),
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook. Save the sheet as CSV",
+    b"\x28\xb5\x2f\xfd": f"is compressed with zstd. {_UNPACK}",
+    b"\xfd7zxz\x00": f"is compressed with xz. {_UNPACK}",
+    b"7z\xbc\xaf\x27\x1c": f"is compressed with 7-Zip. {_UNPACK}",
+    b"\x04\x22\x4d\x18": f"is compressed with lz4. {_UNPACK}",
+    _GZIP: "is compressed with gzip more than once. Unpack it once",
+    b"arrow1": "is an Arrow file. Save it as Parquet",
+    b"\xff\xff\xff\xff": "is an Arrow stream. Read its folder by HubSeedDataset, or save Parquet",
+    b"sqlite format 3\x00": "is an SQLite database. Save the table as CSV",
+    b"obj\x01": "is Avro. Save it as Parquet",
+    b"\x80\x04\x95": "is a Python pickle, which is never opened. Save it as Parquet",
+    b"%pdf-": "is a PDF, not the data. Save the rows as JSON lines or CSV",
+}
+_BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
+_MARKS = {
+    b"\xff\xfe\x00\x00": "UTF-32LE",
+    b"\x00\x00\xfe\xff": "UTF-32BE",
+    b"\xff\xfe": "UTF-16LE",
+    b"\xfe\xff": "UTF-16BE",
+}
+"""Byte order marks, the longer ones first."""
+_TAR = slice(257, 262)
+
+
+def read_content(path: Path) -> bytes:
+    """What a file holds, gzip and the byte order mark of UTF-8 taken off.
+
+    Raises:
+        InputError: It cannot be read, is broken, is empty, or is known to be no table.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is no file that can be read. Name the data itself.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    content = _unpacked(path, content)
+    bare = content.removeprefix(_BOM)
+    if said := _refused(bare):
+        raise InputError(f"{path}: {said}.")
+    if not bare.strip():
+        marked = "holds a byte order mark alone" if bare != content else "is empty"
+        raise InputError(f"{path}: {marked}. Put the data there, or fetch the file again.")
+    return bare
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    if not content.startswith(_GZIP):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path}: broken gzip ({error}). Fetch the file again.") from error
+
+
+def _refused(content: bytes) -> str | None:
+    """What the content is, and what to do, if it is known to be no table."""
+    start = content.lstrip()[:_HEAD]
+    if _BZIP2.match(start):
+        return f"is compressed with bzip2. {_UNPACK}"
+    if content[_TAR] == b"ustar":
+        return "is a tar archive. Unpack it, and name the file within"
+    if encoding := _wide_encoding(content[:_HEAD]):
+        return f"is {encoding[:6]}. Save it as UTF-8: iconv -f {encoding} -t UTF-8"
+    lowered = start.lower()
+    return next((said for magic, said in _KINDS.items() if lowered.startswith(magic)), None)
+
+
+def _wide_encoding(head: bytes) -> str | None:
+    """UTF-16 or UTF-32, by the mark, or by the zero bytes of the first two characters."""
+    for mark, name in _MARKS.items():
+        if head.startswith(mark):
+            return name
+    zeros = tuple(byte == 0 for byte in head[:8])
+    patterns = {
+        "UTF-32LE": (False, True, True, True),
+        "UTF-32BE": (True, True, True, False),
+        "UTF-16LE": (False, True, False, True),
+        "UTF-16BE": (True, False, True, False),
+    }
+    return next(
+        (name for name, zero in patterns.items() if len(zeros) == 8 and zeros == zero * 2), None
+    )
