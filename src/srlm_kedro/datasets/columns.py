@@ -1,6 +1,6 @@
 """Which columns of a file the fields of a record come from, and which would be lost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from srlm_kedro.shown import one_line
 Columns = Mapping[str, str | Sequence[str]]
 """Field of the record to column of the file, or to several that are joined by a blank line."""
 
-_PARTS_OF_PROMPT = ("input", "context", "system", "system_prompt", "history")
+_BEFORE_PROMPT = ("system", "system_prompt", "history")
+_PARTS_OF_PROMPT = (*_BEFORE_PROMPT, "input", "context")
 """Columns whose text belongs to the prompt in the data sets that people bring."""
 _OTHER_NAMES = {
     "prompt": ("instruction", "question", "query"),
@@ -121,28 +122,53 @@ def passed_over(table: Table, choice: Choice, taken: Sequence[str]) -> list[str]
     lost = {name: count for name, count in lost.items() if count}
     if lost:
         counts = ", ".join(f"`{name}` in {count}" for name, count in lost.items())
-        parts = ", ".join([*choice.sources("prompt"), *lost])
+        parts = _in_order(choice.sources("prompt"), lost)
         raise InputError(
             f"{table.source}: of {len(table.rows)} rows, text would be lost: {counts}. Join it "
-            f"to the prompt (`columns: {{prompt: [{parts}]}}`), or leave it out knowingly "
+            f"to the prompt (`columns: {{prompt: {parts}}}`), or leave it out knowingly "
             f"(`ignore: [{', '.join(lost)}]`) in its catalog entry."
         )
     return left
 
 
-def advice(table: Table, fields: Sequence[str]) -> str:
-    """The mapping that the names of a file's columns suggest, as the end of a message."""
-    there = table.columns()
+def advice(table: Table, choice: Choice) -> str:
+    """What the names of a file's columns suggest to do, as the end of a message; or nothing."""
+    there, fields = table.columns(), choice.fields
+    if choice.columns is not None:
+        return ""
     found: dict[str, str] = {}
     for field in (name for name in fields if name not in there):
         name = next((name for name in _OTHER_NAMES.get(field, ()) if name in there), None)
         parts = [part for part in _PARTS_OF_PROMPT if part in there] if field == "prompt" else []
         if name is not None:
-            found[field] = f"[{', '.join([name, *parts])}]" if parts else name
+            found[field] = _in_order([name], parts) if parts else name
     if not found:
-        return ""
+        return _other_advice(table, [name for name in there if name not in fields])
     mapping = ", ".join(f"{field}: {name}" for field, name in found.items())
     return f". Perhaps `columns: {{{mapping}}}`"
+
+
+def _other_advice(table: Table, further: Sequence[str]) -> str:
+    """Where no column has another name that is known."""
+    value = table.rows[0].value if len(table.rows) == 1 else None
+    rows = (
+        [name for name in further if _are_rows(value.get(name))] if isinstance(value, dict) else []
+    )
+    if rows and len(further) == len(table.columns()):
+        return f". Perhaps the rows are the list `{rows[0]}`: put it alone into the file"
+    names = one_line(", ".join(further), _LONGEST)
+    return f". To pass over columns such as {names}: `columns: {{}}`" if further else ""
+
+
+def _in_order(prompt: Sequence[str], parts: Iterable[str]) -> str:
+    """The list that joins a prompt and its parts."""
+    before = [name for name in parts if name in _BEFORE_PROMPT]
+    after = [name for name in parts if name not in _BEFORE_PROMPT]
+    return f"[{', '.join([*before, *prompt, *after])}]"
+
+
+def _are_rows(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
 
 
 def _filled(table: Table, name: str) -> int:

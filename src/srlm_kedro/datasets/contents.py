@@ -11,6 +11,8 @@ PARQUET = b"PAR1"
 _GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 _HEAD = 1024
 """Bytes that tell what a file is."""
+_FIRST = 8
+"""Of these, none is zero in a text."""
 _UNPACK = "Unpack it, or compress it with gzip"
 _KINDS = {
     b"version https://git-lfs": "is a Git LFS pointer, not the data. Fetch it: git lfs pull",
@@ -32,6 +34,7 @@ _KINDS = {
     b"sqlite format 3\x00": "is an SQLite database. Save the table as CSV",
     b"obj\x01": "is Avro. Save it as Parquet",
     b"\x80\x04\x95": "is a Python pickle, which is never opened. Save it as Parquet",
+    b"sep=": "begins with a line for Excel (sep=). Remove that line",
     b"%pdf-": "is a PDF, not the data. Save the rows as JSON lines or CSV",
 }
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
@@ -86,7 +89,9 @@ def _refused(content: bytes) -> str | None:
     if encoding := _wide_encoding(content[:_HEAD]):
         return f"is {encoding[:6]}. Save it as UTF-8: iconv -f {encoding} -t UTF-8"
     lowered = start.lower()
-    return next((said for magic, said in _KINDS.items() if lowered.startswith(magic)), None)
+    known = (said for magic, said in _KINDS.items() if lowered.startswith(magic))
+    binary = "is binary, in no format that is known here. Save the rows as Parquet or JSON lines"
+    return next(known, binary if b"\0" in content[:_FIRST] else None)
 
 
 def _wide_encoding(head: bytes) -> str | None:

@@ -96,6 +96,8 @@ def conversation(prompt: Any, value: Any, name: str) -> list[Turn]:
     if not any(turn.role == "user" for turn in said):
         if not before:
             raise ValueError(f"no prompt: no column `prompt`, and no user speaks in `{name}`")
+        if isinstance(prompt, str) and _spoken(prompt):  # whose form spaces its turns
+            said = [Turn(turn.role, turn.text.strip()) for turn in said]
         return before + said
     if before and _keys(before) != _keys(_like(said, before))[: len(before)]:
         raise ValueError(f"`prompt` is not what `{name}` begins with")

@@ -6,7 +6,8 @@ tell one. A table of examples takes the best response of each.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from srlm_kedro.datasets.dialogues import (
@@ -32,11 +33,19 @@ CONTRADICTING = "contradicting pairs"
 NO_RANKING = "no common ranking"
 REPEATED = "repeated prompt"
 UNSCORED = "no score"
-REASONS = (
-    *(SEVERAL_TURNS, SYSTEM, NO_RESPONSE, BLANK),
-    *(EQUAL, APART, CONTRADICTING, NO_RANKING, UNSCORED, REPEATED),
-)
-"""Why a row that is sound may be of no use; the first that holds is told."""
+REASONS = {
+    SEVERAL_TURNS: "a prompt is one turn of a user",
+    SYSTEM: "a prompt comes without one",
+    NO_RESPONSE: "the assistant does not have the last word",
+    BLANK: "a response holds nothing but blanks",
+    EQUAL: "nothing tells the better from the worse",
+    APART: "`chosen` and `rejected` answer different prompts",
+    CONTRADICTING: "pairs of one prompt go in a circle; none of them would stay",
+    NO_RANKING: "pairs of one prompt leave the order of others open; the first of them would stay",
+    UNSCORED: "a completion has none",
+    REPEATED: "the first row of the prompt would stay",
+}
+"""Why a row that is sound may be of no use, and what that means; the first that holds is told."""
 
 _FIELDS: dict[Form, tuple[str, ...]] = {
     "pair": ("chosen", "rejected"),
@@ -44,7 +53,7 @@ _FIELDS: dict[Form, tuple[str, ...]] = {
     "messages": ("messages",),
 }
 _FORMS: dict[Kind, tuple[Form, ...]] = {
-    "ranking": ("pair", "completions"),
+    "ranking": ("pair", "completions", "messages"),
     "example": ("pair", "completions", "messages"),
     "prompt": ("pair", "messages"),
     "other": (),
@@ -75,6 +84,12 @@ def form_of(row: Mapping[str, Any], kind: Kind) -> Form:
     return next(forms, "own")
 
 
+def without_other_forms(row: Mapping[str, Any], form: Form) -> dict[str, Any]:
+    """The row without columns in which it is given once more, in another form."""
+    others = {name for other, names in _FIELDS.items() if other != form for name in names}
+    return {name: value for name, value in row.items() if name not in others}
+
+
 def fields_of(form: Form) -> tuple[str, ...]:
     """The columns in which a form differs from the record's own."""
     return _FIELDS.get(form, ())
@@ -93,6 +108,8 @@ def as_own(row: Mapping[str, Any], form: Form, kind: Kind) -> dict[str, Any]:
         return rest | _pair(row, prompt, kind)
     if form == "completions":
         return rest | {"responses": _scored(row["completions"])}
+    if form == "messages" and kind == "ranking":
+        raise ValueError("messages: they hold one response, and a ranking needs two")
     if form == "messages":
         return rest | _told(row["messages"], prompt, "messages", kind)
     if kind == "example" and any(is_dialogue(row.get(name)) for name in ("prompt", "response")):
@@ -115,21 +132,35 @@ def common_ranking(pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     Raises:
         UnfitError: The pairs contradict each other, or leave the order of some ranks open.
     """
-    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-    below = {text: {worse for better, worse in pairs if better == text} for text in texts}
-    for middle in texts:
-        for text in texts:
-            if middle in below[text]:
-                below[text] |= below[middle]
-    if any(text in below[text] for text in texts):
+    told = dict.fromkeys(pairs)
+    texts = list(dict.fromkeys(text for pair in told for text in pair))
+    ranks = _ranks(texts, told)
+    if len(ranks) < len(texts):
         raise UnfitError(CONTRADICTING)
-    above = {text: [other for other in texts if text in below[other]] for text in texts}
-    ranks: dict[str, int] = {}
-    for text in sorted(texts, key=lambda text: len(above[text])):
-        ranks[text] = max((ranks[other] + 1 for other in above[text]), default=0)
-    if any(ranks[one] < ranks[two] and two not in below[one] for one in texts for two in texts):
+    sizes = Counter(ranks.values())
+    steps = Counter(ranks[better] for better, worse in told if ranks[worse] == ranks[better] + 1)
+    # Where each of a rank is better than each of the next one, all ranks are ordered.
+    if any(steps[rank] < sizes[rank] * sizes[rank + 1] for rank in range(len(sizes) - 1)):
         raise UnfitError(NO_RANKING)
     return [{"text": text, "rank": ranks[text]} for text in texts]
+
+
+def _ranks(texts: Sequence[str], told: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """How many steps, at most, lead down to each text; those of a circle and below have none."""
+    below: dict[str, list[str]] = {text: [] for text in texts}
+    above = dict.fromkeys(texts, 0)
+    for better, worse in told:
+        below[better].append(worse)
+        above[worse] += 1
+    ranks: dict[str, int] = {}
+    ready = [text for text in texts if not above[text]]
+    for rank in range(len(texts)):
+        ranks.update(dict.fromkeys(ready, rank))
+        freed = Counter(worse for text in ready for worse in below[text])
+        for worse, times in freed.items():
+            above[worse] -= times
+        ready = [worse for worse in freed if not above[worse]]
+    return ranks
 
 
 def _pair(row: Mapping[str, Any], prompt: Any, kind: Kind) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from srlm_kedro.datasets.preferences import (
     common_ranking,
 )
 from srlm_kedro.datasets.seed_rows import Fitted, Rules
-from srlm_kedro.errors import InputError, summary
+from srlm_kedro.errors import InputError
 from srlm_kedro.shown import one_line
 
 _LONGEST = 300
@@ -55,17 +55,21 @@ def together(found: Sequence[Fitted], rules: Rules) -> tuple[list[dict[str, Any]
 def refusals(source: str, useless: Sequence[Useless]) -> list[str]:
     """What is said of rows of no use that nobody allowed to be left out; nothing if there are none.
 
-    Their number by reason, five of them, and what to write into the catalog.
+    Their number by reason, the first of each, and what to write into the catalog.
     """
     if not useless:
         return []
     reasons = _counted(useless)
+    first = {one.reason: one.place for one in reversed(useless)}
     heading = (
-        f"{source}: {len(useless)} rows are of no use: {_listed(reasons)}. A prompt is one turn of "
-        "a user, and its responses differ and are not blank. To leave such rows out, write "
+        f"{source}: {len(useless)} rows are of no use. To leave them out, write "
         f"`drop: [{', '.join(reasons)}]` into the table's catalog entry."
     )
-    return [summary(heading, [f"{source}, {one.place}: {one.reason}" for one in useless])]
+    lines = [
+        f"  - {reason} {count}: {REASONS[reason]}; the first is {first[reason]}"
+        for reason, count in reasons.items()
+    ]
+    return ["\n".join([heading, *lines])]
 
 
 def counts(useless: Sequence[Useless], joined: int, left: Sequence[str]) -> str:

@@ -161,7 +161,7 @@ def _fitted(
             return None
 
     rule = f"rows must hold {', '.join(fields)} and nothing else, unless `columns` chooses"
-    hint = advice(table, fields) if rules.choice.columns is None else ""
+    hint = advice(table, rules.choice)
     try:
         return [row for row in table.checked(fitted, rule + hint) if row is not None], unfit
     except InputError as error:

@@ -11,7 +11,14 @@ from pydantic import BaseModel, ValidationError
 
 from srlm_kedro.datasets.columns import Choice
 from srlm_kedro.datasets.dialogues import BLANK, UnfitError, is_dialogue
-from srlm_kedro.datasets.preferences import Form, Kind, as_own, best_alone, form_of
+from srlm_kedro.datasets.preferences import (
+    Form,
+    Kind,
+    as_own,
+    best_alone,
+    form_of,
+    without_other_forms,
+)
 from srlm_kedro.datasets.tables import Form as FileForm
 from srlm_kedro.datasets.tables import Row
 
@@ -53,6 +60,8 @@ class Rules:
         if self.file_form == "CSV":
             value = self._decoded(value)
         form = form_of(value, self.kind)
+        if self.choice.columns is not None:
+            value = without_other_forms(value, form)
         own = as_own({"id": numbered_id(self.record, number)} | _with_id(value), form, self.kind)
         checked = self._checked(best_alone(own) if self.is_best_of(form) else own)
         return Fitted(row.place, form, own if form == "pair" and "responses" in own else checked)

@@ -154,15 +154,17 @@ def _parquet(path: Path, content: bytes) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
     try:
+        names = pyarrow.parquet.read_schema(pyarrow.BufferReader(content)).names
+        if (twice := _twice(names)) is not None:
+            raise InputError(f"{path}: several columns are called {twice!r}. Rename one.")
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
         index = [name for name in table.column_names if name.startswith("__index_level_")]
-        table = table.drop_columns(index)
-        rows = table.to_pylist()
+        rows = table.drop_columns(index).to_pylist()
+    except InputError:
+        raise
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         said = one_line(str(error), _LONGEST_FAULT)
         raise InputError(f"{path}: broken Parquet ({said}). Fetch the file again.") from error
-    if (twice := _twice(table.column_names)) is not None:
-        raise InputError(f"{path}: several columns are called {twice!r}. Give each its own name.")
     return [filled(row) for row in rows]
 
 
@@ -262,7 +264,10 @@ def _csv(text: str, delimiter: str) -> Iterator[Row]:
 def _csv_row(place: str, header: list[str], values: list[str]) -> Row:
     if len(values) != len(header):
         return Row(place, None, f"{len(values)} values under {len(header)} columns")
-    return Row(place, dict(zip(header, values, strict=True)))
+    row = dict(zip(header, values, strict=True))
+    if not header[0] and values[0].isdecimal():  # the row's number, as pandas writes it
+        del row[""]
+    return Row(place, row)
 
 
 def _text(path: Path, content: bytes) -> str:

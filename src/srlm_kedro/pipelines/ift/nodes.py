@@ -39,8 +39,8 @@ def refuse_faulty_seed(tables: dict[str, pd.DataFrame]) -> None:
             faults += _shared(name, tables[name], other, tables[other])
     if faults:
         rule = (
-            "prompts must be unique (`drop: [repeated prompt]` in a table's catalog entry keeps the "
-            "first), not empty, and in one table alone"
+            "prompts must be unique (`drop: [repeated prompt]` in the catalog keeps the first), "
+            "not empty, and in one table alone"
         )
         raise InputError(summary(f"Seed data: {len(faults)} faults; {rule}.", faults))
 
