@@ -150,10 +150,9 @@ def advice(table: Table, choice: Choice) -> str:
 
 def _other_advice(table: Table, further: Sequence[str]) -> str:
     """Where no column has another name that is known."""
-    value = table.rows[0].value if len(table.rows) == 1 else None
-    rows = (
-        [name for name in further if _are_rows(value.get(name))] if isinstance(value, dict) else []
-    )
+    alone = table.rows[0].value if len(table.rows) == 1 else None
+    value = alone if isinstance(alone, dict) else {}
+    rows = [name for name in further if _are_rows(value.get(name))]
     if rows and len(further) == len(table.columns()):
         return f". Perhaps the rows are the list `{rows[0]}`: put it alone into the file"
     names = one_line(", ".join(further), _LONGEST)

@@ -81,6 +81,8 @@ def _unpacked(path: Path, content: bytes) -> bytes:
 
 def _refused(content: bytes) -> str | None:
     """What the content is, and what to do, if it is known to be no table."""
+    if content.startswith(PARQUET):
+        return None
     start = content.lstrip()[:_HEAD]
     if _BZIP2.match(start):
         return f"is compressed with bzip2. {_UNPACK}"

@@ -85,6 +85,25 @@ def test_rows_that_do_not_fit_are_told_with_their_number(tmp_path):
         loaded(path)
 
 
+def test_pairs_and_joined_columns_come_from_datasets_too(tmp_path):
+    """With the same knobs."""
+    chat = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "good"}]
+    rows = [
+        {"instruction": "p", "input": "i", "output": "r", "n": 1},
+        {"instruction": "q", "input": "", "output": " ", "n": 2},
+    ]
+    path = json_lines(tmp_path / "train.jsonl", rows)
+    joined = COLUMNS | {"prompt": ["instruction", "input"]}
+    found = loaded(path, columns=joined, drop=["blank response"], ignore=["n"])
+    assert [row["prompt"] for row in found] == ["p\n\ni"]
+    with pytest.raises(DatasetError, match="text would be lost: `input` in 1"):
+        loaded(path, drop=["blank response"])
+    pair = {"chosen": chat, "rejected": [*chat[:1], {"role": "assistant", "content": "bad"}]}
+    datasets.Dataset.from_list([pair]).save_to_disk(tmp_path / "saved")
+    (row,) = loaded(tmp_path / "saved", record=EFT, columns=None)
+    assert row["responses"] == [{"text": "good", "rank": 0}, {"text": "bad", "rank": 1}]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -159,6 +178,7 @@ def test_a_changed_file_or_entry_is_another_fingerprint(tmp_path):
     assert marks(path=str(path)) == before
     assert marks(path=str(path), split="train") != before
     assert marks(path=str(path), columns=COLUMNS) != before
+    assert marks(path=str(path), drop=["several turns"]) != before
     json_lines(path, ROWS[:1])
     assert marks(path=str(path)) != before
     assert marks(hub="a/b", revision="1") != marks(hub="a/b", revision="2")

@@ -121,6 +121,59 @@ def test_lists_that_are_not_parallel_are_refused(tmp_path, ranks):
 
 
 @pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
+def test_ranks_that_are_whole_are_ranks(tmp_path, form):
+    """However a file writes them; a broken one is refused with what it is."""
+    row_ = {"id": "e", "prompt": "p", "responses": ["x", "y"]}
+    content = written([row_ | {"ranks": [1.0, 0.0]}])[form]
+    assert brought(tmp_path / "file", content, EFT)[0]["responses"] == RANKED
+    broken = {0.5: "should be whole .0 is best., found 0.5", float("nan"): "A rank should be given"}
+    for rank, said in broken.items():
+        content = written([row_ | {"ranks": [rank, 0.0]}])[form]
+        with pytest.raises(DatasetError, match=rf"responses.0.rank: .*{said}"):
+            brought(tmp_path / "file", content, EFT)
+
+
+@pytest.mark.parametrize("blank", ["", " \n", "\u3000\t", "\u200b\ufeff"])
+@pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
+def test_a_response_of_blanks_is_none(tmp_path, form, blank):
+    """It is refused, or dropped where the entry says so; a blank prompt is refused always."""
+    rows = [{"prompt": "p", "response": blank}, {"prompt": "q", "response": "r"}]
+    content = written(rows)[form]
+    with pytest.raises(DatasetError, match=r"response: (Text should hold more|String should have)"):
+        brought(tmp_path / "file", content)
+    (kept,) = brought(tmp_path / "file", content, drop=["blank response"])
+    assert (kept["id"], kept["prompt"]) == ("ift-0002", "q")
+    content = written([{"prompt": blank, "response": "r"}])[form]
+    with pytest.raises(DatasetError, match="prompt: Text should hold more than blanks"):
+        brought(tmp_path / "file", content, drop=["blank response"])
+
+
+def test_ids_are_numbers_texts_or_missing(tmp_path):
+    """A number without its point, a blank or null as if left out."""
+    ids = [3, 4.0, None, float("nan"), " ", "x"]
+    rows = [{"id": id_, "prompt": f"p{n}", "response": "r"} for n, id_ in enumerate(ids)]
+    content = "\n".join(map(json.dumps, rows)).encode()
+    found = [row_["id"] for row_ in brought(tmp_path / "file", content)]
+    assert found == ["3", "4", "ift-0003", "ift-0004", "ift-0005", "x"]
+
+
+@pytest.mark.parametrize("id_", [True, 1.5, [1], {"a": 1}, float("inf")])
+def test_what_is_no_number_and_no_text_is_no_id(tmp_path, id_):
+    """Refused with its line."""
+    content = json.dumps({"id": id_, "prompt": "p", "response": "r"}).encode()
+    with pytest.raises(DatasetError, match="line 1: id: Input should be a valid string"):
+        brought(tmp_path / "file", content)
+
+
+def test_a_list_as_python_writes_it_is_told_apart_from_text(tmp_path):
+    """What pandas makes of chat messages in a CSV."""
+    messages = [{"content": "p", "role": "user"}, {"content": "r", "role": "assistant"}]
+    content = pd.DataFrame([{"chosen": messages, "rejected": messages}]).to_csv(index=False)
+    with pytest.raises(DatasetError, match="chosen: a list as Python writes it"):
+        brought(tmp_path / "file", content.encode(), EFT)
+
+
+@pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
 def test_kind_and_seen_of_held_out_prompts_have_defaults(tmp_path, form):
     """A bare prompt is enough; what is given is kept."""
     bare = brought(tmp_path / "file", written([{"prompt": "p", "id": "a"}])[form], EVAL)

@@ -1,9 +1,16 @@
 """Files that people bring, told apart by content."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
+import os
+import pickle
 
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from srlm_kedro.datasets.tables import read_table
@@ -91,7 +98,22 @@ def test_nulls_and_the_index_of_parquet_are_left_out(tmp_path):
         (b"PK\x03\x04 and more", "ZIP archive"),
         (parquet()[:-20], "broken Parquet"),
         (b"PAR1", "broken Parquet"),
-        (json_lines().decode().encode("utf-16"), "is UTF-16. Save it as UTF-8"),
+        (b"\xef\xbb\xbf", "holds a byte order mark alone"),
+        (gzip.compress(b"\xef\xbb\xbf \n"), "holds a byte order mark alone"),
+        (b"\xef\xbb\xbf<html></html>", "web page"),
+        *(
+            (json_lines().decode().encode(name), f"is {name[:6].upper()}. Save it as UTF-8: iconv")
+            for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+        ),
+        (bz2.compress(json_lines()), "is compressed with bzip2. Unpack it"),
+        (lzma.compress(json_lines()), "is compressed with xz. Unpack it"),
+        (gzip.compress(gzip.compress(json_lines())), "with gzip more than once"),
+        (b"x" * 257 + b"ustar\x0000", "is a tar archive"),
+        (b"GIF8\x00\x00", "is binary, in no format"),
+        (pickle.dumps(ROWS), "is a Python pickle, which is never opened"),
+        (b"sep=;\na;b\n1;2\n", "Remove that line"),
+        (json.dumps(ROWS[0], indent=1).encode(), "JSON over several lines.*first object: a, b"),
+        (json.dumps(ROWS[0], indent=1).encode() * 2, "JSON over several lines"),
         (b'[\n{"a": 1},\n{"a" 2}\n]', "a broken JSON array .*line 3"),
         (b'[{"a": 1}', "a broken JSON array"),
         ('[\n{"a": "ü"}]'.encode("latin-1"), "line 2: not UTF-8"),
@@ -111,6 +133,7 @@ def test_a_file_that_holds_no_rows_is_refused_by_name(tmp_path, content, said):
         (b'{"a": 1}\n' + '{"a": "ü"}'.encode("latin-1"), "line 2", "UTF-8"),
         (b'["x", "y"]\n{"a": 1}\noops', "line 3", "not a JSON object"),
         (b'{"a": 1}\n' + b"[" * 100_000, "line 2", "recursion"),
+        (b'{"a": 1}\n{"a": 1, "a": 2}', "line 2", "the key 'a' stands there twice"),
         (b"a,b\n1,2\n1\n", "line 3", "1 values under 2 columns"),
         (b'a,b\n1,2\n"1,2\n', "line 3", "broken CSV"),
     ],
@@ -167,3 +190,84 @@ def test_faults_are_told_on_one_calm_line_each(tmp_path):
         assert is_calm(message)
         assert len(message.split("\n")) == len(rows) + 1
         assert len(message) < 5000
+
+
+def folder_of_parts(tmp_path, names):
+    """One row a part; beside them what such folders hold."""
+    for number, name in enumerate(names):
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(parquet([{"a": number}]))
+    (tmp_path / "folder/README.md").write_text("About the data.", "utf-8")
+    (tmp_path / "folder/.cache").mkdir()
+    (tmp_path / "folder/.cache/train-00000-of-00001.parquet").write_bytes(parquet())
+    return tmp_path / "folder"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"],
+        [
+            "train-00000-of-00002-0123456789abcdef.parquet",
+            "train-00001-of-00002-fedcba9876543210.parquet",
+        ],
+        [
+            "part-00000-12345678-1234-1234-1234-123456789abc.parquet",
+            "part-00001-12345678-1234-1234-1234-123456789abc.parquet",
+        ],
+        ["0.parquet", "1.parquet"],
+    ],
+)
+def test_a_folder_of_parquet_parts_is_one_table(tmp_path, names):
+    """In the order of their names; a row is known by its part."""
+    table = read_table(folder_of_parts(tmp_path, names))
+    assert (table.form, values(table)) == ("Parquet", [{"a": 0}, {"a": 1}])
+    assert [row.place for row in table.rows] == [f"{name}, row 1" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "is a folder without Parquet files"),
+        (["train-00000-of-00001.parquet", "test-00000-of-00001.parquet"], "several tables: test-"),
+        (["train.parquet", "test.parquet"], "several tables: test.parquet, train.parquet"),
+        (
+            ["train-00000-of-00003.parquet", "train-00002-of-00003.parquet"],
+            "1 of 3 parts .*number 1",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_single_table_is_refused(tmp_path, names, said):
+    """Training rows and test rows are not mixed, and a lost part is missed."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=f"folder: .*{said}"):
+        read_table(folder_of_parts(tmp_path, names))
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    """A pipe would be waited for without end."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: is no file"):
+        read_table(tmp_path / "pipe")
+
+
+def test_parquet_with_columns_of_one_name_is_refused(tmp_path):
+    """As CSV is."""
+    written = io.BytesIO()
+    table = pyarrow.table([pyarrow.array(["x"])] * 2, names=["a", "a"])
+    pyarrow.parquet.write_table(table, written)
+    with pytest.raises(InputError, match="several columns are called 'a'"):
+        read_table(file(tmp_path, written.getvalue()))
+
+
+def test_a_csv_of_one_column_is_read(tmp_path):
+    """No mark parts its header; a text of several words is no header."""
+    table = read_table(file(tmp_path, b'prompt\r\n"Sing, please."\r\nDance.\r\n'))
+    assert values(table) == [{"prompt": "Sing, please."}, {"prompt": "Dance."}]
+    assert read_table(file(tmp_path, b"A poem\nby nobody\n")).form == "JSON lines"
+
+
+def test_the_index_of_a_csv_is_left_out(tmp_path):
+    """As pandas writes it: numbers under no name."""
+    assert values(read_table(file(tmp_path, pd.DataFrame(ROWS).to_csv().encode()))) == ROWS

@@ -1,7 +1,7 @@
 """What a row of seed data must hold. Paper: section 2.1."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -9,18 +9,22 @@ from pydantic_core import PydanticCustomError
 from srlm_kedro.datasets.dialogues import is_blank
 
 
-def _with_words(text: str) -> str:
-    if is_blank(text):
-        raise PydanticCustomError("blank_response", "Text should hold more than blanks")
-    return text
+def _with_words(what: Literal["prompt", "response"]) -> AfterValidator:
+    def checked(text: str) -> str:
+        if is_blank(text):
+            # The type tells a reader which rows may be dropped.
+            raise PydanticCustomError(f"blank_{what}", "Text should hold more than blanks")
+        return text
+
+    return AfterValidator(checked)
 
 
 def _whole(rank: Any) -> Any:
     """Many formats know no whole numbers beside missing ones."""
+    if rank is None or (isinstance(rank, float) and math.isnan(rank)):
+        raise PydanticCustomError("no_rank", "A rank should be given")
     if not isinstance(rank, float):
         return rank
-    if math.isnan(rank):
-        raise PydanticCustomError("no_rank", "A rank should be given")
     if not rank.is_integer():
         raise PydanticCustomError(
             "broken_rank", "A rank should be whole (0 is best), found {rank}", {"rank": rank}
@@ -28,7 +32,8 @@ def _whole(rank: Any) -> Any:
     return int(rank)
 
 
-_Text = Annotated[str, Field(min_length=1), AfterValidator(_with_words)]
+_Prompt = Annotated[str, _with_words("prompt")]
+_Text = Annotated[str, Field(min_length=1), _with_words("response")]
 _Rank = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_whole)]
 
 
@@ -41,7 +46,7 @@ class _Row(BaseModel):
 class IftRow(_Row):
     """A prompt with the response that people liked best."""
 
-    prompt: str
+    prompt: _Prompt
     response: _Text
 
 
@@ -60,7 +65,7 @@ class EftRow(_Row):
     Given as `responses` = [{text, rank}, ...], or as the parallel lists `responses` and `ranks`.
     """
 
-    prompt: str
+    prompt: _Prompt
     responses: list[RankedResponse] = Field(min_length=2)
 
     @model_validator(mode="before")
@@ -83,6 +88,6 @@ class EftRow(_Row):
 class EvalRow(_Row):
     """A held-out prompt; `seen` tells whether training holds prompts of its kind."""
 
-    prompt: str
+    prompt: _Prompt
     kind: str = ""
     seen: bool = True
