@@ -112,8 +112,12 @@ def as_own(row: Mapping[str, Any], form: Form, kind: Kind) -> dict[str, Any]:
         raise ValueError("messages: they hold one response, and a ranking needs two")
     if form == "messages":
         return rest | _told(row["messages"], prompt, "messages", kind)
-    if kind == "example" and any(is_dialogue(row.get(name)) for name in ("prompt", "response")):
-        return rest | _told(row.get("response", ""), prompt, "response", kind)
+    if (
+        kind == "example"
+        and "response" in row
+        and (is_dialogue(prompt) or is_dialogue(row["response"]))
+    ):
+        return rest | _told(row["response"], prompt, "response", kind)
     return dict(row)
 
 

@@ -206,3 +206,21 @@ def test_seed_data_of_every_source_is_held_against_each_other(tmp_path):
     entries["ift_seed"]["path"] = "nowhere"
     (told,) = data_faults(create_pipeline(), DataCatalog.from_config(entries))
     assert "nowhere is not there" in told
+
+
+def test_what_would_be_lost_or_left_out_is_told_before_any_work(tmp_path):
+    """Of all tables at once; the log of a run is no place to learn it."""
+    chat = [{"role": role, "content": "x"} for role in ("user", "assistant", "user", "assistant")]
+    json_lines(tmp_path / "pairs.jsonl", [{"chosen": chat, "rejected": chat}])
+    json_lines(tmp_path / "alpaca.jsonl", [{"instruction": "p", "input": "i", "output": "r"}])
+    kind = "srlm_kedro.datasets.seed.SeedDataset"
+    entries = {
+        "ift_seed": {
+            **{"type": kind, "filepath": str(tmp_path / "alpaca.jsonl")},
+            **{"record": IFT, "columns": COLUMNS},
+        },
+        "eft_seed": {"type": kind, "filepath": str(tmp_path / "pairs.jsonl"), "record": EFT},
+    }
+    pairs, alpaca = data_faults(create_pipeline(), DataCatalog.from_config(entries))
+    assert "`drop: [several turns]`" in pairs
+    assert "text would be lost: `input` in 1" in alpaca

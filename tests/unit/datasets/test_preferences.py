@@ -146,6 +146,8 @@ def test_prompt_and_response_may_be_messages(tmp_path):
     """As in conversational fine-tuning data."""
     row = {"prompt": chat("p"), "response": [said("assistant", "r")]}
     assert read(tmp_path, [row], IFT) == [{"id": "ift-0001", "prompt": "p", "response": "r"}]
+    with pytest.raises(DatasetError, match="response: Field required"):
+        read(tmp_path, [{"prompt": said("user", "p")}], IFT)
 
 
 LONG = chat("p", "r", "q")
