@@ -143,7 +143,11 @@ def _has_words(text):
     return not is_blank(_whole(text))
 
 
-@given(rows=st.lists(st.tuples(any_text, any_text.filter(_has_words)), min_size=1, max_size=5))
+@given(
+    rows=st.lists(
+        st.tuples(any_text.filter(_has_words), any_text.filter(_has_words)), min_size=1, max_size=5
+    )
+)
 def test_seed_rows_come_back_as_they_were_saved(file, rows):
     """Saving and loading is the identity for all text that UTF-8 can hold."""
     table = pd.DataFrame(
