@@ -182,10 +182,9 @@ def _pair(row: Mapping[str, Any], prompt: Any, kind: Kind) -> dict[str, Any]:
     better, worse = exchanges
     if better.response.split() == worse.response.split():
         raise UnfitError(EQUAL)
-    return {
-        "prompt": better.prompt,
-        "responses": common_ranking([(better.response, worse.response)]),
-    }
+    texts = (better.response, worse.response)
+    responses = [{"text": text, "rank": rank} for rank, text in enumerate(texts)]
+    return {"prompt": better.prompt, "responses": responses}
 
 
 def _told(value: Any, prompt: Any, name: str, kind: Kind) -> dict[str, Any]:

@@ -113,8 +113,9 @@ def _row(group: Sequence[Fitted], rules: Rules) -> dict[str, Any]:
     first = group[0]
     if "responses" not in first.fields or first.form != "pair":
         return first.fields
-    ranking = {"responses": common_ranking([_pair(row) for row in group])}
-    own = first.fields | ranking
+    own = first.fields
+    if len(group) > 1:
+        own = own | {"responses": common_ranking([_pair(row) for row in group])}
     own = best_alone(own) if rules.is_best_of("pair") else own
     return rules.record.model_validate(own).model_dump()
 

@@ -223,9 +223,10 @@ def _parsed(text: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if (twice := _twice(name for name, _ in pairs)) is not None:
-        raise ValueError(f"the key {twice!r} stands there twice")
-    return dict(pairs)
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError(f"the key {_twice(name for name, _ in pairs)!r} stands there twice")
+    return row
 
 
 def _delimiter(content: bytes) -> str | None:
