@@ -26,7 +26,8 @@ class Experiment:
         """Those of its command line."""
         loop = {"pretrain": True} if self.env != "multiple_choice" else {}
         loop |= {"iterations": self.iterations} if self.iterations else {}
-        return {"seed": seed, "data": data_folder(seed), "loop": loop}
+        study = {"own_prompts": None}
+        return {"seed": seed, "data": data_folder(seed), "loop": loop, "study": study}
 
 
 def data_folder(seed: int) -> str:

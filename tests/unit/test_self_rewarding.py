@@ -63,7 +63,7 @@ def test_a_model_is_held_against_what_it_was_made_from():
     assert moved[:4] == ["m3.model", "m2.model", "m3.eval_responses", "m3.pairs"]
     back = self_rewarding(LoopParams(when_worse="best"))
     assert node(back, "m3.measure_movement").inputs[:2] == ["m3.model", "m2.best"]
-    assert node(made, "sft.judge_own").inputs[:2] == ["sft.model", "sft.eval_scores"]
+    assert node(made, "sft.judge_own").inputs[:2] == ["sft.model", "sft.own_responses"]
     assert not [n for n in step(3, LoopParams()).nodes if "study" in n.func.__module__]
 
 

@@ -18,7 +18,7 @@ from srlm_kedro.pipelines.study import (
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.pipelines.study.movement import measure_movement, movement_figures
 from srlm_kedro.pipelines.study.nodes import assess_candidates, measure_judge, summarise_study
-from srlm_kedro.pipelines.study.own import judge_own, measure_own, reward_own
+from srlm_kedro.pipelines.study.own import choose_own, judge_own, measure_own, reward_own
 from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.pipelines.study.truth import pair_figures, pair_truth, tie_figures, tied_groups
 from srlm_kedro.pipelines.study.writing import describe_prompts, prompt_figures, word_distance
@@ -316,8 +316,24 @@ def eval_scores(scores, mode="sampled"):
 def own(table, say, **knobs):
     engine = FakeEngine(say)
     evaluation = EvaluationParams(retries=0, **knobs)
-    judgements = judge_own(M1, table, JUDGE_PROMPT, engine, evaluation, 0)
-    return engine, *measure_own(M1, reward_own(table, judgements))
+    asked = choose_own(table, StudyParams(), 0)
+    judgements = judge_own(M1, asked, JUDGE_PROMPT, engine, evaluation, 0)
+    return engine, *measure_own(M1, reward_own(asked, judgements))
+
+
+def test_all_models_judge_their_answers_to_the_same_prompts():
+    """As many as asked for, drawn by the seed; null asks for all."""
+
+    def chosen(limit, seed=0, scores=(5.0, 3.0)):
+        table = eval_scores([list(scores)] * 9)
+        made = choose_own(table, StudyParams(own_prompts=limit), seed)
+        assert made.groupby("prompt_id").size().eq(2).all()
+        return set(made["prompt_id"])
+
+    assert len(chosen(4)) == 4
+    assert chosen(4) == chosen(4, scores=(1.0, 2.0))
+    assert chosen(4) != chosen(4, seed=1)
+    assert len(chosen(None)) == len(chosen(80)) == 9
 
 
 def test_a_model_judges_its_own_sampled_answers_k_times():
@@ -355,9 +371,10 @@ def test_a_judgement_without_a_score_is_counted_and_in_no_pair():
 def test_where_nobody_knows_the_truth_nothing_is_judged():
     """A referee that only compares leaves no score: no judgement is paid for in vain."""
     table = eval_scores([[NAN, NAN]])
-    judgements = judge_own(M1, table, JUDGE_PROMPT, ScriptedEngine(), EvaluationParams(), 0)
+    asked = choose_own(table, StudyParams(), 0)
+    judgements = judge_own(M1, asked, JUDGE_PROMPT, ScriptedEngine(), EvaluationParams(), 0)
     assert judgements.empty
-    found, figures = measure_own(M1, reward_own(table, judgements))
+    found, figures = measure_own(M1, reward_own(asked, judgements))
     assert told(found)["all"][0] == 0
     assert "study/own_right" not in figures
 

@@ -28,7 +28,7 @@ STAGES = {
     ),
     "study": (
         *("assess_candidates", "measure_judge", "describe_prompts", "measure_movement"),
-        *("summarise_study", "judge_own", "reward_own", "measure_own"),
+        *("summarise_study", "choose_own", "judge_own", "reward_own", "measure_own"),
         *("judge_shuffled", "measure_rubric"),
     ),
 }

@@ -1,16 +1,14 @@
 """What is true of an iteration's candidates, ties and pairs, and all figures of it."""
 
-import random
-
 import pandas as pd
 
 from srlm_kedro.judge.assessment import KnowingReferee, Referee, tabulated
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.pipelines.study.movement import movement_figures
-from srlm_kedro.pipelines.study.params import StudyParams
+from srlm_kedro.pipelines.study.params import StudyParams, some
 from srlm_kedro.pipelines.study.truth import pair_figures, pair_truth, tie_figures, tied_groups
 from srlm_kedro.pipelines.study.writing import prompt_figures
-from srlm_kedro.records import Checkpoint, derive_seed
+from srlm_kedro.records import Checkpoint
 
 VERSION = 3
 
@@ -70,7 +68,4 @@ def _asked(
     prompts = judged_responses.drop_duplicates("prompt_id")
     if isinstance(referee, KnowingReferee):
         prompts = prompts[[referee.understands(text) for text in prompts["prompt"]]]
-    ids = prompts["prompt_id"].to_list()
-    if limit is None or len(ids) <= limit:
-        return ids
-    return random.Random(derive_seed(seed, "study")).sample(ids, limit)
+    return some(prompts["prompt_id"].to_list(), limit, seed)

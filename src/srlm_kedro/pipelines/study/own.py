@@ -8,38 +8,49 @@ from srlm_kedro.judge.judgements import judge_responses, reparse, settled
 from srlm_kedro.judge.rewards import with_rewards
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
+from srlm_kedro.pipelines.study.params import StudyParams, some
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = f"1, parser {parsing.VERSION}"
+VERSION = f"2, parser {parsing.VERSION}"
+
+
+def choose_own(eval_scores: pd.DataFrame, study: StudyParams, seed: int) -> pd.DataFrame:
+    """Sampled responses that the model is to judge itself; all models get the same prompts.
+
+    A prompt without two responses of a known score is left out: it can tell nothing of the judge.
+    """
+    rows = eval_scores[(eval_scores["mode"] == "sampled") & eval_scores["score"].notna()]
+    telling = rows[rows.groupby("prompt_id")["score"].transform("size") > 1]
+    asked = some(sorted(eval_scores["prompt_id"].unique()), study.own_prompts, seed)
+    return telling[telling["prompt_id"].isin(asked)]
 
 
 def judge_own(
     model: Checkpoint,
-    eval_scores: pd.DataFrame,
+    own_responses: pd.DataFrame,
     judge_prompt: str,
     generation_engine: GenerationEngine,
     evaluation: EvaluationParams,
     seed: int,
 ) -> pd.DataFrame:
-    """The model's judgements of its own sampled responses to held-out prompts, every attempt.
+    """The model's judgements of its own responses, every attempt.
 
-    Drawn as those of the EFT eval split are. A prompt without two responses of a known score is
-    left out: it can tell nothing of the judge.
+    Drawn as those of the EFT eval split are.
     """
     return judge_responses(
         generation_engine,
         model,
         judge_prompt,
-        _telling(eval_scores),
+        own_responses,
         evaluation.judging,
         derive_seed(seed, "own"),
         evaluation.retries,
     )
 
 
-def reward_own(eval_scores: pd.DataFrame, own_judgements: pd.DataFrame) -> pd.DataFrame:
+def reward_own(own_responses: pd.DataFrame, own_judgements: pd.DataFrame) -> pd.DataFrame:
     """The judged responses with `reward`, the mean of their scores, beside the referee's word."""
-    return with_rewards(_telling(eval_scores), settled(reparse(own_judgements)), min_scores=1)
+    return with_rewards(own_responses, settled(reparse(own_judgements)), min_scores=1)
 
 
 def measure_own(
@@ -50,8 +61,3 @@ def measure_own(
     figures = accuracy_figures(table, "own")
     figures["own_unrewarded"] = float(own_rewards["reward"].isna().sum())
     return table, {f"study/{name}": value for name, value in figures.items()}
-
-
-def _telling(eval_scores: pd.DataFrame) -> pd.DataFrame:
-    rows = eval_scores[(eval_scores["mode"] == "sampled") & eval_scores["score"].notna()]
-    return rows[rows.groupby("prompt_id")["score"].transform("size") > 1]

@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from srlm_kedro.pipelines.study.movement import measure_movement
 from srlm_kedro.pipelines.study.nodes import assess_candidates, measure_judge, summarise_study
-from srlm_kedro.pipelines.study.own import judge_own, measure_own, reward_own
+from srlm_kedro.pipelines.study.own import choose_own, judge_own, measure_own, reward_own
 from srlm_kedro.pipelines.study.rubric import judge_shuffled, measure_rubric
 from srlm_kedro.pipelines.study.writing import describe_prompts
 
@@ -56,20 +56,26 @@ def create_iteration_pipeline() -> Pipeline:
 def create_own_pipeline() -> Pipeline:
     """`model`, `eval_scores`, `judge_prompt` -> `own_accuracy`, `own_metrics`.
 
-    On the way: `own_judgements`, `own_rewards`.
+    On the way: `own_responses`, `own_judgements`, `own_rewards`.
     """
     knobs = ["generation_engine", "params:evaluation", "params:seed"]
     return Pipeline(
         [
             Node(
+                choose_own,
+                ["eval_scores", "params:study", "params:seed"],
+                "own_responses",
+                name="choose_own",
+            ),
+            Node(
                 judge_own,
-                ["model", "eval_scores", "judge_prompt", *knobs],
+                ["model", "own_responses", "judge_prompt", *knobs],
                 "own_judgements",
                 name="judge_own",
             ),
             Node(
                 reward_own,
-                ["eval_scores", "own_judgements"],
+                ["own_responses", "own_judgements"],
                 "own_rewards",
                 name="reward_own",
             ),
