@@ -1,10 +1,12 @@
 """One rendering of a user's turn, shared by sampling and training. Imports nothing heavy."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from jinja2.exceptions import TemplateError
 
+from srlm_kedro.engines import thoughts
 from srlm_kedro.errors import InputError, summary
 
 PLAIN_TEMPLATE = (
@@ -14,7 +16,7 @@ PLAIN_TEMPLATE = (
 )
 """The format of a model whose tokenizer has no chat template: each turn under a heading."""
 
-_ANSWER = "answer-to-look-behind"
+_QUESTION, _ANSWER = "question-to-look-behind", "answer-to-look-behind"
 
 
 def render(tokenizer: Any, prompt: str) -> list[int]:
@@ -30,8 +32,24 @@ def render_all(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
     return render_chats(tokenizer, [[{"role": "user", "content": prompt}] for prompt in prompts])
 
 
-def render_chats(tokenizer: Any, chats: Sequence[list[dict[str, str]]]) -> list[list[int]]:
+def render_answered(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
+    """`render` of each prompt and, of a model that thinks, an empty thought: an answer comes next.
+
+    It is what the chat template itself writes between a prompt and an answer without thoughts.
+    """
+    chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    return render_chats(tokenizer, chats, answer_opening(tokenizer))
+
+
+def render_chats(
+    tokenizer: Any, chats: Sequence[list[dict[str, str]]], behind: str = ""
+) -> list[list[int]]:
     """Token ids of each chat (roles and contents), up to where the assistant's text begins.
+
+    Args:
+        tokenizer: Its chat template is used, or the plain format where it has none.
+        chats: Messages.
+        behind: What stands behind each chat, as a part of the template.
 
     Raises:
         InputError: The template fails, or the tokenizer cannot write a special token as text.
@@ -41,7 +59,7 @@ def render_chats(tokenizer: Any, chats: Sequence[list[dict[str, str]]]) -> list[
     try:
         return tokenizer.apply_chat_template(
             list(chats),
-            chat_template=None if tokenizer.chat_template else PLAIN_TEMPLATE,
+            chat_template=_template(tokenizer, behind),
             add_generation_prompt=True,
             sanitize_control_tokens=True,
             return_dict=False,
@@ -101,14 +119,65 @@ def end_of_turn(tokenizer: Any) -> int | None:
     return special[max(special, key=len)] if special else tokenizer.eos_token_id
 
 
+def completion_start(tokenizer: Any) -> str:
+    """What the chat template writes between a question and a completion; empty without one."""
+    return _behind_question(tokenizer, generating=True)
+
+
+def thought_opened(tokenizer: Any) -> str:
+    """The thought in which the chat template lets a completion begin, from its mark on.
+
+    Empty for most models; `<think>` and a line's end for R1 and QwQ, whose completions hold the
+    mark at a thought's end alone.
+    """
+    return thoughts.opened(completion_start(tokenizer))
+
+
+def answer_opening(tokenizer: Any) -> str:
+    """What stands between a prompt and an answer without thoughts; empty if nothing of the kind.
+
+    The template says so where it writes answers behind what opens a completion. Where it does not,
+    the thought that it opened is closed.
+    """
+    start = completion_start(tokenizer)
+    before_answer = _behind_question(tokenizer, generating=False).partition(_ANSWER)[0]
+    more = before_answer.removeprefix(start) if before_answer.startswith(start) else ""
+    if thoughts.marked(more):
+        return more
+    left_open = thoughts.opened(start)
+    return thoughts.closing(left_open) if left_open else ""
+
+
+def _template(tokenizer: Any, behind: str) -> str | None:
+    """The template to render with, None for the tokenizer's own."""
+    if not behind:
+        return None if tokenizer.chat_template else PLAIN_TEMPLATE
+    # Jinja takes the last line's end off a template.
+    whole = tokenizer.get_chat_template().removesuffix("\n")
+    return f"{whole}{{{{ {json.dumps(behind, ensure_ascii=False)} }}}}"
+
+
 def _behind_an_answer(tokenizer: Any) -> str:
     """What the template writes behind the assistant's text, spaces at its start aside."""
-    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _ANSWER}]
+    return _behind_question(tokenizer, generating=False).rpartition(_ANSWER)[2].lstrip()
+
+
+def _behind_question(tokenizer: Any, generating: bool) -> str:
+    """What the template writes behind a question: what a completion follows, or an answer and all.
+
+    Empty without a template: the plain format has no marks.
+    """
+    if not tokenizer.chat_template:
+        return ""
+    turns = [{"role": "user", "content": _QUESTION}]
+    turns += [] if generating else [{"role": "assistant", "content": _ANSWER}]
     try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False)
+        text = tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=generating
+        )
     except (ValueError, TemplateError) as error:
         raise _cannot_render(tokenizer, error) from error
-    return text.rpartition(_ANSWER)[2].lstrip()
+    return text.rpartition(_QUESTION)[2]
 
 
 def _cannot_render(tokenizer: Any, error: Exception) -> InputError:

@@ -2,12 +2,14 @@
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from srlm_kedro.engines.template import Argument, bind
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
 
@@ -85,12 +87,23 @@ def read_model(
     return model.to(dtype)
 
 
-def read_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool = False) -> Any:
-    """The tokenizer whose files lie in the folder."""
+def read_tokenizer(
+    checkpoint: Checkpoint,
+    trust_remote_code: bool = False,
+    template: Mapping[str, Argument] | None = None,
+) -> Any:
+    """The tokenizer whose files lie in the folder.
+
+    With `template`, empty or not, its chat template has these arguments and one date (`bind`);
+    None leaves it as it lies there.
+    """
     local = _local(trust_remote_code)
     if is_adapter(checkpoint):
         local["config"] = read_config(checkpoint, trust_remote_code)
-    return AutoTokenizer.from_pretrained(checkpoint.path, **local)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, **local)
+    if template is not None:
+        bind(tokenizer, template, checkpoint.name)
+    return tokenizer
 
 
 def unreadable(checkpoint: Checkpoint, error: Exception) -> InputError:

@@ -12,8 +12,9 @@ from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import check_judge_prompt, fill_judge_prompt
 from srlm_kedro.records import Checkpoint
 
-COLUMNS = ["response_id", "k", "attempt", "text", "finish", "score", "reason"]
-"""One row an attempt: `score` is NaN and `reason` says why, or `reason` is `ok`."""
+COLUMNS = ["response_id", "k", "attempt", "text", "finish", "thought", "score", "reason"]
+"""One row an attempt: `score` is NaN and `reason` says why, or `reason` is `ok`. `thought` is what
+the judge thought before it wrote `text`; no score is read from it."""
 
 
 def judge_responses(
@@ -87,7 +88,8 @@ def settled(judgements: pd.DataFrame) -> pd.DataFrame:
 
 def _row(name: str, k: int, attempt: int, completion: Completion) -> tuple:
     parsed = parse_score(completion.text, completion.finish)
-    return name, k, attempt, completion.text, completion.finish, parsed.score, parsed.reason
+    said = (completion.text, completion.finish, completion.thought)
+    return name, k, attempt, *said, parsed.score, parsed.reason
 
 
 def _unscored(rows: Sequence[tuple]) -> list[tuple[str, int]]:

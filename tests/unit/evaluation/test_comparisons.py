@@ -73,6 +73,7 @@ def test_verdicts_are_kept_raw_with_what_was_compared():
         "order": "opponent_first",
         "text": "So. [[B]]",
         "finish": "stop",
+        "thought": "",
         "verdict": "second",
         "reason": "ok",
     }

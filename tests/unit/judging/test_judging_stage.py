@@ -33,7 +33,7 @@ def _responses(*groups: int) -> pd.DataFrame:
 
 def _judgements(texts: dict[str, list[str]]) -> pd.DataFrame:
     rows = [
-        (name, k, 0, text, "stop", parse_score(text).score, parse_score(text).reason)
+        (name, k, 0, text, "stop", "", parse_score(text).score, parse_score(text).reason)
         for name, said in texts.items()
         for k, text in enumerate(said)
     ]

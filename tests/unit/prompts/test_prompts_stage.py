@@ -128,7 +128,7 @@ def test_everything_written_is_kept():
     written = _write(FakeEngine(lambda r, s: cut), max_written=3)
     assert written.columns.tolist() == WRITTEN
     assert written.iloc[0].tolist() == [
-        *("m2-w00000", 0, " Tell me about", "length", "Tell me about", "cut_off")
+        *("m2-w00000", 0, " Tell me about", "length", "", "Tell me about", "cut_off")
     ]
 
 

@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 import torch
 
+from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.benchmarks.base import STDERR
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.memory import reclaim
+from srlm_kedro.engines.template import checked
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -38,6 +40,7 @@ class LmEvalEngine:
         online: bool = False,
         chat: bool = False,
         trust_remote_code: bool = False,
+        template: Mapping[str, Any] | None = None,
     ):
         """Sets precision, resources and where tasks come from.
 
@@ -51,6 +54,10 @@ class LmEvalEngine:
                 this machine. Models never come from there.
             chat: Puts items into the model's chat template (the usual way is raw text).
             trust_remote_code: Runs code that a checkpoint brings along.
+            template: Arguments of the chat template, as the generation engine's.
+
+        Raises:
+            InputError: Arguments that no template can be given.
         """
         self._dtype = dtype
         self._device = _device(device)
@@ -59,6 +66,7 @@ class LmEvalEngine:
         self._online = online
         self._chat = chat
         self._trust_remote_code = trust_remote_code
+        self._template = checked(template)
 
     def run(
         self,
@@ -121,8 +129,13 @@ class LmEvalEngine:
         """The harness's own class around the model, an adapter merged into its base."""
         from lm_eval.models.huggingface import HFLM
 
-        loaded = load(model, self._dtype, self._device, self._trust_remote_code)
-        return HFLM(loaded.model, tokenizer=loaded.tokenizer, batch_size=self._batch_size)
+        from srlm_kedro.engines.benchmarks.answering import AnsweringLM
+
+        loaded = load(model, self._dtype, self._device, self._trust_remote_code, self._template)
+        thinks = thoughts.marked(str(loaded.tokenizer.chat_template))
+        return (AnsweringLM if thinks else HFLM)(
+            loaded.model, tokenizer=loaded.tokenizer, batch_size=self._batch_size
+        )
 
     def _manager(self, tasks: Sequence[str]) -> Any:
         """The index of tasks: the folder's alone if it holds all, for lm-eval's takes seconds."""

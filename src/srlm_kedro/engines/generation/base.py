@@ -20,11 +20,11 @@ class Sampling(Params):
     """0 is greedy."""
     top_p: float = Field(0.9, gt=0, le=1)
     max_new_tokens: int = Field(512, ge=1)
-    """Longest completion, in tokens. The paper does not state one."""
+    """Longest completion, in tokens, thoughts included. The paper does not state one."""
     min_new_tokens: int = Field(0, ge=0)
     """The end token is not drawn before this many tokens."""
     stop: tuple[str, ...] = ()
-    """A completion ends before the first of these strings; it is not part of the text."""
+    """An answer ends before the first of these strings; it is not part of the text."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,26 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """Raw text of the engine, special tokens and stop strings taken off."""
+    """What was drawn: the answer, and apart from it the thought before it."""
 
     text: str
+    """The answer as it is, special tokens and stop strings taken off; empty where a thought never
+    came to its end."""
     tokens: int
-    """Tokens drawn, the end token included."""
+    """Of the answer, the end token included."""
     finish: Literal["stop", "length"]
+    thought: str = ""
+    """What stands before the answer, with its marks (`engines/thoughts.py`): together they are the
+    raw text, so that the answer can be found anew."""
+    drawn: int | None = None
+    """Tokens of the thought too: what the completion cost. None: there is no thought."""
 
     def __post_init__(self) -> None:
         """Servers can send half a surrogate pair, which no file, hash or tokenizer takes."""
         object.__setattr__(self, "text", sound(self.text))
+        object.__setattr__(self, "thought", sound(self.thought))
+        if self.drawn is None:
+            object.__setattr__(self, "drawn", self.tokens)
 
 
 class GenerationEngine(Protocol):

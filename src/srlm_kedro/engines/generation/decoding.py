@@ -139,6 +139,6 @@ def _advance(
     for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
         row.ids.append(token)
         full = len(row.ids) == sampling.max_new_tokens
-        if full or token in ends or stops.reached(row.ids):
+        if full or token in ends or stops.reached(row.ids, row.request):
             done.add(place)
     return done

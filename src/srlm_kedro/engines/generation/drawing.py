@@ -49,6 +49,7 @@ class Drawing:
         sampling: Sampling,
         limits: Limits,
         tiered: bool,
+        opened: Sequence[str] = (),
     ):
         """Sizes the batches.
 
@@ -58,9 +59,10 @@ class Drawing:
             sampling: How tokens are drawn.
             limits: What may be drawn at once.
             tiered: Whether the model shares keys and values between rows.
+            opened: The thought in which each request's rows begin; see `StopStrings`.
         """
         self._loaded, self._prompts, self._sampling = loaded, prompts, sampling
-        self._stops = StopStrings(loaded.tokenizer, sampling.stop)
+        self._stops = StopStrings(loaded.tokenizer, sampling.stop, opened)
         # A tokenizer may know of ends that the model cannot draw.
         vocabulary = loaded.model.config.get_text_config(decoder=True).vocab_size
         self._ends = [end for end in loaded.ends if end < vocabulary]

@@ -1,8 +1,10 @@
 """Completions on disk as they arrive: what was paid for is not asked for a second time."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation.base import Completion
 
 _FILE = "completions.jsonl"
@@ -37,9 +39,18 @@ class Journal:
         try:
             row = json.loads(line)
             key = row.pop("key")
-            self._held[key] = Completion(**row)
+            self._held[key] = _answered(Completion(**row))
         except (ValueError, KeyError, TypeError, AttributeError):
             return  # Torn: asked for again.
+
+
+def _answered(kept: Completion) -> Completion:
+    """A text that was kept with its thought, by an earlier version, without it."""
+    thought, answer = thoughts.split(kept.text, cut=kept.finish == "length")
+    if kept.thought or not thought:
+        return kept
+    tokens = round(kept.tokens * len(answer) / len(kept.text))
+    return replace(kept, text=answer, tokens=tokens, thought=thought)
 
 
 def weights_mark(folder: Path) -> list[tuple[str, int, int]]:

@@ -1,15 +1,17 @@
 """Models and tokenizers from disk: safetensors alone, no network, no remote code unasked."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from transformers.utils import logging
 
 from srlm_kedro.engines import chat, precision
 from srlm_kedro.engines.generation.journal import weights_mark
+from srlm_kedro.engines.template import Argument
 from srlm_kedro.engines.weights import (
     base_of,
     is_adapter,
@@ -38,17 +40,29 @@ class Loaded:
 
 
 def load(
-    checkpoint: Checkpoint, dtype: str, device: str, trust_remote_code: bool = False
+    checkpoint: Checkpoint,
+    dtype: str,
+    device: str,
+    trust_remote_code: bool = False,
+    template: Mapping[str, Argument] = MappingProxyType({}),
 ) -> Loaded:
     """The checkpoint's weights and tokenizer; an adapter is merged into its base.
 
+    Args:
+        checkpoint: Its folder.
+        dtype: Precision of the weights; `auto` takes the checkpoint's own.
+        device: `cpu`, `cuda`, ...
+        trust_remote_code: Lets the checkpoint run Python code of its own.
+        template: Arguments of its chat template.
+
     Raises:
-        InputError: The folder is no readable Hugging Face checkpoint.
+        InputError: The folder is no readable Hugging Face checkpoint, or its chat template reads
+            no such argument.
     """
     root_of(checkpoint)
     try:
         with _no_progress_bar():
-            tokenizer = read_tokenizer(checkpoint, trust_remote_code)
+            tokenizer = read_tokenizer(checkpoint, trust_remote_code, template)
             model = read_model(checkpoint, precision.chosen(dtype, device), trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise unreadable(checkpoint, error) from error

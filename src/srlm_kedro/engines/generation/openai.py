@@ -57,7 +57,9 @@ class OpenAIEngine:
                 of several choices come from the server as one sum and are shared out.
             max_tokens_field: How the server calls the longest completion of a chat.
             min_tokens: Whether the server knows `min_tokens` (vLLM does).
-            extra_body: Further fields of each call, as `{top_k: 20}`.
+            extra_body: Further fields of each call, as `{top_k: 20}`. Arguments of the chat
+                template, its date too, are the server's affair: vLLM and SGLang take
+                `{chat_template_kwargs: {enable_thinking: false}}`.
             budget: Most tokens, prompts included, that may be spent in a run. It is checked
                 before each call: those under way may go beyond it.
             journal: A folder in which completions are kept as they arrive; a rerun asks only
@@ -150,7 +152,7 @@ class OpenAIEngine:
                 while places and not caller.over:
                     found = await self._call(caller, order, requests, places)
                     drawn.update(found)
-                    progress.add(len(found), sum(each.tokens for each in found.values()))
+                    progress.add(len(found), sum(each.drawn or 0 for each in found.values()))
                     places = places[len(found) :]
 
         async with self._caller as caller:

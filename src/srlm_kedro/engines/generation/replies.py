@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation.base import Completion, Sampling
 from srlm_kedro.shown import one_line
 
@@ -42,9 +43,27 @@ class Failure:
     """Tokens that an answer of no use has cost."""
 
 
+class _Part(BaseModel):
+    """One of several parts of a content, as Mistral's servers send it."""
+
+    type: str
+    text: str = ""
+    thinking: "list[_Part]" = []
+
+
 class _Message(BaseModel):
-    content: str | None = None
+    content: str | list[_Part] | None = None
     refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+    def parts(self) -> tuple[str, str | None]:
+        """The thought, which servers send under several names, and the answer."""
+        thought = self.reasoning_content or self.reasoning or ""
+        if not isinstance(self.content, list):
+            return thought, self.content
+        thought += "".join(word.text for part in self.content for word in part.thinking)
+        return thought, "".join(part.text for part in self.content)
 
 
 class _Choice(BaseModel):
@@ -52,13 +71,24 @@ class _Choice(BaseModel):
     text: str | None = None
     message: _Message = _Message()
 
-    def said(self) -> str:
-        """The text; a model that used all its tokens for thought has said nothing."""
-        texts = (self.text, self.message.content, self.message.refusal)
+    def said(self) -> tuple[str, str]:
+        """The thought, in marks, and the answer; a model may have said nothing for thinking."""
+        thought, content = self.message.parts()
+        texts = (self.text, content, self.message.refusal)
         found = next((text for text in texts if text is not None), None)
-        if found is None and self.finish_reason != "length":
+        if found is None and not thought and self.finish_reason != "length":
             raise ValueError("a choice without text")
-        return found or ""
+        opening, close = thoughts.PAIRS[0]
+        before = f"{opening}\n{thought}\n" if thought else ""
+        if before and found:
+            before += f"{close}\n\n"
+        own, answer = thoughts.split(found or "", cut=self.full)
+        return before + own, answer
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit of tokens ended it."""
+        return self.finish_reason == "length"
 
 
 class _Usage(BaseModel):
@@ -75,22 +105,24 @@ def read_reply(data: Any, asked: int, sampling: Sampling) -> Reply | Failure:
     """The completions in a server's answer, `asked` at most.
 
     A server counts tokens for all choices together; of several, those that ran out of tokens
-    have `max_new_tokens`, and the others share the rest by the length of their texts.
+    have `max_new_tokens`, and the others share the rest by the length of their texts. So do a
+    thought and its answer.
     """
     try:
         body = _Body.model_validate(data)
-        texts = [choice.said() for choice in body.choices]
+        said = [choice.said() for choice in body.choices]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the answer"
-        said = f"the answer is malformed ({where}: {first['msg']})"
+        why = f"the answer is malformed ({where}: {first['msg']})"
         # A server that names no usage will not name it next time.
-        return Failure(said, again=where != "usage", spent=_spent(data))
+        return Failure(why, again=where != "usage", spent=_spent(data))
     except ValueError as error:
         return Failure(f"the answer is malformed ({error})", again=True, spent=_spent(data))
-    full = [choice.finish_reason == "length" for choice in body.choices]
+    full = [choice.full for choice in body.choices]
+    texts = ["".join(parts) for parts in said]
     tokens = _shares(body.usage.completion_tokens, texts, full, sampling.max_new_tokens)
-    rows = zip(texts, full, tokens, strict=True)
+    rows = zip(said, full, tokens, strict=True)
     drawn = tuple(_completion(*row, sampling.stop) for row in rows)
     return Reply(drawn[:asked], body.usage.prompt_tokens, body.usage.completion_tokens)
 
@@ -126,10 +158,12 @@ def _said(error: Exception) -> str:
     return str(words or error)
 
 
-def _completion(text: str, full: bool, tokens: int, stop: Sequence[str]) -> Completion:
+def _completion(said: tuple[str, str], full: bool, drawn: int, stop: Sequence[str]) -> Completion:
+    thought, text = said
     kept = re.split("|".join(map(re.escape, stop)), text, maxsplit=1)[0] if stop else text
     finish = "length" if full and kept == text else "stop"
-    return Completion(text=kept, tokens=tokens, finish=finish)
+    tokens = round(drawn * len(text) / len(thought + text)) if thought else drawn
+    return Completion(text=kept, tokens=tokens, finish=finish, thought=thought, drawn=drawn)
 
 
 def _shares(total: int, texts: Sequence[str], full: Sequence[bool], most: int) -> list[int]:

@@ -13,6 +13,8 @@ from srlm_kedro.engines.generation.journal import weights_mark
 from srlm_kedro.engines.own import Own
 from srlm_kedro.records import Checkpoint
 
+_VERSION = 2
+"""Bumped when what is kept of a completion changes."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +49,7 @@ class ShardedEngine:
     ) -> list[list[Completion]]:
         """Rows of `sampling.n` completions, one row a request. Raises what the engine raises."""
         asked = {
+            "version": _VERSION,
             "engine": self._recipe,
             "model": [str(model.path), weights_mark(model.path)],
             "sampling": sampling.model_dump(),
@@ -102,7 +105,7 @@ def _read(file: Path) -> list[list[Completion]] | None:
 def _write(file: Path, rows: Sequence[Sequence[Completion]]) -> None:
     """Puts a shard in its place, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    drawn = [[(each.text, each.tokens, each.finish) for each in row] for row in rows]
+    drawn = [[list(vars(each).values()) for each in row] for row in rows]
     text = json.dumps(drawn).encode()
     write_whole(file, _checksum(text).encode() + b"\n" + text)
 

@@ -1,22 +1,23 @@
 """Sampling through plain forward passes of transformers: CPU or GPU, any Llama-like model."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
+from srlm_kedro.engines.generation.answers import opened_thoughts, read_answer
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.drawing import Drawing, Limits
 from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load
 from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
 from srlm_kedro.engines.generation.sampling import stream
-from srlm_kedro.engines.generation.stopping import cut, decode
 from srlm_kedro.engines.generation.support import refusal
 from srlm_kedro.engines.memory import reclaim
+from srlm_kedro.engines.template import checked
 from srlm_kedro.records import Checkpoint
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class TransformersEngine:
         max_rows: int = 256,
         memory_gib: float | None = None,
         trust_remote_code: bool = False,
+        template: Mapping[str, Any] | None = None,
     ):
         """Sets precision and resources.
 
@@ -49,6 +51,11 @@ class TransformersEngine:
             memory_gib: What keys, values and intermediate results may take beside the weights;
                 None takes 2 GiB on a CPU, and most of what is free on a GPU. Batches follow it.
             trust_remote_code: Lets a checkpoint run Python code of its own.
+            template: Arguments of the chat template, as `{enable_thinking: false}`, and `date`, the
+                day that it is told (default 2024-07-26). The training engine takes the same.
+
+        Raises:
+            InputError: Arguments that no template can be given.
         """
         self._dtype = dtype
         self._device = _device(device)
@@ -56,6 +63,7 @@ class TransformersEngine:
         self._max_rows = max_rows
         self._memory_gib = memory_gib
         self._trust_remote_code = trust_remote_code
+        self._template = checked(template)
         self._ready: _Ready | None = None
 
     def generate(
@@ -86,7 +94,9 @@ class TransformersEngine:
         key = fingerprint(checkpoint.path)
         if self._ready is None or self._ready.key != key:
             self.release()
-            loaded = load(checkpoint, self._dtype, self._device, self._trust_remote_code)
+            loaded = load(
+                checkpoint, self._dtype, self._device, self._trust_remote_code, self._template
+            )
             self._ready = _Ready(key, loaded, tiered=_shares(checkpoint, loaded))
         return self._ready
 
@@ -100,14 +110,21 @@ class TransformersEngine:
         progress: Progress,
     ) -> list[list[Completion]]:
         loaded, limits = ready.loaded, Limits(self._max_rows, self._memory_gib)
-        drawing = Drawing(loaded, prompts, sampling, limits, ready.tiered)
+        opened = opened_thoughts(loaded.tokenizer, requests)
+        drawing = Drawing(loaded, prompts, sampling, limits, ready.tiered, opened)
         keys = [
             [stream(seed, request.id, sample) for sample in range(sampling.n)]
             for request in requests
         ]
         rows: list[list[Completion | None]] = [[None] * sampling.n for _ in requests]
         for row in drawing.rows(keys):
-            rows[row.request][row.sample] = _completion(loaded, row.ids, sampling)
+            rows[row.request][row.sample] = read_answer(
+                loaded.tokenizer,
+                row.ids,
+                row.ids[-1] in loaded.ends,
+                sampling.stop,
+                opened[row.request],
+            )
             progress.add(1, len(row.ids))
         return rows  # type: ignore[return-value]
 
@@ -133,13 +150,6 @@ def _shares(checkpoint: Checkpoint, loaded: Loaded) -> bool:
             reason,
         )
     return not reason
-
-
-def _completion(loaded: Loaded, ids: list[int], sampling: Sampling) -> Completion:
-    whole = decode(loaded.tokenizer, ids)
-    text = cut(whole, sampling.stop)
-    stopped = len(text) < len(whole) or ids[-1] in loaded.ends
-    return Completion(text=text, tokens=len(ids), finish="stop" if stopped else "length")
 
 
 def _device(name: str) -> str:

@@ -2,18 +2,20 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation import vllm_worker
+from srlm_kedro.engines.generation.answers import opened_thoughts, read_answer
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.child import Child
 from srlm_kedro.engines.generation.loading import end_tokens, fingerprint
 from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
-from srlm_kedro.engines.generation.stopping import cut, decode
+from srlm_kedro.engines.template import Argument, checked
 from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -38,6 +40,7 @@ class VllmEngine:
         chunk: int = 4096,
         retries: int = 2,
         patience: float | None = 3600.0,
+        template: Mapping[str, Any] | None = None,
     ):
         """Names the environment.
 
@@ -50,10 +53,16 @@ class VllmEngine:
             retries: Further tries of a chunk, each in a new process, after one that died, hung or
                 failed (ran out of memory).
             patience: Seconds that a chunk may take before its process counts as hung; None: any.
+            template: Arguments of the chat template, as `{enable_thinking: false}`, and `date`, the
+                day that it is told (default 2024-07-26). The training engine takes the same.
+
+        Raises:
+            InputError: Arguments that no template can be given.
         """
         self._python, self._environment = python, environment or {}
         self._options = {"dtype": dtype, **(llm_options or {})}
         self._chunk, self._retries, self._patience = chunk, retries, patience
+        self._template = checked(template)
         self._held: _Held | None = None
 
     def generate(
@@ -70,15 +79,21 @@ class VllmEngine:
         held = self._load(model)
         prompts = tokenised(held.tokenizer, requests)
         refuse_misfits(model, held.positions, requests, prompts, sampling)
+        opened = opened_thoughts(held.tokenizer, requests)
         count = 1 if sampling.temperature == 0 else sampling.n  # Greedy samples are one text.
         places = [(row, sample) for row in range(len(requests)) for sample in range(count)]
         drawn: list[Completion] = []
         with Progress(model.name, len(places)) as progress:
             for first in range(0, len(places), self._chunk):
                 chunk = places[first : first + self._chunk]
-                seeds = [_seed(seed, requests[row], sample) for row, sample in chunk]
-                new = self._draw(model, [prompts[row] for row, _ in chunk], seeds, sampling)
-                progress.add(len(new), sum(completion.tokens for completion in new))
+                asked = [
+                    _Asked(
+                        prompts[row], opened[row], requests[row].chat, _seed(seed, requests[row], n)
+                    )
+                    for row, n in chunk
+                ]
+                new = self._draw(model, asked, sampling)
+                progress.add(len(new), sum(completion.drawn or 0 for completion in new))
                 drawn += new
         return [
             [drawn[row * count + sample % count] for sample in range(sampling.n)]
@@ -92,17 +107,13 @@ class VllmEngine:
             held.child.end()
 
     def _draw(
-        self,
-        model: Checkpoint,
-        prompts: Sequence[list[int]],
-        seeds: Sequence[int],
-        sampling: Sampling,
+        self, model: Checkpoint, asked: Sequence["_Asked"], sampling: Sampling
     ) -> list[Completion]:
         """A chunk, in a new process where the last one failed."""
         left = self._retries
         while True:
             try:
-                return self._load(model).draw(prompts, seeds, sampling, self._patience)
+                return self._load(model).draw(asked, sampling, self._patience)
             except GateError as error:
                 if not left:
                     raise
@@ -118,7 +129,7 @@ class VllmEngine:
         return self._held
 
     def _start(self, checkpoint: Checkpoint, key: tuple[Any, ...]) -> "_Held":
-        tokenizer = _tokenizer(checkpoint)
+        tokenizer = _tokenizer(checkpoint, self._template)
         folder = str(checkpoint.path.resolve())
         options = {
             "model": folder,
@@ -143,6 +154,17 @@ class VllmEngine:
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """One completion to draw."""
+
+    prompt: list[int]
+    opened: str
+    """The thought in which it begins."""
+    chat: bool
+    seed: int
+
+
+@dataclass(frozen=True)
 class _Held:
     """A model in a child process, and its tokenizer in this one."""
 
@@ -155,45 +177,46 @@ class _Held:
     """Longest sequence, in tokens."""
 
     def draw(
-        self,
-        prompts: Sequence[list[int]],
-        seeds: Sequence[int],
-        sampling: Sampling,
-        patience: float | None,
+        self, asked: Sequence[_Asked], sampling: Sampling, patience: float | None
     ) -> list[Completion]:
-        """One completion a prompt."""
+        """One completion each.
+
+        vLLM looks for stop strings in thoughts too, where they end nothing. A chat with a model
+        whose template knows thoughts is drawn to its end, and its answer cut here.
+        """
+        thinks = thoughts.marked(str(self.tokenizer.chat_template))
         common = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_new_tokens,
             "min_tokens": sampling.min_new_tokens,
-            "stop": list(sampling.stop),
             "stop_token_ids": list(self.ends),
         }
-        rows = [{"seed": seed, **common} for seed in seeds]
-        said = self.child.ask({"prompts": prompts, "sampling": rows}, patience)
+        rows = [
+            {**common, "seed": one.seed, "stop": [] if thinks and one.chat else [*sampling.stop]}
+            for one in asked
+        ]
+        said = self.child.ask(
+            {"prompts": [one.prompt for one in asked], "sampling": rows}, patience
+        )
         if "error" in said:
             words = self.child.last_words()
             self.child.end()
             raise GateError(f"vLLM failed: {said['error']}. Its last lines:\n{words}")
-        return [self._completion(row, sampling) for row in said["drawn"]]
-
-    def _completion(self, row: dict[str, Any], sampling: Sampling) -> Completion:
-        whole = decode(self.tokenizer, row["ids"])
-        text = cut(whole, sampling.stop)
-        stopped = row["stopped"] or len(text) < len(whole)
-        finish: Literal["stop", "length"] = "stop" if stopped else "length"
-        return Completion(text=text, tokens=len(row["ids"]), finish=finish)
+        return [
+            read_answer(self.tokenizer, row["ids"], row["stopped"], sampling.stop, one.opened)
+            for row, one in zip(said["drawn"], asked, strict=True)
+        ]
 
 
-def _tokenizer(checkpoint: Checkpoint) -> Any:
+def _tokenizer(checkpoint: Checkpoint, template: Mapping[str, Argument]) -> Any:
     if is_adapter(checkpoint):
         raise InputError(
             f"{checkpoint.name}: {checkpoint.path} holds an adapter alone, which this engine does "
             "not load. Train with `lora.keep: merged`, or sample with TransformersEngine."
         )
     try:
-        return read_tokenizer(checkpoint)
+        return read_tokenizer(checkpoint, template=template)
     except (OSError, ValueError, KeyError) as error:
         raise unreadable(checkpoint, error) from error
 

@@ -3,13 +3,15 @@
 import copy
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from srlm_kedro.engines import chat
+from srlm_kedro.engines.template import Argument
 from srlm_kedro.engines.weights import read_config, read_model, read_tokenizer, root_of, unreadable
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
@@ -26,6 +28,8 @@ class Setup:
     bf16: bool = False
     """Whether it computes in bfloat16."""
     cpu: bool = True
+    template: Mapping[str, Argument] = field(default_factory=dict)
+    """Arguments of the chat template."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,14 @@ def configs(checkpoint: Checkpoint, dropout: float, setup: Setup) -> tuple[Any, 
 
 
 def load_tokenizer(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
-    """The checkpoint's tokenizer.
+    """The checkpoint's tokenizer, its chat template with the setup's arguments.
 
     Raises:
-        InputError: It has no end token, so that a model could not learn to stop.
+        InputError: It has no end token, so that a model could not learn to stop, or its chat
+            template reads no such argument.
     """
-    tokenizer = read_tokenizer(checkpoint, (setup or Setup()).trust_remote_code)
+    setup = setup or Setup()
+    tokenizer = read_tokenizer(checkpoint, setup.trust_remote_code, setup.template)
     if chat.end_of_turn(tokenizer) is None:
         raise InputError(
             f"{checkpoint.name}: the tokenizer in {checkpoint.path} has no end token, so responses "
@@ -133,7 +139,7 @@ def ending(generation_config: Any, tokenizer: Any) -> Any:
 
 
 def _copy_code_and_tokenizer(checkpoint: Checkpoint, folder: Path, setup: Setup) -> None:
-    tokenizer = load_tokenizer(checkpoint, setup)
+    tokenizer = read_tokenizer(checkpoint, setup.trust_remote_code)
     # Written anew, its configuration would also hold the arguments with which it was loaded.
     for written in map(Path, tokenizer.save_pretrained(folder)):
         source = checkpoint.path / written.name

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from trl import DPOConfig, SFTConfig
 
 from srlm_kedro.engines import precision
 from srlm_kedro.engines.memory import reclaim
+from srlm_kedro.engines.template import checked
 from srlm_kedro.engines.training.adapters import load_adapted, unrounded
 from srlm_kedro.engines.training.base import (
     Document,
@@ -51,6 +52,7 @@ class TrlEngine:
         trust_remote_code: bool = False,
         checkpoints: str | None = None,
         checkpoint_seconds: float = 300.0,
+        template: Mapping[str, Any] | None = None,
     ):
         """Sets precision and resources.
 
@@ -71,13 +73,18 @@ class TrlEngine:
             checkpoint_seconds: Least time from one state to the next, and so the most that a kill
                 costs; 0 keeps every step's. Larger states are kept less often, so that writing
                 them takes 3% of the time at most.
+            template: Arguments of the chat template, as `{enable_thinking: false}`, and `date`, the
+                day that it is told (default 2024-07-26). The generation engine takes the same.
+
+        Raises:
+            InputError: An option of another shape.
         """
         self._cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)
         bf16 = precision.chosen(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16
-        self._setup = Setup(trust_remote_code, bf16=bf16, cpu=self._cpu)
+        self._setup = Setup(trust_remote_code, bf16, self._cpu, checked(template))
         self._threads = threads
         self._activation_checkpointing = activation_checkpointing
         self._work_dir = Path(work_dir) if work_dir else None
@@ -224,6 +231,7 @@ class TrlEngine:
             # On a GPU no sum is split among them.
             "threads": (self._threads or torch.get_num_threads()) if cpu else None,
             "activation_checkpointing": self._activation_checkpointing,
+            "template": self._setup.template,
         }
         return self._shelf.training(label, kind=kind, setup=setup, **asked)
 

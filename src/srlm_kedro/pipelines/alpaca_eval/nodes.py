@@ -12,7 +12,7 @@ from srlm_kedro.pipelines.alpaca_eval.params import AlpacaEvalParams
 from srlm_kedro.pipelines.alpaca_eval.records import read_references
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 2
+VERSION = 3
 
 
 def draw_alpaca_outputs(

@@ -5,7 +5,7 @@ import pandas as pd
 from srlm_kedro.engines.training.base import DpoParams, TrainingEngine
 from srlm_kedro.records import Checkpoint, Preference, derive_seed
 
-VERSION = 2
+VERSION = 3
 
 
 def train_dpo(

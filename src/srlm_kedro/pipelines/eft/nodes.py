@@ -10,7 +10,7 @@ from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 3
+VERSION = 4
 
 _BEST = 5
 
@@ -81,10 +81,10 @@ def rank_as_judged(eft_pool: pd.DataFrame) -> pd.DataFrame:
         for own, last, score in zip(place, places, scores, strict=True)
     ]
     rows = [
-        (name, 0, 0, text, "stop")
+        (name, 0, 0, text, "stop", "")
         for name, text in zip(eft_pool["response_id"], texts, strict=True)
     ]
-    return reparse(pd.DataFrame(rows, columns=COLUMNS[:5]))
+    return reparse(pd.DataFrame(rows, columns=COLUMNS[:6]))
 
 
 def _normal(prompts: pd.Series) -> pd.Series:

@@ -11,12 +11,12 @@ from srlm_kedro.judge.verdict import parse_verdict
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.evaluation.referee import ComparingReferee
 
-VERSION = 2
+VERSION = 3
 
 ORDERS = ("model_first", "opponent_first")
 COLUMNS = [
     *("model", "opponent", "prompt_id", "response_id", "response_id_other", "order"),
-    *("text", "finish", "verdict", "reason"),
+    *("text", "finish", "thought", "verdict", "reason"),
 ]
 """One row a comparison as shown: `verdict` is `first`, `second` or `tie` of what was shown, or
 missing, and `reason` says why, or `ok`."""
@@ -42,7 +42,7 @@ def compare_with_elders(
     asked = pd.concat(shown, ignore_index=True)
     texts = zip(asked["prompt"], asked["first"], asked["second"], strict=True)
     said = referee.compare([Comparison(*text) for text in texts])
-    words = {"text": [one.text for one in said], "finish": [one.finish for one in said]}
+    words = {name: [getattr(one, name) for one in said] for name in ("text", "finish", "thought")}
     return read_again(asked.assign(**words))[COLUMNS]
 
 

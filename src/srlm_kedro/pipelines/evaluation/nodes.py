@@ -9,11 +9,11 @@ from srlm_kedro.judge.reward_modelling import METRICS
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 3
+VERSION = 4
 
 COLUMNS = [
     *("model", "prompt_id", "response_id", "prompt", "kind", "seen"),
-    *("mode", "sample", "response", "tokens", "finish"),
+    *("mode", "sample", "response", "tokens", "finish", "thought"),
 ]
 """Of `eval_responses`: `mode` is `sampled` or `greedy`, `sample` the number within its mode."""
 _SCORES = range(6)
@@ -40,7 +40,7 @@ def draw_eval_responses(
             (
                 *(model.name, asked.id, f"{model.name}-{asked.id}-{mode[0]}{sample}"),
                 *(asked.prompt, asked.kind, asked.seen, mode, sample),
-                *(completion.text, completion.tokens, completion.finish),
+                *(completion.text, completion.tokens, completion.finish, completion.thought),
             )
             for asked, completions in zip(eval_prompts.itertuples(), drawn, strict=True)
             for sample, completion in enumerate(completions)

@@ -15,11 +15,12 @@ from srlm_kedro.judge.verdict import parse_rating
 from srlm_kedro.pipelines.mt_bench.params import MtBenchParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 2
+VERSION = 3
 
-ANSWERS = ["model", "question_id", "category", "turn", "question", "answer", "tokens", "finish"]
+_TURN = ["model", "question_id", "category", "turn"]
+ANSWERS = [*_TURN, "question", "answer", "tokens", "finish", "thought"]
 """One row a turn (1, 2)."""
-JUDGEMENTS = ["model", "question_id", "category", "turn", "text", "finish", "score", "reason"]
+JUDGEMENTS = [*_TURN, "text", "finish", "thought", "score", "reason"]
 """One row a turn, raw: `score` is NaN and `reason` says why, or `reason` is `ok`."""
 _REFERENCE, _CONVERSATION = "{reference}", "{conversation}"
 _NO_REFERENCE = "None is known."
@@ -91,9 +92,8 @@ def judge_answers(
         }
         prompts.append(fill(mt_bench_prompt, values))
     said = mt_bench_judge.ask(prompts)
-    judged = mt_bench_answers[["model", "question_id", "category", "turn"]]
-    words = {"text": [one.text for one in said], "finish": [one.finish for one in said]}
-    return read_again(judged.assign(**words))[JUDGEMENTS]
+    words = {name: [getattr(one, name) for one in said] for name in ("text", "finish", "thought")}
+    return read_again(mt_bench_answers[_TURN].assign(**words))[JUDGEMENTS]
 
 
 def read_again(judgements: pd.DataFrame) -> pd.DataFrame:
@@ -105,8 +105,8 @@ def read_again(judgements: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _told(answer: Completion) -> tuple[str, int, str]:
-    return answer.text, answer.tokens, answer.finish
+def _told(answer: Completion) -> tuple[str, int, str, str]:
+    return answer.text, answer.tokens, answer.finish, answer.thought
 
 
 def _conversation(turns: pd.DataFrame) -> str:

@@ -19,10 +19,10 @@ from srlm_kedro.pipelines.prompts.novelty import Novelty
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 2
+VERSION = 3
 
 DEMONSTRATIONS = "{tasks}"
-WRITTEN = ["request_id", "sample", "text", "finish", "prompt", "reason"]
+WRITTEN = ["request_id", "sample", "text", "finish", "thought", "prompt", "reason"]
 
 # Rounds ask for what is missing over the share accepted so far, within these bounds.
 _FIRST_GUESS, _LEAST_SHARE = 0.7, 0.05
@@ -79,8 +79,8 @@ def write_prompts(
                 else:
                     prompt, reason = sieve.sift(completion.text, completion.finish)
                 accepted += reason == "ok"
-                raw = (request.id, sample, completion.text, completion.finish)
-                rows.append((*raw, prompt, reason))
+                raw = (completion.text, completion.finish, completion.thought)
+                rows.append((request.id, sample, *raw, prompt, reason))
     return pd.DataFrame(rows, columns=WRITTEN)
 
 

@@ -6,9 +6,9 @@ from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 2
+VERSION = 3
 
-COLUMNS = ["prompt_id", "response_id", "prompt", "response", "tokens", "finish"]
+COLUMNS = ["prompt_id", "response_id", "prompt", "response", "tokens", "finish", "thought"]
 
 
 def draw_responses(
@@ -31,6 +31,7 @@ def draw_responses(
             completion.text,
             completion.tokens,
             completion.finish,
+            completion.thought,
         )
         for request, completions in zip(requests, drawn, strict=True)
         for number, completion in enumerate(completions)

@@ -14,9 +14,12 @@ from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.pipelines.selection.params import SelectionParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 1
+VERSION = 2
 
-COLUMNS = ["model", "prompt_id", "response_id", "prompt", "response", "tokens", "finish"]
+COLUMNS = [
+    *("model", "prompt_id", "response_id", "prompt"),
+    *("response", "tokens", "finish", "thought"),
+]
 
 
 def draw_validation_responses(
@@ -34,7 +37,7 @@ def draw_validation_responses(
     rows = [
         (
             *(model.name, asked.id, f"{model.name}-{asked.id}-v{sample}", asked.prompt),
-            *(completion.text, completion.tokens, completion.finish),
+            *(completion.text, completion.tokens, completion.finish, completion.thought),
         )
         for asked, completions in zip(requests, drawn, strict=True)
         for sample, completion in enumerate(completions)

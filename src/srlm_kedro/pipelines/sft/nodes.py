@@ -5,7 +5,7 @@ import pandas as pd
 from srlm_kedro.engines.training.base import SftParams, Trained, TrainingEngine
 from srlm_kedro.records import Checkpoint, Example, derive_seed
 
-VERSION = 2
+VERSION = 3
 
 Outcome = tuple[Checkpoint, pd.DataFrame, dict[str, float]]
 """A new model, what training logged (a row a logged step), and its last values."""

@@ -1,0 +1,110 @@
+"""What a chat template is told beside the chat: the engines' option `template`, and the date.
+
+Both are written in front of the template's own text when a tokenizer is read, so that whoever
+renders with it renders the same: sampling, judging, training and benchmarks. Imports nothing heavy.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from difflib import get_close_matches
+from typing import Any
+
+from srlm_kedro.errors import InputError, summary
+
+DATE = date(2024, 7, 26)
+"""Today, for templates that ask: a day of its own would make every day's prompts other prompts.
+
+It is the day that Llama 3's templates name where there is no clock.
+"""
+Argument = bool | int | float | str
+_DATE = "date"
+_CLOCK = "strftime_now"
+_RENDERERS_OWN = ("messages", "tools", "documents", "add_generation_prompt", _CLOCK)
+_DIRECTIVES = "aAbBcdHIjmMpSUwWxXyY"
+
+
+def checked(arguments: Mapping[str, Any] | None) -> dict[str, Argument]:
+    """The option `template` of an engine: names that a chat template reads, and their values.
+
+    Raises:
+        InputError: All names and values that no template can be given.
+    """
+    faults = []
+    for name, value in (arguments or {}).items():
+        if not (isinstance(name, str) and name.isidentifier()):
+            faults.append(f"{name!r} is no name of a variable")
+        elif name in _RENDERERS_OWN:
+            faults.append(f"{name} is what the chat itself is rendered with")
+        elif name == _DATE:
+            faults += _date_faults(value)
+        elif not isinstance(value, Argument):
+            faults.append(f"{name} = {value!r} is no text, number, true or false")
+    if faults:
+        raise InputError(summary("The engine's option `template`: correct it.", faults))
+    return {name: str(v) if name == _DATE else v for name, v in (arguments or {}).items()}
+
+
+def bind(tokenizer: Any, arguments: Mapping[str, Argument], model: str) -> None:
+    """Gives the tokenizer's chat template its arguments and one date, whatever day it is.
+
+    A template that reads neither stays as it is.
+
+    Args:
+        tokenizer: Changed in memory alone: a model that is saved keeps its own template.
+        arguments: As `checked` gives them; `date` is the day that the template's clock tells.
+        model: Whose tokenizer it is, for messages.
+
+    Raises:
+        InputError: An argument that the template never reads.
+    """
+    template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    asks = _CLOCK in template
+    known = _words(template) | ({_DATE} if asks else set())
+    if unread := [name for name in arguments if name not in known]:
+        faults = [f"{name}{_hint(name, known)}" for name in unread]
+        raise InputError(
+            summary(
+                f"{model}: its chat template reads {len(unread)} of the arguments nowhere. Correct "
+                "the engine's option `template`.",
+                faults,
+            )
+        )
+    given = [f"{{% set {name} = {_literal(value)} +%}}" for name, value in arguments.items()]
+    day = date.fromisoformat(str(arguments.get(_DATE, DATE.isoformat())))
+    head = [_clock(day, template)] if asks else []
+    if given or head:
+        tokenizer.chat_template = "".join([*head, *given, template])
+
+
+def _date_faults(value: Any) -> list[str]:
+    try:
+        date.fromisoformat(str(value))
+    except ValueError:
+        return [f"{_DATE} = {value!r} is no day such as {DATE}"]
+    return []
+
+
+def _clock(day: date, template: str) -> str:
+    """A macro in the place of the renderer's clock, for the directives that the template names."""
+    midnight = datetime.combine(day, time())
+    named = sorted(set(re.findall(rf"%-?[{_DIRECTIVES}]", template)))
+    told = {one: midnight.strftime(one.replace("-", "")) for one in named}
+    told = {one: text.lstrip("0") or "0" if "-" in one else text for one, text in told.items()}
+    filled = "".join(f" | replace({_literal(k)}, {_literal(v)})" for k, v in told.items())
+    return f"{{% macro {_CLOCK}(format) %}}{{{{ format{filled} }}}}{{% endmacro +%}}"
+
+
+def _literal(value: Argument) -> str:
+    """The value as Jinja writes it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _words(template: str) -> set[str]:
+    return set(re.findall(r"[^\W\d]\w*", template))
+
+
+def _hint(name: str, known: set[str]) -> str:
+    close = get_close_matches(name, sorted(known), 1)
+    return f": did you mean {close[0]}?" if close else ""
