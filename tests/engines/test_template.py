@@ -1,0 +1,140 @@
+"""What chat templates are told beside the chat: arguments, and one date whatever the day."""
+
+from datetime import datetime
+
+import pytest
+from transformers.utils import chat_template_utils
+
+from srlm_kedro.engines.benchmarks.lm_eval import LmEvalEngine
+from srlm_kedro.engines.generation.transformers import TransformersEngine
+from srlm_kedro.engines.generation.vllm import VllmEngine
+from srlm_kedro.engines.template import bind, checked
+from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.errors import InputError
+from tests.engines.models import CHATML
+from tests.engines.thinking import DATED, HYBRID, tokenizer_of
+
+ASKED = [{"role": "user", "content": "Why?"}]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """`clock(day)` sets the day that the renderer's clock tells."""
+
+    class Clock(datetime):
+        day = datetime(2026, 1, 1)
+
+        @classmethod
+        def now(cls, tz=None):
+            return cls.day
+
+    monkeypatch.setattr(chat_template_utils, "datetime", Clock)
+    return lambda *day: setattr(Clock, "day", datetime(*day))
+
+
+def rendered(template: str, arguments=None, bound: bool = True) -> str:
+    tokenizer = tokenizer_of(template)
+    if bound:
+        bind(tokenizer, checked(arguments), "m0")
+    return tokenizer.apply_chat_template(ASKED, tokenize=False, add_generation_prompt=True)
+
+
+def test_an_argument_reaches_the_template():
+    """`enable_thinking: false` writes the empty thought; without it the template has its way."""
+    assert rendered(HYBRID).endswith("assistant\n")
+    assert rendered(HYBRID, {"enable_thinking": True}) == rendered(HYBRID)
+    thoughtless = rendered(HYBRID, {"enable_thinking": False})
+    assert thoughtless == f"{rendered(HYBRID)}<think>\n\n</think>\n\n"
+
+
+@pytest.mark.parametrize("value", ['a "quoted" word', "two\nlines \\ 雪 😀", 3, 0.5, True, ""])
+def test_every_kind_of_value_arrives_whole(value):
+    """As the renderer itself would hand it over."""
+    template = "{{ style }}|{{ style is string }}{{ messages[0].content }}"
+    tokenizer = tokenizer_of(template)
+    wanted = tokenizer.apply_chat_template(ASKED, tokenize=False, style=value)
+    assert rendered(template, {"style": value}) == wanted
+
+
+def test_a_template_with_nothing_to_tell_is_not_touched():
+    """No argument and no clock: not a letter changes."""
+    tokenizer = tokenizer_of(CHATML)
+    bind(tokenizer, {}, "m0")
+    assert tokenizer.chat_template == CHATML
+
+
+def test_the_first_line_stays_the_first():
+    """What is written before a template takes no line's end of it."""
+    template = "\nfirst {{ style }}{{ strftime_now('%Y') }}\n"
+    assert rendered(template, {"style": "x"}) == "\nfirst x2024"
+
+
+class TestDates:
+    def test_the_day_does_not_matter(self, clock):
+        """Bound, two days render one prompt; a plain tokenizer renders two."""
+        days = [(2026, 11, 30), (2026, 12, 1)]
+        plain, bound = [], []
+        for day in days:
+            clock(*day)
+            plain.append(rendered(DATED, bound=False))
+            bound.append(rendered(DATED))
+        assert plain[0] != plain[1]
+        assert bound[0] == bound[1]
+        assert bound[0].startswith("Today: 26 Jul 2024\n")
+
+    def test_a_day_of_ones_own(self, clock):
+        """`date` sets the clock, in whatever form the template asks for it."""
+        template = "{{ strftime_now('%Y-%m-%d, %A %-d %B %y %H:%M') }}{{ messages[0].content }}"
+        told = rendered(template, {"date": "2026-03-01"})
+        assert told == "2026-03-01, Sunday 1 March 26 00:00Why?"
+
+    def test_a_date_that_the_template_names_itself(self):
+        """An argument of the template's own goes before its clock."""
+        assert rendered(DATED, {"day": "Monday"}).startswith("Today: Monday\n")
+
+    def test_a_clock_that_is_asked_within_a_macro(self):
+        """Wherever the template asks."""
+        template = (
+            "{% macro head() %}{{ strftime_now('%d') }}{% endmacro %}"
+            "{% for m in messages %}{{ head() }}{% endfor %}"
+        )
+        assert rendered(template, {"date": "2026-03-07"}) == "07"
+
+
+class TestRefusals:
+    def test_an_argument_that_the_template_never_reads(self):
+        """A mistyped name would be a knob without effect; the right one is named."""
+        with pytest.raises(InputError, match=r"(?s)m0: .*enable_thinkin: did you mean enable_thin"):
+            rendered(HYBRID, {"enable_thinkin": False})
+
+    def test_a_date_without_a_clock(self):
+        """Nothing would tell it."""
+        with pytest.raises(InputError, match="date"):
+            rendered(HYBRID, {"date": "2026-01-01"})
+
+    def test_arguments_without_a_template(self):
+        """The plain format reads none."""
+        with pytest.raises(InputError, match="enable_thinking"):
+            rendered(None, {"enable_thinking": False})
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda template: TransformersEngine(template=template),
+            lambda template: VllmEngine("python", template=template),
+            lambda template: TrlEngine(template=template),
+            lambda template: LmEvalEngine(template=template),
+        ],
+    )
+    def test_engines_refuse_what_no_template_can_be_given(self, make):
+        """All faults at once, when the engine is made: before any work."""
+        faulty = {
+            "messages": "none",
+            "strftime_now": "noon",
+            "no name": 1,
+            "styles": ["a"],
+            "date": "tomorrow",
+        }
+        with pytest.raises(InputError) as caught:
+            make(faulty)
+        assert all(name in str(caught.value) for name in faulty)
