@@ -76,6 +76,7 @@ def real(project, tmp_path):
     }
     (folder / "catalog.yml").write_text(yaml.safe_dump(catalog), "utf-8")
     places = {"data": "data/real", "model": str(model.path), "oasst_file": str(export)}
+    places["template"] = {}
     (folder / "globals.yml").write_text(yaml.safe_dump(places | {"referee": "none"}), "utf-8")
     return project
 
