@@ -215,8 +215,26 @@ class _Noting:
 
 
 def _scorer(trainer: Any, model: Any) -> Any:
-    """The model, on the CPU with a head that scores completions alone, as TRL's does on GPUs."""
-    return CompletionScorer(model) if trainer.args.device.type == "cpu" else model
+    """The model, on the CPU with a head that scores completions alone, as TRL's does on GPUs.
+
+    TRL's needs a backbone beside the head; where an architecture names none, ours takes its place.
+    """
+    whole = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else model
+    whole = getattr(whole, "module", whole)
+    needed = trainer.args.device.type == "cpu" or getattr(whole, "base_model", None) is whole
+    return CompletionScorer(model) if needed else model
+
+
+def expert_balance(config: Any) -> dict[str, float]:
+    """TRL's argument for the loss that balances a mixture's experts.
+
+    TRL measures it by the number of experts, which some architectures call by names of their own:
+    those are trained without it.
+    """
+    text = config.get_text_config(decoder=True)
+    asked = getattr(text, "router_aux_loss_coef", 0) and hasattr(text, "output_router_logits")
+    known = hasattr(text, "num_experts") and hasattr(text, "num_experts_per_tok")
+    return {"router_aux_loss_coef": 0.0} if asked and not known else {}
 
 
 def _chosen_nll(log_probs: torch.Tensor, completion_mask: torch.Tensor) -> torch.Tensor:
