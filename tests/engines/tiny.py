@@ -67,6 +67,10 @@ _OWN: dict[str, dict[str, Any]] = {
     ),
     "bamba": {**_MAMBA2, "attn_layer_indices": [1]},
     "codegen": {"rotary_dim": 4},
+    "cohere_compass_text": {
+        "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}},
+        "layer_types": ["full_attention"] * 2,
+    },
     "ernie4_5_moe": {"moe_k": 2},
     "falcon_h1": {**_MAMBA2, "mamba_d_ssm": 64},
     "gemma3n": {
@@ -102,8 +106,8 @@ _OWN: dict[str, dict[str, Any]] = {
     "xlstm": {"num_blocks": 2, "num_heads": 2, "hidden_size": 256, "embedding_dim": 256},
     "xmod": {"default_language": "en_XX"},
     "zamba": {
-        "num_hidden_layers": 3,
-        "layers_block_type": ["linear_attention", "hybrid", "linear_attention"],
+        "num_hidden_layers": 4,
+        "layers_block_type": ["linear_attention", "hybrid"] * 2,
         "attention_hidden_size": 64,
         "attention_head_dim": 16,
         "num_key_value_heads": 4,

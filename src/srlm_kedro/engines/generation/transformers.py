@@ -1,4 +1,4 @@
-"""Sampling through plain forward passes of transformers: CPU or GPU, any Llama-like model."""
+"""Sampling through plain forward passes of transformers: CPU or GPU, any causal model."""
 
 import logging
 from collections.abc import Iterator, Sequence

@@ -15,7 +15,7 @@ from srlm_kedro.engines.training.base import DpoParams
 from srlm_kedro.engines.training.loop import Guarded
 from srlm_kedro.engines.training.pairs import PairCollator, PairReader, obstacle, shorter
 from srlm_kedro.engines.training.resuming import Resumable, put_random_states, random_states
-from srlm_kedro.engines.training.scoring import CompletionScorer
+from srlm_kedro.engines.training.scoring import CompletionScorer, lacks_backbone
 from srlm_kedro.engines.training.snapshots import Snapshot
 from srlm_kedro.errors import GateError
 
@@ -215,14 +215,9 @@ class _Noting:
 
 
 def _scorer(trainer: Any, model: Any) -> Any:
-    """The model, on the CPU with a head that scores completions alone, as TRL's does on GPUs.
-
-    TRL's needs a backbone beside the head; where an architecture names none, ours takes its place.
-    """
-    whole = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else model
-    whole = getattr(whole, "module", whole)
-    needed = trainer.args.device.type == "cpu" or getattr(whole, "base_model", None) is whole
-    return CompletionScorer(model) if needed else model
+    """The model, on the CPU with a head that scores completions alone, as TRL's does on GPUs."""
+    on_cpu = trainer.args.device.type == "cpu"
+    return CompletionScorer(model) if on_cpu or lacks_backbone(trainer.model) else model
 
 
 def expert_balance(config: Any) -> dict[str, float]:
