@@ -103,6 +103,8 @@ def tried(kind: str, folder: Path) -> Outcome:
         found = find_way(load(checkpoint, "float32", "cpu").model)
     except InputError as error:
         return Outcome(kind, "refused", _said(error))
+    except Exception as error:
+        return Outcome(kind, "cannot be tried", _said(error))
     if found.way is None:
         return Outcome(kind, "refused", found.last_reason)
     outcome = Outcome(kind, found.way.value, found.last_reason)
