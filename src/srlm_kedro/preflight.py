@@ -133,6 +133,29 @@ def _looked_at(name: str, catalog: CatalogProtocol) -> dict[str, pd.DataFrame]:
     return {name: dataset.load()} if isinstance(dataset, SeedDataset | HubSeedDataset) else {}
 
 
+def model_faults(
+    models: Iterable[str], engines: Mapping[str, Any], catalog: CatalogProtocol
+) -> list[str]:
+    """Why the given models cannot be drawn from or trained, one line each.
+
+    Args:
+        models: Datasets that nothing makes; what is no model among them is passed over.
+        engines: Those that the run uses, by their names in the catalog.
+        catalog: Holds the models.
+    """
+    faults: list[str] = []
+    for name in models:
+        if not isinstance(catalog.get(name), _MODELS) or manifest_of(catalog, name):
+            continue  # no model, or one that a run has made of one that was looked at
+        for engine in engines.values():
+            try:
+                if hasattr(engine, "refuse_unfit"):
+                    engine.refuse_unfit(catalog.load(name))
+            except InputError as error:
+                faults.append(str(error))
+    return list(dict.fromkeys(faults))
+
+
 def _advice(name: str) -> str:
     if model := re.fullmatch(r"m(\d+)\.model", name):
         return (

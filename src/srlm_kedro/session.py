@@ -18,7 +18,7 @@ from srlm_kedro.data_folder import forget_unfinished, one_run_at_a_time, write_f
 from srlm_kedro.datasets.engine import free_engines, is_engine
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
-from srlm_kedro.preflight import data_faults
+from srlm_kedro.preflight import data_faults, model_faults
 from srlm_kedro.status import STATUS, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
 from srlm_kedro.tracking import command
@@ -206,19 +206,26 @@ def _identity(
 def _refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> None:
     """Looks at what is read, where outputs go, and builds the engines: none of it costs work.
 
+    A model that is given is loaded by the engine that will draw from it, before it is trained.
+
     Raises:
-        InputError: Damaged inputs, folders that cannot be written, wrong options of engines.
+        InputError: Damaged inputs, folders that cannot be written, wrong options of engines, models
+            that cannot be drawn from or trained.
     """
     asked = {name for node in pipeline.nodes if node.name in plan.stale for name in node.inputs}
     made = [name for node in pipeline.nodes if node.name in plan.stale for name in node.outputs]
     paths = {name: path for name in made if (path := output_path(catalog, name)) is not None}
     faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog)
     faults += write_faults(paths)
+    engines = {}
     for name in sorted(name for name in asked if is_engine(catalog, name)):
         try:
-            catalog.load(name)
+            engines[name] = catalog.load(name)
         except DatasetError as error:
             faults.append(f"{name}: {error.__cause__ or error}")
+    if not faults:
+        given = sorted(asked & pipeline.inputs() - engines.keys())
+        faults = model_faults([n for n in given if not n.startswith("params:")], engines, catalog)
     if faults:
         raise InputError(summary("Refused before any work:", faults))
 

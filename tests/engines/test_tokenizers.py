@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from srlm_kedro.datasets.folder import checkpoint_faults
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.loading import load
@@ -203,6 +204,25 @@ def test_padding_is_nobodys_business(trainer, checkpoint, tmp_path_factory, chan
         for model in (checkpoint, other)
     ]
     assert results[0] == results[1]
+
+
+def test_a_special_token_without_an_embedding_is_never_fed(trainer, tmp_path_factory, prefilled):
+    """As Gemma 3's placeholder for images: written out by a user or a model, it stays text."""
+    folder = tmp_path_factory.mktemp("image")
+    model = write_qwen2(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    beyond = len(tokenizer)
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<image>"]}, replace_extra_special_tokens=False
+    )
+    tokenizer.save_pretrained(folder)
+    assert load_tokenizer(model).convert_tokens_to_ids("<image>") == beyond
+    assert checkpoint_faults(folder) == []
+    made = trainer.sft(model, [Example("An <image>?", "No <image>.")], SFT, 1).checkpoint
+    TransformersEngine(device="cpu", threads=1).generate(
+        made, [Request("p", "An <image>?")], Sampling(max_new_tokens=2), 1
+    )
+    assert max(map(max, prefilled)) < beyond
 
 
 class TestEndOfTurn:

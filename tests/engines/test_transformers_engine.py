@@ -1,6 +1,5 @@
 """The engine that samples through transformers' forward passes."""
 
-import itertools
 import os
 from collections import Counter
 
@@ -16,28 +15,12 @@ from srlm_kedro.engines.generation.tiered import TieredDecoder
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
+from tests.engines.alone import Alone
 from tests.engines.models import write_model
 
 RUBRIC = " ".join(f"w{i}" for i in range(12))
 TEXTS = ["w3", "w1 w2", "w7 w8 w9 w1 w1", "w30 w31 w32 w33 w34 w35 w36 w37 w38", "w20 w21 w22"]
 REQUESTS = [Request(f"p{i}", f"{RUBRIC} {text}") for i, text in enumerate(TEXTS)]
-
-
-def reference(checkpoint: Checkpoint, prompt: str, count: int) -> tuple[list[int], list[float]]:
-    """What `generate` of transformers writes greedily, and each step's gap between the top two."""
-    model = AutoModelForCausalLM.from_pretrained(checkpoint.path).eval()
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
-    ids = torch.tensor([chat.render(tokenizer, prompt)])
-    out = model.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=count,
-        do_sample=False,
-        output_logits=True,
-        return_dict_in_generate=True,
-    )
-    gaps = [(top := logits[0].topk(2).values)[0] - top[1] for logits in out.logits]
-    return out.sequences[0, ids.shape[1] :].tolist(), [float(gap) for gap in gaps]
 
 
 KINDS = {
@@ -53,21 +36,11 @@ KINDS = {
 def test_greedy_equals_generate(tmp_path, kind):
     """Batched, with a shared prefix, greedy text is that of transformers' own generate."""
     checkpoint = write_model(tmp_path, kind.split()[-1], **KINDS[kind])
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
     engine = TransformersEngine(device="cpu")
     rows = engine.generate(checkpoint, REQUESTS, Sampling(temperature=0, max_new_tokens=20), 0)
-    compared = 0
-    for request, row in zip(REQUESTS, rows, strict=True):
-        expected, gaps = reference(checkpoint, request.prompt, 20)
-        steps = zip(expected, gaps, strict=True)
-        clear = list(itertools.takewhile(lambda step: step[1] > 1e-3, steps))
-        compared += len(clear)
-        text = tokenizer.decode([token for token, _ in clear], skip_special_tokens=True)
-        assert row[0].text.startswith(text)
-        if len(clear) == len(expected):
-            assert row[0].text == text
-            assert row[0].tokens == len(expected)
-    assert compared > 60
+    alone = Alone(checkpoint)
+    pairs = zip(REQUESTS, rows, strict=True)
+    assert sum(alone.compared(request.prompt, 20, row) for request, row in pairs) > 60
 
 
 LIMITS = [{"max_rows": 1}, {"max_rows": 2}, {"max_rows": 4}, {"memory_gib": 0.001}]

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srlm_kedro.errors import InputError
 from tests.engines.models import write_qwen2
+from tests.engines.tiny import write_tiny
 
 THINGS = ["oak", "elm", "pine", "birch", "rose", "lily", "crow", "owl", "trout", "perch"]
 PLACES = ["by the river", "near the old mill", "on the hill", "in the north", "at the lake"]
@@ -126,6 +127,15 @@ def test_bad_files_are_refused_together_and_cost_nothing(real, tmp_path):
     assert "tokenizer" in str(refusal.value)
     real.run("foundation", env="real")
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+def test_a_model_that_cannot_be_drawn_from_costs_no_training(real, tmp_path):
+    """BERT looks ahead: it is refused before the baseline is trained from it."""
+    write_parameters(real, epochs=1)
+    bert = write_tiny(tmp_path / "bert", "bert", is_decoder=False)
+    with pytest.raises(InputError, match=r"nothing can be drawn from the architecture bert"):
+        real.run(env="real", params={"model": str(bert.path)})
+    assert not (real.path / "data/real/06_models").exists()
 
 
 def check(data):

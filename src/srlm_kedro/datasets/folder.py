@@ -1,10 +1,11 @@
 """What a model's folder must hold, read from its files alone: no library is imported."""
 
 import json
-from functools import lru_cache
+import sys
 from pathlib import Path
 from typing import Any
 
+from srlm_kedro.datasets.vocabulary import vocabulary_faults
 from srlm_kedro.errors import InputError
 
 _SCRIPTED = "model.json"
@@ -98,33 +99,11 @@ def _config_faults(path: Path) -> list[str]:
 def _tokenizer_faults(path: Path) -> list[str]:
     if not any(path.glob("tokenizer*.json")):
         return ["it holds no tokenizer (tokenizer.json; copy it from the model it was made from)"]
-    file, config = path / "tokenizer.json", _json(path / "config.json") or {}
-    if not file.exists():
+    if not (path / "tokenizer.json").exists():
         return []
-    stat = file.stat()
-    highest = _highest_id(file, stat.st_mtime_ns, stat.st_size)
-    if highest is None:
-        return ["its tokenizer.json is no JSON, or a Git LFS pointer (run git lfs pull)"]
-    known = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
-    if known and highest >= known:
-        return [
-            f"its tokenizer has ids up to {highest}, but the model's vocab_size is {known} (they "
-            "belong to different models)"
-        ]
-    return []
-
-
-@lru_cache(maxsize=64)
-def _highest_id(file: Path, _mtime: int, _size: int) -> int | None:
-    """The largest token id that a tokenizer.json names; -1 for none, None if it is no JSON."""
-    content = _json(file)
-    if content is None:
-        return None
-    vocabulary = (content.get("model") or {}).get("vocab") or {}
-    # Unigram models list their pieces, the others map them to ids.
-    pieces = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
-    added = [token.get("id", -1) for token in content.get("added_tokens") or []]
-    return max([*pieces, *added], default=-1)
+    config = _json(path / "config.json") or {}
+    size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    return vocabulary_faults(path, size or sys.maxsize)
 
 
 def _json(file: Path) -> dict[str, Any] | None:

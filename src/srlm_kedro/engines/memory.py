@@ -26,5 +26,8 @@ def reclaim(cuda: bool) -> None:
 
 def largest(config: Any, name: str) -> int:
     """A number of a model's configuration, the largest where layers differ; 0 where it has none."""
-    value = getattr(config, name, None) or 0
+    try:
+        value = getattr(config, name, None) or 0
+    except RuntimeError:  # transformers' answer where every layer has its own
+        value = [getattr(one, name, None) or 0 for one in config.per_layer_config]
     return max(value) if isinstance(value, list | tuple) else value

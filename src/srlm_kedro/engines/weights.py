@@ -72,6 +72,7 @@ def read_model(
     """
     local = _local(trust_remote_code)
     if not is_adapter(checkpoint):
+        refuse_encoder(checkpoint, trust_remote_code)
         return AutoModelForCausalLM.from_pretrained(
             checkpoint.path, dtype=dtype, use_safetensors=True, **local, **options
         )
@@ -85,6 +86,17 @@ def read_model(
         model = PeftModel.from_pretrained(base, checkpoint.path).merge_and_unload()
     model.requires_grad_(True)  # frozen by peft
     return model.to(dtype)
+
+
+def refuse_encoder(checkpoint: Checkpoint, trust_remote_code: bool = False) -> None:
+    """Raises InputError where another part than the one that writes reads the prompt."""
+    config = read_config(checkpoint, trust_remote_code)
+    if config.is_encoder_decoder:
+        raise InputError(
+            f"{checkpoint.name}: {checkpoint.path} holds an encoder and a decoder "
+            f"({config.model_type}). Here the prompt and its answer are one text, which a causal "
+            "language model reads and writes. Start from one."
+        )
 
 
 def read_tokenizer(

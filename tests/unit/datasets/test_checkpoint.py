@@ -147,6 +147,49 @@ def test_a_tokenizer_must_fit_the_models_vocabulary(tmp_path, tokenizer, config,
         assert re.search(said, faults[0])
 
 
+IMAGE = {"id": 3, "content": "<image>", "special": True}
+
+
+@pytest.mark.parametrize(
+    ("token", "model", "settings", "template", "said"),
+    [
+        (IMAGE, {}, {}, None, None),
+        (IMAGE, {"type": "BPE", "vocab": {"a": 0, "<image>": 3}}, {}, None, None),
+        (IMAGE | {"special": False}, {}, {}, None, "ids up to 3"),
+        (IMAGE, {"type": "WordLevel", "vocab": {"a": 0, "<image>": 3}}, {}, None, "ids up to 3"),
+        (IMAGE, {}, {"pad_token": "<image>"}, None, "special token <image>, id 3"),
+        (IMAGE, {}, {"eos_token": {"content": "<image>"}}, None, "special token <image>"),
+        (IMAGE, {}, {"chat_template": "<image>{{ messages }}"}, None, "special token <image>"),
+        (IMAGE, {}, {}, "{{ messages }}<image>", "special token <image>"),
+        (IMAGE, {}, {"image_token": "<image>"}, "{{ messages }}", None),
+    ],
+)
+def test_a_special_token_may_lie_beyond_where_nothing_writes_it(
+    tmp_path, token, model, settings, template, said
+):
+    """Gemma 3's placeholder for images has no embedding in its models of text."""
+    folder = model_folder(tmp_path / "m1")
+    content = {"model": {"vocab": {"a": 0}} | model, "added_tokens": [token]}
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    if template:
+        (folder / "chat_template.jinja").write_text(template)
+    faults = checkpoint_faults(folder)
+    assert bool(faults) is bool(said), faults
+    if said:
+        assert said in faults[0]
+
+
+def test_what_is_put_around_every_text_must_have_an_embedding(tmp_path):
+    """A post-processor's opening token is fed with each prompt."""
+    folder = model_folder(tmp_path / "m1")
+    around = {"type": "TemplateProcessing", "special_tokens": {"<image>": {"ids": [3]}}}
+    content = {"model": {"vocab": {"a": 0}}, "added_tokens": [IMAGE], "post_processor": around}
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    (fault,) = checkpoint_faults(folder)
+    assert "special token <image>, id 3" in fault
+
+
 def test_a_tokenizer_that_is_a_pointer_is_refused(tmp_path):
     """Large tokenizers are kept in Git LFS too."""
     (model_folder(tmp_path / "m1") / "tokenizer.json").write_bytes(LFS)

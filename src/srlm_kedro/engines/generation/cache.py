@@ -1,4 +1,4 @@
-"""Keys and values in buffers that grow by blocks, behind transformers' cache interface."""
+"""What transformers keeps of rows: keys and values in buffers that grow, and any other state."""
 
 from typing import Any
 
@@ -36,11 +36,12 @@ class GrowingLayer(DynamicLayer):
         """Columns held."""
         return self._length
 
-    def select(self, rows: torch.Tensor) -> None:
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Keeps these rows, in this order; a row may be named more than once."""
-        self._keys = self._keys.index_select(0, rows)
-        self._values = self._values.index_select(0, rows)
-        self._show()
+        if self.is_initialized:
+            self._keys = self._keys.index_select(0, beam_idx)
+            self._values = self._values.index_select(0, beam_idx)
+            self._show()
 
     def _show(self) -> tuple[torch.Tensor, torch.Tensor]:
         self.keys, self.values = (b[:, :, : self._length] for b in (self._keys, self._values))
@@ -56,17 +57,35 @@ class GrowingLayer(DynamicLayer):
         return new
 
 
-class GrowingCache(Cache):
-    """A cache of growing layers, for models whose every layer attends to all it is shown.
+def grow_by_blocks(cache: Any) -> None:
+    """Gives a cache's layers that keep all keys and values buffers with room; others stay."""
+    if isinstance(cache, Cache):
+        cache.layers = [
+            GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+        ]
 
-    Sliding windows are left to the mask: the model cuts them by column.
+
+def select(held: Any, rows: torch.Tensor, name: str = "") -> Any:
+    """The named rows, in this order, of what a model is given beside its ids.
+
+    Args:
+        held: A cache, tensors whose first dimension counts rows, or what is the same for all rows.
+        rows: Places; one may be named more than once.
+        name: What the model calls it.
+
+    Raises:
+        TypeError: It is neither.
     """
-
-    def __init__(self, layers: int) -> None:
-        """Starts empty."""
-        super().__init__(layers=[GrowingLayer() for _ in range(layers)])
-
-    def select(self, rows: torch.Tensor) -> None:
-        """Keeps these rows of the batch, in this order; a row may be named more than once."""
-        for layer in self.layers:
-            layer.select(rows)
+    if isinstance(held, Cache):
+        # A cache with states beside its layers chooses among them in its own method.
+        own = type(held).batch_select_indices is not Cache.batch_select_indices
+        (held.batch_select_indices if own else held.reorder_cache)(rows)
+        return held
+    if isinstance(held, torch.Tensor):
+        places = name == "position_ids" and held.dim() == 3  # (kinds of position, rows, length)
+        return held.index_select(1 if places else 0, rows)
+    if isinstance(held, list | tuple):
+        return type(held)(select(one, rows) for one in held)
+    if held is None or isinstance(held, bool | int):
+        return held
+    raise TypeError(f"rows cannot be chosen from its {name or 'state'}, a {type(held).__name__}")

@@ -14,18 +14,26 @@ from srlm_kedro.engines.generation.memory import (
     groups_beside,
     plain_rows,
     tiered_rows,
+    uncached_rows,
 )
 from srlm_kedro.engines.generation.plain import PlainDecoder
 from srlm_kedro.engines.generation.planning import Share, Wave, waves
 from srlm_kedro.engines.generation.stopping import StopStrings
 from srlm_kedro.engines.generation.tiered import TieredDecoder
 from srlm_kedro.engines.generation.tiers import Room
+from srlm_kedro.engines.generation.ways import Way
 from srlm_kedro.engines.memory import is_out_of_memory, reclaim
 
 _WORTH_SHARING = 16
 """Tokens of a common prefix from which a tier of its own saves more than it costs."""
 _FEW = 8
 """Rows below which drawing is slow enough to say so."""
+_FITTING = {
+    Way.TIERED: tiered_rows,
+    Way.PADDED: plain_rows,
+    Way.ALIKE: plain_rows,
+    Way.UNCACHED: uncached_rows,
+}
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +56,7 @@ class Drawing:
         prompts: Sequence[Sequence[int]],
         sampling: Sampling,
         limits: Limits,
-        tiered: bool,
+        way: Way,
         opened: Sequence[str] = (),
     ):
         """Sizes the batches.
@@ -58,7 +66,7 @@ class Drawing:
             prompts: Token ids of each request.
             sampling: How tokens are drawn.
             limits: What may be drawn at once.
-            tiered: Whether the model shares keys and values between rows.
+            way: How the model's rows are drawn.
             opened: The thought in which each request's rows begin; see `StopStrings`.
         """
         self._loaded, self._prompts, self._sampling = loaded, prompts, sampling
@@ -66,8 +74,8 @@ class Drawing:
         # A tokenizer may know of ends that the model cannot draw.
         vocabulary = loaded.model.config.get_text_config(decoder=True).vocab_size
         self._ends = [end for end in loaded.ends if end < vocabulary]
-        self._max_rows, self._tiered = limits.max_rows, tiered
-        self._shared = _common(prompts) if tiered else 0
+        self._max_rows, self._way = limits.max_rows, way
+        self._shared = _common(prompts) if way is Way.TIERED else 0
         self._costs = Costs.of(loaded.model)
         self._budget = allowed(limits.memory_gib, loaded.model.device)
 
@@ -109,8 +117,7 @@ class Drawing:
         )
 
     def _pass(self, missing: set[tuple[int, int]], keys: Sequence[Sequence[int]]) -> Iterator[Row]:
-        lengths = [len(prompt) - self._shared for prompt in self._prompts]
-        for wave in waves(_shares(missing), lengths, self._capacity):
+        for wave in self._waves(_shares(missing)):
             self._at_once = wave.rows
             if wave.rows < min(_FEW, self._max_rows, len(missing)):
                 _log.warning("Memory leaves room for %d rows at once; see memory_gib.", wave.rows)
@@ -132,15 +139,24 @@ class Drawing:
                 self._stops,
             )
 
+    def _waves(self, shares: Sequence[Share]) -> Iterator[Wave]:
+        """Waves of prompts that may draw together."""
+        lengths = [len(prompt) - self._shared for prompt in self._prompts]
+        if self._way in (Way.TIERED, Way.PADDED):
+            yield from waves(shares, lengths, self._capacity)
+            return
+        for length in sorted({lengths[share.request] for share in shares}, reverse=True):
+            alike = [share for share in shares if lengths[share.request] == length]
+            yield from waves(alike, lengths, self._capacity)
+
     def _capacity(self, own: int) -> int:
         """Rows at once beside prompts of `own` tokens behind what all share."""
         work = Work(self._shared, own, self._sampling.n, self._sampling.max_new_tokens)
-        fitting = (tiered_rows if self._tiered else plain_rows)(self._budget, self._costs, work)
-        return min(self._max_rows, fitting)
+        return min(self._max_rows, _FITTING[self._way](self._budget, self._costs, work))
 
     def _decoder(self, wave: Wave) -> Decoder:
-        if not self._tiered:
-            return PlainDecoder(self._loaded.model)
+        if self._way is not Way.TIERED:
+            return PlainDecoder(self._loaded.model, cached=self._way is not Way.UNCACHED)
         # After an out-of-memory, single samples may be left of a prompt's N.
         width = sum(len(share.samples) for share in wave.shares) / len(wave.shares)
         groups = min(groups_beside(wave.rows, width), len(wave.shares))

@@ -94,7 +94,8 @@ def _no_progress_bar() -> Iterator[None]:
 
 def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
     config = model.config.get_text_config(decoder=True)
-    return end_tokens([model.generation_config.eos_token_id, config.eos_token_id], tokenizer)
+    named = [model.generation_config.eos_token_id, getattr(config, "eos_token_id", None)]
+    return end_tokens(named, tokenizer)
 
 
 def end_tokens(configured: Iterable[Any], tokenizer: Any) -> tuple[int, ...]:

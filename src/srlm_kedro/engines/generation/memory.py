@@ -119,3 +119,9 @@ def plain_rows(budget: int, costs: Costs, work: Work) -> int:
     held = work.seen * costs.token * 1.5
     row = held + max(prefill, costs.draw + costs.passing + work.seen * costs.score)
     return max(1, int(budget / row))
+
+
+def uncached_rows(budget: int, costs: Costs, work: Work) -> int:
+    """Rows that fit where each step computes all that a row has seen; one at least."""
+    row = work.seen * (costs.passing + work.seen * costs.score) + costs.draw
+    return max(1, int(budget / row))

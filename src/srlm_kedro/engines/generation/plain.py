@@ -1,84 +1,108 @@
-"""Rows that draw over a cache of transformers: for every model, one full copy a row."""
+"""Rows that draw over what transformers keeps of them: for every model, one full copy a row."""
 
+import inspect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import Cache, GenerationConfig
+from transformers.generation import GenerationMode
 
-from srlm_kedro.engines.generation.cache import GrowingCache
-
-
-@dataclass
-class _State:
-    """What the next step needs; all of it shrinks together."""
-
-    positions: torch.Tensor
-    mask: torch.Tensor
-    cache: GrowingCache
-
-    def select(self, rows: torch.Tensor) -> None:
-        self.positions = self.positions[rows]
-        self.mask = self.mask[rows]
-        self.cache.select(rows)
+from srlm_kedro.engines.generation.cache import grow_by_blocks, select
 
 
 class PlainDecoder:
-    """Logits of rows that start together; each holds the keys and values of its whole prompt."""
+    """Logits of rows that start together; each holds what its whole prompt left in the cache.
 
-    def __init__(self, model: Any):
-        """Takes a causal language model of transformers, in evaluation mode."""
-        self._model, self._device = model, model.device
-        self._state: _State | None = None
+    A pass gets its inputs as `generate` of transformers makes them: the cache that the layers
+    need (keys and values, windows of them, convolutions, recurrent states) under the name that
+    the model knows it by.
+    """
+
+    def __init__(self, model: Any, cached: bool = True):
+        """Holds no rows yet.
+
+        Args:
+            model: A causal language model of transformers, in evaluation mode.
+            cached: Whether a step computes the new tokens alone; otherwise all that stand before
+                them once more.
+        """
+        self._model, self._device, self._cached = model, model.device, cached
+        self._ids: torch.Tensor | None = None
+        self._inputs: dict[str, Any] = {}
 
     @property
     def vacant(self) -> float:
         """Groups that may join now: any number where there is none."""
-        return 0 if self._state else math.inf
+        return math.inf if self._ids is None else 0
 
     def admit(self, prompts: Sequence[Sequence[int]], copies: Sequence[int]) -> torch.Tensor:
         """Logits (sum of copies, vocabulary) behind each prompt; no row may be there yet.
 
         The prompts stand flush right, so that every row's next token falls into the same column.
         """
-        ids, mask = _flush_right(prompts, self._device)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        layers = self._model.config.get_text_config(decoder=True).num_hidden_layers
-        self._state = _State(positions[:, -1] + 1, mask, GrowingCache(layers))
-        logits = self._forward(ids, positions)
+        self._ids, mask = _flush_right(prompts, self._device)
+        self._inputs = self._start(mask)
+        logits = self._forward(is_first_iteration=True)
         rows = torch.arange(len(prompts)).repeat_interleave(torch.tensor(copies))
         rows = rows.to(self._device)
-        self._state.select(rows)
+        self._select(rows)
         return logits[rows]
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits (rows, vocabulary) behind one more token a row."""
-        state = self._state
-        state.mask = torch.cat([state.mask, state.mask.new_ones(len(tokens), 1)], dim=1)
-        logits = self._forward(tokens[:, None], state.positions[:, None])
-        state.positions = state.positions + 1
-        return logits
+        self._ids = torch.cat([self._ids, tokens[:, None]], dim=1)
+        return self._forward(next_sequence_length=1 if self._cached else None)
 
     def drop(self, done: set[int]) -> list[int]:
         """Takes rows out; says which row now stands at each place."""
-        left = [row for row in range(len(self._state.positions)) if row not in done]
+        left = [row for row in range(len(self._ids)) if row not in done]
         if left:
-            self._state.select(torch.tensor(left, device=self._device))
+            self._select(torch.tensor(left, device=self._device))
         else:
-            self._state = None
+            self._ids, self._inputs = None, {}
         return left
 
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Logits behind the last column; keys and values are appended to the cache."""
-        return self._model(
-            input_ids=ids,
-            attention_mask=self._state.mask,
-            position_ids=positions,
-            past_key_values=self._state.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+    def fresh_cache(self) -> Cache | None:
+        """What the first pass would fill, empty; None where the model makes it itself."""
+        return next(iter(self._fresh_cache(1, 1).values()), None)
+
+    def _fresh_cache(self, rows: int, columns: int) -> dict[str, Any]:
+        """An empty cache by the name that the model calls it; empty where it makes its own."""
+        # The checkpoint's own settings may ask for caches of fixed size, whose rows are fixed too.
+        settings, made = GenerationConfig(use_cache=self._cached), {}
+        self._model._prepare_cache_for_generation(
+            settings, made, GenerationMode.SAMPLE, rows, columns
+        )
+        for cache in made.values():
+            grow_by_blocks(cache)
+        return made
+
+    def _start(self, mask: torch.Tensor) -> dict[str, Any]:
+        """What the first pass is given beside the ids; without padding there is no mask."""
+        model = self._model
+        inputs: dict[str, Any] = {"use_cache": self._cached, "attention_mask": mask}
+        known = inspect.signature(model.forward).parameters
+        if "position_ids" in known:
+            inputs["position_ids"] = model._prepare_position_ids_for_generation(self._ids, inputs)
+        if bool(mask.all()):
+            inputs["attention_mask"] = None
+        if "logits_to_keep" in known:
+            inputs["logits_to_keep"] = 1
+        return inputs | self._fresh_cache(*mask.shape)
+
+    def _forward(self, **how: Any) -> torch.Tensor:
+        """Logits behind the last column; what the next pass needs is kept."""
+        model = self._model
+        inputs = model.prepare_inputs_for_generation(self._ids, **how, **self._inputs)
+        said = model(**inputs, return_dict=True)
+        self._inputs = model._update_model_kwargs_for_generation(said, self._inputs)
+        return said.logits[:, -1]
+
+    def _select(self, rows: torch.Tensor) -> None:
+        self._ids = self._ids[rows]
+        self._inputs = {name: select(value, rows, name) for name, value in self._inputs.items()}
 
 
 def _flush_right(

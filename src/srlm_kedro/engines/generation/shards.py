@@ -70,6 +70,11 @@ class ShardedEngine:
             rows += held
         return rows
 
+    def refuse_unfit(self, model: Checkpoint) -> None:
+        """Raises InputError where the engine knows that it cannot draw from the model."""
+        if hasattr(self._engine, "refuse_unfit"):
+            self._engine.refuse_unfit(model)
+
     def release(self) -> None:
         """Gives back what the engine holds between calls."""
         self._engine.release()

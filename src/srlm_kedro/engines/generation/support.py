@@ -1,5 +1,6 @@
 """Whether a model may draw over tiers: tried out on its own weights, not looked up in a list."""
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -24,17 +25,15 @@ def refusal(model: Any) -> str | None:
     """
     own = model.config._attn_implementation
     config = model.config.get_text_config(decoder=True)
-    if _shifting(config):
+    if shifting(config):
         return "its rotary frequencies follow the longest sequence of a pass"
-    rows = _rows(config.vocab_size)
     with torch.inference_mode():
-        expected = _plain(model, rows)
         try:
+            rows = trial_rows(model, [_PREFIX + own + _DRAWN for own in _OWN])
+            expected = alone(model, rows, _DRAWN)
             model.set_attn_implementation(NAME)
-            difference = (_tiered(model, rows) - expected).square().mean().sqrt() / expected.std()
-            if difference <= _TOLERANCE.get(model.dtype, _COARSE):
+            if (reason := difference(_tiered(model, rows), expected, model.dtype)) is None:
                 return None
-            reason = f"its logits would differ by {float(difference):.1g} of their spread"
         except Exception as error:  # whatever a model of unknown code does with what it is given
             if isinstance(error, RuntimeError) and is_out_of_memory(error):
                 raise
@@ -43,28 +42,37 @@ def refusal(model: Any) -> str | None:
     return reason
 
 
-def _shifting(config: Any) -> bool:
+def shifting(config: Any) -> bool:
     """Whether a neighbour's length would change what a row sees."""
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]
     return any(kind.get("rope_type") in ("longrope", "dynamic") for kind in kinds)
 
 
-def _rows(vocabulary: int) -> list[list[int]]:
-    """Token ids that begin alike."""
-    random = Random(0)
-    length = max(_OWN) + _DRAWN
+def trial_rows(model: Any, lengths: Sequence[int]) -> list[list[int]]:
+    """Token ids that begin alike, one row a length."""
+    random, vocabulary = Random(0), model.config.get_text_config(decoder=True).vocab_size
     prefix = [random.randrange(vocabulary) for _ in range(_PREFIX)]
-    return [prefix + [random.randrange(vocabulary) for _ in range(length)] for _ in _OWN]
+    longest = max(lengths) - _PREFIX
+    rows = [prefix + [random.randrange(vocabulary) for _ in range(longest)] for _ in lengths]
+    return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
 
-def _plain(model: Any, rows: list[list[int]]) -> torch.Tensor:
-    """(drawn, rows, vocabulary): logits behind each row's prompt and drawn tokens."""
+def alone(model: Any, rows: Sequence[Sequence[int]], drawn: int) -> torch.Tensor:
+    """(drawn, rows, vocabulary): logits behind all but each row's last tokens, as if drawn."""
     logits = []
-    for row, own in zip(rows, _OWN, strict=True):
-        ids = torch.tensor([row[: _PREFIX + own + _DRAWN - 1]], device=model.device)
-        logits.append(model(input_ids=ids, use_cache=False).logits[0, -_DRAWN:].float())
+    for row in rows:
+        ids = torch.tensor([row[:-1]], device=model.device)
+        logits.append(model(input_ids=ids, use_cache=False).logits[0, -drawn:].float())
     return torch.stack(logits, dim=1)
+
+
+def difference(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> str | None:
+    """How far the logits are apart; None where rounding explains it."""
+    share = (found - expected).square().mean().sqrt() / expected.std()
+    if share <= _TOLERANCE.get(dtype, _COARSE):
+        return None
+    return f"its logits would differ by {float(share):.1g} of their spread"
 
 
 def _tiered(model: Any, rows: list[list[int]]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Sampling through plain forward passes of transformers: CPU or GPU, any Llama-like model."""
+"""Sampling through plain forward passes of transformers: CPU or GPU, any causal model."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +15,10 @@ from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load
 from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
 from srlm_kedro.engines.generation.sampling import stream
-from srlm_kedro.engines.generation.support import refusal
+from srlm_kedro.engines.generation.ways import Found, Way, find_way
 from srlm_kedro.engines.memory import reclaim
 from srlm_kedro.engines.template import checked
+from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
 
 _log = logging.getLogger(__name__)
@@ -84,6 +85,18 @@ class TransformersEngine:
             with Progress(model.name, len(requests) * sampling.n) as progress:
                 return self._complete(ready, requests, prompts, sampling, seed, progress)
 
+    def refuse_unfit(self, model: Checkpoint) -> None:
+        """Loads the model, looks whether it can be drawn from, and gives it back.
+
+        Raises:
+            InputError: The checkpoint cannot be read, or nothing can be drawn from it.
+        """
+        try:
+            with _threads(self._threads):
+                self._load(model)
+        finally:
+            self.release()
+
     def release(self) -> None:
         """Drops the model that is kept between calls."""
         self._ready = None
@@ -97,7 +110,7 @@ class TransformersEngine:
             loaded = load(
                 checkpoint, self._dtype, self._device, self._trust_remote_code, self._template
             )
-            self._ready = _Ready(key, loaded, tiered=_shares(checkpoint, loaded))
+            self._ready = _Ready(key, loaded, _way(checkpoint, loaded))
         return self._ready
 
     def _complete(
@@ -111,7 +124,7 @@ class TransformersEngine:
     ) -> list[list[Completion]]:
         loaded, limits = ready.loaded, Limits(self._max_rows, self._memory_gib)
         opened = opened_thoughts(loaded.tokenizer, requests)
-        drawing = Drawing(loaded, prompts, sampling, limits, ready.tiered, opened)
+        drawing = Drawing(loaded, prompts, sampling, limits, ready.way, opened)
         keys = [
             [stream(seed, request.id, sample) for sample in range(sampling.n)]
             for request in requests
@@ -136,20 +149,38 @@ class _Ready:
     key: tuple[Any, ...]
     """Its files."""
     loaded: Loaded
-    tiered: bool
-    """Whether rows share keys and values; otherwise each holds its whole prompt."""
+    way: Way
+    """How its rows are drawn."""
 
 
-def _shares(checkpoint: Checkpoint, loaded: Loaded) -> bool:
-    """Sets the tiers' attention where the model can have it; says once where it cannot."""
-    reason = refusal(loaded.model)
-    if reason:
-        _log.warning(
-            "%s: rows share no keys and values, so drawing is slower and takes more memory: %s.",
-            checkpoint.name,
-            reason,
-        )
-    return not reason
+_SAID = {
+    Way.PADDED: "rows share no keys and values, so drawing is slower and takes more memory",
+    Way.ALIKE: "only prompts of one length draw together, so drawing is slower",
+    Way.UNCACHED: "every step computes the whole row anew, which is exact and slow",
+}
+
+
+def _way(checkpoint: Checkpoint, loaded: Loaded) -> Way:
+    """The fastest way that the model allows; says once why it is not a faster one.
+
+    Raises:
+        InputError: There is none.
+    """
+    found = find_way(loaded.model)
+    if found.way is None:
+        raise InputError(_undrawable(checkpoint, loaded, found))
+    if found.way in _SAID:
+        _log.warning("%s: %s: %s.", checkpoint.name, _SAID[found.way], found.last_reason)
+    return found.way
+
+
+def _undrawable(checkpoint: Checkpoint, loaded: Loaded, found: Found) -> str:
+    return (
+        f"{checkpoint.name}: nothing can be drawn from the architecture "
+        f"{loaded.model.config.model_type} in {checkpoint.path}: what it says of a few tokens, one "
+        "after the other, must be what one pass over the whole row says, but "
+        f"{found.last_reason}. Start from a causal language model."
+    )
 
 
 def _device(name: str) -> str:

@@ -10,7 +10,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from srlm_kedro.engines.training.policy import Setup, load_policy
 from srlm_kedro.engines.training.rows import IGNORED, Row, length, refuse_long, sft_rows
-from srlm_kedro.engines.training.scoring import CompletionScorer
+from srlm_kedro.engines.training.scoring import CompletionScorer, lacks_backbone
 from srlm_kedro.records import Checkpoint, Example
 
 _BATCH = 8192
@@ -34,7 +34,7 @@ def log_probs(checkpoint: Checkpoint, examples: Sequence[Example], setup: Setup)
         refuse_long(rows, prompts, policy.positions, "the model's max_position_embeddings")
     model = policy.model.eval().to("cpu" if setup.cpu else "cuda")
     add_fused_lm_head(model)
-    scorer = CompletionScorer(model) if setup.cpu else model
+    scorer = CompletionScorer(model) if setup.cpu or lacks_backbone(model) else model
     found = [0.0] * len(rows)
     with torch.inference_mode(), _precision(setup):
         for batch in _batches(rows):

@@ -15,7 +15,7 @@ from srlm_kedro.engines.training.base import DpoParams
 from srlm_kedro.engines.training.loop import Guarded
 from srlm_kedro.engines.training.pairs import PairCollator, PairReader, obstacle, shorter
 from srlm_kedro.engines.training.resuming import Resumable, put_random_states, random_states
-from srlm_kedro.engines.training.scoring import CompletionScorer
+from srlm_kedro.engines.training.scoring import CompletionScorer, lacks_backbone
 from srlm_kedro.engines.training.snapshots import Snapshot
 from srlm_kedro.errors import GateError
 
@@ -216,7 +216,20 @@ class _Noting:
 
 def _scorer(trainer: Any, model: Any) -> Any:
     """The model, on the CPU with a head that scores completions alone, as TRL's does on GPUs."""
-    return CompletionScorer(model) if trainer.args.device.type == "cpu" else model
+    on_cpu = trainer.args.device.type == "cpu"
+    return CompletionScorer(model) if on_cpu or lacks_backbone(trainer.model) else model
+
+
+def expert_balance(config: Any) -> dict[str, float]:
+    """TRL's argument for the loss that balances a mixture's experts.
+
+    TRL measures it by the number of experts, which some architectures call by names of their own:
+    those are trained without it.
+    """
+    text = config.get_text_config(decoder=True)
+    asked = getattr(text, "router_aux_loss_coef", 0) and hasattr(text, "output_router_logits")
+    known = hasattr(text, "num_experts") and hasattr(text, "num_experts_per_tok")
+    return {"router_aux_loss_coef": 0.0} if asked and not known else {}
 
 
 def _chosen_nll(log_probs: torch.Tensor, completion_mask: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,12 @@ _GROUP = 512
 """Tokens that a CPU computes at once: enough for its matrix products, few enough for its caches."""
 
 
+def lacks_backbone(model: Any) -> bool:
+    """Whether an architecture names none beside its head, which TRL's own head asks for."""
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return getattr(whole, "base_model", None) is whole
+
+
 class CompletionScorer:
     """Called as TRL's trainers call a model; completions alone pass through its output layer.
 

@@ -27,10 +27,22 @@ from srlm_kedro.engines.training.job import Job
 from srlm_kedro.engines.training.likelihood import log_probs
 from srlm_kedro.engines.training.loop import Telling, calm, logged, terminal, told
 from srlm_kedro.engines.training.memory import must_recompute
-from srlm_kedro.engines.training.objectives import GuardedDpo, GuardedSft, dpo_objective
-from srlm_kedro.engines.training.policy import Policy, Setup, load_policy, load_reference
+from srlm_kedro.engines.training.objectives import (
+    GuardedDpo,
+    GuardedSft,
+    dpo_objective,
+    expert_balance,
+)
+from srlm_kedro.engines.training.policy import (
+    Policy,
+    Setup,
+    load_policy,
+    load_reference,
+    load_tokenizer,
+)
 from srlm_kedro.engines.training.rows import Row, dpo_rows, length, sft_rows, tokens
 from srlm_kedro.engines.training.unfinished import Shelf, Unfinished
+from srlm_kedro.engines.weights import refuse_encoder, unreadable
 from srlm_kedro.errors import InputError
 from srlm_kedro.params import at
 from srlm_kedro.records import Checkpoint, Example, Preference
@@ -91,6 +103,18 @@ class TrlEngine:
         if self._work_dir:
             self._work_dir.mkdir(parents=True, exist_ok=True)
         self._shelf = Shelf(Path(checkpoints) if checkpoints else None, checkpoint_seconds)
+
+    def refuse_unfit(self, model: Checkpoint) -> None:
+        """Looks at the model's configuration and tokenizer; no weights are read.
+
+        Raises:
+            InputError: It is no causal language model, or could not learn to stop.
+        """
+        try:
+            refuse_encoder(model, self._setup.trust_remote_code)
+            load_tokenizer(model, self._setup)
+        except (OSError, KeyError, ValueError) as error:
+            raise unreadable(model, error) from error
 
     def forget(self) -> None:
         """Deletes the kept states of what this thread has trained so far: it is saved elsewhere."""
@@ -169,7 +193,7 @@ class TrlEngine:
         reading = job.reading(rows)
         dataset = Dataset.from_list([rows[index] for index in reading])
         settings = self._settings(job, len(reading), self._recomputed(job, rows, policy.model))
-        args = SFTConfig(output_dir=output_dir, **settings)
+        args = SFTConfig(output_dir=output_dir, **expert_balance(policy.config), **settings)
         log = _run(GuardedSft, job, policy, args, dataset, unfinished=unfinished)
         return Trained(policy.save(job.model, self._work_dir), log)
 
@@ -199,6 +223,7 @@ class TrlEngine:
             # TRL would turn an adapter's dropout off with the model's.
             disable_dropout=job.params.dropout == 0 and job.params.lora is None,
             **dpo_objective(job.params),
+            **expert_balance(policy.config),
             **self._settings(job, len(reading), recomputed),
         )
         log = _run(

@@ -1,0 +1,132 @@
+"""Architectures of all kinds: what draws together writes what each prompt gets alone."""
+
+import json
+
+import pytest
+import torch
+
+from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.loading import load
+from srlm_kedro.engines.generation.plain import PlainDecoder
+from srlm_kedro.engines.generation.transformers import TransformersEngine
+from srlm_kedro.engines.generation.ways import Way, find_way
+from srlm_kedro.errors import InputError
+from tests.engines.architectures import REQUESTS, draws_as_alone, trains, tried
+from tests.engines.tiny import write_tiny
+
+FAMILIES = {
+    "llama": Way.TIERED,
+    "olmo2": Way.TIERED,
+    "qwen3_moe": Way.TIERED,
+    "gemma3": Way.PADDED,
+    "gpt_oss": Way.PADDED,
+    "qwen3_next": Way.PADDED,
+    "qwen3_5": Way.PADDED,
+    "falcon_h1": Way.PADDED,
+    "lfm2": Way.PADDED,
+    "jamba": Way.PADDED,
+    "mamba": Way.PADDED,
+    "mamba2": Way.PADDED,
+    "deepseek_v4": Way.ALIKE,
+    "minimax": Way.ALIKE,
+    "rwkv": Way.UNCACHED,
+}
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_texts_are_those_of_each_prompt_alone(tmp_path, kind):
+    """Attention, windows, convolutions, recurrent states, experts: greedy as `generate`."""
+    checkpoint = write_tiny(tmp_path, kind)
+    assert find_way(load(checkpoint, "float32", "cpu").model).way is FAMILIES[kind]
+    assert draws_as_alone(checkpoint) > 10
+
+
+@pytest.mark.parametrize("kind", ["qwen3_next", "mamba2", "deepseek_v4"])
+def test_sft_and_dpo_train_them(tmp_path, kind):
+    """Recurrent layers, and experts whose number goes by a name of its own."""
+    trains(write_tiny(tmp_path / "model", kind), tmp_path)
+
+
+def test_a_frequency_that_follows_the_longest_row_keeps_lengths_apart(tmp_path):
+    """Beside a long prompt, a short one would be turned by other frequencies."""
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 1e4,
+        "short_factor": [1.0] * 4,
+        "long_factor": [4.0] * 4,
+        "original_max_position_embeddings": 12,
+    }
+    checkpoint = write_tiny(tmp_path, "phi3", rope_parameters=rope, sliding_window=None)
+    assert find_way(load(checkpoint, "float32", "cpu").model).way is Way.ALIKE
+    assert draws_as_alone(checkpoint) > 10
+
+
+def test_why_it_is_not_faster_is_said_once(tmp_path, caplog):
+    """Each call draws; the first one tells how."""
+    checkpoint = write_tiny(tmp_path, "minimax")
+    engine = TransformersEngine(device="cpu", threads=1)
+    for seed in range(2):
+        engine.generate(checkpoint, REQUESTS, Sampling(max_new_tokens=2), seed)
+    said = [r.getMessage() for r in caplog.records if "draw together" in r.getMessage()]
+    assert said == [
+        "m1: only prompts of one length draw together, so drawing is slower: it makes a cache of "
+        "its own."
+    ]
+
+
+def test_a_cache_that_takes_padding_in_is_not_padded(tmp_path, monkeypatch):
+    """A recurrent layer that overlooks the mask shows in a trial of a few tokens."""
+    model = load(write_tiny(tmp_path, "mamba"), "float32", "cpu").model
+    start = PlainDecoder._start
+    unmasked = {"attention_mask": None}
+    monkeypatch.setattr(PlainDecoder, "_start", lambda *known: start(*known) | unmasked)
+    found = find_way(model)
+    assert found.way is Way.ALIKE
+    assert "differ" in found.last_reason
+
+
+def test_a_cache_whose_rows_cannot_be_chosen_is_done_without(tmp_path, monkeypatch):
+    """Drawing is slow then, and exact."""
+
+    def stuck(decoder, rows):
+        if decoder._cached:
+            raise TypeError("no rows here")
+        return plain(decoder, rows)
+
+    plain = PlainDecoder._select
+    monkeypatch.setattr(PlainDecoder, "_select", stuck)
+    checkpoint = write_tiny(tmp_path, "qwen3_next")
+    found = find_way(load(checkpoint, "float32", "cpu").model)
+    assert (found.way, found.last_reason) == (Way.UNCACHED, "TypeError: no rows here")
+    assert draws_as_alone(checkpoint) > 10
+
+
+def test_a_model_that_looks_ahead_is_refused(tmp_path):
+    """BERT fills gaps: it sees the tokens behind the one that it says."""
+    checkpoint = write_tiny(tmp_path, "bert", is_decoder=False)
+    engine = TransformersEngine(device="cpu", threads=1)
+    for ask in (
+        lambda: engine.refuse_unfit(checkpoint),
+        lambda: engine.generate(checkpoint, REQUESTS, Sampling(max_new_tokens=2), 0),
+    ):
+        with pytest.raises(InputError, match=r"m1: nothing can be drawn .* bert .* differ"):
+            ask()
+
+
+def test_an_encoder_is_refused_by_every_engine(tmp_path, trainer):
+    """Its words say what is wanted."""
+    checkpoint = write_tiny(tmp_path, "llama")
+    file = checkpoint.path / "config.json"
+    config = json.loads(file.read_text()) | {"model_type": "bart", "is_encoder_decoder": True}
+    file.write_text(json.dumps(config))
+    for engine in (trainer, TransformersEngine(device="cpu", threads=1)):
+        with pytest.raises(InputError, match=r"m1: .* an encoder and a decoder \(bart\)"):
+            engine.refuse_unfit(checkpoint)
+
+
+def test_the_survey_says_what_it_could_not_build(tmp_path):
+    """Its table has a row for each architecture, and a reason."""
+    outcome = tried("git", tmp_path)
+    assert (outcome.path, outcome.well) == ("not built", True)
+    assert outcome.reason
+    assert torch.is_inference_mode_enabled() is False
