@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 _LOCK = ".run.lock"
 _UNFINISHED = "unfinished"
 """Where `conf/*/catalog.yml` has engines keep shards, states of training and scratch files."""
+_OPEN = ".open"
+"""Where commands leave a note while MLflow has a run of theirs open."""
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 _SHOWN = 3
 _held: set[int] = set()
@@ -54,6 +56,33 @@ def one_run_at_a_time(folder: Path) -> Iterator[None]:
 def forget_unfinished(folder: Path) -> None:
     """Deletes what was kept of work that a kill might break off: all that was asked is done."""
     shutil.rmtree(folder / _UNFINISHED, ignore_errors=True)
+
+
+class OpenNote:
+    """A note that a command is at work, which a kill leaves behind.
+
+    MLflow knows too, but takes seconds to be asked: without a note there is nothing to ask.
+    """
+
+    def __init__(self, folder: Path, command: str) -> None:
+        """Of that command in that data folder."""
+        self._file = folder / _OPEN / command
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the command, which is not at work now, did not come to its end."""
+        return self._file.exists()
+
+    def leave(self) -> None:
+        """Says that the command is at work; to be done before MLflow is told."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.touch()
+
+    def remove(self) -> None:
+        """Says that all has come to its end, in MLflow too."""
+        self._file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file.parent.rmdir()
 
 
 def write_faults(outputs: Mapping[str, Path]) -> list[str]:

@@ -14,7 +14,12 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog, select
-from srlm_kedro.data_folder import forget_unfinished, one_run_at_a_time, write_faults
+from srlm_kedro.data_folder import (
+    OpenNote,
+    forget_unfinished,
+    one_run_at_a_time,
+    write_faults,
+)
 from srlm_kedro.datasets.engine import free_engines, is_engine
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
@@ -22,7 +27,6 @@ from srlm_kedro.preflight import data_faults, model_faults
 from srlm_kedro.status import STATUS, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
 from srlm_kedro.tracking import command
-from srlm_kedro.tracking.parent import is_left_open
 
 _log = logging.getLogger(__name__)
 _ALL = "__default__"
@@ -79,6 +83,7 @@ class LoopSession(KedroSession):
         plan = make_plan(chosen, catalog)
         _announce(plan)
         said = command.running.set(_identity(context, names, node_names, options))
+        note = OpenNote(_data_folder(context), command.running.get())
         result: dict[str, Any] = {}
         try:
             if plan.stale:
@@ -88,9 +93,12 @@ class LoopSession(KedroSession):
                 plan = make_plan(chosen, catalog)
                 _announce(plan)
             if plan.stale:
+                note.leave()
                 result = self._watched(pipeline_names=names, node_names=list(plan.stale), **options)
-            elif is_left_open(context, names, command.running.get()):
+                note.remove()
+            elif note.is_left:
                 self._end_left_open(context, names, options)
+                note.remove()
         finally:
             command.running.reset(said)
         if _is_whole(names, node_names, options):
@@ -124,7 +132,11 @@ class LoopSession(KedroSession):
     def _end_left_open(
         self, context: KedroContext, names: list[str] | None, options: Mapping[str, Any]
     ) -> None:
-        """Nothing is left to make, but a killed run of this command waits for its end."""
+        """Nothing is left to make, but a killed run of this command may wait for its end."""
+        from srlm_kedro.tracking.parent import is_left_open  # and MLflow with it
+
+        if not is_left_open(context, names, command.running.get()):
+            return
         run_params = {name: options.get(name) for name in _TOLD_TO_HOOKS}
         run_params |= {"env": context.env, "pipeline_names": names, "node_names": None}
         events = {"run_params": run_params, "pipeline": Pipeline([]), "catalog": context.catalog}

@@ -2,15 +2,25 @@
 
 from srlm_kedro.hooks.freshness import FreshnessHooks
 from srlm_kedro.hooks.memory import MemoryHooks
+from srlm_kedro.hooks.mlflow import MlflowHooks
 from srlm_kedro.hooks.thinning import ThinningHooks
-from srlm_kedro.hooks.tracking import ParentRunHooks, TrackingHooks
+from srlm_kedro.plugins import InPlaceOf, VizStatsHooks, put_off
 from srlm_kedro.session import LoopSession
 
-HOOKS = (FreshnessHooks(), MemoryHooks(), ParentRunHooks(), TrackingHooks(), ThinningHooks())
+put_off()
+
+HOOKS = (
+    FreshnessHooks(),
+    MemoryHooks(),
+    MlflowHooks(),  # in place of kedro-mlflow's
+    ThinningHooks(),
+    VizStatsHooks(),  # in place of kedro-viz's own
+    InPlaceOf("pipeline-run-hook"),  # kedro-viz's: it follows whole pipelines alone, and says so
+    InPlaceOf("kedro-telemetry"),
+)
 SESSION_CLASS = LoopSession
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
 }
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro_mlflow")  # ParentRunHooks stands in

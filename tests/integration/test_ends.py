@@ -113,19 +113,6 @@ def test_a_killed_command_ends_as_one_that_was_not(project, tmp_path):
     assert sum("model" not in run.data.tags for run in all_runs(project)) == 2
 
 
-def test_a_run_that_was_killed_at_its_very_end_is_closed_by_the_next(project):
-    """Nothing is left to make, but MLflow still waits."""
-    project.run("foundation")
-    [parent] = [run.info.run_id for run in all_runs(project) if "model" not in run.data.tags]
-    dead = f"{socket.gethostname()}:4194305:1"
-    tracked(project).set_tag(parent, "srlm.process", dead)
-    tracked(project).update_run(parent, status="RUNNING")
-    before = points(project)
-    project.run("foundation")
-    assert statuses(project) == {"FINISHED"}
-    assert points(project) == before
-
-
 def test_an_iteration_that_was_killed_after_its_training_is_finished_first(iterated):
     """The same command again makes no M3 where M2 was never measured."""
     lost = iterated.path / "data/08_reporting/m2/eval_metrics.json.manifest.json"

@@ -1,13 +1,14 @@
 """Which command a run belongs to, so that the same command again goes on with a killed run."""
 
 from contextvars import ContextVar
-from typing import Any
-
-from mlflow import MlflowClient
-from mlflow.entities import Run
+from typing import TYPE_CHECKING, Any
 
 from srlm_kedro.disk import json_digest
 from srlm_kedro.tracking.process import PROCESS, is_gone
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 COMMAND = "srlm.command"
 """The tag that tells which command opened a run."""
@@ -25,7 +26,7 @@ def identity(**said: Any) -> str:
     return json_digest(asked, _plain)[:32]
 
 
-def unfinished(client: MlflowClient, experiment: str, command: str) -> str | None:
+def unfinished(client: "MlflowClient", experiment: str, command: str) -> str | None:
     """The id of the command's newest run, if that was killed or stopped before its end."""
     if not command:
         return None
@@ -36,7 +37,7 @@ def unfinished(client: MlflowClient, experiment: str, command: str) -> str | Non
     return next((run.info.run_id for run in newest if _was_stopped(run)), None)
 
 
-def _was_stopped(run: Run) -> bool:
+def _was_stopped(run: "Run") -> bool:
     """A run of a process that may still be at work counts as not stopped."""
     if run.info.status == "RUNNING":
         return is_gone(run.data.tags.get(PROCESS, ""))

@@ -4,7 +4,6 @@ Source: CREAM (2410.12735): where they disagree, the rewards deserve less trust.
 """
 
 import pandas as pd
-from scipy.stats import kendalltau
 
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
@@ -61,4 +60,6 @@ def kendall_taus(judged: pd.DataFrame, elder: pd.DataFrame) -> pd.Series:
 def _tau(rows: pd.DataFrame) -> float:
     if rows["reward"].nunique() < 2 or rows["elder"].nunique() < 2:
         return float("nan")
+    from scipy.stats import kendalltau
+
     return float(kendalltau(rows["reward"], rows["elder"]).statistic)

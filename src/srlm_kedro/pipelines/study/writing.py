@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Indel
 from rapidfuzz.process import extractOne
-from scipy.spatial.distance import jensenshannon
 
 from srlm_kedro.judge.assessment import KnowingReferee, Referee
 
@@ -58,6 +57,8 @@ def word_distance(texts: Iterable[list[str]], others: Iterable[list[str]]) -> fl
     """Jensen-Shannon distance, base 2, of two collections' words: 0 for one mix, 1 for no word
     in common.
     """
+    from scipy.spatial.distance import jensenshannon
+
     counts = [Counter(word for text in each for word in text) for each in (texts, others)]
     words = sorted(set().union(*counts))
     return float(jensenshannon(*([one[word] for word in words] for one in counts), base=2))

@@ -1,0 +1,122 @@
+"""MLflow, loaded once a pipeline runs: a start with nothing to do goes without it."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+if TYPE_CHECKING:
+    from srlm_kedro.hooks.tracking import TrackingHooks
+    from srlm_kedro.tracking.parent import ParentRunHooks
+
+_DATASETS = "kedro_mlflow.io.metrics"
+"""A catalog has datasets of kedro-mlflow's if and only if this is imported by now."""
+
+
+class MlflowHooks:
+    """`ParentRunHooks` around `TrackingHooks`, both made with the first pipeline that runs.
+
+    Registered under the name of kedro-mlflow's own hooks, which therefore stay away.
+    """
+
+    __name__ = "mlflow_hook"
+
+    def __init__(self) -> None:
+        self._context: KedroContext | None = None
+        self._parent: ParentRunHooks | None = None
+        self._children: TrackingHooks | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Keeps the context; its `mlflow`, the configuration, is read when somebody asks."""
+        self._context, self._parent, self._children = context, None, None
+        context.mlflow = _Configuration(self)
+
+    @hook_impl
+    def after_catalog_created(
+        self,
+        catalog: CatalogProtocol,
+        conf_catalog: dict[str, Any],
+        conf_creds: dict[str, Any],
+        parameters: dict[str, Any],
+        save_version: str,
+        load_versions: dict[str, str],
+    ) -> None:
+        """Names kedro-mlflow's datasets of the catalog, if it has any."""
+        if _DATASETS in sys.modules:
+            self.parent.after_catalog_created(
+                *(catalog, conf_catalog, conf_creds, parameters, save_version, load_versions)
+            )
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Opens the parent run, then describes it."""
+        from srlm_kedro.hooks.tracking import TrackingHooks
+
+        self.parent.before_pipeline_run(run_params, pipeline, catalog)
+        self._children = TrackingHooks()
+        self._children.before_pipeline_run(run_params, pipeline, catalog)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Opens the model's child with its first node."""
+        if self._children is not None:
+            self._children.before_node_run(node)
+
+    @hook_impl(trylast=True)
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Records the dataset."""
+        if self._children is not None:
+            self._children.after_dataset_saved(dataset_name, data)
+
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Closes the children before their parent."""
+        if self._children is not None:
+            self._children.after_pipeline_run()
+            self.parent.after_pipeline_run(run_params, pipeline, catalog)
+        self._children = None
+
+    @hook_impl(tryfirst=True)
+    def on_pipeline_error(
+        self,
+        error: BaseException,
+        run_params: dict[str, Any],
+        pipeline: Pipeline,
+        catalog: CatalogProtocol,
+    ) -> None:
+        """Closes what is open, stopped or failed."""
+        if self._children is not None:
+            self._children.on_pipeline_error(error)
+            self.parent.on_pipeline_error(error, run_params, pipeline, catalog)
+        self._children = None
+
+    @property
+    def parent(self) -> "ParentRunHooks":
+        """The hooks of the parent run; MLflow is set up for the project when they are made."""
+        if self._parent is None:
+            from srlm_kedro.tracking.parent import ParentRunHooks
+
+            self._parent = ParentRunHooks()
+            self._parent.after_context_created(self._context)
+        return self._parent
+
+
+class _Configuration:
+    """Stands for kedro-mlflow's configuration until somebody reads it."""
+
+    def __init__(self, hooks: MlflowHooks) -> None:
+        self._hooks = hooks
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked by whoever copies or prints a context
+            raise AttributeError(name)
+        return getattr(self._hooks.parent.mlflow_config, name)

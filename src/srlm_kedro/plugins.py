@@ -1,0 +1,100 @@
+"""Plugins of Kedro, loaded when something of theirs is used.
+
+Kedro imports every installed plugin before it looks at what was typed: MLflow, SQLAlchemy and
+`requests` take longer than all that a run with nothing to do has to do itself.
+"""
+
+import sys
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+
+_COMMANDS = {"kedro_mlflow.framework.cli.cli:commands": "mlflow"}
+"""Entry points of commands that are put off, and the one command that each has."""
+_REFUSED = ("kedro-telemetry",)
+"""Plugins around a command that are never loaded: nobody is called."""
+
+
+def put_off() -> None:
+    """Has Kedro's command line load the commands of `_COMMANDS` when they are typed.
+
+    Does nothing in a process without Kedro's command line (a notebook, a worker).
+    """
+    if "kedro.framework.cli.cli" not in sys.modules:
+        return
+    from kedro.framework.cli import utils
+    from kedro.framework.cli.hooks import manager
+
+    load = utils._safe_load_entry_point
+
+    def load_or_put_off(entry_point: Any) -> Any:
+        command = _COMMANDS.get(entry_point.value)
+        if command is None:
+            return load(entry_point)
+        path = f"{entry_point.module}.{command}_commands"
+        return utils.LazyGroup(name=command.title(), lazy_subcommands={command: path})
+
+    utils._safe_load_entry_point = load_or_put_off
+
+    class Refusing(manager.CLIHooksManager):
+        def _register_cli_hooks(self) -> None:
+            for name in _REFUSED:
+                self.set_blocked(name)
+            super()._register_cli_hooks()
+
+    if manager._cli_hook_manager is None:
+        manager._cli_hook_manager = Refusing()
+
+
+class InPlaceOf:
+    """Hooks that do nothing, under the name of a plugin's, which therefore is never imported.
+
+    `DISABLE_HOOKS_FOR_PLUGINS` imports what it disables.
+    """
+
+    def __init__(self, name: str) -> None:
+        """`name` is that of the plugin's entry point in `kedro.hooks`."""
+        self.__name__ = name  # pluggy takes it for the name of what it registers
+
+
+class VizStatsHooks:
+    """kedro-viz's own hooks that count rows for its pages, loaded once a pipeline runs."""
+
+    __name__ = "kedro-dataset-stats"
+
+    def __init__(self) -> None:
+        self._catalog: CatalogProtocol | None = None
+        self._hook: Any = None
+
+    @hook_impl
+    def after_catalog_created(self, catalog: CatalogProtocol) -> None:
+        """Keeps the catalog for them."""
+        self._catalog = catalog
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Loads them."""
+        from kedro_viz.integrations.kedro.hooks import DatasetStatsHook
+
+        self._hook = DatasetStatsHook()
+        self._hook.after_catalog_created(self._catalog)
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """As theirs."""
+        if self._hook is not None:
+            self._hook.after_dataset_loaded(dataset_name, data)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """As theirs."""
+        if self._hook is not None:
+            self._hook.after_dataset_saved(dataset_name, data)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """As theirs."""
+        if self._hook is not None:
+            self._hook.after_pipeline_run()
+        self._hook = None
