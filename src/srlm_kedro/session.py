@@ -2,7 +2,8 @@
 
 import logging
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
-from kedro.runner import SequentialRunner
+from kedro.runner import ParallelRunner, SequentialRunner
 
 from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog, select
 from srlm_kedro.data_folder import (
@@ -26,6 +27,7 @@ from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
 from srlm_kedro.preflight import data_faults, model_faults
 from srlm_kedro.status import STATUS, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
+from srlm_kedro.telling.bar import Bar, shown
 from srlm_kedro.tracking import command
 
 _log = logging.getLogger(__name__)
@@ -109,7 +111,10 @@ class LoopSession(KedroSession):
     def _restore(self, lost: Pipeline) -> None:
         """Makes lost outputs again, untracked: MLflow was told of them when they were made."""
         catalog = self.load_context().catalog
-        SequentialRunner().run(lost, catalog, self._hook_manager)
+        with self._bar(None) as bar:
+            if bar is not None:
+                bar.before_pipeline_run(lost, catalog)
+            SequentialRunner().run(lost, catalog, self._hook_manager)
         free_engines(catalog, catalog)
 
     def _watched(self, **options: Any) -> dict[str, Any]:
@@ -117,7 +122,8 @@ class LoopSession(KedroSession):
         watch = RunWatch()
         self._hook_manager.register(watch)
         try:
-            return super().run(**options)
+            with self._bar(options.get("runner")):
+                return super().run(**options)
         except KeyboardInterrupt as error:
             if watch.events:  # Kedro tells its hooks of other errors alone
                 self._hook_manager.hook.on_pipeline_error(error=error, **watch.events)
@@ -128,6 +134,18 @@ class LoopSession(KedroSession):
             raise
         finally:
             self._hook_manager.unregister(watch)
+
+    @contextmanager
+    def _bar(self, runner: Any) -> Iterator[Bar | None]:
+        """Shows a bar while nodes run, where somebody watches and they run in this process."""
+        with shown(not isinstance(runner, ParallelRunner)) as bar:
+            if bar is not None:
+                self._hook_manager.register(bar)
+            try:
+                yield bar
+            finally:
+                if bar is not None:
+                    self._hook_manager.unregister(bar)
 
     def _end_left_open(
         self, context: KedroContext, names: list[str] | None, options: Mapping[str, Any]

@@ -3,13 +3,17 @@
 from srlm_kedro.hooks.freshness import FreshnessHooks
 from srlm_kedro.hooks.memory import MemoryHooks
 from srlm_kedro.hooks.mlflow import MlflowHooks
+from srlm_kedro.hooks.telling import TellingHooks
 from srlm_kedro.hooks.thinning import ThinningHooks
 from srlm_kedro.plugins import InPlaceOf, VizStatsHooks, put_off
 from srlm_kedro.session import LoopSession
+from srlm_kedro.telling import lines
 
+lines.set_up()
 put_off()
 
 HOOKS = (
+    TellingHooks(),
     FreshnessHooks(),
     MemoryHooks(),
     MlflowHooks(),  # in place of kedro-mlflow's

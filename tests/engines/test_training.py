@@ -289,7 +289,8 @@ def test_pretraining_is_reached_through_the_engine(trainer, caplog, tmp_path, mo
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with caplog.at_level("INFO"):
         made = trainer.pretrain(documents, params, seed=1)
-    assert "Pre-training: step" in caplog.text
+    steps = int(made.log[-1]["step"])
+    assert f"Pre-training: {steps} steps, at the end loss " in caplog.text
     assert trainer.sft(made.checkpoint, [Example("w1 w2", "w3")], SFT, seed=1).log
 
 

@@ -37,8 +37,7 @@ class ParentRunHooks(MlflowHook):
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Sets MLflow up for the project, whatever the working directory."""
-        # Migration notes of a library's library are no news to a user.
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        _quieten()
         loader = context.config_loader
         loader.config_patterns.setdefault("mlflow", ["mlflow*", "mlflow*/**", "**/mlflow*"])
         with suppress(MissingConfigException):  # kedro-mlflow says so itself
@@ -82,6 +81,15 @@ class ParentRunHooks(MlflowHook):
                 mlflow.end_run("KILLED")
         else:
             super().on_pipeline_error(error, run_params, pipeline, catalog)
+
+
+def _quieten() -> None:
+    """Levels that the packages set themselves when they are imported, and so not in conf/.
+
+    Tables that are made, paths that are resolved and runs that are opened are no news to a user.
+    """
+    for name in ("alembic", "mlflow", "kedro_mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def anchored(config: dict[str, Any], project: Path) -> dict[str, Any]:

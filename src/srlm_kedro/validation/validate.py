@@ -1,5 +1,6 @@
 """Tables held against expectation suites by Great Expectations, offline and in memory."""
 
+import logging
 import math
 import os
 import warnings
@@ -142,6 +143,8 @@ def _build(place: str, entries: Mapping[int, Entry]) -> list[Any]:
 def _quiet_context(gx: Any) -> Any:
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    # It tells of scratch folders for pages that nobody asked for, at a level that it sets itself.
+    logging.getLogger(ProgressBarsConfig.__module__).setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     return context

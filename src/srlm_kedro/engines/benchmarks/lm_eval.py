@@ -2,7 +2,6 @@
 
 import io
 import logging
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from difflib import get_close_matches
@@ -211,14 +210,12 @@ def _refuse_without_package() -> None:
 
 @contextmanager
 def _calm() -> Iterator[None]:
-    """Bars in a terminal alone, and no word of the harness below an error."""
+    """No bars of the harness, and no word of it below an error."""
     spoken = logging.getLogger("lm_eval")
     level = spoken.level
     spoken.setLevel(logging.ERROR)
     try:
-        with ExitStack() as stack:
-            if not sys.stderr.isatty():
-                stack.enter_context(redirect_stderr(io.StringIO()))
+        with redirect_stderr(io.StringIO()):
             yield
     finally:
         spoken.setLevel(level)

@@ -11,8 +11,8 @@ from srlm_kedro.disk import json_digest
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.calls import Caller
 from srlm_kedro.engines.generation.journal import Journal, weights_mark
-from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.errors import InputError, summary
+from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _Place = tuple[int, int]

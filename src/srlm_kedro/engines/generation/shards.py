@@ -11,6 +11,7 @@ from srlm_kedro.disk import json_digest, write_whole
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
 from srlm_kedro.engines.generation.journal import weights_mark
 from srlm_kedro.engines.own import Own
+from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint
 
 _VERSION = 2
@@ -61,13 +62,15 @@ class ShardedEngine:
         if known := sum(rows is not None for rows in kept):
             _log.info("%s: %d of %d shards are drawn already.", model.name, known, len(shards))
         rows: list[list[Completion]] = []
-        for number, (shard, file, held) in enumerate(zip(shards, files, kept, strict=True), 1):
-            if held is None:
-                held = self._engine.generate(model, shard, sampling, seed)
-                _write(file, held)
-                if len(shards) > 1:
-                    _log.info("%s: shard %d of %d is drawn.", model.name, number, len(shards))
-            rows += held
+        with Progress(model.name, len(requests) * sampling.n) as progress:
+            progress.skip(sum(len(held) for held in kept if held is not None) * sampling.n)
+            for shard, file, held in zip(shards, files, kept, strict=True):
+                if held is None:
+                    start = progress.done
+                    held = self._engine.generate(model, shard, sampling, seed)
+                    _write(file, held)
+                    progress.reach(start + len(shard) * sampling.n)
+                rows += held
         return rows
 
     def refuse_unfit(self, model: Checkpoint) -> None:

@@ -12,13 +12,13 @@ from srlm_kedro.engines.generation.answers import opened_thoughts, read_answer
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.drawing import Drawing, Limits
 from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load
-from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
 from srlm_kedro.engines.generation.sampling import stream
 from srlm_kedro.engines.generation.ways import Found, Way, find_way
 from srlm_kedro.engines.memory import reclaim
 from srlm_kedro.engines.template import checked
 from srlm_kedro.errors import InputError
+from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint
 
 _log = logging.getLogger(__name__)

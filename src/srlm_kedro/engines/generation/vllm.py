@@ -13,11 +13,11 @@ from srlm_kedro.engines.generation.answers import opened_thoughts, read_answer
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.child import Child
 from srlm_kedro.engines.generation.loading import end_tokens, fingerprint
-from srlm_kedro.engines.generation.progress import Progress
 from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
 from srlm_kedro.engines.template import Argument, checked
 from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _log = logging.getLogger(__name__)

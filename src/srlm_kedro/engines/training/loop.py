@@ -1,9 +1,9 @@
 """What both trainers share: the guard of the loss, the log, and calm around the libraries."""
 
 import logging
+import math
 import os
 import random
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from srlm_kedro.errors import GateError
+from srlm_kedro.progress import Progress
 
 _log = logging.getLogger(__name__)
 _KEYS = ("loss", "learning_rate", "grad_norm", "log_ratio")
@@ -56,17 +57,22 @@ class Telling(TrainerCallback):
     def __init__(self, label: str):
         """`label` says what is trained."""
         self._tell = told(label)
+        self._loss = math.nan
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        """Asks for the last step's values too."""
+        """Asks for the last step's values too, which are told with them."""
         if state.global_step == state.max_steps:
             control.should_log = True
+        else:
+            self._tell(state.global_step, state.max_steps, self._loss)
         return control
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict, **kwargs: Any) -> None:
-        """A line where nobody watches a bar; the summary at the end has no loss."""
-        if "loss" in logs and args.disable_tqdm:
-            self._tell(state.global_step, state.max_steps, logs["loss"])
+        """Keeps the loss; the summary at the end has none."""
+        if "loss" in logs:
+            self._loss = logs["loss"]
+            if state.global_step == state.max_steps:
+                self._tell(state.global_step, state.max_steps, self._loss)
 
 
 def logged(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
@@ -79,24 +85,25 @@ def logged(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     ]
 
 
-def told(label: str, every: int = 1) -> Callable[[int, int, float], None]:
-    """Writes a line to the log, `every` so many steps and at the last one."""
+def told(label: str) -> Callable[[int, int, float], None]:
+    """Tells each step to whoever shows progress, and its last one to the log."""
+    progress: Progress | None = None
 
     def tell(step: int, steps: int, loss: float) -> None:
-        if step % every == 0 or step == steps:
-            _log.info("%s: step %d of %d, loss %.4f", label, step, steps, loss)
+        nonlocal progress
+        if progress is None:
+            progress = Progress(label, steps, "steps")
+            progress.skip(step - 1)  # done by a run that was killed
+        progress.reach(step, f"loss {loss:.4f}")
+        if step == steps:
+            _log.info("%s: %d steps, at the end loss %.4f", label, steps, loss)
 
     return tell
 
 
-def terminal() -> bool:
-    """Whether somebody watches: progress bars are for them alone."""
-    return sys.stderr.isatty()
-
-
 @contextmanager
 def calm(threads: int | None) -> Iterator[None]:
-    """Inside: `threads` CPU threads, and progress bars only in a terminal. Afterwards: as before.
+    """Inside: `threads` CPU threads, and no progress bars of libraries. Afterwards: as before.
 
     The global random generators, which trainers seed, are put back too.
     """
@@ -104,10 +111,9 @@ def calm(threads: int | None) -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     bars = transformers_logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
     torch.set_num_threads(threads or before[0])
-    if not terminal():
-        os.environ["TQDM_DISABLE"] = "1"
-        transformers_logging.disable_progress_bar()
-        datasets.disable_progress_bars()
+    os.environ["TQDM_DISABLE"] = "1"  # ours tells of all work, beside which theirs break lines
+    transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     try:
         with warnings.catch_warnings():
             _ignore_known_warnings()

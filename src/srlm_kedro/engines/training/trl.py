@@ -25,7 +25,7 @@ from srlm_kedro.engines.training.base import (
 )
 from srlm_kedro.engines.training.job import Job
 from srlm_kedro.engines.training.likelihood import log_probs
-from srlm_kedro.engines.training.loop import Telling, calm, logged, terminal, told
+from srlm_kedro.engines.training.loop import Telling, calm, logged, told
 from srlm_kedro.engines.training.memory import must_recompute
 from srlm_kedro.engines.training.objectives import (
     GuardedDpo,
@@ -128,8 +128,7 @@ class TrlEngine:
         texts = [document.segments for document in documents]
         asked = {"documents": texts, "params": params.recipe(), "seed": seed}
         with calm(self._threads), self._unfinished(label, "pretraining", **asked) as unfinished:
-            told_now = told(label, every=100)
-            return pretrain(documents, params, seed, told_now, self._work_dir, unfinished)
+            return pretrain(documents, params, seed, told(label), self._work_dir, unfinished)
 
     def sft(
         self, model: Checkpoint, examples: Sequence[Example], params: SftParams, seed: int
@@ -300,7 +299,7 @@ class TrlEngine:
             "dataloader_pin_memory": not self._cpu,
             "logging_steps": _LOG_EVERY,
             "logging_first_step": True,
-            "disable_tqdm": not terminal(),
+            "disable_tqdm": True,
             "report_to": "none",
             "save_strategy": "no",
         }

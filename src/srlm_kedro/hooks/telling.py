@@ -1,0 +1,63 @@
+"""A line for each stage: what it does, how long it took, how many are left."""
+
+import itertools
+import logging
+import os
+import time
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from srlm_kedro import progress
+from srlm_kedro.datasets.engine import is_engine
+from srlm_kedro.telling.stages import stage
+from srlm_kedro.unsaved import Unsaved
+
+_log = logging.getLogger(__name__)
+
+
+class TellingHooks:
+    """Tells when a stage that draws or trains begins, and when any stage has ended.
+
+    Beside a bar, which shows what is at work, the end of such a stage alone is told.
+    """
+
+    def __init__(self) -> None:
+        self._process, self._count, self._numbers = 0, 0, itertools.count(1)
+        self._starts: dict[str, tuple[str, float, bool]] = {}
+        self._unsaved = Unsaved()
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Counts the nodes."""
+        self._process, self._count = os.getpid(), len(pipeline.nodes)
+        self._numbers = itertools.count(1)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """What is made again outside of a run is not counted."""
+        self._process = 0
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
+        """Tells of a long stage."""
+        progress.node.set(node.name)
+        # Worker processes see their own nodes alone, and cannot count.
+        counted = os.getpid() == self._process
+        place = f"{next(self._numbers)} of {self._count}, " if counted else ""
+        long = any(is_engine(catalog, name) for name in node.inputs)
+        self._starts[node.name] = f"{place}{stage(node.name)}", time.perf_counter(), long
+        self._unsaved.expect(node)
+        if long and not progress.is_watched():
+            _log.info("%s", self._starts[node.name][0])
+
+    @hook_impl(trylast=True)
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Tells how long the stage took, once its last output is saved."""
+        if not self._unsaved.saved(dataset_name, node) or node.name not in self._starts:
+            return
+        words, start, long = self._starts.pop(node.name)
+        if long or not progress.is_watched():
+            _log.info("%s: done in %s", words, progress.lasting(time.perf_counter() - start))

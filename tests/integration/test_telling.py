@@ -1,0 +1,85 @@
+"""What a run says of itself, in a log and in a terminal."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+from tests.integration.conftest import ROOT
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+STAGE = "judging ranked responses of EFT"
+
+
+def start(project, *arguments, **options):
+    """A run to M1, as typed; what it says goes where `options` send it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", "--env=test", "--pipeline=foundation", *arguments],
+        cwd=project.path,
+        # As users have it, and not as tests do.
+        env={
+            **{name: value for name, value in os.environ.items() if name != "KEDRO_LOGGING_CONFIG"},
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+            "COLUMNS": "80",
+            "TERM": "xterm",
+        },
+        **options,
+    )
+
+
+def test_a_log_gets_a_line_an_event_and_none_of_other_packages(project):
+    """Time, level, plain words; no colours and nothing wrapped; the result alone is on stdout."""
+    process = start(project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    printed, said = process.communicate()
+    assert process.returncode == 0, said
+    lines = said.splitlines()
+    assert all(re.match(f"{TIME} (INFO|WARNING) ", line) for line in lines), said
+    told = [line.split(" ", 3)[3] for line in lines]
+    assert "\x1b" not in said
+    # All that is told has its origin in this project.
+    ours = r"\d+ nodes to run|\d+ of \d+, |[\w.]+: [\w.]+ is |MLflow: "
+    assert [line for line in told if not re.match(ours, line)] == []
+    [begun, done] = [line for line in told if STAGE in line]
+    assert re.fullmatch(rf"\d+ of \d+, {STAGE}", begun)
+    assert re.fullmatch(rf"{re.escape(begun)}: done in [\d.]+ s", done)
+    assert "Running node" not in said
+    assert printed == ""
+
+
+def screen(project, *arguments):
+    """What a run writes to a terminal, and its exit code."""
+    leader, follower = pty.openpty()
+    process = start(project, *arguments, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    said = b""
+    while True:
+        try:
+            piece = os.read(leader, 4096)
+        except OSError:  # nobody has the other end open
+            break
+        if not piece:
+            break
+        said += piece
+    os.close(leader)
+    return said.decode(), process.wait()
+
+
+def test_a_terminal_gets_one_bar_with_lines_above_it(founded):
+    """The stage, its number, the share done and the time; only long stages leave a line."""
+    said, status = screen(founded, "--params=eft.sampling.temperature=0.5")
+    assert status == 0, said
+    shown = [
+        line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", said)) if line
+    ]
+    bars = [line for line in shown if re.search(r"\d% +[\d.]+ (s|min)\b", line)]
+    lines = [line for line in shown if line not in bars]
+    assert bars
+    for bar in bars:
+        assert re.match(r"(starting|ending|\d+/\d+ [\w ]*)", bar), bar
+        assert len(bar) <= 80
+    assert all(re.match(f"{TIME} (INFO|WARNING) ", line) for line in lines), lines
+    told = [line.split(" ", 3)[3] for line in lines]
+    [ended] = [line for line in told if STAGE in line]
+    assert re.match(r"\d+ of \d+, .*: done in", ended)
+    assert not any("selecting judgements" in line for line in told)

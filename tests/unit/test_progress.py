@@ -1,0 +1,88 @@
+"""How far long work is."""
+
+import logging
+
+import pytest
+
+from srlm_kedro import progress
+from srlm_kedro.progress import Progress, lasting
+
+
+@pytest.fixture
+def told():
+    """What a listener is told."""
+    heard = []
+
+    def listener(*news):
+        heard.append(news)
+
+    progress.listen(listener)
+    yield heard
+    progress.unlisten(listener)
+
+
+def clock(*times):
+    left = iter(times)
+    return lambda: next(left)
+
+
+def test_a_log_gets_a_line_now_and_then(caplog):
+    """Every half minute, with rate and time left."""
+    with (
+        caplog.at_level(logging.INFO),
+        Progress("m2", total=100, clock=clock(0.0, 10.0, 40.0, 60.0)) as work,
+    ):
+        work.add(10, 200)
+        work.add(30, 600)
+        work.add(10, 200)
+    assert caplog.messages == ["m2: 40 of 100 completions, 20 tokens/s, about 60 s left"]
+
+
+def test_what_an_earlier_run_has_done_counts_but_says_nothing_of_the_pace(caplog):
+    """40 of 60 in 40 s: the last 20 take 20 s more."""
+    with caplog.at_level(logging.INFO):
+        work = Progress("SFT of m1", 100, "steps", clock=clock(0.0, 40.0))
+        work.skip(40)
+        work.reach(80, also="loss 0.5000")
+    assert caplog.messages == ["SFT of m1: 80 of 100 steps, loss 0.5000, about 20 s left"]
+
+
+def test_work_within_work_is_added_to_the_outer_one(told):
+    """A shard draws a part of the whole; what it did not tell itself is made up for."""
+    progress.node.set("m2.judge_candidates")
+    with Progress("m2", total=10) as whole:
+        with Progress("m2", total=5) as shard:
+            shard.add(2)
+        whole.reach(5)
+        whole.reach(4)
+    assert told == [
+        ("m2.judge_candidates", 2, 10, "2 of 10 completions"),
+        ("m2.judge_candidates", 5, 10, "5 of 10 completions"),
+    ]
+    with Progress("m2", total=3) as other:
+        other.add(1)
+    assert told[-1][1:3] == (1, 3)
+
+
+def test_who_is_shown_a_bar_needs_no_lines(told, caplog):
+    """A listener takes the place of the log."""
+    assert progress.is_watched()
+    with caplog.at_level(logging.INFO), Progress("m2", 9, clock=lambda: 99.0 * len(told)) as work:
+        work.add(1)
+        work.add(1)
+    assert caplog.messages == []
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.04, "0.0 s"),
+        (34.2, "34 s"),
+        (125, "2 min"),
+        (7500, "2 h 5 min"),
+        (3 * 86400, "3 days"),
+    ],
+)
+def test_spans_of_time_are_said_as_a_person_says_them(seconds, said):
+    assert lasting(seconds) == said
