@@ -83,16 +83,16 @@ class Progress:
         self._done += done
 
     def _tell(self, also: str) -> None:
-        rate = f"{self._done:,.0f} of {self._total:,.0f} {self._unit}"
+        far = f"{self._done:,.0f} of {self._total:,.0f}"
         for listener in _listeners:
-            listener(self._node, self._done - self._skipped, self._total - self._skipped, rate)
+            listener(self._node, self._done - self._skipped, self._total - self._skipped, far)
         now = self._clock()
         if not _listeners and now - self._spoken >= PAUSE:
             self._spoken = now
-            _log.info("%s: %s", self._name, ", ".join(self._words(rate, now - self._start, also)))
+            _log.info("%s: %s", self._name, ", ".join(self._words(far, now - self._start, also)))
 
-    def _words(self, rate: str, passed: float, also: str) -> list[str]:
-        words = [rate]
+    def _words(self, far: str, passed: float, also: str) -> list[str]:
+        words = [f"{far} {self._unit}"]
         if self._tokens and passed:
             words.append(f"{self._tokens / passed:,.0f} tokens/s")
         if also:

@@ -1,5 +1,6 @@
 """What a run says of itself, in a log and in a terminal."""
 
+import json
 import os
 import pty
 import re
@@ -30,6 +31,7 @@ def start(project, *arguments, **options):
 
 def test_a_log_gets_a_line_an_event_and_none_of_other_packages(project):
     """Time, level, plain words; no colours and nothing wrapped; the result alone is on stdout."""
+    (project.path / "mlruns/mlflow.db").unlink()  # as in a fresh clone
     process = start(project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     printed, said = process.communicate()
     assert process.returncode == 0, said
@@ -38,13 +40,15 @@ def test_a_log_gets_a_line_an_event_and_none_of_other_packages(project):
     told = [line.split(" ", 3)[3] for line in lines]
     assert "\x1b" not in said
     # All that is told has its origin in this project.
-    ours = r"\d+ nodes to run|\d+ of \d+, |[\w.]+: [\w.]+ is |MLflow: "
+    ours = r"\d+ nodes to run|\d+ of \d+, |[\w.]+: [\w.]+ is |MLflow: |seed data: "
     assert [line for line in told if not re.match(ours, line)] == []
     [begun, done] = [line for line in told if STAGE in line]
     assert re.fullmatch(rf"\d+ of \d+, {STAGE}", begun)
     assert re.fullmatch(rf"{re.escape(begun)}: done in [\d.]+ s", done)
     assert "Running node" not in said
     assert printed == ""
+    counted = json.loads((project.path / ".viz/stats.json").read_text("utf-8"))
+    assert counted["ift"]["rows"] > 0  # kedro-viz's own hook was at work
 
 
 def screen(project, *arguments):

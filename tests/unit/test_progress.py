@@ -56,8 +56,8 @@ def test_work_within_work_is_added_to_the_outer_one(told):
         whole.reach(5)
         whole.reach(4)
     assert told == [
-        ("m2.judge_candidates", 2, 10, "2 of 10 completions"),
-        ("m2.judge_candidates", 5, 10, "5 of 10 completions"),
+        ("m2.judge_candidates", 2, 10, "2 of 10"),
+        ("m2.judge_candidates", 5, 10, "5 of 10"),
     ]
     with Progress("m2", total=3) as other:
         other.add(1)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from srlm_kedro.progress import lasting, listen, unlisten
 from srlm_kedro.telling.lines import above
@@ -23,7 +24,7 @@ from srlm_kedro.unsaved import Unsaved
 
 _A_SECOND = 2
 """How often it is drawn."""
-_WIDTH = 20
+_WIDTH = 12
 
 
 class Bar:
@@ -72,7 +73,7 @@ class Bar:
             line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
             for _ in range(3):
                 line.add_column(no_wrap=True)
-            soon = "" if left is None else f", about {lasting(left)} left"
+            soon = f", about {lasting(left)} left" if left and left >= 1 else ""
             line.add_row(
                 self._stage(),
                 ProgressBar(total=1.0, completed=share, width=_WIDTH),
@@ -83,12 +84,26 @@ class Bar:
 
     def _stage(self) -> str:
         at_work = self._pace.at_work
-        if not at_work:
-            return "starting" if not self._numbers else "ending"
-        node = at_work[-1]
+        if not self._numbers or not (at_work or len(self._numbers) < self._count):
+            return "ending" if self._numbers else "starting"
+        node = at_work[-1] if at_work else list(self._numbers)[-1]
         far = f", {self._words[node]}" if node in self._words else ""
         more = f" (and {len(at_work) - 1} more)" if len(at_work) > 1 else ""
         return f"{self._numbers[node]}/{self._count} {stage(node)}{far}{more}"
+
+
+class _Above:
+    """A stream whose lines stand above the bar; the terminal breaks them where it is narrow."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, text: str) -> None:
+        if line := text.rstrip("\n"):
+            self._console.print(Text(line), soft_wrap=True)
+
+    def flush(self) -> None:
+        self._console.file.flush()
 
 
 @contextmanager
@@ -104,7 +119,7 @@ def shown(wanted: bool = True) -> Iterator[Bar | None]:
         console.show_cursor(True)  # who is killed cannot bring it back
         listen(bar.reach)
         try:
-            with above(sys.stderr):  # which the bar has taken over
+            with above(_Above(console)):
                 yield bar
         finally:
             unlisten(bar.reach)

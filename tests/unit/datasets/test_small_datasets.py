@@ -6,6 +6,7 @@ from kedro.io import DatasetError
 
 from srlm_kedro.datasets.constant import ConstantDataset
 from srlm_kedro.datasets.engine import EngineDataset
+from srlm_kedro.datasets.figure import FigureDataset
 from srlm_kedro.datasets.timings import TimingsDataset
 from srlm_kedro.manifest import write_manifest
 
@@ -49,3 +50,16 @@ def test_timings_hold_one_row_a_node(tmp_path):
         write_manifest(layer / name, {"node": node, "seconds": 1.5})
     expected = pd.DataFrame({"model": ["m2"], "node": ["judge"], "seconds": [1.5]})
     pd.testing.assert_frame_equal(TimingsDataset([str(tmp_path)]).load(), expected)
+
+
+def test_a_figure_is_a_json_file_that_kedro_viz_can_draw(tmp_path):
+    """What is loaded is what was saved; the preview is its JSON."""
+    from plotly.graph_objects import Bar, Figure
+
+    dataset = FigureDataset(str(tmp_path / "m2/plot.json"))
+    assert not dataset.exists()
+    figure = Figure(Bar(x=["M1", "M2"], y=[1, 2]))
+    dataset.save(figure)
+    assert dataset.exists()
+    assert dataset.load() == figure
+    assert dataset.preview()["data"][0]["x"] == ["M1", "M2"]
