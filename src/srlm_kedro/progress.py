@@ -12,6 +12,9 @@ from typing import Self
 PAUSE = 30.0
 """Seconds between lines in a log."""
 
+_ENOUGH = 0.02
+"""Share that must be done before anybody can say how long the rest takes."""
+
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[str, float, float, str], None]

@@ -38,6 +38,13 @@ def test_a_log_gets_a_line_now_and_then(caplog):
     assert caplog.messages == ["m2: 40 of 100 completions, 20 tokens/s, about 60 s left"]
 
 
+def test_of_the_first_completions_nobody_can_say_how_long_the_rest_takes(caplog):
+    """The first one came after the model was loaded."""
+    with caplog.at_level(logging.INFO):
+        Progress("m2", total=100, clock=clock(0.0, 40.0)).add(1)
+    assert caplog.messages == ["m2: 1 of 100 completions"]
+
+
 def test_what_an_earlier_run_has_done_counts_but_says_nothing_of_the_pace(caplog):
     """40 of 60 in 40 s: the last 20 take 20 s more."""
     with caplog.at_level(logging.INFO):

@@ -57,7 +57,7 @@ class Telling(TrainerCallback):
     def __init__(self, label: str):
         """`label` says what is trained."""
         self._tell = told(label)
-        self._loss = math.nan
+        self._loss = math.nan  # none is known before the first step's is logged
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Asks for the last step's values too, which are told with them."""
@@ -94,7 +94,7 @@ def told(label: str) -> Callable[[int, int, float], None]:
         if progress is None:
             progress = Progress(label, steps, "steps")
             progress.skip(step - 1)  # done by a run that was killed
-        progress.reach(step, f"loss {loss:.4f}")
+        progress.reach(step, "" if math.isnan(loss) else f"loss {loss:.4f}")
         if step == steps:
             _log.info("%s: %d steps, at the end loss %.4f", label, steps, loss)
 
