@@ -101,7 +101,8 @@ class Progress:
         if also:
             words.append(also)
         drawn = self._done - self._skipped
-        if drawn > 0 and self._done < self._total:
+        enough = _ENOUGH * (self._total - self._skipped)
+        if drawn > enough and self._done < self._total:
             left = passed / drawn * (self._total - self._done)
             words.append(f"about {lasting(left)} left")
         return words
