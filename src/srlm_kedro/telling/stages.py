@@ -16,6 +16,7 @@ _WORDS = {
     "check_seed": "checking the seed data",
     "check_seed_contamination": "looking for evaluation prompts in the seed data",
     "choose_best": "choosing the best model so far",
+    "choose_own": "choosing answers of its own to judge",
     "collect_leaderboard": "collecting the leaderboard",
     "compare_with_elders": "having the referee compare models",
     "compare_with_m1": "comparing with M1",
