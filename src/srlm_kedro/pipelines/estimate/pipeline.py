@@ -49,7 +49,7 @@ def create_pipeline() -> Pipeline:
             Node(reckon, _TABLES, "estimate_table", name="reckon"),
             Node(
                 summarise_estimate,
-                ["estimate_table", *_TABLES],
+                ["estimate_table", *_TABLES, "machine"],
                 "estimate_summary",
                 name="summarise_estimate",
             ),
