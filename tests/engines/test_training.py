@@ -235,8 +235,8 @@ class TestBothTrainers:
         assert (whole.too_long, rest.too_long) == (1, 0)
         assert weights_hash(whole.checkpoint) == weights_hash(rest.checkpoint)
         assert f"1 of {len(given) + 1} rows are longer than max_length = 50" in caplog.text
-        with pytest.raises(InputError, match="`max_too_long` = 0.01"):
-            params = params.model_copy(update={"max_too_long": 0.01})
+        params = params.model_copy(update={"max_too_long": 0.01})
+        with pytest.raises(InputError, match=r"`max_too_long` = 0\.01"):
             made([*given, long])
 
     def test_long_examples_are_told_from_the_tokenizer_alone(self, trainer, checkpoint, tmp_path):

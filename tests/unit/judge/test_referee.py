@@ -6,7 +6,6 @@ import pytest
 
 from srlm_kedro.engines.generation.base import Completion
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
-from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.referee import Comparison, LlmJudge, LlmReferee
