@@ -194,7 +194,7 @@ def test_pretraining_counts_where_m0_is_made():
 
 
 def test_hours_are_work_over_rates():
-    """One drawing of a million parameters on two cores, by hand; two devices halve it."""
+    """One drawing of a million parameters on two cores, by hand; two GPUs halve one's hours."""
     device = DEVICES["two_cpu_cores"]
     row = pd.DataFrame(
         [{"steps": 0, "prompt_tokens": 0, "requests": 1, "completions": 1, "new_tokens": 1000}]
@@ -203,7 +203,7 @@ def test_hours_are_work_over_rates():
     assert seconds == pytest.approx(2e6 * 500 / device.prefill + 2e6 * 1000 / device.decode)
 
     def hours(devices):
-        knobs = estimate(devices=devices)
+        knobs = estimate(device="h200", devices=devices)
         table = costs.reckon(draws().reset_index(), training().reset_index(), SIZE, knobs)
         return table.loc[table["stage"] != "around", "hours"].sum()
 
@@ -226,7 +226,8 @@ def test_full_training_holds_sixteen_bytes_a_parameter_and_an_adapter_little_mor
 
     def held(lora=None, **knobs):
         table = training(sft=SftParams(lora=lora), dpo=DpoParams(lora=lora)).reset_index()
-        return costs.memory(draws().reset_index(), table, SIZE, estimate(**knobs))
+        on_gpus = estimate(device="h200", **knobs)
+        return costs.memory(draws().reset_index(), table, SIZE, on_gpus)
 
     assert held()["states"] * 2**30 == pytest.approx(16e6)
     assert held(devices=4)["states"] * 2**30 == pytest.approx(4e6)
