@@ -24,7 +24,7 @@ def test_a_long_row_is_refused_before_the_first_training(project):
 
 def test_what_a_model_writes_too_long_is_left_out_and_the_run_goes_on(founded):
     """Some judge prompts leave the judge no room: no score for them, and no stop."""
-    founded.configure("catalog", generation_engine=KIND | {"options": {"positions": 188}})
+    founded.configure("catalog", generation_engine=KIND | {"options": {"positions": 194}})
     founded.run("iteration", params={"judging": {"max_unparsed": 1.0}})
     (judgements,) = founded.path.glob("data/**/m2/judgements.parquet")
     left_out = pd.read_parquet(judgements)["finish"].eq("no_room")
