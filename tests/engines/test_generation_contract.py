@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from srlm_kedro.engines.generation.base import Request, Sampling
+from srlm_kedro.engines.generation.base import NO_ROOM, Request, Sampling
 from srlm_kedro.engines.generation.openai import OpenAIEngine
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.engines.generation.vllm import VllmEngine
+from srlm_kedro.errors import InputError
 from tests.engines.models import write_model
 from tests.server import serve
 
@@ -164,3 +165,30 @@ def test_stop_strings_cut_the_text(engine, checkpoint):
         for cut, whole in zip(row, free_row, strict=True):
             assert cut.text == whole.text.split(stop)[0]
             assert cut.tokens <= whole.tokens
+
+
+def test_requests_that_fit_have_no_fault(engine, checkpoint):
+    """Each is asked about, and nothing is drawn."""
+    assert engine.misfits(checkpoint, REQUESTS, SAMPLING) == [""] * len(REQUESTS)
+
+
+@pytest.mark.parametrize("kind", ["transformers", "scripted", "vllm"])
+def test_an_optional_request_without_room_is_answered_with_nothing(kind, checkpoint):
+    """The others are drawn as if it were not there; one that is not optional is refused."""
+    engines = {
+        "transformers": lambda: TransformersEngine(device="cpu"),
+        "scripted": lambda: ScriptedEngine(positions=128),
+        "vllm": vllm_engine,
+    }
+    engine = engines[kind]()
+    long = Request("x", "w1 " * 125, optional=True)
+    asked = [REQUESTS[0], long, REQUESTS[1]]
+    first, second = engine.generate(checkpoint, REQUESTS[:2], SAMPLING, seed=0)
+    rows = engine.generate(checkpoint, asked, SAMPLING, seed=0)
+    assert rows == [first, [NO_ROOM] * 3, second]
+    faults = engine.misfits(checkpoint, asked, SAMPLING)
+    assert (faults[0], faults[2]) == ("", "")
+    assert faults[1].endswith("prompt tokens + 12 new ones > 128")
+    with pytest.raises(InputError, match="request y: "):
+        engine.generate(checkpoint, [Request("y", long.prompt)], SAMPLING, seed=0)
+    engine.release()

@@ -2,6 +2,8 @@
 
 import gc
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams
 from srlm_kedro.engines.training.rows import sft_rows
 from srlm_kedro.engines.training.trl import TrlEngine
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.records import Checkpoint, Example
+from srlm_kedro.records import Checkpoint, Example, Preference
 from tests.engines.models import write_model
 from tests.engines.tuning import (
     DPO,
@@ -215,6 +217,41 @@ class TestBothTrainers:
         ):
             train(max_length=10)
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("kind", ["sft", "dpo"])
+    def test_a_few_long_rows_are_left_out_and_counted(self, trainer, checkpoint, kind, caplog):
+        """The model is the one of the other rows, to the bit; the log names what is lacking."""
+        given, long, params = {
+            "sft": (EXAMPLES, Example("w1", "w2 " * 60), SFT),
+            "dpo": (PAIRS, Preference("w1", "w2 " * 60, "w3"), DPO),
+        }[kind]
+        params = params.model_copy(update={"max_length": 50, "max_too_long": 0.5})
+        models = [checkpoint] * (2 if kind == "dpo" else 1)
+
+        def made(rows):
+            return getattr(trainer, kind)(*models, rows, params, seed=1)
+
+        whole, rest = made([*given, long]), made(given)
+        assert (whole.too_long, rest.too_long) == (1, 0)
+        assert weights_hash(whole.checkpoint) == weights_hash(rest.checkpoint)
+        assert f"1 of {len(given) + 1} rows are longer than max_length = 50" in caplog.text
+        params = params.model_copy(update={"max_too_long": 0.01})
+        with pytest.raises(InputError, match=r"`max_too_long` = 0\.01"):
+            made([*given, long])
+
+    def test_long_examples_are_told_from_the_tokenizer_alone(self, trainer, checkpoint, tmp_path):
+        """No weights are needed, and both limits hold."""
+        bare = tmp_path / "bare"
+        shutil.copytree(checkpoint.path, bare, ignore=shutil.ignore_patterns("*.safetensors"))
+        examples = [Example("w1", "w2 " * count) for count in (2, 60, 200)]
+        long = trainer.misfits(Checkpoint(bare, "m0"), examples, SFT)
+        assert long[:2] == ["", ""]
+        assert "max_position_embeddings = 128" in long[2]
+        short = trainer.misfits(
+            Checkpoint(bare, "m0"), examples, SFT.model_copy(update={"max_length": 50})
+        )
+        assert [bool(fault) for fault in short] == [False, True, True]
+        assert re.fullmatch(r"6\d tokens > max_length = 50", short[1])
 
     def test_rows_beyond_the_models_positions_are_refused(self, trainer, checkpoint):
         """A generous `max_length` does not let a row past what the model can see."""

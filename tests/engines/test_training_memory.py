@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from srlm_kedro.engines import machine
 from srlm_kedro.engines.training import memory
 from srlm_kedro.engines.training.trl import TrlEngine
 from srlm_kedro.errors import InputError
@@ -81,7 +82,7 @@ def test_estimate_for_other_shapes_of_configuration(kind, config):
 def test_memory_of_the_machine_or_its_container(texts, limit, tmp_path, monkeypatch):
     """The lesser of both; control groups without a limit say "max" or a huge number."""
     paths = [tmp_path / str(index) for index in range(2)]
-    monkeypatch.setattr(memory, "_LIMITS", paths)
+    monkeypatch.setattr(machine, "LIMITS", paths)
     physical = memory._free(cpu=True)
     for path, text in zip(paths, texts, strict=False):
         path.write_text(text)

@@ -99,3 +99,10 @@ def test_log_probs_follow_from_model_and_example(engine, base):
     assert engine.log_probs(base, EXAMPLES[::-1]) == found[::-1]
     assert len({*found, *engine.log_probs(other, EXAMPLES)}) == 4
     assert max(found) < 0
+
+
+def test_it_counts_words_where_the_real_one_counts_tokens(engine, base):
+    """Prompt, completion and end."""
+    params = SFT.model_copy(update={"max_length": 4})
+    faults = engine.misfits(base, EXAMPLES, params)
+    assert faults == ["5 tokens > max_length = 4", ""]

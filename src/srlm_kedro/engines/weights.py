@@ -59,6 +59,11 @@ def read_config(checkpoint: Checkpoint, trust_remote_code: bool = False) -> Any:
     return AutoConfig.from_pretrained(root_of(checkpoint).path, **_local(trust_remote_code))
 
 
+def positions_of(config: Any) -> int | None:
+    """Longest sequence that a model can see, in tokens; None when it names no limit."""
+    return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+
+
 def read_model(
     checkpoint: Checkpoint, dtype: Any, trust_remote_code: bool = False, **options: Any
 ) -> Any:

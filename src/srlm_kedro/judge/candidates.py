@@ -10,15 +10,16 @@ import pandas as pd
 
 Policy = Literal["drop", "keep"]
 
-DROPS = ("cut", "empty")
-"""Why a response is no candidate: cut at the token limit; nothing but blanks."""
+DROPS = ("cut", "empty", "unanswered")
+"""Why a response is no candidate: cut at the token limit; nothing but blanks; not drawn at all, for
+its prompt left the model no room."""
 
 
 def candidacy(responses: pd.DataFrame, cut: Policy, empty: Policy) -> pd.Series:
     """`ok` for each response that is a candidate, or else the reason out of `DROPS`.
 
-    A response that is empty and cut holds neither text nor end: nothing can be learnt from it, so
-    no policy keeps it.
+    A response that is empty and cut holds neither text nor end, and one that was not drawn is none:
+    nothing can be learnt from them, so no policy keeps them.
 
     Args:
         responses: `response` and `finish`.
@@ -30,4 +31,5 @@ def candidacy(responses: pd.DataFrame, cut: Policy, empty: Policy) -> pd.Series:
     reasons = pd.Series("ok", index=responses.index, dtype=object)
     if cut == "drop":
         reasons = reasons.mask(unended, "cut")
-    return reasons.mask(blank if empty == "drop" else blank & unended, "empty").astype(str)
+    reasons = reasons.mask(blank if empty == "drop" else blank & unended, "empty")
+    return reasons.mask(responses["finish"] == "no_room", "unanswered").astype(str)

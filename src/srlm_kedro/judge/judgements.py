@@ -29,6 +29,7 @@ def judge_responses(
     """`sampling.n` judgements of each response, one response at a time.
 
     Those without a score are asked for again, each by itself and with draws of its own.
+    A response that leaves the judge no room for the longest judgement gets empty ones (`no_room`).
     Paper: section 2.2, the judge sees one instruction and one response.
 
     Args:
@@ -48,7 +49,7 @@ def judge_responses(
         row.response_id: fill_judge_prompt(template, row.prompt, row.response)
         for row in responses.itertuples()
     }
-    requests = [Request(f"{name}-j", prompt) for name, prompt in prompts.items()]
+    requests = [Request(f"{name}-j", prompt, optional=True) for name, prompt in prompts.items()]
     drawn = engine.generate(judge, requests, sampling, seed)
     rows = [
         _row(name, k, 0, completion)
@@ -59,7 +60,9 @@ def judge_responses(
     attempt, missing = 0, _unscored(rows)
     while missing and attempt < retries:
         attempt += 1
-        requests = [Request(f"{name}-j{k}-a{attempt}", prompts[name]) for name, k in missing]
+        requests = [
+            Request(f"{name}-j{k}-a{attempt}", prompts[name], optional=True) for name, k in missing
+        ]
         drawn = engine.generate(judge, requests, again, seed)
         rows += [
             _row(name, k, attempt, completions[0])
@@ -93,4 +96,6 @@ def _row(name: str, k: int, attempt: int, completion: Completion) -> tuple:
 
 
 def _unscored(rows: Sequence[tuple]) -> list[tuple[str, int]]:
-    return [(row[0], row[1]) for row in rows if row[COLUMNS.index("score")] is None]
+    """What may be asked again: a response that left no room will leave none."""
+    score, finish = COLUMNS.index("score"), COLUMNS.index("finish")
+    return [(row[0], row[1]) for row in rows if row[score] is None and row[finish] != "no_room"]

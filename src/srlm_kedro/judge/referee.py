@@ -70,8 +70,14 @@ class LlmJudge:
         self._sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
 
     def ask(self, prompts: Sequence[str]) -> list[Completion]:
-        """What it says to each, all asked at once; equal prompts are asked, and paid for, once."""
-        requests = {text: Request(f"judge-{derive_seed(0, text):x}", text) for text in prompts}
+        """What it says to each, all asked at once; equal prompts are asked, and paid for, once.
+
+        A prompt that leaves it no room gets no words.
+        """
+        requests = {
+            text: Request(f"judge-{derive_seed(0, text):x}", text, optional=True)
+            for text in prompts
+        }
         drawn = self._engine.generate(self._model, list(requests.values()), self._sampling, 0)
         said = {text: row[0] for text, row in zip(requests, drawn, strict=True)}
         return [said[text] for text in prompts]

@@ -126,7 +126,7 @@ def compose(loop: LoopParams) -> dict[str, Pipeline]:
 
 def _checked(loop: LoopParams) -> Pipeline:
     apart = contamination.create_seed_pipeline(loop.eval_sets)
-    return named(checks.create_seed_pipeline() + apart, "seed", {})
+    return named(checks.create_seed_pipeline() + apart, "seed", {"base": "m0.model"})
 
 
 def _m0(loop: LoopParams) -> Pipeline:

@@ -12,6 +12,7 @@ _WORDS = {
     "benchmark_metrics": "reading off benchmark figures",
     "check_contamination": "looking for evaluation prompts in the training data",
     "check_judged": "checking the judgements",
+    "check_lengths": "measuring whether all texts fit",
     "check_pairs": "checking the pairs",
     "check_seed": "checking the seed data",
     "check_seed_contamination": "looking for evaluation prompts in the seed data",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from srlm_kedro.engines.generation.base import Completion
+from srlm_kedro.engines.generation.base import NO_ROOM, Completion
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.pipelines.eft import create_pipeline
 from srlm_kedro.pipelines.eft.nodes import judge_ranked, rank_as_judged, split_eft
@@ -213,3 +213,11 @@ def test_ranks_become_scores_from_five_to_one():
     assert judged["score"].to_dict() == {"r0": 1, "r1": 5, "r2": 3, "r3": 3, "r4": 5, "r5": 1}
     assert judged.loc["r2", "text"].startswith("People put this response in place 2 of 3.")
     assert set(judged["reason"]) == {"ok"}
+
+
+def test_a_response_that_the_baseline_could_not_judge_is_counted():
+    """By its own reason, apart from judgements without a score."""
+    said = {"e0-r0": 4, "e0-r1": 2, "e0-r2": NO_ROOM}
+    train, metrics = _select(_ranked([0, 1, 2]), said)
+    assert train["response_id"].tolist() == ["e0-r0", "e0-r1"]
+    assert (metrics["eft/dropped_no_room"], metrics["eft/unparsed_no_score"]) == (1, 0)

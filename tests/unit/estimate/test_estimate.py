@@ -1,14 +1,20 @@
 """What the loop will cost, in closed form on tiny inputs."""
 
 import json
+import socket
 import struct
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from huggingface_hub import constants
 from kedro.io import DatasetError
 from pydantic import ValidationError
 
+from srlm_kedro.datasets.machine import MachineDataset
 from srlm_kedro.datasets.model_size import ModelSizeDataset
+from srlm_kedro.engines import machine
 from srlm_kedro.engines.training.base import DpoParams, PretrainParams, SftParams
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.eft.params import EftParams
@@ -23,8 +29,9 @@ from srlm_kedro.pipelines.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
-from srlm_kedro.pipelines.study.params import RubricParams
+from srlm_kedro.pipelines.study.params import RubricParams, StudyParams
 
+CONF = Path(__file__).parents[3] / "conf"
 SIZE = {"parameters": 1e6, "layers": 2, "hidden_size": 10, "kv_size": 4, "vocabulary": 100}
 TEXTS = {
     **{"ift": 10, "ift_prompt": 5.0, "ift_response": 9.0},
@@ -54,6 +61,7 @@ def draws(loop=GIVEN, prompts=COUNT, judging=None, knobs=None):
         EftParams(),
         EvaluationParams(),
         SelectionParams(),
+        StudyParams(),
         RubricParams(),
         knobs or estimate(),
     ).set_index(["stage", "model"])
@@ -187,7 +195,7 @@ def test_pretraining_counts_where_m0_is_made():
 
 
 def test_hours_are_work_over_rates():
-    """One drawing of a million parameters on two cores, by hand; two devices halve it."""
+    """One drawing of a million parameters on two cores, by hand; two GPUs halve one's hours."""
     device = DEVICES["two_cpu_cores"]
     row = pd.DataFrame(
         [{"steps": 0, "prompt_tokens": 0, "requests": 1, "completions": 1, "new_tokens": 1000}]
@@ -196,7 +204,7 @@ def test_hours_are_work_over_rates():
     assert seconds == pytest.approx(2e6 * 500 / device.prefill + 2e6 * 1000 / device.decode)
 
     def hours(devices):
-        knobs = estimate(devices=devices)
+        knobs = estimate(device="h200", devices=devices)
         table = costs.reckon(draws().reset_index(), training().reset_index(), SIZE, knobs)
         return table.loc[table["stage"] != "around", "hours"].sum()
 
@@ -219,7 +227,8 @@ def test_full_training_holds_sixteen_bytes_a_parameter_and_an_adapter_little_mor
 
     def held(lora=None, **knobs):
         table = training(sft=SftParams(lora=lora), dpo=DpoParams(lora=lora)).reset_index()
-        return costs.memory(draws().reset_index(), table, SIZE, estimate(**knobs))
+        on_gpus = estimate(device="h200", **knobs)
+        return costs.memory(draws().reset_index(), table, SIZE, on_gpus)
 
     assert held()["states"] * 2**30 == pytest.approx(16e6)
     assert held(devices=4)["states"] * 2**30 == pytest.approx(4e6)
@@ -270,35 +279,101 @@ def test_texts_are_counted_by_words_and_marks():
 
 
 def test_m0s_size_is_read_stated_or_reckoned_in_that_order():
-    """And refused where none of the three can be."""
+    """And the source is told."""
     stated = SizeParams(**SIZE)
     loop, made = LoopParams(), PretrainParams()
-    assert sizes.size_model({}, loop, made, estimate(model=stated)) == SIZE
-    here = {"parameters": 3}
-    assert sizes.size_model(here, loop, made, estimate(model=stated)) == here
-    assert sizes.size_model({}, loop, made, estimate())["parameters"] == 806_784
-    with pytest.raises(InputError, match=r"estimate\.model"):
-        sizes.size_model({}, GIVEN, made, estimate())
+    absent, here = {"model": "data/m0"}, {"model": "data/m0", "parameters": 3}
+    found = sizes.size_model(absent, loop, made, estimate(model=stated))
+    assert found.items() >= SIZE.items()
+    assert "estimate.model" in found["source"]
+    read = sizes.size_model(here, loop, made, estimate(model=stated))
+    assert (read["parameters"], read["source"]) == (3, "read from its files")
+    assert sizes.size_model(absent, loop, made, estimate())["parameters"] == 806_784
+
+
+@pytest.mark.parametrize("m0", ["hub:a/b", "hub:a/b@main"])
+def test_a_stated_size_counts_for_the_model_that_it_names(m0):
+    """In whatever revision."""
+    stated = SizeParams(name="hub:a/b", **SIZE)
+    found = sizes.size_model({"model": m0}, GIVEN, PretrainParams(), estimate(model=stated))
+    assert found["parameters"] == SIZE["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("m0", "stated", "words"),
+    [
+        ("hub:a/c", SizeParams(name="hub:a/b", **SIZE), ["hub:a/c", "size of hub:a/b", "cache"]),
+        ("hub:a/c", SizeParams(**SIZE), ["hub:a/c", "a model that it does not name"]),
+        ("hub:a/c", None, ["hub:a/c", "downloads nothing"]),
+        ("a/folder", SizeParams(name="hub:a/b", **SIZE), ["a/folder", "no whole model"]),
+    ],
+)
+def test_no_other_models_size_is_taken(m0, stated, words):
+    """The refusal names M0, whose size was stated, and what to state."""
+    with pytest.raises(InputError) as caught:
+        sizes.size_model({"model": m0}, GIVEN, PretrainParams(), estimate(model=stated))
+    for word in [*words, "estimate.model"]:
+        assert word in str(caught.value)
+
+
+def test_a_partly_stated_size_keeps_its_owner():
+    """A shipped environment's own size is of the model that it names."""
+    for env in ("one_gpu", "paper"):
+        named = yaml.safe_load((CONF / env / "globals.yml").read_text("utf-8"))["model"]
+        stated = yaml.safe_load((CONF / env / "parameters.yml").read_text("utf-8"))["estimate"]
+        assert stated["model"]["name"] == named
 
 
 def test_a_folders_size_is_read_from_its_headers(tmp_path):
     """Two shards, grouped heads; no weight is read. A folder without a model has no size."""
-    assert ModelSizeDataset(str(tmp_path)).load() == {}
-    for number, shape in enumerate([[3, 4], [5]]):
-        header = json.dumps({"__metadata__": {}, "w": {"dtype": "F32", "shape": shape}}).encode()
-        file = tmp_path / f"model-{number}.safetensors"
-        file.write_bytes(struct.pack("<Q", len(header)) + header)
-    config = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 9}
-    config |= {"num_attention_heads": 4, "num_key_value_heads": 2}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert ModelSizeDataset(str(tmp_path)).load() == {"model": str(tmp_path)}
+    write_headers(tmp_path)
     found = ModelSizeDataset(str(tmp_path)).load()
     assert found == {
+        "model": str(tmp_path),
         "parameters": 17,
         "layers": 2,
         "hidden_size": 8,
         "vocabulary": 9,
         "kv_size": 4,
     }
+
+
+def test_a_model_that_is_not_whole_has_no_size(tmp_path):
+    """Its index names a shard that is not there: a part must not pass for the model."""
+    write_headers(tmp_path)
+    shards = {"a": "model-0.safetensors", "b": "model-1.safetensors", "c": "model-2.safetensors"}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": shards}))
+    assert ModelSizeDataset(str(tmp_path)).load() == {"model": str(tmp_path)}
+
+
+def test_a_model_of_the_hub_is_measured_in_its_cache(tmp_path, monkeypatch):
+    """Where it was downloaded once; no socket is opened, and what was not has no size."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("the network was asked"))
+    assert ModelSizeDataset("hub:a/b").load() == {"model": "hub:a/b"}
+    commit = "0" * 40
+    snapshot = tmp_path / "models--a--b" / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    refs = tmp_path / "models--a--b" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(commit)
+    write_headers(snapshot)
+    assert ModelSizeDataset("hub:a/b").load()["parameters"] == 17
+    assert ModelSizeDataset(f"hub:a/b@{commit}").load()["parameters"] == 17
+    assert "parameters" not in ModelSizeDataset("hub:a/b@other").load()
+
+
+def write_headers(folder):
+    """A model of two shards, as far as its size is concerned."""
+    for number, shape in enumerate([[3, 4], [5]]):
+        header = json.dumps({"__metadata__": {}, "w": {"dtype": "F32", "shape": shape}}).encode()
+        file = folder / f"model-{number}.safetensors"
+        file.write_bytes(struct.pack("<Q", len(header)) + header)
+    config = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 9}
+    config |= {"num_attention_heads": 4, "num_key_value_heads": 2}
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def test_a_broken_folder_is_refused(tmp_path):
@@ -309,9 +384,17 @@ def test_a_broken_folder_is_refused(tmp_path):
         ModelSizeDataset(str(tmp_path)).load()
 
 
-@pytest.mark.parametrize("fault", [{"device": "abacus"}, {"accepted_share": 0}, {"devcie": "h200"}])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"device": "abacus"},
+        {"accepted_share": 0},
+        {"devcie": "h200"},
+        {"device": "two_cpu_cores", "devices": 2},
+    ],
+)
 def test_knobs_that_mean_nothing_are_refused(fault):
-    """An unknown device, a share of none, a mistyped name."""
+    """An unknown device, a share of none, a mistyped name, this machine twice."""
     with pytest.raises(ValidationError):
         EstimateParams.model_validate(fault)
 
@@ -329,6 +412,47 @@ def test_the_summary_tells_models_stages_memory_and_disk():
     knobs = estimate()
     tables = draws().reset_index(), training().reset_index()
     table = costs.reckon(*tables, SIZE, knobs)
-    text = summarise_estimate(table, *tables, SIZE, knobs)
+    size = {**SIZE, "model": "hub:a/b", "source": "read from its files"}
+    text = summarise_estimate(table, *tables, size, knobs, {"memory": 24.0})
     for word in ("1.0M parameters", "two_cpu_cores", "judging", "m3", "memory", "disk", "it fits"):
         assert word in text
+    assert "hub:a/b" in text
+    assert "read from its files" in text
+
+
+@pytest.mark.parametrize(("held", "word"), [(24.0, "it fits"), (2.0, "GiB are needed")])
+def test_a_cpu_is_held_against_this_machines_memory(held, word):
+    """All that it has, and never in devices: there is one."""
+    knobs = estimate(rows=512)
+    tables = draws().reset_index(), training().reset_index()
+    size = {**SIZE, "parameters": 4e8, "model": "m", "source": "stated"}
+    table = costs.reckon(*tables, size, knobs)
+    text = summarise_estimate(table, *tables, size, knobs, {"memory": held})
+    assert word in text
+    assert f"this machine's {held:g}" in text
+    assert "devices" not in text
+
+
+def test_a_cpu_draws_in_batches_that_fit_its_cache():
+    """Two GiB of keys and values at most, as the engine; a GPU holds those of all rows."""
+    tables = draws().reset_index(), training().reset_index()
+
+    def held(device):
+        size = {**SIZE, "kv_size": 1e6}
+        return costs.memory(*tables, size, estimate(device=device, rows=512))["drawing"]
+
+    assert held("two_cpu_cores") == pytest.approx(2, abs=0.1)
+    assert held("h200") > 100
+
+
+def test_auto_is_the_precision_of_the_engines():
+    """float32 on a CPU, bfloat16 on a GPU."""
+    assert estimate(dtype="auto").width == 4
+    assert estimate(dtype="auto", device="h200").width == 2
+    assert estimate(device="h200").width == 4
+
+
+def test_the_machine_says_what_memory_it_has(monkeypatch):
+    """In GiB."""
+    monkeypatch.setattr(machine, "memory", lambda: 24 * 2**30)
+    assert MachineDataset().load() == {"memory": 24.0}

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from srlm_kedro.engines.generation.base import Completion, Sampling
+from srlm_kedro.engines.generation.base import NO_ROOM, Completion, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse, settled
 from tests.unit.fakes import M1, FakeEngine
@@ -89,3 +89,13 @@ def test_the_scripted_engine_judges():
     pd.testing.assert_frame_equal(one, other)
     assert one["score"].notna().any()
     assert one["score"].isna().any()
+
+
+def test_a_response_without_room_has_no_score_and_is_not_asked_again():
+    """Its place in the table tells why; others are asked again as ever."""
+    engine = FakeEngine(lambda request, sample: NO_ROOM if request.id == "a-j" else "No.")
+    judged = _judge(engine, _responses("a", "b"), n=2, retries=1)
+    assert all(request.optional for request in engine.requests)
+    assert [request.id for request in engine.requests] == ["a-j", "b-j", "b-j0-a1", "b-j1-a1"]
+    assert judged[judged["response_id"] == "a"]["finish"].tolist() == ["no_room"] * 2
+    assert reparse(judged)["score"].isna().all()

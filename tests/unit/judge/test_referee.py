@@ -139,3 +139,11 @@ def test_the_shipped_prompts_are_accepted():
     LlmReferee(Echo(), texts[0], judge_prompt=texts[1])
     assert parse_verdict("A is right.\n[[A]]").winner == "first"
     assert parse_score("It is right.\nScore: 5").score == 5
+
+
+def test_answers_that_leave_the_judge_no_room_have_no_verdict():
+    """It is not asked, and the run goes on."""
+    judge = LlmReferee(ScriptedEngine(positions=40), COMPARE, max_new_tokens=5)
+    (said,) = judge.compare([Comparison("p", "word " * 60, "y")])
+    assert (said.text, said.finish) == ("", "no_room")
+    assert parse_verdict(said.text, said.finish).winner is None

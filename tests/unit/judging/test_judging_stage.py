@@ -248,3 +248,16 @@ def test_judges_without_any_order_stop_the_run():
     flat = _judgements({f"m2-p0-r{r}": ["Score: 3"] for r in range(3)})
     with pytest.raises(GateError, match=r"judging\.sampling\.n"):
         measure_consistency(_responses(3), flat, flat, JudgingParams())
+
+
+def test_what_had_no_room_is_counted_and_bounded():
+    """Judgements that were not drawn carry no score; responses that were not drawn are told."""
+    judgements = _judgements({"m2-p0-r0": ["Score: 4"] * 2, "m2-p0-r1": ["", ""]})
+    judgements["finish"] = ["stop", "stop", "no_room", "no_room"]
+    responses = _responses(3).assign(finish=["stop", "stop", "no_room"])
+    judged, metrics = reward_responses(responses, judgements, PROMPT, LENIENT)
+    assert judged["scores"].tolist() == [2, 0, 0]
+    assert judged["reason"].tolist() == ["ok", "ok", "unanswered"]
+    assert (metrics["judge/no_room"], metrics["judge/dropped_unanswered"]) == (2, 1)
+    with pytest.raises(GateError, match="most often: no_room"):
+        reward_responses(responses, judgements, PROMPT, JudgingParams())

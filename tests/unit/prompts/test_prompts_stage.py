@@ -6,7 +6,7 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 
-from srlm_kedro.engines.generation.base import Completion
+from srlm_kedro.engines.generation.base import NO_ROOM, Completion
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.pipelines.prompts import create_pipeline
@@ -205,3 +205,21 @@ def test_the_pipeline_has_the_agreed_names():
         *("policy_checked", "generation_engine", "params:prompts", "params:seed"),
     }
     assert pipeline.outputs() == {"prompts", "known_prompts", "prompt_drops", "prompt_metrics"}
+
+
+def test_demonstrations_without_room_count_as_written_and_refused():
+    """Other ones are shown in their place, within the same budget."""
+
+    def say(request, sample):
+        return NO_ROOM if int(request.id[-5:]) % 2 else _new(request, sample)
+
+    engine = FakeEngine(say)
+    written = _write(engine)
+    _, _, drops, metrics = _accept(written)
+    assert all(request.optional for request in engine.requests)
+    assert metrics["prompts/accepted"] == 5
+    assert metrics["prompts/rejected_no_room"] == drops["reason"].eq("no_room").sum() > 0
+    none = _write(FakeEngine(lambda request, sample: NO_ROOM))
+    assert len(none) == 50
+    with pytest.raises(GateError, match="Refused most often: no_room 50"):
+        _accept(none)

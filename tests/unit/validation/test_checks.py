@@ -104,9 +104,10 @@ def test_the_page_escapes_what_a_model_wrote_and_calls_nobody() -> None:
 def test_the_gate_waits_for_everything() -> None:
     """Results, page and contamination check come before the gate can fall, in both pipelines;
 
-    before training also the word of the guard over the policy.
+    before training also the word of the guard over the policy, and that all seed data fits M0.
     """
     assert "policy_checked" in create_pipeline().nodes[-1].inputs
     for pipeline, last in [(create_pipeline(), "gate"), (create_seed_pipeline(), "gate_seed")]:
         assert pipeline.nodes[-1].name == last
         assert {"data_docs", "contamination_checked"} <= set(pipeline.nodes[-1].inputs)
+    assert "lengths_checked" in create_seed_pipeline().nodes[-1].inputs

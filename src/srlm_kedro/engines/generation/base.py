@@ -37,6 +37,10 @@ class Request:
     """True: a user's turn, put into the model's chat template. False: raw text to continue."""
     history: tuple[tuple[str, str], ...] = ()
     """Earlier turns of a chat: what the user said, and what was answered."""
+    optional: bool = False
+    """What follows when the prompt leaves the model no room for the longest completion. False: all
+    is refused. True: nothing is drawn for it, and its completions are `NO_ROOM`. For texts that a
+    model wrote: one that is too long must not end hours of work."""
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -58,7 +62,8 @@ class Completion:
     came to its end."""
     tokens: int
     """Of the answer, the end token included."""
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "no_room"]
+    """`no_room`: nothing was drawn, see `Request.optional`."""
     thought: str = ""
     """What stands before the answer, with its marks (`engines/thoughts.py`): together they are the
     raw text, so that the answer can be found anew."""
@@ -73,6 +78,10 @@ class Completion:
             object.__setattr__(self, "drawn", self.tokens)
 
 
+NO_ROOM = Completion("", 0, "no_room")
+"""In place of a completion that was not drawn."""
+
+
 class GenerationEngine(Protocol):
     """Draws `sampling.n` completions for each request, in the order of the requests."""
 
@@ -84,4 +93,13 @@ class GenerationEngine(Protocol):
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
         """Rows of `sampling.n` completions, one row a request."""
+        ...
+
+    def misfits(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
+    ) -> list[str]:
+        """Why each request leaves `model` no room, in tokens; empty where it fits.
+
+        Weights are not loaded. An engine that does not know its model's limit finds that all fit.
+        """
         ...

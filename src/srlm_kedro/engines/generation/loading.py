@@ -15,6 +15,8 @@ from srlm_kedro.engines.template import Argument
 from srlm_kedro.engines.weights import (
     base_of,
     is_adapter,
+    positions_of,
+    read_config,
     read_model,
     read_tokenizer,
     root_of,
@@ -35,8 +37,7 @@ class Loaded:
     @property
     def positions(self) -> int | None:
         """Longest sequence the model can see, in tokens; None when it names no limit."""
-        config = self.model.config.get_text_config(decoder=True)
-        return getattr(config, "max_position_embeddings", None)
+        return positions_of(self.model.config)
 
 
 def load(
@@ -68,6 +69,23 @@ def load(
         raise unreadable(checkpoint, error) from error
     model = model.to(device).eval().requires_grad_(False)
     return Loaded(model, tokenizer, _ends(model, tokenizer))
+
+
+def read_limits(
+    checkpoint: Checkpoint,
+    trust_remote_code: bool = False,
+    template: Mapping[str, Argument] = MappingProxyType({}),
+) -> tuple[Any, int | None]:
+    """The tokenizer and the longest sequence that the model can see; weights stay on disk.
+
+    Raises:
+        InputError: The folder is no readable Hugging Face checkpoint.
+    """
+    try:
+        config = read_config(checkpoint, trust_remote_code)
+        return read_tokenizer(checkpoint, trust_remote_code, template), positions_of(config)
+    except (OSError, ValueError, KeyError) as error:
+        raise unreadable(checkpoint, error) from error
 
 
 def fingerprint(path: Path) -> tuple[Any, ...]:

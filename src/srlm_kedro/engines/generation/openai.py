@@ -112,6 +112,12 @@ class OpenAIEngine:
         rows = range(len(requests))
         return [[drawn[row, sample % count] for sample in range(sampling.n)] for row in rows]
 
+    def misfits(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
+    ) -> list[str]:
+        """None: a server counts its tokens itself."""
+        return [""] * len(requests)
+
     def release(self) -> None:
         """Nothing is held between calls."""
 

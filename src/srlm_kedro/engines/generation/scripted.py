@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
+from srlm_kedro.engines.generation.prompts import draw_fitting, misfits
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -90,6 +91,7 @@ class ScriptedEngine:
         repeated: float = 0.0,
         unfinished: float = 0.0,
         empty: float = 0.0,
+        positions: int | None = None,
     ):
         """Sets how well the script behaves.
 
@@ -101,6 +103,7 @@ class ScriptedEngine:
             repeated: Share of written tasks that are one and the same task.
             unfinished: Share of completions that break off at half (`finish="length"`).
             empty: Share of answers, judgements and tasks aside, that hold no word.
+            positions: Longest prompt with completion, in words; None: any.
 
         Raises:
             InputError: A share lies outside 0 to 1.
@@ -119,15 +122,30 @@ class ScriptedEngine:
         self._repeated = repeated
         self._unfinished = unfinished
         self._empty = empty
+        self._positions = positions
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """Rows of `sampling.n` completions, one row a request; the model is not looked at."""
-        return [
-            [self._completion(request, sampling, seed, sample) for sample in range(sampling.n)]
-            for request in requests
-        ]
+        """Rows of `sampling.n` completions, one row a request; the model is not looked at.
+
+        Raises:
+            InputError: Requests do not fit.
+        """
+
+        def draw(asked: Sequence[Request], _: Sequence[list[int]]) -> list[list[Completion]]:
+            return [
+                [self._completion(request, sampling, seed, sample) for sample in range(sampling.n)]
+                for request in asked
+            ]
+
+        return draw_fitting(model, self._positions, requests, _ids(requests), sampling, draw)
+
+    def misfits(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
+    ) -> list[str]:
+        """Why each request leaves no room, in words; empty where it fits."""
+        return misfits(_ids(requests), self._positions, sampling)
 
     def release(self) -> None:
         """Nothing is held."""
@@ -179,6 +197,12 @@ def _sentences(chance: random.Random, least: int) -> list[str]:
     while len(words) < least:
         words += chance.choice(_REMARKS).split()
     return words
+
+
+def _ids(requests: Sequence[Request]) -> list[list[int]]:
+    """A number a word of the chat or text, and one that opens it."""
+    texts = [" ".join(turn["content"] for turn in request.messages) for request in requests]
+    return [[0] * (1 + len(text.split())) for text in texts]
 
 
 def _cut(words: list[str], limit: int, stop: Sequence[str]) -> Completion:

@@ -78,6 +78,12 @@ class ShardedEngine:
         if hasattr(self._engine, "refuse_unfit"):
             self._engine.refuse_unfit(model)
 
+    def misfits(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
+    ) -> list[str]:
+        """What the engine says."""
+        return self._engine.misfits(model, requests, sampling)
+
     def release(self) -> None:
         """Gives back what the engine holds between calls."""
         self._engine.release()

@@ -11,8 +11,8 @@ import torch
 from srlm_kedro.engines.generation.answers import opened_thoughts, read_answer
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.drawing import Drawing, Limits
-from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load
-from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
+from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load, read_limits
+from srlm_kedro.engines.generation.prompts import draw_fitting, misfits, tokenised
 from srlm_kedro.engines.generation.sampling import stream
 from srlm_kedro.engines.generation.ways import Found, Way, find_way
 from srlm_kedro.engines.memory import reclaim
@@ -81,9 +81,23 @@ class TransformersEngine:
             ready = self._load(model)
             loaded = ready.loaded
             prompts = tokenised(loaded.tokenizer, requests)
-            refuse_misfits(model, loaded.positions, requests, prompts, sampling)
-            with Progress(model.name, len(requests) * sampling.n) as progress:
-                return self._complete(ready, requests, prompts, sampling, seed, progress)
+
+            def draw(asked: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
+                with Progress(model.name, len(asked) * sampling.n) as progress:
+                    return self._complete(ready, asked, ids, sampling, seed, progress)
+
+            return draw_fitting(model, loaded.positions, requests, prompts, sampling, draw)
+
+    def misfits(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
+    ) -> list[str]:
+        """Why each request leaves `model` no room, in tokens; empty where it fits.
+
+        Raises:
+            InputError: The checkpoint's tokenizer or configuration cannot be read.
+        """
+        tokenizer, positions = read_limits(model, self._trust_remote_code, self._template)
+        return misfits(tokenised(tokenizer, requests), positions, sampling)
 
     def refuse_unfit(self, model: Checkpoint) -> None:
         """Loads the model, looks whether it can be drawn from, and gives it back.

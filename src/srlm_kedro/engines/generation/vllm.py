@@ -12,8 +12,8 @@ from srlm_kedro.engines.generation import vllm_worker
 from srlm_kedro.engines.generation.answers import opened_thoughts, read_answer
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.child import Child
-from srlm_kedro.engines.generation.loading import end_tokens, fingerprint
-from srlm_kedro.engines.generation.prompts import refuse_misfits, tokenised
+from srlm_kedro.engines.generation.loading import end_tokens, fingerprint, read_limits
+from srlm_kedro.engines.generation.prompts import draw_fitting, misfits, tokenised
 from srlm_kedro.engines.template import Argument, checked
 from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
 from srlm_kedro.errors import GateError, InputError
@@ -78,8 +78,35 @@ class VllmEngine:
             return []
         held = self._load(model)
         prompts = tokenised(held.tokenizer, requests)
-        refuse_misfits(model, held.positions, requests, prompts, sampling)
-        opened = opened_thoughts(held.tokenizer, requests)
+
+        def draw(asked: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
+            return self._complete(model, asked, ids, sampling, seed)
+
+        return draw_fitting(model, held.positions, requests, prompts, sampling, draw)
+
+    def misfits(
+        self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
+    ) -> list[str]:
+        """Why each request leaves `model` no room, in tokens; empty where it fits.
+
+        The limit is the engine's `max_model_len` where it is named, else the checkpoint's own.
+
+        Raises:
+            InputError: The checkpoint's tokenizer or configuration cannot be read.
+        """
+        tokenizer, positions = read_limits(model, template=self._template)
+        limit = self._options.get("max_model_len") or positions
+        return misfits(tokenised(tokenizer, requests), limit, sampling)
+
+    def _complete(
+        self,
+        model: Checkpoint,
+        requests: Sequence[Request],
+        prompts: Sequence[list[int]],
+        sampling: Sampling,
+        seed: int,
+    ) -> list[list[Completion]]:
+        opened = opened_thoughts(self._load(model).tokenizer, requests)
         count = 1 if sampling.temperature == 0 else sampling.n  # Greedy samples are one text.
         places = [(row, sample) for row in range(len(requests)) for sample in range(count)]
         drawn: list[Completion] = []

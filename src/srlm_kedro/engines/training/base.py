@@ -54,7 +54,11 @@ class TuningParams(Params):
     max_grad_norm: float = Field(1.0, gt=0)
     """Paper: not stated."""
     max_length: int = Field(2048, ge=2)
-    """Longest prompt + completion in tokens (paper: not stated); longer ones are refused."""
+    """Longest prompt + completion in tokens, end token included (paper: not stated). Longer ones
+    are left out and counted; seed data that is longer is refused before the first training."""
+    max_too_long: Annotated[float, RESOURCE] = Field(0.1, ge=0, le=1)
+    """The run stops when a larger share of what is to be learnt is longer than the model or
+    `max_length` takes."""
     micro_batch_size: Annotated[int, RESOURCE] = Field(16, ge=1)
     """Examples or pairs held in memory at once; `batch_size` must be a multiple of it.
     With dropout another value draws other masks: the same in law, not in bits."""
@@ -176,6 +180,8 @@ class Trained:
     """Keys: step, loss, learning_rate, grad_norm; DPO adds rewards/accuracies, rewards/margins,
     rewards/chosen, rewards/rejected, logps/chosen, logps/rejected, and log_ratio, which
     `DpoParams.max_log_ratio` limits."""
+    too_long: int = 0
+    """Examples or pairs that were left out, see `TuningParams.max_length`."""
 
     def metrics(self) -> dict[str, float]:
         """The last logged values, as `train/...`."""
@@ -210,6 +216,15 @@ class TrainingEngine(Protocol):
         """`policy` moved towards the chosen responses, held by `reference`.
 
         Schedules in `params` are read at iteration `policy.iteration + 1`.
+        """
+        ...
+
+    def misfits(
+        self, model: Checkpoint, examples: Sequence[Example], params: TuningParams
+    ) -> list[str]:
+        """Why each example is too long to be learnt, in tokens; empty where it fits.
+
+        Weights are not loaded.
         """
         ...
 

@@ -1,14 +1,17 @@
 """What is asked of one training by SFT or DPO, and what of it is refused."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from srlm_kedro.engines.training.base import DpoParams
 from srlm_kedro.engines.training.policy import Policy
-from srlm_kedro.engines.training.rows import Row, reading_order, refuse_long, tokens
+from srlm_kedro.engines.training.rows import Row, limit_of, long_rows, reading_order, tokens
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.records import Checkpoint, Example, Preference
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,30 @@ class Job:
         if faults:
             raise InputError(summary(f"{self.label}: training cannot start.", faults))
 
-    def refuse_long(
+    def fitting(
         self, policy: Policy, rows: Sequence[Row], items: Sequence[Example | Preference]
-    ) -> None:
-        limits = {"max_length": self.params.max_length}
-        if policy.positions:
-            limits["the model's max_position_embeddings"] = policy.positions
-        limited_by = min(limits, key=limits.__getitem__)
-        refuse_long(rows, [item.prompt for item in items], limits[limited_by], limited_by)
+    ) -> list[Row]:
+        """The rows that are not too long; the others are left out, and the log names the first.
+
+        Raises:
+            InputError: More rows are too long than `max_too_long` allows.
+        """
+        limit = limit_of(self.params.max_length, policy.positions)
+        long = long_rows(rows, [item.prompt for item in items], limit)
+        allowed = self.params.max_too_long
+        if len(long) > allowed * len(rows) or len(long) == len(rows):
+            heading = (
+                f"{self.label}: {limit.heading(len(long), len(rows))} The run goes on without "
+                f"them where they are no larger a share than `max_too_long` = {allowed:g}."
+            )
+            raise InputError(summary(heading, list(long.values())))
+        if long:
+            _log.warning(
+                "%s: %d of %d rows are longer than %s = %d tokens, and are left out. First: %s.",
+                *(self.label, len(long), len(rows), limit.name, limit.tokens),
+                next(iter(long.values())),
+            )
+        return [row for place, row in enumerate(rows) if place not in long]
 
     def reading(self, rows: Sequence[Row]) -> list[int]:
         """The rows' numbers, of all epochs, in the order of reading."""

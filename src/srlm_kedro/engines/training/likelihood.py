@@ -9,7 +9,15 @@ from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.utils import add_fused_lm_head
 
 from srlm_kedro.engines.training.policy import Setup, load_policy
-from srlm_kedro.engines.training.rows import IGNORED, Row, length, refuse_long, sft_rows
+from srlm_kedro.engines.training.rows import (
+    IGNORED,
+    POSITIONS,
+    Limit,
+    Row,
+    length,
+    refuse_long,
+    sft_rows,
+)
 from srlm_kedro.engines.training.scoring import CompletionScorer, lacks_backbone
 from srlm_kedro.records import Checkpoint, Example
 
@@ -31,7 +39,7 @@ def log_probs(checkpoint: Checkpoint, examples: Sequence[Example], setup: Setup)
     rows = sft_rows(policy.tokenizer, examples)
     if policy.positions:
         prompts = [example.prompt for example in examples]
-        refuse_long(rows, prompts, policy.positions, "the model's max_position_embeddings")
+        refuse_long(rows, prompts, Limit(policy.positions, POSITIONS))
     model = policy.model.eval().to("cpu" if setup.cpu else "cuda")
     add_fused_lm_head(model)
     scorer = CompletionScorer(model) if setup.cpu or lacks_backbone(model) else model

@@ -1,13 +1,12 @@
 """Whether a step's activations fit the device, or are better computed twice."""
 
 import logging
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from srlm_kedro.engines import machine
 from srlm_kedro.engines.memory import GIB, largest
 from srlm_kedro.engines.training.policy import Setup
 
@@ -21,11 +20,6 @@ _BLOCK_WIDTHS, _BLOCK_INNER = 12, 4
 feed-forward widths. Measured: 10.6 and 4."""
 _SPELLED_OUT = 3
 """Copies of the attention's weights, where no kernel spares them."""
-_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-"""Where a container's limit stands, in bytes or as "max", by the version of control groups."""
 
 
 def must_recompute(
@@ -80,9 +74,7 @@ def _free(cpu: bool) -> int:
     """Bytes: of a GPU what is free, of the machine all that it has or its container may take."""
     if not cpu:
         return torch.cuda.mem_get_info()[0]
-    held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limits = [path.read_text().strip() for path in _LIMITS if path.is_file()]
-    return min([held, *(int(one) for one in limits if one.isdigit())])
+    return machine.memory()
 
 
 def _to_come(model: Any) -> int:

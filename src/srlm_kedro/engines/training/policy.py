@@ -3,7 +3,7 @@
 import copy
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,18 @@ import torch
 
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.template import Argument
-from srlm_kedro.engines.weights import read_config, read_model, read_tokenizer, root_of, unreadable
+from srlm_kedro.engines.training.base import TuningParams
+from srlm_kedro.engines.training.rows import limit_of, sft_rows
+from srlm_kedro.engines.weights import (
+    positions_of,
+    read_config,
+    read_model,
+    read_tokenizer,
+    root_of,
+    unreadable,
+)
 from srlm_kedro.errors import InputError
-from srlm_kedro.records import Checkpoint
+from srlm_kedro.records import Checkpoint, Example
 
 _OTHER_HEADS = ("classifier", "summary")
 """Prefixes of dropout fields that belong to heads other than the language model's."""
@@ -45,7 +54,7 @@ class Policy:
     @property
     def positions(self) -> int | None:
         """Longest sequence the model can see, in tokens; None when it names no limit."""
-        return getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        return positions_of(self.config)
 
     def save(self, checkpoint: Checkpoint, work_dir: Path | None) -> Checkpoint:
         """A new scratch folder with the weights as they are now.
@@ -91,6 +100,19 @@ def load_policy(checkpoint: Checkpoint, dropout: float, setup: Setup | None = No
     except (OSError, KeyError, ValueError) as error:
         raise unreadable(checkpoint, error) from error
     return Policy(model, tokenizer, original, ending(model.generation_config, tokenizer), setup)
+
+
+def misfits(
+    checkpoint: Checkpoint, examples: Sequence[Example], params: TuningParams, setup: Setup
+) -> list[str]:
+    """Why each example is too long, from tokenizer and configuration alone; empty where it fits."""
+    try:
+        tokenizer = load_tokenizer(checkpoint, setup)
+        config = read_config(checkpoint, setup.trust_remote_code)
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(checkpoint, error) from error
+    limit = limit_of(params.max_length, positions_of(config))
+    return [limit.fault(row) for row in sft_rows(tokenizer, examples)]
 
 
 def load_reference(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:

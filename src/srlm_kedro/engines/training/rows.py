@@ -2,12 +2,15 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from srlm_kedro.engines import chat
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.records import Example, Preference
 
+POSITIONS = "the model's max_position_embeddings"
+_SETTING = "max_length"
 IGNORED = -100
 """The label of a token on which no loss falls."""
 
@@ -60,24 +63,50 @@ def tokens(row: Row) -> int:
     return sum(len(row[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
 
 
-def refuse_long(rows: Sequence[Row], prompts: Sequence[str], limit: int, limited_by: str) -> None:
-    """Raises InputError if a row has more than `limit` tokens: nothing is ever cut off silently."""
-    faults = [
-        f"row {index}: {length(row)} tokens, prompt {prompt[:60]!r}"
-        for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True))
-        if length(row) > limit
-    ]
-    if faults:
+@dataclass(frozen=True)
+class Limit:
+    """The most tokens that a row may have, and what says so."""
+
+    tokens: int
+    name: str
+
+    def fault(self, row: Row) -> str:
+        """Why the row is too long; empty where it fits."""
+        found = length(row)
+        return f"{found} tokens > {self.name} = {self.tokens}" if found > self.tokens else ""
+
+    def heading(self, found: int, rows: int) -> str:
+        """What is too long, and what to do."""
         advice = (
             "Raise it in the stage's parameters, or drop these rows."
-            if limited_by == "max_length"
+            if self.name == _SETTING
             else "Drop these rows, or start from a model that sees longer texts."
         )
-        heading = (
-            f"Training rows: {len(faults)} of {len(rows)} are longer than {limited_by} = {limit} "
+        return (
+            f"Training rows: {found} of {rows} are longer than {self.name} = {self.tokens} "
             f"tokens, end token included. {advice}"
         )
-        raise InputError(summary(heading, faults))
+
+
+def limit_of(max_length: int, positions: int | None) -> Limit:
+    """The smaller of what the stage allows and what the model can see."""
+    fits = positions is None or max_length <= positions
+    return Limit(max_length, _SETTING) if fits else Limit(positions, POSITIONS)
+
+
+def long_rows(rows: Sequence[Row], prompts: Sequence[str], limit: Limit) -> dict[int, str]:
+    """The places of the rows that are too long, each with a line that tells of it."""
+    return {
+        place: f"row {place}: {length(row)} tokens, prompt {prompt[:60]!r}"
+        for place, (row, prompt) in enumerate(zip(rows, prompts, strict=True))
+        if limit.fault(row)
+    }
+
+
+def refuse_long(rows: Sequence[Row], prompts: Sequence[str], limit: Limit) -> None:
+    """Raises InputError if a row is too long: nothing is ever cut off silently."""
+    if faults := long_rows(rows, prompts, limit):
+        raise InputError(summary(limit.heading(len(faults), len(rows)), list(faults.values())))
 
 
 def reading_order(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[int]:

@@ -15,6 +15,7 @@ from srlm_kedro.engines.training.base import (
     PretrainParams,
     SftParams,
     Trained,
+    TuningParams,
 )
 from srlm_kedro.params import Params
 from srlm_kedro.records import Checkpoint, Example, Preference
@@ -59,6 +60,18 @@ class ScriptedEngine:
         """A record of `policy` moved towards the chosen responses."""
         trained = self._train("dpo", [policy, reference], pairs, params, seed)
         return Trained(trained.checkpoint, [{**row, **_dpo_values(row)} for row in trained.log])
+
+    def misfits(
+        self, model: Checkpoint, examples: Sequence[Example], params: TuningParams
+    ) -> list[str]:
+        """Why each example is too long, in words; empty where it fits."""
+        lengths = [len(f"{one.prompt} {one.completion} end".split()) for one in examples]
+        return [
+            f"{found} tokens > max_length = {params.max_length}"
+            if found > params.max_length
+            else ""
+            for found in lengths
+        ]
 
     def log_probs(self, model: Checkpoint, examples: Sequence[Example]) -> list[float]:
         """One to three nats a word, by model and example."""

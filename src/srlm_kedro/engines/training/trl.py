@@ -22,6 +22,7 @@ from srlm_kedro.engines.training.base import (
     PretrainParams,
     SftParams,
     Trained,
+    TuningParams,
 )
 from srlm_kedro.engines.training.job import Job
 from srlm_kedro.engines.training.likelihood import log_probs
@@ -39,6 +40,7 @@ from srlm_kedro.engines.training.policy import (
     load_policy,
     load_reference,
     load_tokenizer,
+    misfits,
 )
 from srlm_kedro.engines.training.rows import Row, dpo_rows, length, sft_rows, tokens
 from srlm_kedro.engines.training.unfinished import Shelf, Unfinished
@@ -136,7 +138,8 @@ class TrlEngine:
         """`model` fine-tuned on the completions of `examples`. Paper: section 3.1.
 
         Raises:
-            InputError: Settings contradict each other, examples are too long, or there are none.
+            InputError: Settings contradict each other, too many examples are too long, or there
+                are none.
             GateError: The loss became NaN or infinite.
         """
         job = Job(f"SFT of {model.name}", model, params, params.learning_rate, seed)
@@ -160,7 +163,8 @@ class TrlEngine:
         seen through the same frozen weights, quantised ones too.
 
         Raises:
-            InputError: Settings contradict each other, pairs are too long, or there are none.
+            InputError: Settings contradict each other, too many pairs are too long, or there are
+                none.
             GateError: The loss became NaN or infinite, or the policy ran away from `reference`.
         """
         rate = at(params.learning_rate, policy.iteration + 1)
@@ -170,6 +174,16 @@ class TrlEngine:
         asked = {**job.deciding(), "reference": other, "pairs": list(map(vars, pairs))}
         with self._session() as folder, self._unfinished(job.label, "dpo", **asked) as unfinished:
             return self._dpo(job, other, pairs, folder, unfinished)
+
+    def misfits(
+        self, model: Checkpoint, examples: Sequence[Example], params: TuningParams
+    ) -> list[str]:
+        """Why each example is too long to be learnt, in tokens; empty where it fits.
+
+        Raises:
+            InputError: The checkpoint's tokenizer or configuration cannot be read.
+        """
+        return misfits(model, examples, params, self._setup)
 
     def log_probs(self, model: Checkpoint, examples: Sequence[Example]) -> list[float]:
         """How probable `model` finds each completion, in nats, the end token of a whole one too.
@@ -187,14 +201,14 @@ class TrlEngine:
         self, job: Job, examples: Sequence[Example], output_dir: str, unfinished: Unfinished
     ) -> Trained:
         policy = self._policy(job)
-        rows = sft_rows(policy.tokenizer, examples)
-        job.refuse_long(policy, rows, examples)
+        rows = job.fitting(policy, sft_rows(policy.tokenizer, examples), examples)
         reading = job.reading(rows)
         dataset = Dataset.from_list([rows[index] for index in reading])
         settings = self._settings(job, len(reading), self._recomputed(job, rows, policy.model))
         args = SFTConfig(output_dir=output_dir, **expert_balance(policy.config), **settings)
         log = _run(GuardedSft, job, policy, args, dataset, unfinished=unfinished)
-        return Trained(policy.save(job.model, self._work_dir), log)
+        made = policy.save(job.model, self._work_dir)
+        return Trained(made, log, too_long=len(examples) - len(rows))
 
     def _dpo(
         self,
@@ -205,8 +219,7 @@ class TrlEngine:
         unfinished: Unfinished,
     ) -> Trained:
         policy = self._policy(job)
-        rows = dpo_rows(policy.tokenizer, pairs)
-        job.refuse_long(policy, rows, pairs)
+        rows = job.fitting(policy, dpo_rows(policy.tokenizer, pairs), pairs)
         reading = job.reading(rows)
         # The reference reads each pair once, the policy as often as there are epochs.
         once = sorted(set(reading), key=lambda index: tokens(rows[index]), reverse=True)
@@ -237,7 +250,8 @@ class TrlEngine:
             max_log_ratio=job.params.max_log_ratio,
             unfinished=unfinished,
         )
-        return Trained(policy.save(job.model, self._work_dir), log)
+        made = policy.save(job.model, self._work_dir)
+        return Trained(made, log, too_long=len(pairs) - len(rows))
 
     def _policy(self, job: Job) -> Policy:
         if job.params.lora:
@@ -282,7 +296,7 @@ class TrlEngine:
         return {
             # NumPy, which the trainer seeds too, takes 32 bits.
             "seed": job.seed % 2**32,
-            "max_length": None,  # long rows are refused, never cut
+            "max_length": None,  # long rows are left out, never cut
             "num_train_epochs": 1,  # the rows of all epochs are in the dataset
             "train_sampling_strategy": "sequential",
             "per_device_train_batch_size": params.micro_batch_size,

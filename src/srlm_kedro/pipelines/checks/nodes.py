@@ -81,7 +81,10 @@ def gate(
 
 
 def gate_seed(
-    seed_validation: dict[str, Any], data_docs: str, contamination_checked: dict[str, bool]
+    seed_validation: dict[str, Any],
+    data_docs: str,
+    contamination_checked: dict[str, bool],
+    lengths_checked: dict[str, bool],
 ) -> dict[str, bool]:
     """Lets the seed data be trained on.
 

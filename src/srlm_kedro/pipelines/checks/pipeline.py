@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from srlm_kedro.pipelines.checks.lengths import check_lengths
 from srlm_kedro.pipelines.checks.nodes import (
     check_judged,
     check_pairs,
@@ -46,7 +47,11 @@ def create_pipeline() -> Pipeline:
 
 
 def create_seed_pipeline() -> Pipeline:
-    """`ift`, `eft_ranked` -> `seed_validation`, `data_docs`, `checked`."""
+    """`base`, `ift`, `eft_ranked`, ... -> `seed_validation`, `data_docs`, `checked`."""
+    tables = ["base", "ift", "eft_ranked", "eval_prompts", "judge_prompt", "few_shot_prompt"]
+    knobs = ["loop", "sft", "dpo", "eft", "prompts", "responses", "judging"]
+    knobs += ["evaluation", "selection"]
+    engines = ["generation_engine", "training_engine"]
     return Pipeline(
         [
             Node(
@@ -62,8 +67,14 @@ def create_seed_pipeline() -> Pipeline:
                 name="document_seed_checks",
             ),
             Node(
+                check_lengths,
+                [*tables, *engines, *(f"params:{knob}" for knob in knobs)],
+                "lengths_checked",
+                name="check_lengths",
+            ),
+            Node(
                 gate_seed,
-                ["seed_validation", "data_docs", "contamination_checked"],
+                ["seed_validation", "data_docs", "contamination_checked", "lengths_checked"],
                 "checked",
                 name="gate_seed",
             ),

@@ -30,7 +30,11 @@ def train_dpo(
     ]
     label = f"dpo {policy.name}"
     trained = training_engine.dpo(policy, policy, preferences, dpo, derive_seed(seed, label))
-    metrics = {"train/pairs": float(len(preferences)), **trained.metrics()}
+    metrics = {
+        "train/pairs": float(len(preferences) - trained.too_long),
+        "train/dropped_too_long": float(trained.too_long),
+        **trained.metrics(),
+    }
     return trained.checkpoint, pd.DataFrame(trained.log), metrics
 
 

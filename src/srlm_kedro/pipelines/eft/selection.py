@@ -52,7 +52,10 @@ def select_eft(
         "eft/kept": float(len(kept)),
         "eft/kept_share": len(kept) / len(table),
         "eft/agreeing_share": float(agrees.mean()) if len(sound) else 0.0,
-        **{f"eft/dropped_{name}": float(counts.get(name, 0)) for name in ("bare", "runs_on")},
+        **{
+            f"eft/dropped_{name}": float(counts.get(name, 0))
+            for name in ("no_room", "bare", "runs_on")
+        },
         **{f"eft/unparsed_{reason}": float(counts.get(reason, 0)) for reason in reasons},
         "eft/dropped_disagreeing": float((~agrees).sum()),
         "eft/dropped_duplicate": float(agrees.sum() - len(agreed)),
@@ -121,6 +124,7 @@ def _ordering(ranked: int, scored: float) -> int:
 def _faults(table: pd.DataFrame, eft: EftParams) -> pd.Series:
     """What makes a judgement no example, whatever its score; None for sound ones."""
     fault = table["reason"].where(table["reason"] != "ok", None)
+    fault = fault.mask(table["finish"] == "no_room", "no_room")
     bare = fault.isna() & (table["text"].str.split().str.len() < eft.min_words)
     fault = fault.mask(bare, "bare")
     # A text that never ended would teach not to end.

@@ -1,13 +1,14 @@
 """Tokens into hours, memory and disk."""
 
 import math
+from typing import Any
 
 import pandas as pd
 
 from srlm_kedro.pipelines.estimate.devices import DEVICES, Device
 from srlm_kedro.pipelines.estimate.params import EstimateParams
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = [
     *("stage", "model", "requests", "completions", "prompt_tokens", "prefill_tokens"),
@@ -17,6 +18,8 @@ COLUMNS = [
 
 _GIB = 2**30
 _BYTES = {"float32": 4, "bfloat16": 2}
+_CPU_CACHE = 2 * _GIB
+"""Keys, values and the like that drawing holds on a CPU: its batches follow this."""
 _AROUND = 25
 """Seconds of a whole run that no model takes: imports, checks, report. Measured."""
 _ADAM = 8
@@ -36,7 +39,7 @@ _DATABASE = 2e6
 def reckon(
     estimate_draws: pd.DataFrame,
     estimate_training: pd.DataFrame,
-    estimate_size: dict[str, float],
+    estimate_size: dict[str, Any],
     estimate: EstimateParams,
 ) -> pd.DataFrame:
     """A row a drawing or training with its hours, then one for what stands around them."""
@@ -57,14 +60,14 @@ def reckon(
 
 
 def draw_seconds(
-    row: "pd.core.frame.Pandas", size: dict[str, float], device: Device, estimate: EstimateParams
+    row: "pd.core.frame.Pandas", size: dict[str, Any], device: Device, estimate: EstimateParams
 ) -> float:
     """Seconds of one drawing on one device.
 
     A step reads all weights once and every row's keys and values; it computes two operations a
     parameter and token. The slower of the two counts.
     """
-    width = _BYTES[estimate.dtype]
+    width = estimate.width
     context = (
         row.prompt_tokens / max(row.requests, 1) + row.new_tokens / max(row.completions, 1) / 2
     )
@@ -74,21 +77,23 @@ def draw_seconds(
     return prefill + row.steps * device.draw_step + max(read / device.bandwidth, computed)
 
 
-def train_seconds(row: "pd.core.frame.Pandas", size: dict[str, float], device: Device) -> float:
+def train_seconds(row: "pd.core.frame.Pandas", size: dict[str, Any], device: Device) -> float:
     """Seconds of one training on one device: two operations a parameter, token and pass."""
     computed = 2 * size["parameters"] * row.passes / device.training
     return computed + row.micro_batches * device.training_step
 
 
 def memory(
-    draws: pd.DataFrame, training: pd.DataFrame, size: dict[str, float], estimate: EstimateParams
+    draws: pd.DataFrame, training: pd.DataFrame, size: dict[str, Any], estimate: EstimateParams
 ) -> dict[str, float]:
     """GiB a device at the peak: `drawing`; `states` (weights, gradients, moments), `activations`.
 
     All but the activations spread over the devices.
     """
-    parameters, width = size["parameters"], _BYTES[estimate.dtype]
+    parameters, width = size["parameters"], estimate.width
     cached = estimate.rows * float(draws["longest"].max()) * _kv(size, width)
+    if DEVICES[estimate.device].memory is None:
+        cached = min(cached, _CPU_CACHE)
     layers = 1 if estimate.activation_checkpointing else size["layers"]
     kept = size["hidden_size"] * (_ACTIVATIONS * layers + 4 * size["layers"])
     logits = 3 * 4 * size["vocabulary"]
@@ -100,7 +105,7 @@ def memory(
     }
 
 
-def _states(row: "pd.core.frame.Pandas", size: dict[str, float], width: int) -> float:
+def _states(row: "pd.core.frame.Pandas", size: dict[str, Any], width: int) -> float:
     """Bytes of weights, gradients and moments; what is trained is held in float32."""
     if not row.rank:
         return size["parameters"] * (4 + 4 + _ADAM)
@@ -108,9 +113,20 @@ def _states(row: "pd.core.frame.Pandas", size: dict[str, float], width: int) -> 
     return size["parameters"] * frozen + _adapter(row, size) * (4 + 4 + _ADAM)
 
 
-def _adapter(row: "pd.core.frame.Pandas", size: dict[str, float]) -> float:
+def _adapter(row: "pd.core.frame.Pandas", size: dict[str, Any]) -> float:
     """Parameters of an adapter on every matrix of the layers."""
     return row.rank * _ADAPTED * size["layers"] * size["hidden_size"]
+
+
+def machine_verdict(peak: dict[str, float], held: float) -> str:
+    """Whether `memory` fits a machine of `held` GiB that computes itself, and what to do if not."""
+    needed = max(peak["drawing"], peak["states"] + peak["activations"])
+    if needed <= held:
+        return "it fits"
+    return (
+        f"it does not fit: {needed:.1f} GiB are needed; lower `micro_batch_size` of `sft` and "
+        "`dpo`, train an adapter (`lora`), or take a smaller model or a larger machine"
+    )
 
 
 def verdict(peak: dict[str, float], devices: int, each: float) -> str:
@@ -128,7 +144,7 @@ def verdict(peak: dict[str, float], devices: int, each: float) -> str:
 
 
 def disk(
-    table: pd.DataFrame, training: pd.DataFrame, size: dict[str, float], estimate: EstimateParams
+    table: pd.DataFrame, training: pd.DataFrame, size: dict[str, Any], estimate: EstimateParams
 ) -> dict[str, float]:
     """Bytes: `models` (every model trained here once; MLflow links them), `tables`, `tracking`."""
     whole = size["parameters"] * _BYTES[estimate.checkpoint_dtype]
@@ -141,6 +157,6 @@ def disk(
     }
 
 
-def _kv(size: dict[str, float], width: int) -> float:
+def _kv(size: dict[str, Any], width: int) -> float:
     """Bytes of the keys and values of one token."""
     return 2 * size["layers"] * size["kv_size"] * width

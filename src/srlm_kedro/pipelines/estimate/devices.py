@@ -9,8 +9,8 @@ _GIGA, _TERA = 1e9, 1e12
 class Device:
     """One device; rates are what this project's engines get out of it, not what its maker says."""
 
-    memory: float
-    """GiB."""
+    memory: float | None
+    """GiB; None: it is the machine itself, of which there is one, with what memory it has."""
     prefill: float
     """FLOP/s while prompts are read."""
     decode: float
@@ -47,7 +47,7 @@ def _accelerator(memory: float, peak: float, bandwidth: float) -> Device:
 
 DEVICES = {
     "two_cpu_cores": Device(
-        memory=8,
+        memory=None,
         prefill=55 * _GIGA,
         decode=17.5 * _GIGA,
         bandwidth=10 * _GIGA,

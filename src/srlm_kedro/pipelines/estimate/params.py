@@ -1,8 +1,8 @@
 """Knobs of the estimate; none of them changes a run."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from srlm_kedro.params import Params, Schedule
 from srlm_kedro.pipelines.estimate.devices import DEVICES
@@ -11,9 +11,12 @@ from srlm_kedro.pipelines.estimate.devices import DEVICES
 class SizeParams(Params):
     """A model's size, for one that does not lie on this disk.
 
-    Llama 2 70B in the order below: 69e9, 80, 8192, 1024, 32000.
+    Llama 2 70B in the order below: hub:meta-llama/Llama-2-70b-hf, 69e9, 80, 8192, 1024, 32000.
     """
 
+    name: str | None = None
+    """Whose size it is: M0 as the catalog's `m0_size` names it, a folder or `hub:owner/name`. It
+    counts for no other model. The microworld's needs no name."""
     parameters: float = Field(gt=0)
     layers: int = Field(ge=1)
     hidden_size: int = Field(ge=1)
@@ -30,12 +33,14 @@ class EstimateParams(Params):
     device: str = "two_cpu_cores"
     """One of `estimate.devices.DEVICES`: two_cpu_cores, a100_80gb, h100_80gb, h200."""
     devices: int = Field(1, ge=1)
-    """How many; work and weights are taken to spread over them evenly, without loss."""
+    """How many; work and weights are taken to spread over them evenly, without loss. A CPU is one
+    machine."""
     model: SizeParams | None = None
-    """M0's size, where no folder of its lies on this disk. None: in the microworld, what
-    `pretraining` will make."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the weights while drawing, and of those that an adapter leaves frozen in training."""
+    """M0's size, where it does not lie on this disk: files that are there count first. None: in the
+    microworld, what `pretraining` will make."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Of the weights while drawing, and of those that an adapter leaves frozen in training. `auto`
+    is what the engines' is: float32 on a CPU, bfloat16 elsewhere."""
     checkpoint_dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights on disk; the trainers write float32."""
     rows: int = Field(256, ge=1)
@@ -60,6 +65,18 @@ class EstimateParams(Params):
         if name not in DEVICES:
             raise ValueError(f"no such device; known are {', '.join(DEVICES)}")
         return name
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number in `dtype`."""
+        on_cpu = DEVICES[self.device].memory is None
+        return 4 if self.dtype == "float32" or (self.dtype == "auto" and on_cpu) else 2
+
+    @model_validator(mode="after")
+    def _one_machine(self) -> Self:
+        if self.devices > 1 and DEVICES[self.device].memory is None:
+            raise ValueError(f"{self.device} is this machine: `devices` is 1, not {self.devices}")
+        return self
 
     @field_validator("accepted_share")
     @classmethod

@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
     On the way: `estimate_texts`, `estimate_size`, `estimate_draws`, `estimate_training`.
     """
     tables = ["ift", "eft_ranked", "eval_prompts", "judge_prompt", "few_shot_prompt"]
-    stages = ["responses", "judging", "eft", "evaluation", "selection", "rubric"]
+    stages = ["responses", "judging", "eft", "evaluation", "selection", "study", "rubric"]
     drawing = [f"params:{stage}" for stage in stages]
     training = ["params:eft", "params:sft", "params:dpo", "params:microworld", "params:pretraining"]
     return Pipeline(
@@ -49,7 +49,7 @@ def create_pipeline() -> Pipeline:
             Node(reckon, _TABLES, "estimate_table", name="reckon"),
             Node(
                 summarise_estimate,
-                ["estimate_table", *_TABLES],
+                ["estimate_table", *_TABLES, "machine"],
                 "estimate_summary",
                 name="summarise_estimate",
             ),

@@ -1,16 +1,17 @@
 """How large M0 is, and how long the texts are that everything starts from."""
 
 import re
+from typing import Any
 
 import pandas as pd
 
 from srlm_kedro.engines.training.base import PretrainParams
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.estimate.expected import ENGLISH, MICROWORLD, Expected
-from srlm_kedro.pipelines.estimate.params import EstimateParams
+from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams
 from srlm_kedro.pipelines.loop import LoopParams
 
-VERSION = 2
+VERSION = 3
 
 _PIECE = re.compile(r"\n|\w+|[^\w\s]")
 _VOCABULARY = 214
@@ -18,35 +19,60 @@ _VOCABULARY = 214
 
 
 def size_model(
-    m0_size: dict[str, float],
+    m0_size: dict[str, Any],
     loop: LoopParams,
     pretraining: PretrainParams,
     estimate: EstimateParams,
-) -> dict[str, float]:
-    """M0's parameters, layers and widths: as its folder says, else as stated, else as it is to be.
+) -> dict[str, Any]:
+    """M0's parameters, layers and widths: as its files say, else as stated, else as it is to be.
+
+    `model` is its name, `source` says where the figures come from.
 
     Raises:
-        InputError: M0 is given, but neither its folder nor its size is.
+        InputError: M0 is given, but neither its files nor its size are: a size that is stated of
+            another model is not its.
     """
-    if m0_size:
-        return m0_size
-    if estimate.model is not None:
-        return estimate.model.model_dump()
+    name, stated = m0_size["model"], estimate.model
+    if "parameters" in m0_size:
+        return {**m0_size, "source": "read from its files"}
+    if stated is not None and (loop.world == "microworld" or _is_of(stated, name)):
+        return {**stated.model_dump(), "model": name, "source": "stated in `estimate.model`"}
     if loop.world != "microworld":
-        raise InputError(
-            "estimate: M0's size is unknown: its folder holds no model. Put the model where the "
-            "catalog's `m0.model` says, or state its size in `estimate.model` (parameters, "
-            "layers, hidden_size, kv_size, vocabulary)."
-        )
+        raise InputError(_unknown(name, stated))
     width, layers = pretraining.hidden_size, pretraining.layers
     block = 4 * width**2 + 3 * width * pretraining.mlp_size + 2 * width
     return {
+        "model": name,
+        "source": "as `pretraining` makes it",
         "parameters": _VOCABULARY * width + layers * block + width,
         "layers": layers,
         "hidden_size": width,
         "kv_size": width,
         "vocabulary": _VOCABULARY,
     }
+
+
+def _is_of(stated: SizeParams, model: str) -> bool:
+    """Whether a size is this model's, in whatever revision."""
+    return stated.name is not None and stated.name.partition("@")[0] == model.partition("@")[0]
+
+
+def _unknown(name: str, stated: SizeParams | None) -> str:
+    where = (
+        "the whole model is not in the hub's cache on this machine, and an estimate downloads "
+        "nothing"
+        if name.startswith("hub:")
+        else "the folder holds no whole model"
+    )
+    other = ""
+    if stated is not None:
+        of = stated.name or "a model that it does not name (`estimate.model.name`)"
+        other = f" `estimate.model` is the size of {of}."
+    return (
+        f"estimate: the size of M0, {name}, is unknown: {where}.{other} Put the model there, or "
+        f"state its size in `estimate.model`: name: {name}, parameters, layers, hidden_size, "
+        "kv_size, vocabulary; its config.json has all but the first two."
+    )
 
 
 def measure_texts(

@@ -1,12 +1,14 @@
 """The estimate, to be read."""
 
+from typing import Any
+
 import pandas as pd
 
 from srlm_kedro.pipelines.estimate import costs
 from srlm_kedro.pipelines.estimate.devices import DEVICES
 from srlm_kedro.pipelines.estimate.params import EstimateParams
 
-VERSION = 1
+VERSION = 2
 
 _TOKENS = ["prompt_tokens", "prefill_tokens", "new_tokens", "train_tokens"]
 _HEADER = ["", "read", "computed", "drawn", "trained on", "examples", "time"]
@@ -21,8 +23,9 @@ def summarise_estimate(
     estimate_table: pd.DataFrame,
     estimate_draws: pd.DataFrame,
     estimate_training: pd.DataFrame,
-    estimate_size: dict[str, float],
+    estimate_size: dict[str, Any],
     estimate: EstimateParams,
+    machine: dict[str, float],
 ) -> str:
     """Lines by model, by stage and in all; memory, disk, and whether it fits the device."""
     device = DEVICES[estimate.device]
@@ -31,15 +34,23 @@ def summarise_estimate(
     lines = [_HEADER, *_by(estimate_table, "model"), *_by(estimate_table, "stage")]
     lines.append(_line("in all", estimate_table))
     parts = [f"{name} {gib:.1f}" for name, gib in peak.items()]
-    word = costs.verdict(peak, estimate.devices, device.memory)
+    if device.memory is None:
+        on = estimate.device
+        room = f"memory, GiB of this machine's {machine['memory']:g}"
+        word = costs.machine_verdict(peak, machine["memory"])
+    else:
+        on = f"{estimate.devices} x {estimate.device}"
+        room = f"memory, GiB a device of {device.memory:g}"
+        word = costs.verdict(peak, estimate.devices, device.memory)
     return "\n".join(
         [
-            f"Expected of M0 with {_count(estimate_size['parameters'])} parameters on "
-            f"{estimate.devices} x {estimate.device} ({device.source}):",
+            f"Expected of M0, {estimate_size['model']}, with "
+            f"{_count(estimate_size['parameters'])} parameters ({estimate_size['source']}), on "
+            f"{on} ({device.source}):",
             "",
             _aligned(lines),
             "",
-            f"memory, GiB a device of {device.memory:g}: {', '.join(parts)}; {word}.",
+            f"{room}: {', '.join(parts)}; {word}.",
             "disk: " + ", ".join(f"{name} {_size(value)}" for name, value in bytes_.items()) + ".",
             _LEGEND,
             "",

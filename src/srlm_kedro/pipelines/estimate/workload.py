@@ -26,7 +26,7 @@ from srlm_kedro.pipelines.microworld.params import CorpusParams, MicroworldParam
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
-from srlm_kedro.pipelines.study.params import RubricParams
+from srlm_kedro.pipelines.study.params import RubricParams, StudyParams
 
 VERSION = 7
 
@@ -118,6 +118,7 @@ def expect_draws(
     eft: EftParams,
     evaluation: EvaluationParams,
     selection: SelectionParams,
+    study: StudyParams,
     rubric: RubricParams,
     estimate: EstimateParams,
 ) -> pd.DataFrame:
@@ -136,7 +137,7 @@ def expect_draws(
     for name in ["sft", *(f"m{t}" for t in range(1, loop.iterations + 1))]:
         rows += _evaluation(plan, name, evaluation, held)
         if loop.study and evaluation.sampling.n > 1:
-            rows.append(_study(plan, name, evaluation))
+            rows.append(_study(plan, name, evaluation, study))
     if loop.study:
         rows += [_rubric(plan, evaluation, held)] * rubric.shuffles
     if loop.when_worse != "off" and loop.iterations > 1:
@@ -244,8 +245,9 @@ def _evaluation(
     yield plan.judge("evaluation", name, held, evaluation.judging, *lengths)
 
 
-def _study(plan: _Loop, name: str, evaluation: EvaluationParams) -> dict:
-    answers = plan.texts["eval_prompts"] * evaluation.sampling.n
+def _study(plan: _Loop, name: str, evaluation: EvaluationParams, study: StudyParams) -> dict:
+    prompts = min(plan.texts["eval_prompts"], study.own_prompts or math.inf)
+    answers = prompts * evaluation.sampling.n
     lengths = (plan.texts["eval_prompt"], plan.response(_place(name)))
     return plan.judge("study", name, answers, evaluation.judging, *lengths)
 

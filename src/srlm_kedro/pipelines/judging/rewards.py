@@ -26,9 +26,10 @@ def reward_responses(
     """Responses with `reward` (the mean of their scores, NaN without) and `scores` (how many).
 
     Paper: section 3.1, the reward is the mean of the sampled scores. A judgement without a score
-    is no number: it enters no mean. `reason` is `ok`, or why a response was not judged: `cut` or
-    `empty`, counted as `judge/dropped_...`. `judge/escaped_responses` counts responses that would
-    have closed their own place in the judge prompt.
+    is no number: it enters no mean. `reason` is `ok`, or why a response was not judged: one of
+    `candidates.DROPS`, counted as `judge/dropped_...`. `judge/escaped_responses` counts responses
+    that would have closed their own place in the judge prompt, `judge/no_room` judgements that
+    were not drawn, for the filled judge prompt left the judge no room.
 
     Raises:
         GateError: Every response is dropped, too large a share of the judgements carries no score,
@@ -54,6 +55,7 @@ def reward_responses(
         **{f"judge/dropped_{reason}": float(count) for reason, count in drops.items()},
         "judge/judged_share": len(judged) / len(table),
         "judge/escaped_responses": float(escaped),
+        "judge/no_room": float((read["finish"] == "no_room").sum()),
     }
 
 
@@ -101,7 +103,8 @@ def _refuse_dropped(responses: pd.DataFrame, drops: dict[str, int]) -> None:
         return
     raise GateError(
         f"judged_responses: none of {len(responses)} responses can be used: {drops['cut']} are cut "
-        f"at the token limit (`judging.cut` = drop), {drops['empty']} are empty. First: response "
+        f"at the token limit (`judging.cut` = drop), {drops['empty']} are empty, "
+        f"{drops['unanswered']} were not drawn, for their prompts left no room. First: response "
         f"{responses['response_id'].iloc[0]}, {ending(responses['response'].iloc[0])}. Raise "
         "`responses.sampling.max_new_tokens`, or read the responses: all are kept."
     )
@@ -115,7 +118,8 @@ def _refuse_unread(responses: pd.DataFrame, read: pd.DataFrame, judging: Judging
         return
     first = unread.iloc[0]
     prompt_id = dict(zip(responses["response_id"], responses["prompt_id"], strict=True))
-    common = unread["reason"].value_counts().index[0]
+    reasons = unread["reason"].mask(unread["finish"] == "no_room", "no_room")
+    common = reasons.value_counts().index[0]
     raise GateError(
         f"{prompt_id[first.response_id].partition('-')[0]}.judgements: "
         f"{len(unread) / len(read):.0%} of {len(read)} judgements carry no score (limit "

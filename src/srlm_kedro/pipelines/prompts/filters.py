@@ -7,6 +7,7 @@ from srlm_kedro.pipelines.prompts.novelty import Novelty, tokens
 from srlm_kedro.pipelines.prompts.params import FilterParams
 
 REASONS = (
+    "no_room",  # nothing was written: the demonstrations fill what the writer can see
     "cut_off",  # the engine's limit ended it
     "empty",
     "too_short",
@@ -60,6 +61,8 @@ class Sieve:
 
     def sift(self, continuation: str, finish: str) -> tuple[str, str]:
         """The prompt in a continuation, and `ok` or the reason against it."""
+        if finish == "no_room":
+            return "", "no_room"
         prompt, followed = first_task(continuation)
         cut = finish == "length" and not followed
         reason = "cut_off" if cut else self._form(prompt) or self._repeats(prompt)

@@ -12,16 +12,19 @@ import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.errors import GateError, InputError, summary
-from srlm_kedro.judge.prompt import fill, placeholder_faults
+from srlm_kedro.judge.prompt import placeholder_faults
 from srlm_kedro.params import at
 from srlm_kedro.pipelines.prompts.filters import REASONS, Sieve
 from srlm_kedro.pipelines.prompts.novelty import Novelty
-from srlm_kedro.pipelines.prompts.params import PromptsParams
+from srlm_kedro.pipelines.prompts.params import (
+    DEMONSTRATIONS,
+    PromptsParams,
+    fill_few_shot_prompt,
+)
 from srlm_kedro.records import Checkpoint, derive_seed
 
 VERSION = 3
 
-DEMONSTRATIONS = "{tasks}"
 WRITTEN = ["request_id", "sample", "text", "finish", "thought", "prompt", "reason"]
 
 # Rounds ask for what is missing over the share accepted so far, within these bounds.
@@ -142,7 +145,7 @@ class _FewShot:
         prompts: PromptsParams,
         seed: int,
     ) -> None:
-        self._iteration, self._template, self._seed = iteration, template.rstrip(), seed
+        self._iteration, self._template, self._seed = iteration, template, seed
         self._ift, self._own = ift, own
         self._chat = prompts.chat
         self._from_own = min(prompts.model_demonstrations, len(own))
@@ -156,7 +159,12 @@ class _FewShot:
     def requests(self, start: int, count: int) -> list[Request]:
         """The requests with the numbers from `start` on."""
         return [
-            Request(f"m{self._iteration}-w{number:05d}", self._text(number), chat=self._chat)
+            Request(
+                f"m{self._iteration}-w{number:05d}",
+                self._text(number),
+                chat=self._chat,
+                optional=True,
+            )
             for number in range(start, start + count)
         ]
 
@@ -166,8 +174,7 @@ class _FewShot:
         )
         drawn = rng.sample(self._ift, self._from_ift) + rng.sample(self._own, self._from_own)
         rng.shuffle(drawn)
-        lines = [f"Task: {' '.join(text.split())}" for text in drawn]
-        return fill(self._template, {DEMONSTRATIONS: "\n".join(lines)})
+        return fill_few_shot_prompt(self._template, drawn)
 
 
 def _needed(goal: int, budget: int, accepted: int, written: int, n: int) -> int:

@@ -5,13 +5,23 @@ a line `Task: ...` each. The file ends with an open line, `Task:`, which the wri
 space behind it is taken off.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated
 
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.judge.prompt import fill
 from srlm_kedro.params import RESOURCE, Params, Schedule
+
+DEMONSTRATIONS = "{tasks}"
+
+
+def fill_few_shot_prompt(template: str, tasks: Iterable[str]) -> str:
+    """The template with the demonstrations in their place."""
+    lines = [f"Task: {' '.join(text.split())}" for text in tasks]
+    return fill(template.rstrip(), {DEMONSTRATIONS: "\n".join(lines)})
 
 
 class WriterSampling(Sampling):

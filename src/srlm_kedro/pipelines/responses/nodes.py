@@ -18,8 +18,11 @@ def draw_responses(
     responses: ResponsesParams,
     seed: int,
 ) -> pd.DataFrame:
-    """N responses to each prompt, as drawn: one row each, in the order of the prompts."""
-    requests = [Request(row.prompt_id, row.prompt) for row in prompts.itertuples()]
+    """N responses to each prompt, as drawn: one row each, in the order of the prompts.
+
+    A prompt that leaves the policy no room for the longest response gets empty ones (`no_room`).
+    """
+    requests = [Request(row.prompt_id, row.prompt, optional=True) for row in prompts.itertuples()]
     drawn = generation_engine.generate(
         policy, requests, responses.sampling, derive_seed(seed, "responses")
     )

@@ -84,5 +84,9 @@ def eft_examples(table: pd.DataFrame) -> list[Example]:
 
 
 def _outcome(trained: Trained, examples: int) -> Outcome:
-    metrics = {"train/examples": float(examples), **trained.metrics()}
+    metrics = {
+        "train/examples": float(examples - trained.too_long),
+        "train/dropped_too_long": float(trained.too_long),
+        **trained.metrics(),
+    }
     return trained.checkpoint, pd.DataFrame(trained.log), metrics

@@ -1,0 +1,265 @@
+"""Whether all texts that are known fit M0, in its own tokens, before the first model is trained.
+
+A text that a model writes later can still be too long: it is left out and counted where it is used
+(`engines.generation.base.Request.optional`, `engines.training.base.TuningParams.max_length`).
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine, Request, Sampling
+from srlm_kedro.engines.training.base import DpoParams, SftParams, TrainingEngine, TuningParams
+from srlm_kedro.errors import InputError, summary
+from srlm_kedro.judge.prompt import fill_judge_prompt
+from srlm_kedro.pipelines.eft.params import EftParams
+from srlm_kedro.pipelines.evaluation.params import EvaluationParams
+from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.prompts.params import PromptsParams, fill_few_shot_prompt
+from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.selection.params import SelectionParams
+from srlm_kedro.records import Checkpoint, Example
+
+VERSION = 1
+
+_SAMPLE = 200
+"""IFT examples that stand for the texts which are still to be written."""
+_HALF = 0.5
+_ROWS = (
+    "shorten or drop these rows (of OASST: lower `oasst.max_prompt_characters` or "
+    "`oasst.max_response_characters`)"
+)
+
+_log = logging.getLogger(__name__)
+
+
+def check_lengths(
+    base: Checkpoint,
+    ift: pd.DataFrame,
+    eft_ranked: pd.DataFrame,
+    eval_prompts: pd.DataFrame,
+    judge_prompt: str,
+    few_shot_prompt: str,
+    generation_engine: GenerationEngine,
+    training_engine: TrainingEngine,
+    loop: LoopParams,
+    sft: SftParams,
+    dpo: DpoParams,
+    eft: EftParams,
+    prompts: PromptsParams,
+    responses: ResponsesParams,
+    judging: JudgingParams,
+    evaluation: EvaluationParams,
+    selection: SelectionParams,
+) -> dict[str, bool]:
+    """Lets the first training begin. Every later model of the loop has M0's tokenizer and limits.
+
+    Texts that are still to be written are judged by IFT's, which they resemble.
+
+    Raises:
+        InputError: All texts that do not fit, by kind, with their tokens and the limit.
+    """
+    ruler = _Ruler(base, training_engine, generation_engine)
+    seed = _Seed(ift, eft_ranked, judge_prompt)
+    checks = [
+        *_learnt(ruler, seed, loop, sft, dpo, eft),
+        *_asked(ruler, seed, eval_prompts, loop, eft, evaluation, selection),
+        *_written(ruler, seed, few_shot_prompt, loop, prompts, responses, judging),
+    ]
+    if faults := [check.told for check in checks if check.is_broken]:
+        heading = f"{base.name}: texts that do not fit the model were found before any training."
+        raise InputError("\n".join([heading, *faults]))
+    return {"checked": True}
+
+
+@dataclass(frozen=True)
+class _Ruler:
+    """Measures texts in M0's tokens and chat format."""
+
+    base: Checkpoint
+    training_engine: TrainingEngine
+    generation_engine: GenerationEngine
+
+    def learnt(self, examples: Sequence[Example], params: TuningParams) -> list[str]:
+        """Why examples cannot be learnt."""
+        return self.training_engine.misfits(self.base, examples, params)
+
+    def asked(self, texts: Iterable[str], sampling: Sampling, chat: bool = True) -> list[str]:
+        """Why texts cannot be asked."""
+        requests = [Request(str(place), text, chat) for place, text in enumerate(texts)]
+        return self.generation_engine.misfits(self.base, requests, sampling)
+
+
+@dataclass(frozen=True)
+class _Check:
+    """What was found of one kind of text."""
+
+    rule: str
+    """What they must do, and what to change."""
+    names: Sequence[str]
+    faults: Sequence[str]
+    """Empty where the text fits."""
+    allowed: float = 0.0
+    """Share that may be too long."""
+
+    @property
+    def lines(self) -> list[str]:
+        named = zip(self.names, self.faults, strict=True)
+        return [f"{name}: {fault}" for name, fault in named if fault]
+
+    @property
+    def is_broken(self) -> bool:
+        return len(self.lines) > self.allowed * len(self.faults)
+
+    @property
+    def told(self) -> str:
+        return summary(f"{len(self.lines)} of {len(self.faults)} {self.rule}", self.lines)
+
+
+class _Seed:
+    """What people wrote, as the stages will use it."""
+
+    def __init__(self, ift: pd.DataFrame, eft_ranked: pd.DataFrame, judge_prompt: str) -> None:
+        fill = partial(fill_judge_prompt, judge_prompt)
+        self.ift, self.eft = ift, eft_ranked
+        self.ift_names = [f"ift {name}" for name in ift["prompt_id"]]
+        self.judged_names = [f"eft {name}" for name in eft_ranked["response_id"]]
+        self.judged = list(map(fill, eft_ranked["prompt"], eft_ranked["response"]))
+        self.sample = ift.iloc[:: max(1, len(ift) // _SAMPLE)]
+        self.sample_names = [f"ift {name}" for name in self.sample["prompt_id"]]
+        self.sample_judged = list(map(fill, self.sample["prompt"], self.sample["response"]))
+
+
+def _learnt(
+    ruler: _Ruler, seed: _Seed, loop: LoopParams, sft: SftParams, dpo: DpoParams, eft: EftParams
+) -> Iterator[_Check]:
+    """Examples of IFT and EFT, and pairs like IFT's examples."""
+    examples = list(map(Example, seed.ift["prompt"], seed.ift["response"]))
+    raised = f"Raise `sft.max_length` (now {sft.max_length}), or {_ROWS}"
+    yield _Check(
+        f"IFT examples are too long to be learnt. {raised}.",
+        seed.ift_names,
+        ruler.learnt(examples, sft),
+    )
+    if loop.eft != "none":
+        yield _Check(
+            "ranked responses fill the judge prompt so far that no judgement can be learnt behind "
+            f"them. {raised}.",
+            seed.judged_names,
+            _unlearnable(ruler, seed, sft, eft),
+        )
+    if loop.update == "dpo":
+        likely = list(map(Example, seed.sample["prompt"], seed.sample["response"]))
+        yield _Check(
+            "IFT examples are longer than pairs may be, and the pairs will be like them. Raise "
+            f"`dpo.max_length` (now {dpo.max_length}), or allow more with `dpo.max_too_long` (now "
+            f"{dpo.max_too_long:g}).",
+            seed.sample_names,
+            ruler.learnt(likely, dpo),
+            dpo.max_too_long,
+        )
+
+
+def _unlearnable(ruler: _Ruler, seed: _Seed, sft: SftParams, eft: EftParams) -> list[str]:
+    """Why no judgement of a response can be learnt; the log tells of those that only may be."""
+    new = eft.sampling.max_new_tokens
+    tight = sft.model_copy(update={"max_length": max(sft.max_length - new, 1)})
+    found = ruler.learnt([Example(text, "") for text in seed.judged], tight)
+    doubtful = [place for place, fault in enumerate(found) if fault]
+    if doubtful:
+        _log.warning(
+            "%d of %d ranked responses leave less than %d tokens for a judgement (sft.max_length = "
+            "%d): the examples that become too long are left out of M1's training, and counted.",
+            *(len(doubtful), len(found), new, sft.max_length),
+        )
+    faults = [""] * len(found)
+    certain = ruler.learnt([Example(seed.judged[place], "") for place in doubtful], sft)
+    for place, fault in zip(doubtful, certain, strict=True):
+        faults[place] = fault
+    return faults
+
+
+def _asked(
+    ruler: _Ruler,
+    seed: _Seed,
+    eval_prompts: pd.DataFrame,
+    loop: LoopParams,
+    eft: EftParams,
+    evaluation: EvaluationParams,
+    selection: SelectionParams,
+) -> Iterator[_Check]:
+    """Ranked responses in the judge prompt, and the prompts of evaluation and validation."""
+    judgings = {"evaluation.judging": evaluation.judging}
+    judgings |= {"eft.sampling": eft.sampling} if loop.eft == "baseline" else {}
+    name = max(judgings, key=lambda one: judgings[one].max_new_tokens)
+    yield _Check(
+        f"ranked responses in the judge prompt leave no room for a judgement. {_less(name)} (now "
+        f"{judgings[name].max_new_tokens}), or {_ROWS}.",
+        seed.judged_names,
+        ruler.asked(seed.judged, judgings[name]),
+    )
+    yield _Check(
+        "evaluation prompts leave no room for an answer. "
+        f"{_less('evaluation.sampling')} (now {evaluation.sampling.max_new_tokens}), or {_ROWS}.",
+        [f"eval_prompts {one}" for one in eval_prompts["id"]],
+        ruler.asked(eval_prompts["prompt"], evaluation.sampling),
+    )
+    if loop.when_worse != "off" and loop.iterations > 1:
+        ranked = seed.eft.drop_duplicates("prompt")
+        yield _Check(
+            "prompts of EFT, which validate the models, leave no room for an answer. "
+            f"{_less('selection.sampling')} (now {selection.sampling.max_new_tokens}), or {_ROWS}.",
+            [f"eft {one}" for one in ranked["prompt_id"]],
+            ruler.asked(ranked["prompt"], selection.sampling),
+        )
+
+
+def _written(
+    ruler: _Ruler,
+    seed: _Seed,
+    few_shot_prompt: str,
+    loop: LoopParams,
+    prompts: PromptsParams,
+    responses: ResponsesParams,
+    judging: JudgingParams,
+) -> Iterator[_Check]:
+    """The shortest few-shot prompt; answers to prompts like IFT's, and judgements of them."""
+    if loop.iterations < 2:
+        return
+    if loop.prompt_generator != "fixed":
+        shown = prompts.ift_demonstrations + prompts.model_demonstrations
+        shortest = sorted(seed.ift["prompt"], key=len)[:shown]
+        yield _Check(
+            "few-shot prompts leave no room for a new task, even with IFT's shortest prompts. "
+            f"{_less('prompts.sampling')} (now {prompts.sampling.max_new_tokens}), or show fewer "
+            "(`prompts.ift_demonstrations`, `prompts.model_demonstrations`).",
+            ["few-shot prompt"],
+            ruler.asked(
+                [fill_few_shot_prompt(few_shot_prompt, shortest)], prompts.sampling, prompts.chat
+            ),
+        )
+    yield _Check(
+        "IFT prompts leave no room for a response, and the new prompts will be like them. "
+        f"{_less('responses.sampling')} (now {responses.sampling.max_new_tokens}).",
+        seed.sample_names,
+        ruler.asked(seed.sample["prompt"], responses.sampling),
+        _HALF,
+    )
+    if loop.judge != "external":
+        yield _Check(
+            "IFT examples in the judge prompt leave no room for a judgement, and what is judged "
+            f"will be like them. {_less('judging.sampling')} (now "
+            f"{judging.sampling.max_new_tokens}), or allow more judgements without a score "
+            f"(`judging.max_unparsed`, now {judging.max_unparsed:g}).",
+            seed.sample_names,
+            ruler.asked(seed.sample_judged, judging.sampling),
+            judging.max_unparsed,
+        )
+
+
+def _less(sampling: str) -> str:
+    return f"Lower `{sampling}.max_new_tokens`"

@@ -1,0 +1,127 @@
+"""Texts that cannot fit are found before the first training, in the engines' own tokens."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from srlm_kedro.engines.generation.scripted import ScriptedEngine as Sampler
+from srlm_kedro.engines.training.base import DpoParams, SftParams
+from srlm_kedro.engines.training.scripted import ScriptedEngine as Trainer
+from srlm_kedro.errors import InputError
+from srlm_kedro.pipelines.checks.lengths import check_lengths
+from srlm_kedro.pipelines.eft.params import EftParams
+from srlm_kedro.pipelines.evaluation.params import EvaluationParams
+from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.prompts.params import PromptsParams
+from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.selection.params import SelectionParams
+from srlm_kedro.records import Checkpoint
+
+M0 = Checkpoint(Path("m0"), "m0")
+JUDGE = "Review {instruction} {response} Score:"
+SHORT = {"sampling": {"max_new_tokens": 5}}
+
+
+def words(count):
+    return "word " * count
+
+
+def ift(*lengths):
+    rows = [(f"i{place}", words(length), "yes") for place, length in enumerate(lengths)]
+    return pd.DataFrame(rows, columns=["prompt_id", "prompt", "response"])
+
+
+def eft(*lengths):
+    rows = [("e", "ask", f"e-r{place}", words(length)) for place, length in enumerate(lengths)]
+    return pd.DataFrame(rows, columns=["prompt_id", "prompt", "response_id", "response"])
+
+
+def evaluated(*lengths):
+    rows = [(f"v{place}", words(length)) for place, length in enumerate(lengths)]
+    return pd.DataFrame(rows, columns=["id", "prompt"])
+
+
+def check(positions=None, **given):
+    knobs = {
+        "ift": ift(*[3] * 20),
+        "eft_ranked": eft(3, 4),
+        "eval_prompts": evaluated(3),
+        "judge_prompt": JUDGE,
+        "few_shot_prompt": "{tasks}\nTask:",
+        "generation_engine": Sampler(positions=positions),
+        "training_engine": Trainer(),
+        "loop": LoopParams(),
+        "sft": SftParams(max_length=40),
+        "dpo": DpoParams(max_length=40),
+        "eft": EftParams(**SHORT),
+        "prompts": PromptsParams(**SHORT),
+        "responses": ResponsesParams(**SHORT),
+        "judging": JudgingParams(**SHORT),
+        "evaluation": EvaluationParams(judging={"max_new_tokens": 5}, **SHORT),
+        "selection": SelectionParams(judging={"max_new_tokens": 5}, **SHORT),
+    }
+    return check_lengths(M0, **{**knobs, **given})
+
+
+def refused(positions=None, **given):
+    with pytest.raises(InputError) as caught:
+        check(positions, **given)
+    return str(caught.value)
+
+
+def test_texts_that_fit_pass():
+    """With and without a limit of the model's own."""
+    assert check() == check(60) == {"checked": True}
+
+
+@pytest.mark.parametrize(
+    ("positions", "given", "told"),
+    [
+        (None, {"ift": ift(*[3] * 19, 50)}, ["ift i19: 52 tokens > max_length = 40", "sft.max_le"]),
+        (None, {"eft_ranked": eft(3, 37)}, ["eft e-r1: 41 tokens > max_length", "sft.max_length"]),
+        (60, {"eft_ranked": eft(3, 52)}, ["eft e-r1: 56 prompt tokens + 5 new ones > 60"]),
+        (60, {"eval_prompts": evaluated(55)}, ["eval_prompts v0: 56", "`evaluation.sampling.max"]),
+        (60, {"selection": SelectionParams(sampling={"max_new_tokens": 60})}, ["`selection.samp"]),
+        (60, {"prompts": PromptsParams(sampling={"max_new_tokens": 40})}, ["few-shot", "fewer"]),
+        (60, {"responses": ResponsesParams(sampling={"max_new_tokens": 60})}, ["`responses.sampl"]),
+        (60, {"judging": JudgingParams(sampling={"max_new_tokens": 60})}, ["judging.max_unparsed"]),
+        (
+            60,
+            {"eft": EftParams(sampling={"max_new_tokens": 60})},
+            ["`eft.sampling.max_new_tokens`"],
+        ),
+        (None, {"dpo": DpoParams(max_length=4)}, ["`dpo.max_length` (now 4)", "dpo.max_too_long"]),
+    ],
+)
+def test_each_kind_of_text_is_measured_against_its_limit(positions, given, told):
+    """The message says which row, its tokens, the limit, and what to change."""
+    message = refused(positions, **given)
+    for words_ in told:
+        assert words_ in message
+
+
+def test_all_faults_are_told_at_once():
+    """Of every kind, in one message."""
+    message = refused(60, ift=ift(*[3] * 19, 50), eval_prompts=evaluated(70), eft_ranked=eft(99))
+    for name in ("ift i19", "eval_prompts v0", "eft e-r0"):
+        assert name in message
+
+
+def test_what_the_loop_leaves_out_is_not_measured():
+    """No EFT training, no validation, a writer and a judge of another make."""
+    long = {"sampling": {"max_new_tokens": 60}}
+    assert check(eft_ranked=eft(3, 37), loop=LoopParams(eft="none"))
+    assert check(60, selection=SelectionParams(**long), loop=LoopParams(when_worse="off"))
+    assert check(60, prompts=PromptsParams(**long), loop=LoopParams(prompt_generator="fixed"))
+    assert check(60, judging=JudgingParams(**long), loop=LoopParams(judge="external"))
+    assert check(60, eft=EftParams(**long), loop=LoopParams(eft="ranking"))
+
+
+def test_a_judgement_that_may_become_too_long_is_told_and_no_fault(caplog):
+    """There is room for some judgement, though not for the longest."""
+    with caplog.at_level(logging.WARNING, logger="srlm_kedro"):
+        assert check(eft_ranked=eft(3, 35))
+    assert "1 of 2 ranked responses leave less than 5 tokens" in caplog.text
