@@ -22,12 +22,12 @@ class Experiment:
         """That of its figures; a longer run of the same configuration adds to them."""
         return self.env or MAIN
 
-    def parameters(self, seed: int) -> dict[str, Any]:
-        """Those of its command line."""
+    def parameters(self, seed: int, quick: bool = False) -> dict[str, Any]:
+        """Those of its command line; a quick one judges no more own answers than a plain run."""
         loop = {"pretrain": True} if self.env != "multiple_choice" else {}
         loop |= {"iterations": self.iterations} if self.iterations else {}
-        study = {"own_prompts": None}
-        return {"seed": seed, "data": data_folder(seed), "loop": loop, "study": study}
+        study = {} if quick else {"study": {"own_prompts": None}}
+        return {"seed": seed, "data": data_folder(seed), "loop": loop, **study}
 
 
 def data_folder(seed: int) -> str:

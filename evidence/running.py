@@ -55,7 +55,7 @@ def _run(folder: Path, experiment: Experiment, seed: int, scripted: bool) -> Non
     stopped = notes(folder)["stopped"]
     stopped.pop(f"{experiment.name}, seed {seed}", None)
     try:
-        run_project(folder, env, experiment.parameters(seed))
+        run_project(folder, env, experiment.parameters(seed, quick=scripted))
     except GateError as error:
         stopped[f"{experiment.name}, seed {seed}"] = str(error)
     _note(folder, stopped=stopped)

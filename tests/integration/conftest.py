@@ -75,9 +75,11 @@ class Project:
         return mark
 
     def configure(self, name: str, **values: Any) -> None:
-        """Writes values into conf/test, over what stands there."""
+        """Writes values into conf/test, over what stands there; `loop` keeps its other values."""
         file = self.path / "conf/test" / f"{name}.yml"
         held = yaml.safe_load(file.read_text("utf-8")) if file.exists() else {}
+        if "loop" in values:
+            values["loop"] = held.get("loop", {}) | values["loop"]
         file.write_text(yaml.safe_dump(held | values), "utf-8")
 
 

@@ -82,7 +82,10 @@ def test_every_continuation_is_accepted_or_has_a_reason(drawn):
 def test_kept_and_dropped_are_all_that_was_written(rows):
     """In their order, each once; counts say the same as the tables."""
     written = pd.DataFrame(
-        [(f"m2-w{n:05d}", 0, text, "stop", text, reason) for n, (text, reason) in enumerate(rows)],
+        [
+            (f"m2-w{n:05d}", 0, text, "stop", "", text, reason)
+            for n, (text, reason) in enumerate(rows)
+        ],
         columns=WRITTEN,
     )
     none = pd.DataFrame({"prompt_id": [], "prompt": []})

@@ -101,7 +101,7 @@ def catalog(tmp_path) -> DataCatalog:
     folder.mkdir(parents=True)
     table.parent.mkdir(parents=True)
     (folder / "config.json").write_text('{"model_type": "llama"}')
-    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer.json").write_text('{"version": "1.0"}')
     (folder / "model.safetensors").write_bytes(weights(1.0))
     pd.DataFrame({"prompt": ["a"], "chosen": ["b"], "rejected": ["c"]}).to_parquet(table)
     for path in (folder, table):

@@ -14,7 +14,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
     "model.safetensors": safetensors(),
     "config.json": b'{"model_type": "llama"}',
-    "tokenizer.json": b"{}",
+    "tokenizer.json": b'{"version": "1.0"}',
     "pytorch_model.bin": b"pickle",
     "modeling.py": b"print()",
 }
