@@ -23,6 +23,7 @@ What a number is, `numbers` says; what takes one back, `hedges`. Every pattern i
 works on a slice of fixed length: time is linear in the text.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ _TAIL = 80
 _TRAILING = " \t\r\n\u00a0\u202f\u3000\u200b\ufeff*_`\"'“”‘’$|.)]}>"
 
 
+@functools.lru_cache(maxsize=2**16)  # each is read when it is drawn and when rewards are made of it
 def parse_score(text: str, finish: Finish = "stop", low: float = 0, high: float = 5) -> Parsed:
     """The score that a completion of the judge concludes with; None whenever it is in doubt.
 
