@@ -146,7 +146,7 @@ def test_a_model_goes_with_its_card_and_without_notes(catalog):
 def test_a_listing_tells_files_and_bytes(catalog):
     """What a dry run shows."""
     listing = pack(catalog, "m2", "someone/model", pairs=False)[0].listing()
-    assert "model someone/model, 96 bytes" in listing
+    assert "model someone/model, 112 bytes" in listing
     assert "66  model.safetensors" in listing
 
 
