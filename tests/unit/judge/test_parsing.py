@@ -226,6 +226,6 @@ LONG = ["Score ", "Score: ", "Score (", "total ", "9", "1+", "*", " ", "\n", "Sc
 
 @pytest.mark.parametrize("piece", LONG)
 def test_long_texts_are_read_in_linear_time(piece):
-    """A megabyte of what could make a pattern backtrack ends, in range or refused."""
-    parsed = parse_score("Score " + piece * (1_000_000 // len(piece)))
+    """200,000 characters of what could make a pattern backtrack end, in range or refused."""
+    parsed = parse_score("Score " + piece * (200_000 // len(piece)))
     assert parsed.score is None
