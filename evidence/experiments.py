@@ -24,7 +24,9 @@ class Experiment:
 
     def parameters(self, seed: int, quick: bool = False) -> dict[str, Any]:
         """Those of its command line; a quick one judges no more own answers than a plain run."""
-        loop = {"pretrain": True} if self.env != "multiple_choice" else {}
+        # Another judge prompt is another corpus: there M0 is the main run's.
+        other = self.env == "multiple_choice"
+        loop: dict[str, Any] = {"world": "given"} if other else {"pretrain": True}
         loop |= {"iterations": self.iterations} if self.iterations else {}
         study = {} if quick else {"study": {"own_prompts": None}}
         return {"seed": seed, "data": data_folder(seed), "loop": loop, **study}

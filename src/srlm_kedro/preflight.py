@@ -74,6 +74,13 @@ def idle_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[str]
             "parameter `pretraining`: nothing reads it in this run, for M0 comes with the project; "
             "set `loop.pretrain=true`"
         )
+    world = given.get("microworld")
+    corpus = world.get("corpus") if isinstance(world, Mapping) else None
+    if corpus and loop.world == "microworld" and not loop.pretrain and "m0" not in names:
+        faults.append(
+            "parameter `microworld.corpus`: nothing reads it in this run, for M0 comes with the "
+            "project; set `loop.pretrain=true`"
+        )
     if loop.soft_labels and given.get("keep_models") == 1:
         faults.append("parameter `keep_models`: `loop.soft_labels` asks the newest two models")
     taken = [name for name in ("label_smoothing", "length_normalised") if _dpo(given).get(name)]
@@ -157,6 +164,8 @@ def model_faults(
 
 
 def _advice(name: str) -> str:
+    if name == "m0.model":
+        return "Put the model there, or name another folder."
     if model := re.fullmatch(r"m(\d+)\.model", name):
         return (
             f"Make M{model[1]} first: kedro run --pipeline=iteration --params=iteration={model[1]}"

@@ -160,7 +160,11 @@ class LoopSession(KedroSession):
         events = {"run_params": run_params, "pipeline": Pipeline([]), "catalog": context.catalog}
         hooks = self._hook_manager
         # No run of nodes that others (kedro-viz) should take for the last one.
-        others = [hook for hook in hooks.get_plugins() if not _is_ours(hook)]
+        others = [
+            hook
+            for hook in hooks.get_plugins()
+            if not _is_ours(hook) or type(hook).__name__ == "VizStatsHooks"
+        ]
         hooks.subset_hook_caller("before_pipeline_run", others)(**events)
         hooks.subset_hook_caller("after_pipeline_run", others)(run_result={}, **events)
 

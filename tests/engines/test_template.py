@@ -69,7 +69,26 @@ def test_the_first_line_stays_the_first():
     assert rendered(template, {"style": "x"}) == "\nfirst x2024"
 
 
+@pytest.mark.parametrize("start", ["    {% if true %}", "  {# a remark #}\n", "\n", "  "])
+def test_what_a_template_begins_with_stays(start):
+    """Spaces and lines in front of a block are as without arguments."""
+    template = start + "{{ messages[0].content }}" + ("{% endif %}" if "if" in start else "")
+    assert rendered(template) == rendered(template, bound=False)
+
+
+def test_a_name_in_the_prose_of_a_template_is_not_read():
+    """An argument that does nothing is refused."""
+    with pytest.raises(InputError, match="date"):
+        rendered("Today's date {{ messages[0].content }}", {"date": "2025-01-01"})
+
+
 class TestDates:
+    def test_every_directive_of_the_clock_is_told(self, clock):
+        """As the renderer's own clock tells them, on the fixed day."""
+        clock(2024, 7, 26)
+        template = "{{ strftime_now('%F %D %e %R %j %y %B') }}{{ messages[0].content }}"
+        assert rendered(template) == rendered(template, bound=False)
+
     def test_the_day_does_not_matter(self, clock):
         """Bound, two days render one prompt; a plain tokenizer renders two."""
         days = [(2026, 11, 30), (2026, 12, 1)]

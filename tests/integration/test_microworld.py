@@ -81,7 +81,25 @@ def test_m0_is_made_again_where_it_lies(project):
     assert not (project.path / "data/06_models/m0").exists()
 
 
-def test_settings_of_a_pretraining_that_does_not_happen_are_refused(project):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("pretraining", {"layers": 2}), ("microworld", {"corpus": {"documents": 300}})],
+)
+def test_settings_of_a_pretraining_that_does_not_happen_are_refused(project, name, value):
     """The message says which setting makes it happen."""
-    with pytest.raises(InputError, match=r"`pretraining`: nothing reads it.*loop\.pretrain=true"):
-        project.run(env="base", params={"pretraining": {"layers": 2}})
+    with pytest.raises(InputError, match=rf"`{name}.*nothing reads it.*loop\.pretrain=true"):
+        project.run(env="base", params={name: value})
+
+
+def test_a_run_finds_m0_from_any_folder(project, monkeypatch, tmp_path):
+    """It lies in the project, wherever the command is typed."""
+    monkeypatch.chdir(tmp_path)
+    project.run(env="base", params={"data": "data/elsewhere"}, node_names=["m0.take_m0"])
+    assert (project.path / "data/elsewhere/06_models/m0/config.json").exists()
+
+
+def test_another_judge_prompt_starts_from_the_same_m0(project):
+    """On a fresh clone too: no main run has to come before it."""
+    project.run(env="multiple_choice", node_names=["m0.take_m0"])
+    shipped = content_digest(project.path / "data/01_raw/m0")
+    assert content_digest(project.path / "data/06_models/m0") == shipped

@@ -27,7 +27,7 @@ _KINDS = {
     b"\x28\xb5\x2f\xfd": f"is compressed with zstd. {_UNPACK}",
     b"\xfd7zxz\x00": f"is compressed with xz. {_UNPACK}",
     b"7z\xbc\xaf\x27\x1c": f"is compressed with 7-Zip. {_UNPACK}",
-    b"\x04\x22\x4d\x18": f"is compressed with lz4. {_UNPACK}",
+    b"\x04\x22m\x18": f"is compressed with lz4. {_UNPACK}",
     _GZIP: "is compressed with gzip more than once. Unpack it once",
     b"arrow1": "is an Arrow file. Save it as Parquet",
     b"\xff\xff\xff\xff": "is an Arrow stream. Read its folder by HubSeedDataset, or save Parquet",

@@ -90,9 +90,23 @@ class HubCheckpointDataset(AbstractDataset[None, Checkpoint]):
 class GivenModelDataset(AbstractDataset[None, Checkpoint]):
     """A model that the user names in one word: a folder, or `hub:owner/name[@revision]`."""
 
-    def __init__(self, model: str, name: str, metadata: dict[str, Any] | None = None):
-        """`name` is the model's place in the chain: `m0`."""
-        self._model = model
+    def __init__(
+        self,
+        name: str,
+        model: str | None = None,
+        filepath: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        """Give `model`, or a folder of the project as `filepath`, which Kedro makes absolute.
+
+        `name` is the model's place in the chain: `m0`.
+
+        Raises:
+            InputError: Both are given, or none.
+        """
+        if (model is None) == (filepath is None):
+            raise InputError(f"{name}: give either `model` or `filepath` in the catalog.")
+        self._model = model = model or str(filepath)
         repo, _, revision = model.removeprefix("hub:").partition("@")
         self._source: HubCheckpointDataset | CheckpointDataset = (
             HubCheckpointDataset(repo, revision or None, name)

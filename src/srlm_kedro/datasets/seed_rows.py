@@ -142,10 +142,10 @@ def _with_id(value: dict[str, Any]) -> dict[str, Any]:
 
 def _dialogue(name: str, cell: str) -> Any:
     """The messages that a cell holds as JSON, or its text."""
-    if not cell.lstrip().startswith(("[{", "{")):
+    if not cell.lstrip().startswith(("[", "{")):
         return cell
     value = _from_json(cell)
-    if isinstance(value, str) and re.match(r"\s*\[\{'(content|role)'", value):
+    if isinstance(value, str) and re.match(r"\s*\[?\s*\{'(content|role|from|value)'", value):
         raise ValueError(f"{name}: a list as Python writes it. Write JSON, or Parquet")
     return value if is_dialogue(value) else cell
 

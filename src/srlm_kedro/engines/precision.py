@@ -15,8 +15,9 @@ _SLOW = 1.5
 def chosen(name: str, device: str) -> torch.dtype:
     """The type of that name; `auto` is bfloat16 on a GPU made for it, and float32 elsewhere.
 
-    On a CPU float32 is never much slower: many have no instructions for bfloat16, and multiply its
-    matrices ten times slower. Where that is so and bfloat16 is asked for, the log says it once.
+    Many CPUs have no instructions for bfloat16 and multiply its matrices ten times slower; on those
+    that have them float32 takes about twice as long. float32 is never far from the best, and is
+    exact. Where bfloat16 is slow and asked for, the log says so once.
 
     Args:
         name: `auto`, or a type of torch: `float32`, `bfloat16`, `float16`.

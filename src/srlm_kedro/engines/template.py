@@ -22,7 +22,7 @@ Argument = bool | int | float | str
 _DATE = "date"
 _CLOCK = "strftime_now"
 _RENDERERS_OWN = ("messages", "tools", "documents", "add_generation_prompt", _CLOCK)
-_DIRECTIVES = "aAbBcdHIjmMpSUwWxXyY"
+_DIRECTIVES = "aAbBcCdDeFgGhHIjmMnpRrStTuUVwWxXyY"
 
 
 def checked(arguments: Mapping[str, Any] | None) -> dict[str, Argument]:
@@ -71,7 +71,7 @@ def bind(tokenizer: Any, arguments: Mapping[str, Argument], model: str) -> None:
                 faults,
             )
         )
-    given = [f"{{% set {name} = {_literal(value)} +%}}" for name, value in arguments.items()]
+    given = [f"{{% set {name} = {_literal(value)} %}}\n" for name, value in arguments.items()]
     day = date.fromisoformat(str(arguments.get(_DATE, DATE.isoformat())))
     head = [_clock(day, template)] if asks else []
     if given or head:
@@ -93,7 +93,7 @@ def _clock(day: date, template: str) -> str:
     told = {one: midnight.strftime(one.replace("-", "")) for one in named}
     told = {one: text.lstrip("0") or "0" if "-" in one else text for one, text in told.items()}
     filled = "".join(f" | replace({_literal(k)}, {_literal(v)})" for k, v in told.items())
-    return f"{{% macro {_CLOCK}(format) %}}{{{{ format{filled} }}}}{{% endmacro +%}}"
+    return f"{{% macro {_CLOCK}(format) %}}{{{{ format{filled} }}}}{{% endmacro %}}\n"
 
 
 def _literal(value: Argument) -> str:
@@ -102,7 +102,8 @@ def _literal(value: Argument) -> str:
 
 
 def _words(template: str) -> set[str]:
-    return set(re.findall(r"[^\W\d]\w*", template))
+    code = " ".join(re.findall(r"\{[{%].*?[%}]\}", template, re.DOTALL))
+    return set(re.findall(r"[^\W\d]\w*", code))
 
 
 def _hint(name: str, known: set[str]) -> str:

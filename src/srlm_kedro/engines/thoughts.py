@@ -32,7 +32,7 @@ _BOTH = {
 }
 _HEADER = re.compile(r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
 _ON_A_CHANNEL = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>")
-_MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>")
+_MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>|(?:assistant)?<\|channel\|>")
 # What harmony leaves where its special tokens were taken off.
 _BARE_CHANNEL = re.compile(r"\s*(?:analysis|commentary)(?=[A-Z])")
 _BARE_FINAL = "assistantfinal"
@@ -40,7 +40,7 @@ _WRAPPING = ("<answer>", "</answer>")  # Hunyuan
 _SPACES = re.compile(r"\s*+")
 
 
-def split(text: str, cut: bool = False) -> tuple[str, str]:
+def split(text: str, cut: bool = False, whole: bool = False) -> tuple[str, str]:
     """The thought, marks and spaces behind it included, and the answer.
 
     A thought stands at the text's beginning, or ends with a mark that nothing opened (where a chat
@@ -51,13 +51,15 @@ def split(text: str, cut: bool = False) -> tuple[str, str]:
         text: All that was drawn, behind what the chat template opened (`opened`).
         cut: Whether the limit of tokens ended it; then a mark that is quoted within an unfinished
             thought does not end it.
+        whole: Whether nothing was taken off its beginning: then a mark that nothing opened is a
+            word of the answer.
     """
     if _ON_A_CHANNEL.match(text):
         return _by_channel(text)
     if _BARE_CHANNEL.match(text):
         place = text.rfind(_BARE_FINAL)
         return _at(text, len(text) if place < 0 else place + len(_BARE_FINAL))
-    place = _behind_thoughts(text, cut)
+    place = _behind_thoughts(text, cut, whole)
     return _at(text, place) if place else ("", text)
 
 
@@ -100,9 +102,9 @@ def _by_channel(text: str) -> tuple[str, str]:
     return text[:place], _MESSAGE_END.split(text[place:], maxsplit=1)[0]
 
 
-def _behind_thoughts(text: str, cut: bool) -> int:
+def _behind_thoughts(text: str, cut: bool, whole: bool) -> int:
     """Where the thoughts at the beginning have ended: 0 without any, the end if one never does."""
-    place = 0 if _opening_at(text, 0) else _behind_unopened(text)
+    place = 0 if whole or _opening_at(text, 0) else _behind_unopened(text)
     while opening := _opening_at(text, place):
         end = _end(text, text.index(opening, place), opening, cut)
         if end is None:

@@ -41,6 +41,12 @@ class TellingHooks:
         self._process = 0
 
     @hook_impl
+    def on_pipeline_error(self) -> None:
+        """As after a run."""
+        self._process = 0
+        self._starts.clear()
+
+    @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
         """Tells of a long stage."""
         progress.node.set(node.name)

@@ -11,9 +11,11 @@ _TAKEN_BACK = re.compile(
       | (?:I|we)(?:\ (?:now|must|should|need\ to|have\ to|want\ to|would|will)|'d|'ll|’d|’ll)*+
         \ (?:revise|reconsider|correct|change|raise|lower|upgrade|downgrade|amend|retract)
       | my\ (?:mistake|bad|error) | I\ (?:made\ an?\ (?:mistake|error)|mis(?:counted|read|judged))
-      | sorry\b\s*+[,.!:—–-] | I\ apologi[sz]e | make\ (?:it|that)\ (?:an?\ )?\d
+      | sorry\b\s*+[,.!:—–-] | I\ apologi[sz]e
+      | make\ (?:it|that)\ (?:an?\ )?\d(?!-?\s*(?!points?\b)[A-Za-z])
       | (?:should|must|ought\ to)\ (?:really\ |rather\ |actually\ )?(?:be|have\ been)\ (?:an?\ )?\d
-      | actually\b,?\ (?:it|this|that|I|the|an?|my|no|\d|[AB]\b)
+        (?!\s*(?!points?\b)[A-Za-z])
+      | actually\b,?\ (?:(?:it|this|that|I|the|an?|my)\b[^.\n]{0,60}(?:\d|\b[AB]\b)|no\b|\d|[AB]\b)
       | no,\ (?:it|rather|make|that|I|\d|[AB]\b) | I\ take\ (?:it|that)\ back )""",
     _I,
 )

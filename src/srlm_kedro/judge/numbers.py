@@ -95,7 +95,11 @@ _DOUBT = re.compile(
              | mistakes? )(?![A-Za-z]) )""",
     FLAGS,
 )
-_SHARE = re.compile(rf"{_CLOSING}(?:for|in|on|under)\b(?P<more>[^.\n]{{0,120}}+)", FLAGS)
+_SHARE = re.compile(
+    rf"""{_CLOSING}(?:for|in|on|under)\b (?!\ (?:total|all|my|this|lack)\b)
+         (?P<more>[^.\n]{{0,120}}+)""",
+    FLAGS,
+)
 _LINE = 300
 
 
@@ -219,8 +223,10 @@ def _is_doubtful(
     aside = _ASIDE.match(rest)
     if aside and _as_number(aside["value"]) != value:
         return True
+    if found["name"] and not total and re.match(r"[ \t]+[A-Za-z]", rest):
+        return True  # `one thing is missing`
     share = _SHARE.match(rest)
-    if share and (value <= 1 or re.search(r"\d", share["more"], re.ASCII)):
+    if share and ((value <= 1 and not total) or re.search(r"\d", share["more"], re.ASCII)):
         return True
     return bool(_DOUBT.match(rest) or _CELL.match(rest))
 

@@ -33,7 +33,7 @@ from srlm_kedro.judge import hedges
 from srlm_kedro.judge.json_scores import json_scores
 from srlm_kedro.judge.numbers import BLANK, FLAGS, MARK, SPACE, Number, read_number
 
-VERSION = 3
+VERSION = 4
 """Bumped when some text is read differently, so that what hangs on scores is made again."""
 
 Reason = Literal[
@@ -129,9 +129,14 @@ _CRITERION = re.compile(r"[^\w\n]*[(:–—-]\s*[*_]*[A-Za-z]", re.ASCII)
 _ITEM_MARK = re.compile(r"[.)]\s+\S")
 _TOTALS = re.compile(r"[A-Za-z]++", re.ASCII)
 _AFTER_TOTALS = {
-    *("because", "as", "since", "based", "given", "due", "and", "points", "in", "overall", "total"),
+    *("because", "as", "since", "based", "given", "due", "and", "points", "in"),
     *("with", "which", "criteria", "stars"),
 }
+_IMPROVED = re.compile(
+    r"\b(?:improved|suggested|rewritten|revised|better|updated)\s+"
+    r"(?:answer|response|version|revision)\b",
+    re.IGNORECASE | re.ASCII,
+)
 _TAIL = 80
 _TRAILING = " \t\r\n\u00a0\u202f\u3000\u200b\ufeff*_`\"'“”‘’$|.)]}>"
 
@@ -197,6 +202,8 @@ class _Reader:
             return Parsed(None, "conflicting")
         if last.score is None:
             return last
+        if kind == "revised" and _IMPROVED.search(self._text):
+            return Parsed(None, "conflicting")  # of a response that the judge wrote itself
         if own[-1].adds and self._contradicts(statements, last.score):
             return Parsed(None, "conflicting")
         # `Score: 1` after each criterion, and no total: points, not a score.

@@ -30,8 +30,8 @@ class ParentRunHooks(MlflowHook):
 
     kedro-mlflow writes a typed parameter group as one long string; `RunRecorder` writes each
     value by itself. A killed run of the same command is opened again instead of another, and one
-    that is stopped is closed as KILLED. To be used in place of the plugin's own hooks
-    (`DISABLE_HOOKS_FOR_PLUGINS` with `kedro_mlflow`, underscore and all).
+    that is stopped is closed as KILLED. `hooks.mlflow.MlflowHooks` makes them, in place of the
+    plugin's own hooks.
     """
 
     @hook_impl

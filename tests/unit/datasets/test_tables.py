@@ -107,6 +107,7 @@ def test_nulls_and_the_index_of_parquet_are_left_out(tmp_path):
         ),
         (bz2.compress(json_lines()), "is compressed with bzip2. Unpack it"),
         (lzma.compress(json_lines()), "is compressed with xz. Unpack it"),
+        (b"\x04\x22\x4d\x18" + b"x" * 40, "is compressed with lz4. Unpack it"),
         (gzip.compress(gzip.compress(json_lines())), "with gzip more than once"),
         (b"x" * 257 + b"ustar\x0000", "is a tar archive"),
         (b"GIF8\x00\x00", "is binary, in no format"),

@@ -154,3 +154,16 @@ def test_marks_are_found_in_a_template():
     """They tell a template that knows of thoughts."""
     assert marked("{% if thinking %}<think>{% endif %}")
     assert not marked("<|im_start|>assistant")
+
+
+def test_a_whole_text_keeps_the_closing_marks_it_names():
+    """Where nothing can have been taken off its beginning, a mark that nothing opened is a word."""
+    text = "End your reasoning with </reasoning>. Then write the result."
+    assert split(text, whole=True) == ("", text)
+    assert split(text)[1] == ". Then write the result."
+
+
+def test_an_answer_ends_where_another_channel_begins():
+    """Also where the marks between them were taken off."""
+    text = "<|channel|>analysis<|message|>hmassistant<|channel|>final<|message|>Yes.assistant"
+    assert split(f"{text}<|channel|>commentary<|message|>more")[1] == "Yes."

@@ -73,6 +73,14 @@ LISTS = [
 ]
 
 CORRECTIONS = [
+    ("Score: 2\nImproved answer:\nApples.\nUpdated score: 5", None),
+    ("Score: 2\n\nSuggested revision: say apples.\nNew score: 5", None),
+    ("Score: 4\n\nThe response should be 2 paragraphs shorter.", 4),
+    ("Score: 3 out of 5.\n\nThe user may want to make it a 5-line poem.", 3),
+    ("Score: 3\nActually, the response does well.", 3),
+    ("Score: 3\nActually, the score is 4.", None),
+    ("Score: 3\nIt should be 4.", None),
+    ("Score: 3\nIt should have been a 4 points answer.", None),
     ("Score: 3\n\nI overlooked the example.\nRevised score: 4", 4),
     ("Score: 3\n**Revised Score: 4/5**", 4),
     ("Final score: 3\nUpdated score: 4", 4),
@@ -161,6 +169,9 @@ QUOTED = [
 ]
 
 DOUBTFUL = [
+    ("Score: one thing is missing", None),
+    ("Score: four criteria are met", None),
+    ("Overall: 1 overall issue", None),
     ("Score: 3?", None),
     ("Score: 3??", None),
     ("**Score: 3?**", None),
@@ -200,6 +211,10 @@ DOUBTFUL = [
 ]
 
 FORMS = [
+    ("Score: 1 in total", 1),
+    ("Score: 0 for lack of relevance", 0),
+    ("Score: 1 for this response", 1),
+    ("Score: 1 out of 5 for this", 1),
     ("**Score:** Score: 3", 3),
     ("Score: Score: 3", 3),
     ("**Score:** **Score: 3/5**", 3),

@@ -30,7 +30,7 @@ def read_answer(
         opened: The thought in which it began, as the chat template wrote it.
     """
     drawn = decode(tokenizer, ids)
-    thought, whole = thoughts.split(opened + drawn, cut=not ended)
+    thought, whole = thoughts.split(opened + drawn, cut=not ended, whole=True)
     text = cut(whole, stop)
     before = _tokens_before(tokenizer, ids, len(thought) - len(opened)) if thought else 0
     return Completion(

@@ -65,8 +65,8 @@ class Completion:
     finish: Literal["stop", "length", "no_room"]
     """`no_room`: nothing was drawn, see `Request.optional`."""
     thought: str = ""
-    """What stands before the answer, with its marks (`engines/thoughts.py`): together they are the
-    raw text, so that the answer can be found anew."""
+    """What stands before the answer, with its marks (`engines/thoughts.py`). What was taken off
+    behind the answer (a stop string, the end of a wrapping or a message) is not kept."""
     drawn: int | None = None
     """Tokens of the thought too: what the completion cost. None: there is no thought."""
 

@@ -51,7 +51,8 @@ def load(
 
     Args:
         checkpoint: Its folder.
-        dtype: Precision of the weights; `auto` takes the checkpoint's own.
+        dtype: Precision of the weights; `auto` takes bfloat16 on a GPU made for it, and float32
+            elsewhere.
         device: `cpu`, `cuda`, ...
         trust_remote_code: Lets the checkpoint run Python code of its own.
         template: Arguments of its chat template.

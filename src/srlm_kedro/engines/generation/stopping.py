@@ -54,7 +54,7 @@ class StopStrings:
     def _holds(self, ids: list[int], request: int) -> bool:
         opened = self._opened[request] if self._opened else ""
         # What is still growing may be a thought that goes on.
-        answer = thoughts.split(opened + decode(self._tokenizer, ids), cut=True)[1]
+        answer = thoughts.split(opened + decode(self._tokenizer, ids), cut=True, whole=True)[1]
         return any(string in answer for string in self._stop)
 
     def _completing_tokens(self) -> frozenset[int]:

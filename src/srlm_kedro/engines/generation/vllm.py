@@ -95,7 +95,9 @@ class VllmEngine:
             InputError: The checkpoint's tokenizer or configuration cannot be read.
         """
         tokenizer, positions = read_limits(model, template=self._template)
-        limit = self._options.get("max_model_len") or positions
+        named = self._options.get("max_model_len")
+        # vLLM also takes words and -1: it then finds the limit when it loads the model.
+        limit = named if isinstance(named, int) and named > 0 else positions
         return misfits(tokenised(tokenizer, requests), limit, sampling)
 
     def _complete(

@@ -17,7 +17,14 @@ from transformers.cache_utils import (
 
 from srlm_kedro.engines.generation.cache import GrowingLayer
 from srlm_kedro.engines.generation.plain import PlainDecoder
-from srlm_kedro.engines.generation.support import alone, difference, refusal, shifting, trial_rows
+from srlm_kedro.engines.generation.support import (
+    alone,
+    difference,
+    refusal,
+    rounding,
+    shifting,
+    trial_rows,
+)
 from srlm_kedro.engines.memory import is_out_of_memory
 
 _LENGTHS = (12, 3)
@@ -89,7 +96,8 @@ def _tried(model: Any, way: Way) -> str | None:
         lengths = _LENGTHS if way is Way.PADDED else [max(_LENGTHS)] * len(_LENGTHS)
         rows = trial_rows(model, [length + _DRAWN for length in lengths])
         expected = alone(model, rows, _DRAWN)
-        return difference(_drawn(model, rows, way), expected, model.dtype)
+        noise = rounding(model, rows, expected)
+        return difference(_drawn(model, rows, way), expected, model.dtype, noise)
     except Exception as error:  # whatever a model of unknown code does with what it is given
         if is_out_of_memory(error):
             raise
