@@ -69,24 +69,29 @@ def idle_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[str]
         for name, unread in idle.items()
         if unread and name in given
     ]
-    if given.get("pretraining") and not loop.pretrain and "m0" not in names:
-        faults.append(
-            "parameter `pretraining`: nothing reads it in this run, for M0 comes with the project; "
+    if not loop.pretrain and "m0" not in names:
+        faults += [
+            f"parameter `{name}`: nothing reads it in this run, for M0 comes with the project; "
             "set `loop.pretrain=true`"
-        )
-    world = given.get("microworld")
-    corpus = world.get("corpus") if isinstance(world, Mapping) else None
-    if corpus and loop.world == "microworld" and not loop.pretrain and "m0" not in names:
-        faults.append(
-            "parameter `microworld.corpus`: nothing reads it in this run, for M0 comes with the "
-            "project; set `loop.pretrain=true`"
-        )
+            for name in _settings_of_m0(given, loop)
+        ]
     if loop.soft_labels and given.get("keep_models") == 1:
         faults.append("parameter `keep_models`: `loop.soft_labels` asks the newest two models")
     taken = [name for name in ("label_smoothing", "length_normalised") if _dpo(given).get(name)]
     if loop.soft_labels:
         faults += [f"parameter `dpo.{name}` does not go with `loop.soft_labels`" for name in taken]
     return faults
+
+
+def _settings_of_m0(given: Mapping[str, Any], loop: LoopParams) -> list[str]:
+    """Parameters that are set and that only a pretraining reads."""
+    world = given.get("microworld")
+    corpus = world.get("corpus") if isinstance(world, Mapping) else None
+    found = {
+        "pretraining": given.get("pretraining"),
+        "microworld.corpus": corpus if loop.world == "microworld" else None,
+    }
+    return [name for name, value in found.items() if value]
 
 
 def _dpo(given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,8 +1,13 @@
 """What travels between stages: the handle of a model, the examples of training, the ids."""
 
 import hashlib
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,13 @@ class Preference:
     """False: the text was cut, and no end token follows it."""
     rejected_complete: bool = True
     """The same of the rejected one."""
+
+
+def drawn(items: Sequence[T], limit: int | None, seed: int, label: str) -> list[T]:
+    """All items, or `limit` of them that the seed draws, in the order of the draw."""
+    if limit is None or len(items) <= limit:
+        return list(items)
+    return random.Random(derive_seed(seed, label)).sample(items, limit)
 
 
 def derive_seed(seed: int, *labels: str) -> int:

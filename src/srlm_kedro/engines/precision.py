@@ -1,4 +1,4 @@
-"""The floating-point type that a device computes in."""
+"""Where a model computes, and in which floating-point type."""
 
 import functools
 import logging
@@ -10,6 +10,13 @@ _log = logging.getLogger(__name__)
 _SIDE, _TRIES = 256, 5
 _SLOW = 1.5
 """Times as long as float32: what is said to be slow."""
+
+
+def device_of(name: str) -> str:
+    """The device of that name; `auto` is a GPU where there is one, else the CPU."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def chosen(name: str, device: str) -> torch.dtype:

@@ -8,9 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from srlm_kedro.engines import thoughts
+from srlm_kedro.engines import precision, thoughts
 from srlm_kedro.engines.benchmarks.base import STDERR
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.memory import reclaim
@@ -59,7 +57,7 @@ class LmEvalEngine:
             InputError: Arguments that no template can be given.
         """
         self._dtype = dtype
-        self._device = _device(device)
+        self._device = precision.device_of(device)
         self._batch_size = batch_size
         self._folder = task_folder
         self._online = online
@@ -236,9 +234,3 @@ def _offline() -> Iterator[None]:
     finally:
         for switch, value in zip(switches, before, strict=True):
             switch.HF_HUB_OFFLINE = value
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"

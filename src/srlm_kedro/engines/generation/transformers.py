@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from srlm_kedro.engines import precision
 from srlm_kedro.engines.generation.answers import opened_thoughts, read_answer
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.drawing import Drawing, Limits
@@ -59,7 +60,7 @@ class TransformersEngine:
             InputError: Arguments that no template can be given.
         """
         self._dtype = dtype
-        self._device = _device(device)
+        self._device = precision.device_of(device)
         self._threads = threads
         self._max_rows = max_rows
         self._memory_gib = memory_gib
@@ -195,12 +196,6 @@ def _undrawable(checkpoint: Checkpoint, loaded: Loaded, found: Found) -> str:
         "after the other, must be what one pass over the whole row says, but "
         f"{found.last_reason}. Start from a causal language model."
     )
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextmanager

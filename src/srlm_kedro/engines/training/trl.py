@@ -93,7 +93,7 @@ class TrlEngine:
         Raises:
             InputError: An option of another shape.
         """
-        self._cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+        self._cpu = precision.device_of(device) == "cpu"
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)

@@ -5,14 +5,12 @@ no part of the held-out prompts that the evaluation tells of. The referee is not
 the loop does not see it.
 """
 
-import random
-
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.pipelines.selection.params import SelectionParams
-from srlm_kedro.records import Checkpoint, derive_seed
+from srlm_kedro.records import Checkpoint, derive_seed, drawn
 
 VERSION = 2
 
@@ -31,7 +29,7 @@ def draw_validation_responses(
 ) -> pd.DataFrame:
     """`sampling.n` responses to each validation prompt; the same draws for every model."""
     requests = _requests(eft_eval, selection.prompts, seed)
-    drawn = generation_engine.generate(
+    answered = generation_engine.generate(
         model, requests, selection.sampling, derive_seed(seed, "validation")
     )
     rows = [
@@ -39,7 +37,7 @@ def draw_validation_responses(
             *(model.name, asked.id, f"{model.name}-{asked.id}-v{sample}", asked.prompt),
             *(completion.text, completion.tokens, completion.finish, completion.thought),
         )
-        for asked, completions in zip(requests, drawn, strict=True)
+        for asked, completions in zip(requests, answered, strict=True)
         for sample, completion in enumerate(completions)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -71,7 +69,6 @@ def judge_validation_responses(
 def _requests(eft_eval: pd.DataFrame, limit: int, seed: int) -> list[Request]:
     """The distinct prompts, or `limit` of them drawn by the seed, in their order."""
     prompts = eft_eval.drop_duplicates("prompt")
-    if len(prompts) > limit:
-        chance = random.Random(derive_seed(seed, "validation prompts"))
-        prompts = prompts.iloc[sorted(chance.sample(range(len(prompts)), limit))]
+    places = sorted(drawn(range(len(prompts)), limit, seed, "validation prompts"))
+    prompts = prompts.iloc[places]
     return [Request(row.prompt_id, row.prompt) for row in prompts.itertuples()]

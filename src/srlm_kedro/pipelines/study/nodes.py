@@ -5,10 +5,10 @@ import pandas as pd
 from srlm_kedro.judge.assessment import KnowingReferee, Referee, tabulated
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.pipelines.study.movement import movement_figures
-from srlm_kedro.pipelines.study.params import StudyParams, some
+from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.pipelines.study.truth import pair_figures, pair_truth, tie_figures, tied_groups
 from srlm_kedro.pipelines.study.writing import prompt_figures
-from srlm_kedro.records import Checkpoint
+from srlm_kedro.records import Checkpoint, drawn
 
 VERSION = 3
 
@@ -68,4 +68,4 @@ def _asked(
     prompts = judged_responses.drop_duplicates("prompt_id")
     if isinstance(referee, KnowingReferee):
         prompts = prompts[[referee.understands(text) for text in prompts["prompt"]]]
-    return some(prompts["prompt_id"].to_list(), limit, seed)
+    return drawn(prompts["prompt_id"].to_list(), limit, seed, "study")

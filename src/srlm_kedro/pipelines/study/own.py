@@ -8,8 +8,8 @@ from srlm_kedro.judge.judgements import judge_responses, reparse, settled
 from srlm_kedro.judge.rewards import with_rewards
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
-from srlm_kedro.pipelines.study.params import StudyParams, some
-from srlm_kedro.records import Checkpoint, derive_seed
+from srlm_kedro.pipelines.study.params import StudyParams
+from srlm_kedro.records import Checkpoint, derive_seed, drawn
 
 VERSION = f"2, parser {parsing.VERSION}"
 
@@ -21,7 +21,8 @@ def choose_own(eval_scores: pd.DataFrame, study: StudyParams, seed: int) -> pd.D
     """
     rows = eval_scores[(eval_scores["mode"] == "sampled") & eval_scores["score"].notna()]
     telling = rows[rows.groupby("prompt_id")["score"].transform("size") > 1]
-    asked = some(sorted(eval_scores["prompt_id"].unique()), study.own_prompts, seed)
+    ids = sorted(eval_scores["prompt_id"].unique())
+    asked = drawn(ids, study.own_prompts, seed, "study")
     return telling[telling["prompt_id"].isin(asked)]
 
 

@@ -1,12 +1,8 @@
 """Knobs of the study."""
 
-import random
-from collections.abc import Sequence
-
 from pydantic import Field
 
 from srlm_kedro.params import Params
-from srlm_kedro.records import derive_seed
 
 
 class StudyParams(Params):
@@ -25,10 +21,3 @@ class RubricParams(Params):
 
     shuffles: int = Field(3, ge=1)
     """Random orders of the judge prompt's words under which M1 judges."""
-
-
-def some(ids: Sequence[str], limit: int | None, seed: int) -> list[str]:
-    """All of them, or `limit` that the seed draws."""
-    if limit is None or len(ids) <= limit:
-        return list(ids)
-    return random.Random(derive_seed(seed, "study")).sample(list(ids), limit)
