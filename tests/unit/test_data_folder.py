@@ -26,9 +26,8 @@ import os, sys, time
 from pathlib import Path
 from srlm_kedro.data_folder import one_run_at_a_time
 with one_run_at_a_time(Path(sys.argv[1])):
-    worker = os.fork()
-    if worker:
-        print(worker, flush=True)
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
     time.sleep(60)
 """
 
