@@ -142,7 +142,7 @@ def test_a_local_folder_calls_nobody_even_if_it_asks_to(tmp_path):
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/train.jsonl"
         text = f"---\nconfigs:\n- config_name: default\n  data_files: {url}\n---\n"
         json_lines(tmp_path / "data/train.jsonl")

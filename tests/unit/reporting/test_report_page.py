@@ -1,6 +1,7 @@
 """The page that a person reads, the figures, and the lines that a run ends with."""
 
 import re
+from functools import cache
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -35,6 +36,12 @@ def page(response="an answer", judgement="It is fine.", studied=True):
     )
 
 
+@cache
+def plain_elements():
+    """Those of the page of plain text."""
+    return Skeleton(page()).elements
+
+
 class Elements(HTMLParser):
     """The elements of a page, and the addresses that it names."""
 
@@ -57,7 +64,7 @@ def test_text_of_a_model_is_shown_as_data(text):
     """Whatever it holds, the page has the elements and attributes that it has for plain text."""
     written = page(text, text)
     seen = Skeleton(written)
-    assert seen.elements == Skeleton(page()).elements
+    assert seen.elements == plain_elements()
     assert written.isascii()
     assert is_calm(written)
     assert visible(f"{text} 1") in seen.words
