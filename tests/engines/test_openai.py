@@ -63,9 +63,21 @@ def test_every_knob_reaches_the_server():
         "top_p": 0.8,
         "max_tokens": 33,
         "min_tokens": 4,
-        "stop": ["END"],
         "top_k": 20,
     }
+
+
+def test_a_stop_string_ends_the_answer_and_no_thought():
+    """A server looks for it in thoughts too: with a chat it gets none, and the answer is cut."""
+    sampling = Sampling(max_new_tokens=40, stop=("END",))
+    said = "<think>Where is the END? Here.</think>\n\nFour. END of it."
+    with serve(lambda messages: said) as server:
+        [[chat]] = draw(server, REQUESTS[:1], sampling)
+        draw(server, [Request("t", "Task:", chat=False)], sampling)
+    assert (chat.text, chat.finish) == ("Four. ", "stop")
+    asked, raw = server.requests
+    assert "stop" not in asked
+    assert raw["stop"] == ["END"]
 
 
 def test_the_servers_own_names_are_used():

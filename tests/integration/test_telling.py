@@ -51,6 +51,19 @@ def test_a_log_gets_a_line_an_event_and_none_of_other_packages(project):
     assert counted["ift"]["rows"] > 0  # kedro-viz's own hook was at work
 
 
+def test_a_stage_that_fails_is_told_once_and_why(project):
+    """Its own words; none of the node's inputs, of how Kedro would resume, and no traceback."""
+    limit = "--params=eft.min_kept=1000000"
+    process = start(project, limit, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _, said = process.communicate()
+    assert process.returncode == 1
+    told = [line for line in said.splitlines() if not re.match(f"{TIME} (INFO|WARNING) ", line)]
+    assert re.fullmatch(rf"{TIME} ERROR \d+ of \d+, selecting judgements .*: failed", told[0])
+    assert [line[:7] for line in told[1:]] == ["Error: "]
+    assert "eft.min_kept" in told[1]
+    assert "--from-nodes" not in said
+
+
 def screen(project, *arguments):
     """What a run writes to a terminal, and its exit code."""
     leader, follower = pty.openpty()

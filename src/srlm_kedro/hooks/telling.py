@@ -59,6 +59,12 @@ class TellingHooks:
         if long and not progress.is_watched():
             _log.info("%s", self._starts[node.name][0])
 
+    @hook_impl
+    def on_node_error(self, node: Node) -> None:
+        """Tells which stage failed; why, the command says at its end."""
+        if begun := self._starts.pop(node.name, None):
+            _log.error("%s: failed", begun[0])
+
     @hook_impl(trylast=True)
     def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
         """Tells how long the stage took, once its last output is saved."""

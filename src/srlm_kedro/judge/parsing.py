@@ -29,11 +29,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from srlm_kedro.engines import thoughts
 from srlm_kedro.judge import hedges
 from srlm_kedro.judge.json_scores import json_scores
 from srlm_kedro.judge.numbers import BLANK, FLAGS, MARK, SPACE, Number, read_number
 
-VERSION = 4
+VERSION = 5
 """Bumped when some text is read differently, so that what hangs on scores is made again."""
 
 Reason = Literal[
@@ -153,20 +154,12 @@ def parse_score(text: str, finish: Finish = "stop", low: float = 0, high: float 
         low: Lowest score allowed.
         high: Highest score allowed; `4/5` is read only when the total is `high`.
     """
-    text = answer(text)
+    cut = finish == "length"
+    text = thoughts.split(text, cut)[1]
     if (stated := json_scores(text)) is not None:
         text = "\n".join(f"{name}: {value}" for name, value in stated)
     parsed = _Reader(text, finish, low, high).parsed()
-    cut = finish == "length" and parsed.reason == "no_score"
-    return Parsed(None, "cut_off") if cut else parsed
-
-
-def answer(text: str) -> str:
-    """What follows the thinking of a reasoning model; all of the text for others."""
-    _, closed, behind = text.rpartition("</think>")
-    if closed:
-        return behind
-    return "" if text.lstrip().startswith("<think>") else text
+    return Parsed(None, "cut_off") if cut and parsed.reason == "no_score" else parsed
 
 
 class _Reader:

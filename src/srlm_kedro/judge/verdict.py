@@ -20,10 +20,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from srlm_kedro.engines import thoughts
 from srlm_kedro.judge import hedges, parsing
 from srlm_kedro.judge.parsing import Finish, Parsed
 
-VERSION = f"3, scores {parsing.VERSION}"
+VERSION = f"4, scores {parsing.VERSION}"
 """Bumped when some text is read differently, so that what hangs on verdicts is made again."""
 
 Winner = Literal["first", "second", "tie"]
@@ -96,7 +97,7 @@ def parse_verdict(text: str, finish: Finish = "stop") -> Verdict:
     """
     if finish == "length":
         return Verdict(None, "cut_off")
-    text = parsing.answer(text)
+    text = thoughts.split(text)[1]
     brackets = [
         (one, _named(inside))
         for one in _BRACKETS.finditer(text)
@@ -128,7 +129,7 @@ def parse_rating(text: str, finish: Finish = "stop", low: float = 1, high: float
     """
     if finish == "length":
         return Parsed(None, "cut_off")
-    text = parsing.answer(text)
+    text = thoughts.split(text)[1]
     inside = [
         one
         for one in _BRACKETS.finditer(text)

@@ -125,3 +125,12 @@ def test_a_judgement_that_may_become_too_long_is_told_and_no_fault(caplog):
     with caplog.at_level(logging.WARNING, logger="srlm_kedro"):
         assert check(eft_ranked=eft(3, 35))
     assert "1 of 2 ranked responses leave less than 5 tokens" in caplog.text
+
+
+def test_the_judgement_that_a_rank_stands_for_is_measured_as_it_is(caplog):
+    """11 words: 24 + 4 of the judge prompt fit below 40, and nobody is told of longer ones."""
+    ranking = {"loop": LoopParams(eft="ranking"), "eft": EftParams()}
+    with caplog.at_level(logging.WARNING, logger="srlm_kedro"):
+        assert check(eft_ranked=eft(3, 24), **ranking)
+    assert caplog.text == ""
+    assert "eft e-r1: 41 tokens" in refused(eft_ranked=eft(3, 26), **ranking)

@@ -211,7 +211,11 @@ class _Order:
         return "/chat/completions" if request.chat else "/completions"
 
     def body(self, request: Request, samples: Sequence[int]) -> dict[str, Any]:
-        """The fields of a call for these samples; further samples leave earlier ones' alone."""
+        """The fields of a call for these samples; further samples leave earlier ones' alone.
+
+        Servers look for stop strings in thoughts too, where they end nothing, and nobody knows
+        whether a chat will hold thoughts: of a chat, `read_reply` cuts the answer alone.
+        """
         sampling = self.sampling
         asked = {"messages": request.messages} if request.chat else {"prompt": request.prompt}
         limit = self.tokens_field if request.chat else "max_tokens"
@@ -224,7 +228,7 @@ class _Order:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             limit: sampling.max_new_tokens,
-            **({"stop": list(sampling.stop)} if sampling.stop else {}),
+            **({"stop": list(sampling.stop)} if sampling.stop and not request.chat else {}),
             **self.extra,
         }
 

@@ -82,7 +82,7 @@ class _Choice(BaseModel):
         before = f"{opening}\n{thought}\n" if thought else ""
         if before and found:
             before += f"{close}\n\n"
-        own, answer = thoughts.split(found or "", cut=self.full)
+        own, answer = thoughts.split(found or "", cut=self.full, whole=bool(before))
         return before + own, answer
 
     @property

@@ -15,7 +15,7 @@ from srlm_kedro.engines.generation.base import GenerationEngine, Request, Sampli
 from srlm_kedro.engines.training.base import DpoParams, SftParams, TrainingEngine, TuningParams
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.prompt import fill_judge_prompt
-from srlm_kedro.pipelines.eft.params import EftParams
+from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
@@ -29,6 +29,8 @@ VERSION = 1
 _SAMPLE = 200
 """IFT examples that stand for the texts which are still to be written."""
 _HALF = 0.5
+_RANKED = ranked_judgement(place=10, last=10, score=1)
+"""As long as any that is made of a rank."""
 _ROWS = (
     "shorten or drop these rows (of OASST: lower `oasst.max_prompt_characters` or "
     "`oasst.max_response_characters`)"
@@ -150,7 +152,7 @@ def _learnt(
             "ranked responses fill the judge prompt so far that no judgement can be learnt behind "
             f"them. {raised}.",
             seed.judged_names,
-            _unlearnable(ruler, seed, sft, eft),
+            _unlearnable(ruler, seed, loop, sft, eft),
         )
     if loop.update == "dpo":
         likely = list(map(Example, seed.sample["prompt"], seed.sample["response"]))
@@ -164,8 +166,12 @@ def _learnt(
         )
 
 
-def _unlearnable(ruler: _Ruler, seed: _Seed, sft: SftParams, eft: EftParams) -> list[str]:
+def _unlearnable(
+    ruler: _Ruler, seed: _Seed, loop: LoopParams, sft: SftParams, eft: EftParams
+) -> list[str]:
     """Why no judgement of a response can be learnt; the log tells of those that only may be."""
+    if loop.eft == "ranking":
+        return ruler.learnt([Example(text, _RANKED) for text in seed.judged], sft)
     new = eft.sampling.max_new_tokens
     tight = sft.model_copy(update={"max_length": max(sft.max_length - new, 1)})
     found = ruler.learnt([Example(text, "") for text in seed.judged], tight)

@@ -7,7 +7,7 @@ import pandas as pd
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse
-from srlm_kedro.pipelines.eft.params import EftParams
+from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
 from srlm_kedro.records import Checkpoint, derive_seed
 
 VERSION = 4
@@ -76,10 +76,7 @@ def rank_as_judged(eft_pool: pd.DataFrame) -> pd.DataFrame:
     places = place.groupby(eft_pool["prompt_id"]).transform("max")
     share = (places - place) / (places - 1).clip(lower=1)
     scores = (1 + (_BEST - 1) * share + 0.5).astype(int)
-    texts = [
-        f"People put this response in place {own} of {last}.\nScore: {score}"
-        for own, last, score in zip(place, places, scores, strict=True)
-    ]
+    texts = map(ranked_judgement, place, places, scores)
     rows = [
         (name, 0, 0, text, "stop", "")
         for name, text in zip(eft_pool["response_id"], texts, strict=True)

@@ -8,6 +8,11 @@ from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.params import RESOURCE, Params
 
 
+def ranked_judgement(place: int, last: int, score: int) -> str:
+    """The judgement that a person's rank stands for, with `loop.eft: ranking`."""
+    return f"People put this response in place {place} of {last}.\nScore: {score}"
+
+
 class EftSampling(Sampling):
     """How the SFT baseline's judgements are drawn (paper: not stated; the judge's own settings)."""
 
