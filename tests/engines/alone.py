@@ -30,6 +30,7 @@ class Alone:
             attention_mask=torch.ones_like(ids),
             max_new_tokens=count,
             do_sample=False,
+            forced_eos_token_id=None,  # some families end every text at the limit
             output_logits=True,
             return_dict_in_generate=True,
         )

@@ -73,6 +73,7 @@ _OWN: dict[str, dict[str, Any]] = {
     },
     "ernie4_5_moe": {"moe_k": 2},
     "falcon_h1": {**_MAMBA2, "mamba_d_ssm": 64},
+    "flint": {"mlp_only_layers": [0]},
     "gemma3n": {
         "num_hidden_layers": 4,
         "num_kv_shared_layers": 2,
