@@ -1,25 +1,28 @@
 """What is fresh, what is stale and why: every output knows what it was made from."""
 
+import inspect
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.datasets.engine import is_engine
 from srlm_kedro.disk import json_digest
 from srlm_kedro.manifest import (
+    change_notes,
+    current_digest,
     is_thinned,
-    known_digest,
     manifest_path,
     output_fault,
     read_manifest,
 )
-from srlm_kedro.params import Params
+from srlm_kedro.params import Params, Reads
+from srlm_kedro.provenance import engine_made_by, is_provenance, made_by
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,11 @@ class Plan:
     """Node name to reason, in the order of running."""
     fresh: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
-    """Of the stale nodes, those to run before a new plan is made: their recipe stands, their files
-    do not. Where the same bytes come out again, all that was made from them is fresh."""
+    """Of the stale nodes, those to run before a new plan is made: an engine's work hangs on them,
+    and they are cheap, or their files alone are lost. Where the same bytes come out again, all
+    that was made from them is fresh."""
+    anew: frozenset[str] = frozenset()
+    """Of these, the ones that are made by another recipe."""
 
 
 def make_plan(pipeline: Pipeline, catalog: CatalogProtocol) -> Plan:
@@ -47,19 +53,43 @@ def make_plan(pipeline: Pipeline, catalog: CatalogProtocol) -> Plan:
             remade.update(dict.fromkeys(node.outputs, verdict))
     recalled = _recall(pipeline, catalog, judged)
     names = [node.name for node in pipeline.nodes]
+    tried = recalled | _worth_a_try(pipeline, catalog, judged)
     return Plan(
         {name: judged[name].reason for name in names if name in judged},
         tuple(name for name in names if name not in judged),
-        tuple(name for name in names if name in recalled | _worth_a_try(pipeline, judged)),
+        tuple(name for name in names if name in tried),
+        frozenset(name for name in tried if judged[name].kind == "cheap"),
     )
 
 
+def accept(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, list[str]]:
+    """Holds outputs to be made by today's code and libraries, where nothing else has changed.
+
+    Returns:
+        The changed modules and libraries, by the node whose outputs are fresh from now on.
+    """
+    accepted = {}
+    for node in pipeline.nodes:
+        if _fault(node, catalog):
+            continue
+        changed = _changed(node, catalog)
+        if changed and all(map(is_provenance, changed)):
+            now = parts(node, catalog)
+            for path in filter(None, (output_path(catalog, name) for name in node.outputs)):
+                change_notes(path, {"parts": now})
+            accepted[node.name] = list(dict.fromkeys(changed))
+    return accepted
+
+
 def input_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
-    """What is wrong with outputs that the pipeline starts from and does not make itself."""
+    """What is wrong with outputs that the pipeline starts from and does not make itself.
+
+    Seed data, which people edit, is no such output, though a pipeline may have written it.
+    """
     faults = []
     for name in sorted(pipeline.inputs()):
         path = None if name.startswith("params:") else output_path(catalog, name)
-        if path is None or not manifest_path(path).exists():
+        if path is None or not manifest_path(path).exists() or _interprets(catalog, name):
             continue
         if fault := "was thinned out" if is_thinned(path) else output_fault(path):
             faults.append(f"{name} {fault}: {path}; a plain `kedro run` makes it again")
@@ -71,9 +101,9 @@ class _Verdict:
     """Why a node has to run."""
 
     reason: str
-    kind: Literal["changed", "lost", "hoping"]
-    """By another recipe; by the same one, for its files are gone or damaged; or only if what was
-    lost before it comes out otherwise."""
+    kind: Literal["changed", "cheap", "lost", "hoping"]
+    """By another recipe, with an engine or without; by the same one, for its files are gone or
+    damaged; or only if what is remade before it comes out otherwise."""
 
 
 def _judge(node: Node, catalog: CatalogProtocol, remade: Mapping[str, _Verdict]) -> _Verdict | None:
@@ -89,13 +119,14 @@ def _judge(node: Node, catalog: CatalogProtocol, remade: Mapping[str, _Verdict])
     ]
     kinds = {remade[name].kind for name in behind}
     said = f"{behind[0]} is remade" if behind else ""
+    own: Literal["changed", "cheap"] = "changed" if uses_engine(node, catalog) else "cheap"
     if fault := _fault(node, catalog):
-        return _Verdict(said or fault, "lost" if kinds <= {"lost"} else "changed")
+        return _Verdict(said or fault, "lost" if kinds <= {"lost"} else own)
     changed = _changed(node, catalog)
     if behind:
-        hoping = kinds <= {"lost", "hoping"} and set(changed) <= set(behind)
-        return _Verdict(said, "hoping" if hoping else "changed")
-    return _Verdict(f"{changed[0]} changed", "changed") if changed else None
+        hoping = "changed" not in kinds and set(changed) <= set(behind)
+        return _Verdict(said, "hoping" if hoping else own)
+    return _Verdict(f"{changed[0]} changed", own) if changed else None
 
 
 def _recall(pipeline: Pipeline, catalog: CatalogProtocol, judged: dict[str, _Verdict]) -> set[str]:
@@ -113,16 +144,24 @@ def _recall(pipeline: Pipeline, catalog: CatalogProtocol, judged: dict[str, _Ver
     return recalled
 
 
-def _worth_a_try(pipeline: Pipeline, judged: Mapping[str, _Verdict]) -> set[str]:
-    """Lost nodes on which hoping ones hang."""
+def _worth_a_try(
+    pipeline: Pipeline, catalog: CatalogProtocol, judged: Mapping[str, _Verdict]
+) -> set[str]:
+    """Lost nodes on which hoping ones hang, and cheap ones on which the work of engines hangs."""
     asked: set[str] = set()
+    asked_by_engines: set[str] = set()
     found = set()
     for node in reversed(pipeline.nodes):
         kind = judged[node.name].kind if node.name in judged else None
+        for_engines = bool(asked_by_engines.intersection(node.outputs))
         if kind == "lost" and asked.intersection(node.outputs):
+            found.add(node.name)
+        if kind == "cheap" and for_engines:
             found.add(node.name)
         if kind == "hoping" or node.name in found:
             asked.update(node.inputs)
+            if for_engines or uses_engine(node, catalog):
+                asked_by_engines.update(node.inputs)
     return found
 
 
@@ -144,14 +183,36 @@ def _changed(node: Node, catalog: CatalogProtocol) -> list[str]:
 
 
 def parts(node: Node, catalog: CatalogProtocol) -> dict[str, str]:
-    """What a node's outputs depend on: the stage's version and each input, as digests."""
-    version = getattr(sys.modules[node.func.__module__], "VERSION", None)
-    if version is None:
-        raise TypeError(f"{node.func.__module__} needs a VERSION: {node.name} keeps its outputs.")
+    """What a node's outputs depend on: its code and libraries, and each input, as digests."""
+    engine = uses_engine(node, catalog)
+    code = made_by(node.func.__module__, engine)
+    for name in node.inputs:
+        if is_engine(catalog, name):
+            code |= engine_made_by(catalog.get(name).spec)
+        elif _interprets(catalog, name):
+            code |= made_by(type(catalog.get(name)).__module__)
     made = re.match(r"m(\d+)\.", node.name)
-    iteration = int(made[1]) if made else None
-    inputs = {name: _input_digest(catalog, name, iteration) for name in node.inputs}
-    return {"version": f"{node.func.__qualname__} {version}", **inputs}
+    iteration, reads = int(made[1]) if made else None, _reads(node)
+    inputs = {}
+    for name in node.inputs:
+        if name.startswith("params:"):
+            value = catalog.load(name)
+            grouped = isinstance(value, Params)
+            recipe = value.recipe(iteration, engine, reads.get(name)) if grouped else value
+            inputs[name] = json_digest(recipe, str)
+        else:
+            inputs[name] = _content(catalog, name)
+    return {"function": node.func.__qualname__, **inputs, **code}
+
+
+def uses_engine(node: Node, catalog: CatalogProtocol) -> bool:
+    """Whether a node draws or trains; all others are cheap."""
+    return any(is_engine(catalog, name) for name in node.inputs)
+
+
+def _interprets(catalog: CatalogProtocol, name: str) -> bool:
+    """Whether what is read out of a file is decided by a dataset's code."""
+    return bool(getattr(catalog.get(name), "INTERPRETS", False))
 
 
 def output_path(catalog: CatalogProtocol, name: str) -> Path | None:
@@ -167,17 +228,24 @@ def manifest_of(catalog: CatalogProtocol, name: str) -> dict[str, Any] | None:
     return None if path is None else read_manifest(path)
 
 
-def _input_digest(catalog: CatalogProtocol, name: str, iteration: int | None) -> str:
-    if name.startswith("params:") or name == "parameters":
-        value = catalog.load(name)
-        return json_digest(value.recipe(iteration) if isinstance(value, Params) else value, str)
+def _reads(node: Node) -> dict[str, Reads]:
+    """What the node's function says that it reads of its parameter groups, by the input's name."""
+    hints = get_type_hints(node.func, include_extras=True)
+    found = {}
+    for argument, name in zip(inspect.signature(node.func).parameters, node.inputs, strict=False):
+        said = getattr(hints.get(argument), "__metadata__", ())
+        found |= {name: each for each in said if isinstance(each, Reads)}
+    return found
+
+
+def _content(catalog: CatalogProtocol, name: str) -> str:
     dataset = catalog.get(name)
     if hasattr(dataset, "fingerprint"):
         return json_digest(dataset.fingerprint(), str)
     path = output_path(catalog, name)
     if path is None:
         raise TypeError(f"{name}: a dataset between stages needs a file or a fingerprint().")
-    return known_digest(path)
+    return current_digest(path)
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -43,11 +43,16 @@ def write_manifest(output: Path, notes: dict[str, Any]) -> None:
     _write(output, {**notes, "files": files, "digest": _digest_of_files(files)})
 
 
-def mark_thinned(output: Path) -> None:
-    """Notes that an output's files are deleted for good reason: it counts as made all the same."""
+def change_notes(output: Path, notes: dict[str, Any]) -> None:
+    """Puts other notes in place of those of the same names; the sums of the bytes stay."""
     manifest = read_manifest(output)
     if manifest is not None:
-        _write(output, {**manifest, _THINNED: True})
+        _write(output, {**manifest, **notes})
+
+
+def mark_thinned(output: Path) -> None:
+    """Notes that an output's files are deleted for good reason: it counts as made all the same."""
+    change_notes(output, {_THINNED: True})
 
 
 def is_thinned(output: Path) -> bool:
@@ -98,10 +103,11 @@ def content_digest(path: Path) -> str:
     return _digest_of_files(file_digests(path))
 
 
-def known_digest(output: Path) -> str:
-    """The output's digest as its manifest holds it; where there is none, that of its content."""
+def current_digest(output: Path) -> str:
+    """The digest of what lies there now; of an output that was thinned out, of what lay there."""
     manifest = read_manifest(output)
-    return content_digest(output) if manifest is None else manifest["digest"]
+    thinned = manifest is not None and manifest.get(_THINNED)
+    return manifest["digest"] if manifest and thinned else content_digest(output)
 
 
 def _digest_of_files(digests: dict[str, str]) -> str:

@@ -1,13 +1,31 @@
 """The base of every stage's typed parameters."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 RESOURCE = "resource"
-"""Marks a field that steers speed or memory, or a limit that stops a run, and no result:
-`Annotated[int, RESOURCE]`."""
+"""Marks a field that steers speed or memory, and no result: `Annotated[int, RESOURCE]`."""
+LIMIT = "limit"
+"""Marks a limit that stops a run. When it changes, nothing is drawn or trained for it: the nodes
+without an engine ask again whether what was made keeps it."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Names the fields that a node reads, where others read more of the same group.
+
+    `evaluation: Annotated[EvaluationParams, Reads("judging", "retries")]`: what else changes in the
+    group leaves the node's outputs fresh.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        """The fields' names."""
+        object.__setattr__(self, "names", names)
 
 
 class Params(BaseModel):
@@ -15,26 +33,37 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    def recipe(self, iteration: int | None = None) -> dict[str, Any]:
+    def recipe(
+        self, iteration: int | None = None, engine: bool = False, reads: Reads | None = None
+    ) -> dict[str, Any]:
         """The values that can change a result, as plain JSON types (no `RESOURCE` fields).
 
-        Of a schedule it is the value for the iteration that makes M_`iteration`, where one is
-        named: what another iteration gets changes nothing here.
+        Args:
+            iteration: Of a schedule, the value for the iteration that makes M_`iteration` counts:
+                what another iteration gets changes nothing here. None: all of it counts.
+            engine: Whether an engine makes the result: then no `LIMIT` field counts.
+            reads: The fields that count, whatever they are; None: all that the rules above leave.
         """
         dumped = self.model_dump(mode="json")
-        return {name: self._recipe_of(name, dumped[name], iteration) for name in self._deciding()}
+        names = self._deciding(engine) if reads is None else reads.names
+        return {name: self._recipe_of(name, dumped[name], iteration, engine) for name in names}
 
-    def _deciding(self) -> list[str]:
+    def _deciding(self, engine: bool) -> list[str]:
+        idle = (RESOURCE, LIMIT) if engine else (RESOURCE,)
         fields = type(self).model_fields
-        return [name for name, field in fields.items() if RESOURCE not in field.metadata]
+        return [name for name, field in fields.items() if not _marked(field, idle)]
 
-    def _recipe_of(self, name: str, dumped: Any, iteration: int | None) -> Any:
+    def _recipe_of(self, name: str, dumped: Any, iteration: int | None, engine: bool) -> Any:
         value = getattr(self, name)
         if isinstance(value, Params):
-            return value.recipe(iteration)
+            return value.recipe(iteration, engine)
         if iteration is not None and is_schedule(type(self).model_fields[name]):
             return at(tuple(dumped), iteration)
         return dumped
+
+
+def _marked(field: FieldInfo, marks: tuple[str, ...]) -> bool:
+    return any(mark in field.metadata for mark in marks)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -10,8 +10,8 @@ from srlm_kedro.pipelines.self_rewarding import compose, shipped_m0
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines of the paper's loop; a session composes them anew from its own parameters.
 
-    `status` has no nodes: a session answers it with a table of what a run would make.
+    `status` and `accept` have no nodes: a session answers them itself.
     """
     seed_data = microworld.create_seed_data_pipeline()
     made_once = {"seed_data": seed_data, "m0": shipped_m0()}
-    return {**compose(LoopParams()), **made_once, "status": Pipeline([])}
+    return {**compose(LoopParams()), **made_once, "status": Pipeline([]), "accept": Pipeline([])}

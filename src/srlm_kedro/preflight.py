@@ -75,6 +75,12 @@ def idle_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[str]
             "set `loop.pretrain=true`"
             for name in _settings_of_m0(given, loop)
         ]
+    world = given.get("microworld")
+    if isinstance(world, Mapping) and world.get("seed_data") and "seed_data" not in names:
+        faults.append(
+            "parameter `microworld.seed_data`: nothing reads it in this run, for the seed data are "
+            "files; `kedro run --pipeline=seed_data` makes them anew"
+        )
     if loop.soft_labels and given.get("keep_models") == 1:
         faults.append("parameter `keep_models`: `loop.soft_labels` asks the newest two models")
     taken = [name for name in ("label_smoothing", "length_normalised") if _dpo(given).get(name)]

@@ -23,9 +23,9 @@ from srlm_kedro.data_folder import (
 )
 from srlm_kedro.datasets.engine import free_engines, is_engine
 from srlm_kedro.errors import GateError, InputError, summary
-from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
+from srlm_kedro.freshness import Plan, accept, input_faults, make_plan, output_path
 from srlm_kedro.preflight import data_faults, model_faults
-from srlm_kedro.status import STATUS, status_table
+from srlm_kedro.status import ACCEPT, STATUS, accepted_text, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
 from srlm_kedro.telling.bar import Bar, shown
 from srlm_kedro.tracking import command
@@ -53,8 +53,9 @@ class LoopSession(KedroSession):
     ) -> dict[str, Any]:
         """Runs the stale nodes of the chosen pipelines; see `KedroSession.run` for the options.
 
-        The pipeline `status` runs nothing: it shows what a run of the others (of all, where it
-        stands alone) would make. SIGTERM ends a run as Ctrl-C does.
+        The pipelines `status` and `accept` run nothing. `status` shows what a run of the others (of
+        all, where it stands alone) would make. `accept` has outputs count as fresh that differ by
+        their code and libraries alone. SIGTERM ends a run as Ctrl-C does.
 
         Raises:
             InputError: Parameters, seed data or models that break a rule, a data folder that
@@ -62,7 +63,7 @@ class LoopSession(KedroSession):
             GateError: What the run made breaks a limit, or the disk is full.
         """
         asked = list(pipeline_names or ([pipeline_name] if pipeline_name else []))
-        names = [name for name in asked if name != STATUS] or None
+        names = [name for name in asked if name not in (STATUS, ACCEPT)] or None
         pipelines.set_requested(names)
         context = self.load_context()
         if STATUS in asked:
@@ -71,6 +72,10 @@ class LoopSession(KedroSession):
             print(status_table(chosen, context.catalog, plan))
             return {}
         with stoppable(signal.SIGTERM), one_run_at_a_time(_data_folder(context)):
+            if ACCEPT in asked:
+                chosen = _chosen(context, names, node_names, options)
+                print(accepted_text(accept(chosen, context.catalog)))
+                return {}
             return self._make(context, names, node_names, options)
 
     def _make(
@@ -90,10 +95,7 @@ class LoopSession(KedroSession):
         try:
             if plan.stale:
                 _refuse_unready(chosen, plan, catalog)
-            if plan.first:
-                self._restore(chosen.filter(node_names=list(plan.first)))
-                plan = make_plan(chosen, catalog)
-                _announce(plan)
+            plan = self._try_first(chosen, plan, catalog)
             if plan.stale:
                 note.leave()
                 result = self._watched(pipeline_names=names, node_names=list(plan.stale), **options)
@@ -108,14 +110,29 @@ class LoopSession(KedroSession):
         _show_summary(chosen, catalog)
         return result
 
-    def _restore(self, lost: Pipeline) -> None:
-        """Makes lost outputs again, untracked: MLflow was told of them when they were made."""
-        catalog = self.load_context().catalog
-        with self._bar(None) as bar:
-            if bar is not None:
-                bar.before_pipeline_run(lost, catalog)
-            SequentialRunner().run(lost, catalog, self._hook_manager)
-        free_engines(catalog, catalog)
+    def _try_first(self, chosen: Pipeline, plan: Plan, catalog: CatalogProtocol) -> Plan:
+        """Makes what may turn out as it was, each node once; gives the plan of what is left.
+
+        MLflow is told of what was made by another recipe when the rest runs. Of what was only lost
+        it knows.
+        """
+        tried: set[str] = set()
+        anew: set[str] = set()
+        while first := [name for name in plan.first if name not in tried]:
+            nodes = chosen.filter(node_names=first)
+            with self._bar(None) as bar:
+                if bar is not None:
+                    bar.before_pipeline_run(nodes, catalog)
+                SequentialRunner().run(nodes, catalog, self._hook_manager)
+            free_engines(catalog, catalog)
+            tried.update(first)
+            anew.update(
+                name for node in nodes.nodes if node.name in plan.anew for name in node.outputs
+            )
+            plan = make_plan(chosen, catalog)
+            _announce(plan)
+        command.made_before.set(frozenset(anew))
+        return plan
 
     def _watched(self, **options: Any) -> dict[str, Any]:
         """Runs the nodes; who stops them, or a full disk, ends the run in good order."""

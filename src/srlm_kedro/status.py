@@ -1,6 +1,10 @@
-"""What a run would make and why, as a table: `kedro run --pipeline=status`."""
+"""What a run would make and why, as a table: `kedro run --pipeline=status`.
+
+And what was made by other code or libraries, and stands all the same: `--pipeline=accept`.
+"""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
@@ -9,7 +13,8 @@ from kedro.pipeline.node import Node
 from srlm_kedro.freshness import Plan, manifest_of
 
 STATUS = "status"
-"""The name under which it is asked for."""
+ACCEPT = "accept"
+"""The names under which they are asked for."""
 _STATES = ("fresh", "stale", "missing")
 _SHARED = "of all models"
 
@@ -55,3 +60,13 @@ def _closing(rows: list[tuple[str, str, str]]) -> str:
     return f"{len(rows)} nodes: {told}. " + (
         f"A run makes the {due} that are not fresh." if due else "A run has nothing to do."
     )
+
+
+def accepted_text(accepted: Mapping[str, Sequence[str]]) -> str:
+    """What was accepted, a line for each module or library, with the number of nodes."""
+    if not accepted:
+        return "Nothing to accept: no node differs in code or libraries alone."
+    counts = Counter(change for changes in accepted.values() for change in changes)
+    lines = [f"  {change}: {number} nodes" for change, number in counts.most_common()]
+    heading = f"{len(accepted)} nodes count as made by today's code and libraries, which changed:"
+    return "\n".join([heading, *lines])

@@ -7,15 +7,14 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
 
-import tests.unit.test_freshness as here
+from srlm_kedro import freshness
 from srlm_kedro.datasets.constant import ConstantDataset
 from srlm_kedro.datasets.gate import GateDataset
-from srlm_kedro.freshness import input_faults, make_plan
+from srlm_kedro.freshness import accept, input_faults, make_plan
 from srlm_kedro.hooks.freshness import FreshnessHooks
 from srlm_kedro.manifest import mark_thinned, read_manifest
 from srlm_kedro.params import Params
 
-VERSION = 1
 CALLS: list[str] = []
 
 
@@ -86,6 +85,12 @@ def thin(file):
     file.write_bytes(b"")
 
 
+def by_more(monkeypatch, part):
+    """From now on everything is made by something more."""
+    found = freshness.made_by
+    monkeypatch.setattr(freshness, "made_by", lambda *asked: found(*asked) | {part: "another"})
+
+
 def flip(file, at=-3):
     """Turns one bit of one byte."""
     content = bytearray(file.read_bytes())
@@ -126,11 +131,22 @@ def test_an_input_remade_with_the_same_bytes_leaves_the_rest_fresh(project):
     assert run(project) == {}
 
 
-def test_a_new_version_of_a_stage_remakes_its_outputs(project, monkeypatch):
-    """VERSION is part of what an output is made from."""
+def test_changed_code_remakes_what_it_makes_and_is_named(project, monkeypatch):
+    """Wherever a node's function can reach it."""
     run(project)
-    monkeypatch.setattr(here, "VERSION", 2)
-    assert set(run(project).values()) == {"version changed", "scaled is remade"}
+    by_more(monkeypatch, "code of a.module")
+    assert set(run(project).values()) == {"code of a.module changed", "scaled is remade"}
+    assert run(project) == {}
+
+
+def test_changed_code_can_be_accepted_and_nothing_else(project, monkeypatch):
+    """A parameter that changed too is no matter of code."""
+    run(project)
+    by_more(monkeypatch, "library torch")
+    data = catalog(project, factor=3)
+    assert accept(PIPELINE, data).keys() == {"total", "total_raw"}
+    assert accept(PIPELINE, data) == {}
+    assert run(project, factor=3) == {"scale": "params:knobs changed", "total": "scaled is remade"}
 
 
 def test_a_gate_that_comes_or_goes_makes_nothing_stale(project):

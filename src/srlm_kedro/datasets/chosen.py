@@ -6,7 +6,7 @@ from pathlib import Path
 
 from srlm_kedro.datasets.checkpoint import CheckpointDataset
 from srlm_kedro.datasets.folder import refuse_unless_checkpoint
-from srlm_kedro.manifest import known_digest
+from srlm_kedro.manifest import current_digest
 from srlm_kedro.records import Checkpoint
 
 
@@ -34,7 +34,7 @@ class ChosenCheckpointDataset(CheckpointDataset):
         """Notes the folder of the given handle, relative to the note, so that data can move."""
         note = {
             "folder": Path(os.path.relpath(data.path, self._filepath.parent)).as_posix(),
-            "digest": known_digest(data.path),
+            "digest": current_digest(data.path),
         }
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
         self._filepath.write_text(json.dumps(note, indent=1) + "\n", "utf-8")

@@ -11,6 +11,7 @@ from kedro.utils import load_obj
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.manifest import content_digest
+from srlm_kedro.provenance import engine_made_by
 
 _FOLDERS = ("model_path", "task_folder")
 """Options that name a folder; what lies there is part of the recipe."""
@@ -47,7 +48,7 @@ class EngineDataset(AbstractDataset[None, Any]):
             metadata: Free notes.
         """
         self._shards = shards
-        self._spec = {"engine": engine, "options": options or {}, "resources": resources or {}}
+        self.spec = {"engine": engine, "options": options or {}, "resources": resources or {}}
         self._credentials = credentials
         self._built: Any = None
         self.metadata = metadata
@@ -59,18 +60,19 @@ class EngineDataset(AbstractDataset[None, Any]):
             DatasetError: The class has no argument of a given name.
         """
         if self._built is None:
-            if self._credentials is not None and not _takes_credentials(self._spec):
+            if self._credentials is not None and not _takes_credentials(self.spec):
                 raise InputError(
-                    f"{self._spec['engine']} takes no credentials. Take the key `credentials` "
+                    f"{self.spec['engine']} takes no credentials. Take the key `credentials` "
                     "out of the engine's entry in the catalog."
                 )
-            self._built = _build(self._spec, self._credentials)
+            self._built = _build(self.spec, self._credentials)
             if self._shards is not None:
-                self._built = _sharded(self._built, self.fingerprint(), **self._shards)
+                recipe = {**self.fingerprint(), **engine_made_by(self.spec)}
+                self._built = _sharded(self._built, recipe, **self._shards)
         return self._built
 
     def save(self, data: None) -> None:
-        raise DatasetError(f"{self._spec['engine']}: an engine comes from conf/, not from a node.")
+        raise DatasetError(f"{self.spec['engine']}: an engine comes from conf/, not from a node.")
 
     def free(self) -> None:
         """Gives back what the engine holds between calls; an engine not yet built stays so."""
@@ -83,11 +85,11 @@ class EngineDataset(AbstractDataset[None, Any]):
             self._built.forget()
 
     def fingerprint(self) -> dict[str, Any]:
-        """What of the engine can change a result."""
-        return _recipe(self._spec)
+        """What of the engine's entry can change a result; its code counts besides."""
+        return _recipe(self.spec)
 
     def _describe(self) -> dict[str, Any]:
-        return self._spec
+        return self.spec
 
 
 _TYPE = f"{EngineDataset.__module__}.{EngineDataset.__qualname__}"

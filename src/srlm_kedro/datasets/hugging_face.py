@@ -21,6 +21,9 @@ from srlm_kedro.manifest import content_digest
 class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
     """The rows of a Hugging Face dataset as `record` has them; the hub is asked only for `hub`."""
 
+    INTERPRETS = True
+    """Its code decides which rows a file gives, and so is part of what is made of them."""
+
     def __init__(
         self,
         record: str,

@@ -31,6 +31,9 @@ class OasstDataset(AbstractDataset[None, pd.DataFrame]):
     own ancestor) stays in the table with its `fault`.
     """
 
+    INTERPRETS = True
+    """Its code decides which rows a file gives, and so is part of what is made of them."""
+
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None):
         self._filepath = Path(filepath)
         self.metadata = metadata

@@ -38,6 +38,9 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     have them (see `datasets.preferences`). It is saved as JSON lines.
     """
 
+    INTERPRETS = True
+    """Its code decides which rows a file gives, and so is part of what is made of them."""
+
     def __init__(
         self,
         filepath: str,

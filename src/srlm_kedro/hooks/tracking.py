@@ -16,6 +16,7 @@ from srlm_kedro.freshness import output_path
 from srlm_kedro.judge.prompt import prompt_version
 from srlm_kedro.manifest import content_digest, is_thinned
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.tracking.command import made_before
 from srlm_kedro.tracking.parent import ParentRunHooks, open_recorder
 from srlm_kedro.tracking.recorder import RunRecorder, split_name
 
@@ -101,8 +102,8 @@ class TrackingHooks:
     def _begin(self, whole: Pipeline, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self._catalog = catalog
         self._whole = whole
-        self._made = pipeline.all_outputs()
-        self._awaited = _by_model(self._made)
+        self._made = pipeline.all_outputs() | made_before.get()
+        self._awaited = _by_model(pipeline.all_outputs())
         self._recorded: set[str] = set()
         self._parameters = _parameters(whole.nodes, catalog)
 

@@ -34,8 +34,8 @@ from srlm_kedro.judge import hedges
 from srlm_kedro.judge.json_scores import json_scores
 from srlm_kedro.judge.numbers import BLANK, FLAGS, MARK, SPACE, Number, read_number
 
-VERSION = 5
-"""Bumped when some text is read differently, so that what hangs on scores is made again."""
+READS_AGAIN = True
+"""See `srlm_kedro.provenance`: judgements are kept raw."""
 
 Reason = Literal[
     "ok",  # there is a score

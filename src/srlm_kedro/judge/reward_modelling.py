@@ -6,10 +6,7 @@ gains nothing: an equal score is no order, and neither is a missing one.
 
 import pandas as pd
 
-from srlm_kedro.judge import parsing
 from srlm_kedro.judge.judgements import reparse, settled
-
-VERSION = f"1, parser {parsing.VERSION}"
 
 METRICS = ("pairwise_accuracy", "five_best", "exact_match", "spearman", "kendall")
 _TOP = 5

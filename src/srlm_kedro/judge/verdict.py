@@ -24,8 +24,8 @@ from srlm_kedro.engines import thoughts
 from srlm_kedro.judge import hedges, parsing
 from srlm_kedro.judge.parsing import Finish, Parsed
 
-VERSION = f"4, scores {parsing.VERSION}"
-"""Bumped when some text is read differently, so that what hangs on verdicts is made again."""
+READS_AGAIN = True
+"""See `srlm_kedro.provenance`: judgements are kept raw."""
 
 Winner = Literal["first", "second", "tie"]
 Reason = Literal[

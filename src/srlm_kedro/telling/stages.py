@@ -16,6 +16,7 @@ _WORDS = {
     "check_pairs": "checking the pairs",
     "check_seed": "checking the seed data",
     "check_seed_contamination": "looking for evaluation prompts in the seed data",
+    "check_training": "asking whether training kept its limits",
     "choose_best": "choosing the best model so far",
     "choose_own": "choosing answers of its own to judge",
     "collect_leaderboard": "collecting the leaderboard",

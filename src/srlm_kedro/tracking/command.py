@@ -16,6 +16,9 @@ COMMAND = "srlm.command"
 running: ContextVar[str] = ContextVar("running", default="")
 """The command at work, as `identity` names it; empty where nobody said which."""
 
+made_before: ContextVar[frozenset[str]] = ContextVar("made_before", default=frozenset())
+"""Datasets that the command at work has made outside of the run that is tracked."""
+
 
 def identity(**said: Any) -> str:
     """A short name of all that was asked for: pipelines, environment, parameters, filters.

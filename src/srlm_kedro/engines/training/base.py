@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from srlm_kedro.params import RESOURCE, Params, Schedule
+from srlm_kedro.params import LIMIT, RESOURCE, Params, Schedule
 from srlm_kedro.records import Checkpoint, Example, Preference
 
 
@@ -56,7 +56,7 @@ class TuningParams(Params):
     max_length: int = Field(2048, ge=2)
     """Longest prompt + completion in tokens, end token included (paper: not stated). Longer ones
     are left out and counted; seed data that is longer is refused before the first training."""
-    max_too_long: Annotated[float, RESOURCE] = Field(0.1, ge=0, le=1)
+    max_too_long: Annotated[float, LIMIT] = Field(0.1, ge=0, le=1)
     """The run stops when a larger share of what is to be learnt is longer than the model or
     `max_length` takes."""
     micro_batch_size: Annotated[int, RESOURCE] = Field(16, ge=1)
@@ -64,6 +64,21 @@ class TuningParams(Params):
     With dropout another value draws other masks: the same in law, not in bits."""
     lora: LoraParams | None = None
     """None: all weights are trained, as in the paper."""
+
+    def broken_limits(self, left_out: float, used: float) -> list[str]:
+        """Which limits a training that is done breaks, one line each, by these settings.
+
+        Args:
+            left_out: Examples or pairs that were too long.
+            used: Those that were learnt.
+        """
+        share = left_out / (left_out + used)
+        if share <= self.max_too_long:
+            return []
+        return [
+            f"{left_out:g} of {left_out + used:g} examples or pairs were too long, {share:.1%} "
+            f"(limit `max_too_long` = {self.max_too_long:g}). Raise `max_length` or the limit"
+        ]
 
 
 class SftParams(TuningParams):
@@ -100,7 +115,7 @@ class DpoParams(TuningParams):
     label_smoothing: float = Field(0.0, ge=0, le=1)
     """Weight of the opposite order of a pair: the chance that its label is wrong. Paper: 0.
     Source: conservative DPO; CREAM (2410.12735) sets it by the agreement of two models."""
-    max_log_ratio: Annotated[float, RESOURCE] = Field(5.0, gt=0)
+    max_log_ratio: Annotated[float, LIMIT] = Field(5.0, gt=0)
     """Stops a training that runs away: the most that |log(policy / reference)| a token, in nats,
     may be in the mean over a step's responses. Ours; the paper states no such limit."""
 

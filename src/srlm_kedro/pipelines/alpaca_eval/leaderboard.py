@@ -2,8 +2,6 @@
 
 import pandas as pd
 
-VERSION = 1
-
 COLUMNS = [
     *("model", "source", "win_rate", "standard_error"),
     *("length_controlled_win_rate", "length_controlled_win_rate_local"),

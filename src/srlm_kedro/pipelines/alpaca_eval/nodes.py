@@ -1,25 +1,24 @@
 """A model answers AlpacaEval's instructions, an annotator compares, and the win rate is counted."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
 from srlm_kedro.engines.annotation.base import Annotator
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.errors import GateError
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.alpaca_eval.leaderboard import describe_model
 from srlm_kedro.pipelines.alpaca_eval.params import AlpacaEvalParams
 from srlm_kedro.pipelines.alpaca_eval.records import read_references
 from srlm_kedro.records import Checkpoint, derive_seed
-
-VERSION = 3
 
 
 def draw_alpaca_outputs(
     model: Checkpoint,
     alpaca_eval_set: list[dict[str, Any]],
     generation_engine: GenerationEngine,
-    alpaca_eval: AlpacaEvalParams,
+    alpaca_eval: Annotated[AlpacaEvalParams, Reads("sampling")],
     seed: int,
 ) -> list[dict[str, str]]:
     """One output an instruction in the order of the set, in AlpacaEval's format.
@@ -55,7 +54,7 @@ def measure_alpaca_outputs(
     alpaca_annotations: pd.DataFrame,
     alpaca_difficulty: pd.DataFrame,
     alpaca_annotator: Annotator,
-    alpaca_eval: AlpacaEvalParams,
+    alpaca_eval: Annotated[AlpacaEvalParams, Reads("max_failed")],
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """The model's figures as `alpaca_eval/...`, and as a row of the leaderboard.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.params import RESOURCE, Params
+from srlm_kedro.params import LIMIT, Params
 
 
 class AlpacaSampling(Sampling):
@@ -22,5 +22,5 @@ class AlpacaEvalParams(Params):
 
     sampling: AlpacaSampling = AlpacaSampling()
     """Outputs for the instructions of `alpaca_eval_set`."""
-    max_failed: Annotated[float, RESOURCE] = Field(0.05, ge=0, le=1)
+    max_failed: Annotated[float, LIMIT] = Field(0.05, ge=0, le=1)
     """Share of instructions without a preference that stops the run when exceeded."""

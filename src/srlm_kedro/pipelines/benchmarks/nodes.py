@@ -14,8 +14,6 @@ from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.pipelines.benchmarks.params import AlignmentParams, BenchmarksParams
 from srlm_kedro.records import Checkpoint
 
-VERSION = 2
-
 COLUMNS = ["task", "metric", "value", "stderr"]
 """Of `benchmark_results`: one row a figure, `stderr` NaN where the harness tells none."""
 ALIGNMENT = ["model", "task", "metric", "m1", "value", "drop", "noise"]

@@ -17,8 +17,6 @@ from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.records import Checkpoint
 
-VERSION = 2
-
 Metrics = dict[str, float]
 
 _SHOWN = {

@@ -24,8 +24,6 @@ from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
 from srlm_kedro.records import Checkpoint, Example
 
-VERSION = 1
-
 _SAMPLE = 200
 """IFT examples that stand for the texts which are still to be written."""
 _HALF = 0.5

@@ -14,8 +14,6 @@ from srlm_kedro.validation.data_docs import build_data_docs
 from srlm_kedro.validation.validate import metrics_table, validate
 from srlm_kedro.validation.wording import refuse_critical, warning_lines
 
-VERSION = 3
-
 _log = logging.getLogger(__name__)
 
 

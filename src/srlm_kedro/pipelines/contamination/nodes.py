@@ -15,8 +15,6 @@ from srlm_kedro.pipelines.contamination.overlap import Hit, Overlap
 from srlm_kedro.pipelines.contamination.params import ContaminationParams
 from srlm_kedro.records import Checkpoint
 
-VERSION = 1
-
 COLUMNS = ["eval_set", "eval_id", "source", "source_id", "kind", "overlap", "texts", "prompt"]
 """One row an evaluation prompt and source that share something: `source_id` is the text that
 shares most, `kind` exact or ngram, `overlap` the share of the prompt's runs of words that stand in

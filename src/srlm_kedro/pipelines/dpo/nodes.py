@@ -3,9 +3,8 @@
 import pandas as pd
 
 from srlm_kedro.engines.training.base import DpoParams, TrainingEngine
+from srlm_kedro.errors import GateError, summary
 from srlm_kedro.records import Checkpoint, Preference, derive_seed
-
-VERSION = 3
 
 
 def train_dpo(
@@ -36,6 +35,30 @@ def train_dpo(
         **trained.metrics(),
     }
     return trained.checkpoint, pd.DataFrame(trained.log), metrics
+
+
+def check_training(
+    model: Checkpoint,
+    train_log: pd.DataFrame,
+    train_metrics: dict[str, float],
+    dpo: DpoParams,
+) -> dict[str, bool]:
+    """Lets a model stand. Training asked the same, but limits may have been tightened since.
+
+    Raises:
+        GateError: What training left breaks a limit of today.
+    """
+    left_out, used = train_metrics["train/dropped_too_long"], train_metrics["train/pairs"]
+    faults = dpo.broken_limits(left_out, used)
+    steepest = train_log["log_ratio"].max()
+    if not steepest <= dpo.max_log_ratio:
+        faults.append(
+            f"the log-ratio of a token came to {steepest:.2f} nats (limit `dpo.max_log_ratio` = "
+            f"{dpo.max_log_ratio:g}). Lower `dpo.learning_rate`, raise `dpo.beta`, or the limit"
+        )
+    if faults:
+        raise GateError(summary(f"{model.name} was trained beyond a limit:", faults))
+    return {"checked": True}
 
 
 def train_soft_dpo(

@@ -1,16 +1,16 @@
 """The SFT baseline judges responses that people have ranked. Paper: section 3.1, EFT seed data."""
 
 import random
+from typing import Annotated
 
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
 from srlm_kedro.records import Checkpoint, derive_seed
-
-VERSION = 4
 
 _BEST = 5
 
@@ -51,7 +51,7 @@ def judge_ranked(
     eft_pool: pd.DataFrame,
     judge_prompt: str,
     generation_engine: GenerationEngine,
-    eft: EftParams,
+    eft: Annotated[EftParams, Reads("sampling")],
     seed: int,
 ) -> pd.DataFrame:
     """The baseline's judgements of the ranked responses, raw; none is asked for twice."""

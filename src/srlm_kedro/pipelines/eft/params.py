@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.params import RESOURCE, Params
+from srlm_kedro.params import LIMIT, Params
 
 
 def ranked_judgement(place: int, last: int, score: int) -> str:
@@ -38,7 +38,7 @@ class EftParams(Params):
     """Share of the prompts held back to measure judges (paper: 541 of 2,171 examples)."""
     eval_prompts: int | None = Field(None, ge=0)
     """Number of prompts held back, in place of `eval_fraction`."""
-    min_kept: Annotated[int, RESOURCE] = Field(1, ge=0)
+    min_kept: Annotated[int, LIMIT] = Field(1, ge=0)
     """The run stops with fewer training examples than this."""
 
     @model_validator(mode="after")

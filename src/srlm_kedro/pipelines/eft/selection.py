@@ -14,8 +14,6 @@ from srlm_kedro.judge.prompt import fill_judge_prompt
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.records import derive_seed
 
-VERSION = f"2, parser {parsing.VERSION}"
-
 COLUMNS = ["prompt_id", "response_id", "prompt", "completion", "score", "rank"]
 
 

@@ -8,8 +8,6 @@ import pandas as pd
 from srlm_kedro.pipelines.estimate.devices import DEVICES, Device
 from srlm_kedro.pipelines.estimate.params import EstimateParams
 
-VERSION = 2
-
 COLUMNS = [
     *("stage", "model", "requests", "completions", "prompt_tokens", "prefill_tokens"),
     *("new_tokens", "examples", "train_tokens", "hours"),

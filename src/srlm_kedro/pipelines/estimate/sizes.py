@@ -11,8 +11,6 @@ from srlm_kedro.pipelines.estimate.expected import ENGLISH, MICROWORLD, Expected
 from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams
 from srlm_kedro.pipelines.loop import LoopParams
 
-VERSION = 3
-
 _PIECE = re.compile(r"\n|\w+|[^\w\s]")
 _VOCABULARY = 214
 """Measured: what the microworld's default corpus needs."""

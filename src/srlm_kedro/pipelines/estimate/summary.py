@@ -8,8 +8,6 @@ from srlm_kedro.pipelines.estimate import costs
 from srlm_kedro.pipelines.estimate.devices import DEVICES
 from srlm_kedro.pipelines.estimate.params import EstimateParams
 
-VERSION = 2
-
 _TOKENS = ["prompt_tokens", "prefill_tokens", "new_tokens", "train_tokens"]
 _HEADER = ["", "read", "computed", "drawn", "trained on", "examples", "time"]
 _LEGEND = """tokens: read (each request's prompt once), computed (of these, where prefixes are

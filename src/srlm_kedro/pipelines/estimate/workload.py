@@ -28,8 +28,6 @@ from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
 from srlm_kedro.pipelines.study.params import RubricParams, StudyParams
 
-VERSION = 7
-
 _TURN = 2
 """Tokens that open a user's and an assistant's turn."""
 _END = 1

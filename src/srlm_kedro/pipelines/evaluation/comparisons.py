@@ -3,15 +3,16 @@
 Paper: section 3.1. Its words are kept, so that a better parser needs no new comparison.
 """
 
+from typing import Annotated
+
 import pandas as pd
 
 from srlm_kedro.judge.assessment import Referee
 from srlm_kedro.judge.referee import Comparison
 from srlm_kedro.judge.verdict import parse_verdict
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.evaluation.referee import ComparingReferee
-
-VERSION = 3
 
 ORDERS = ("model_first", "opponent_first")
 COLUMNS = [
@@ -27,7 +28,7 @@ def compare_with_elders(
     previous_scores: pd.DataFrame,
     baseline_scores: pd.DataFrame,
     referee: Referee,
-    evaluation: EvaluationParams,
+    evaluation: Annotated[EvaluationParams, Reads("pairing")],
 ) -> pd.DataFrame:
     """All that the referee says of the model against its predecessor and the baseline.
 

@@ -1,15 +1,16 @@
 """Each model answers the held-out prompts and judges the held-back rankings."""
 
+from typing import Annotated
+
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.judge.assessment import KINDS, Referee, tabulated
 from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.judge.reward_modelling import METRICS
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import Checkpoint, derive_seed
-
-VERSION = 4
 
 COLUMNS = [
     *("model", "prompt_id", "response_id", "prompt", "kind", "seen"),
@@ -23,7 +24,7 @@ def draw_eval_responses(
     model: Checkpoint,
     eval_prompts: pd.DataFrame,
     generation_engine: GenerationEngine,
-    evaluation: EvaluationParams,
+    evaluation: Annotated[EvaluationParams, Reads("sampling", "greedy")],
     seed: int,
 ) -> pd.DataFrame:
     """Responses to the held-out prompts: `sampling.n` sampled ones each, and a greedy one."""
@@ -66,7 +67,7 @@ def judge_eft_eval(
     eft_eval: pd.DataFrame,
     judge_prompt: str,
     generation_engine: GenerationEngine,
-    evaluation: EvaluationParams,
+    evaluation: Annotated[EvaluationParams, Reads("judging", "retries")],
     seed: int,
 ) -> pd.DataFrame:
     """The model's judgements of responses that people ranked, raw; `model` names it.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.params import RESOURCE, Params
+from srlm_kedro.params import LIMIT, Params
 
 
 class EvalSampling(Sampling):
@@ -39,7 +39,7 @@ class EvaluationParams(Params):
     """Head-to-head of a prompt: every response against every one of the opponent, the estimate
     of least variance, or the i-th against the i-th. `matched` suits a referee that is paid: two
     orders of n comparisons a prompt and opponent in place of n squared."""
-    max_unparsed: Annotated[float, RESOURCE] = Field(0.10, ge=0, le=1)
+    max_unparsed: Annotated[float, LIMIT] = Field(0.10, ge=0, le=1)
     """The run stops when a larger share of a comparing referee's words carries no verdict. All of
     them are kept: another limit lets the run go on, and nobody is asked again."""
     resamples: int = Field(2000, ge=100)

@@ -4,8 +4,6 @@ import pandas as pd
 
 from srlm_kedro.errors import InputError, summary
 
-VERSION = 1
-
 
 def prepare_ift(ift_seed: pd.DataFrame) -> pd.DataFrame:
     """Instruction fine-tuning examples: prompt_id, prompt, response. Paper: section 2.1."""

@@ -6,12 +6,9 @@ Source: CREAM (2410.12735): where they disagree, the rewards deserve less trust.
 import pandas as pd
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge import parsing
 from srlm_kedro.judge.judgements import reparse, settled
 from srlm_kedro.judge.rewards import with_rewards
 from srlm_kedro.pipelines.judging.params import JudgingParams
-
-VERSION = f"1, parser {parsing.VERSION}"
 
 
 def measure_consistency(

@@ -1,14 +1,15 @@
 """The model judges the responses that it gave itself. Paper: section 2.2."""
 
+from typing import Annotated
+
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.judge.candidates import candidacy
 from srlm_kedro.judge.judgements import judge_responses
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.records import Checkpoint, derive_seed
-
-VERSION = 4
 
 
 def judge_candidates(
@@ -16,7 +17,7 @@ def judge_candidates(
     responses: pd.DataFrame,
     judge_prompt: str,
     judge_engine: GenerationEngine,
-    judging: JudgingParams,
+    judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
     seed: int,
 ) -> pd.DataFrame:
     """K judgements of each candidate, every attempt with its raw text.

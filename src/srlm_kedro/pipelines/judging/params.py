@@ -6,7 +6,7 @@ from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.judge.candidates import Policy
-from srlm_kedro.params import RESOURCE, Params
+from srlm_kedro.params import LIMIT, Params
 
 
 class JudgeSampling(Sampling):
@@ -34,5 +34,5 @@ class JudgingParams(Params):
     as they are and trained on without an end token, which the model never wrote."""
     empty: Policy = "drop"
     """What becomes of responses without text, likewise (paper: not stated)."""
-    max_unparsed: Annotated[float, RESOURCE] = Field(0.10, ge=0, le=1)
+    max_unparsed: Annotated[float, LIMIT] = Field(0.10, ge=0, le=1)
     """The run stops when a larger share of the judgements carries no score after the retries."""

@@ -14,8 +14,6 @@ from srlm_kedro.judge.rewards import with_rewards
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.shown import ending
 
-VERSION = f"3, parser {parsing.VERSION}"
-
 _TOP = 5
 _SCORES = range(_TOP + 1)
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,10 +16,9 @@ from srlm_kedro.microworld import seed_data as seeds
 from srlm_kedro.microworld.answers import PERFECT, Habits
 from srlm_kedro.microworld.corpus import Mixture, corpus
 from srlm_kedro.microworld.reviews import Reviewer
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.microworld.params import AnswererParams, MicroworldParams
 from srlm_kedro.records import Checkpoint, derive_seed
-
-VERSION = 4
 
 _TEMPLATES = Environment(
     loader=PackageLoader(__package__, ""), undefined=StrictUndefined, keep_trailing_newline=True
@@ -29,7 +29,7 @@ def make_corpus(
     judge_prompt: str,
     few_shot_prompt: str,
     eval_prompts: pd.DataFrame,
-    microworld: MicroworldParams,
+    microworld: Annotated[MicroworldParams, Reads("corpus")],
     seed: int,
 ) -> pd.DataFrame:
     """Documents of mixed quality, in reading order: kind, texts, learn (whether each is learnt).
@@ -88,7 +88,7 @@ def write_m0_card(model: Checkpoint, train_metrics: dict[str, float], seed: int)
 
 
 def make_seed_data(
-    microworld: MicroworldParams,
+    microworld: Annotated[MicroworldParams, Reads("seed_data")],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """IFT, ranked EFT and evaluation prompts, no prompt twice; the same on every machine."""
     given = microworld.seed_data

@@ -4,7 +4,7 @@ Paper: section 3.1 reports MT-Bench, single answers graded from 1 to 10 by GPT-4
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import pandas as pd
 
@@ -12,10 +12,9 @@ from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Req
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.prompt import fill, placeholder_faults
 from srlm_kedro.judge.verdict import parse_rating
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.mt_bench.params import MtBenchParams
 from srlm_kedro.records import Checkpoint, derive_seed
-
-VERSION = 3
 
 _TURN = ["model", "question_id", "category", "turn"]
 ANSWERS = [*_TURN, "question", "answer", "tokens", "finish", "thought"]
@@ -38,7 +37,7 @@ def answer_questions(
     model: Checkpoint,
     mt_bench_questions: pd.DataFrame,
     generation_engine: GenerationEngine,
-    mt_bench: MtBenchParams,
+    mt_bench: Annotated[MtBenchParams, Reads("sampling")],
     seed: int,
 ) -> pd.DataFrame:
     """The answers to both turns; the second is asked in view of the first and its answer.

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.params import RESOURCE, Params
+from srlm_kedro.params import LIMIT, Params
 
 PAPER = {"sft": 6.85, "m1": 6.78, "m2": 7.01, "m3": 7.25}
 """`mt_bench/score` in the paper, judged by GPT-4."""
@@ -28,6 +28,6 @@ class MtBenchParams(Params):
 
     sampling: MtBenchSampling = MtBenchSampling()
     """How both turns are answered."""
-    max_unparsed: Annotated[float, RESOURCE] = Field(0.10, ge=0, le=1)
+    max_unparsed: Annotated[float, LIMIT] = Field(0.10, ge=0, le=1)
     """The run stops when a larger share of the judgements carries no rating. All of them are
     kept: another limit lets the run go on, and nobody is asked again."""

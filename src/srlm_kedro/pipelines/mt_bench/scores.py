@@ -3,12 +3,9 @@
 import pandas as pd
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge import verdict
 from srlm_kedro.pipelines.mt_bench.nodes import read_again
 from srlm_kedro.pipelines.mt_bench.params import MtBenchParams
 from srlm_kedro.shown import ending
-
-VERSION = f"1, verdicts {verdict.VERSION}"
 
 
 def measure_mt_bench(

@@ -12,8 +12,6 @@ from srlm_kedro.pipelines.oasst.params import OasstParams
 from srlm_kedro.pipelines.oasst.screening import REASONS, Group, screen
 from srlm_kedro.records import derive_seed
 
-VERSION = 1
-
 
 def select_oasst(
     oasst_messages: pd.DataFrame, oasst: OasstParams, seed: int

@@ -9,8 +9,6 @@ from srlm_kedro.errors import GateError
 from srlm_kedro.pipelines.pairs.params import PairsParams
 from srlm_kedro.records import derive_seed
 
-VERSION = 2
-
 COLUMNS = [
     *("prompt_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id"),
     *("chosen_reward", "rejected_reward", "chosen_finish", "rejected_finish"),

@@ -23,8 +23,6 @@ from srlm_kedro.pipelines.prompts.params import (
 )
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 3
-
 WRITTEN = ["request_id", "sample", "text", "finish", "thought", "prompt", "reason"]
 
 # Rounds ask for what is missing over the share accepted so far, within these bounds.

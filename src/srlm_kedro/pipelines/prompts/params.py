@@ -13,7 +13,7 @@ from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.judge.prompt import fill
-from srlm_kedro.params import RESOURCE, Params, Schedule
+from srlm_kedro.params import LIMIT, Params, Schedule
 
 DEMONSTRATIONS = "{tasks}"
 
@@ -65,7 +65,7 @@ class PromptsParams(Params):
     3,964 pairs)."""
     max_written: Schedule[int] = (20000,)
     """Continuations drawn an iteration at most; then the run goes on with what was accepted."""
-    min_accepted: Annotated[int, RESOURCE] = Field(1, ge=1)
+    min_accepted: Annotated[int, LIMIT] = Field(1, ge=1)
     """The run stops with fewer new prompts than this."""
     ift_demonstrations: int = Field(6, ge=0)
     """Demonstrations out of IFT (paper: 6)."""

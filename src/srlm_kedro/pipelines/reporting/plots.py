@@ -6,8 +6,6 @@ import pandas as pd
 
 from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
 
-VERSION = 2
-
 
 def plot_head_to_head(head_to_head: pd.DataFrame) -> Any:
     """Win minus loss of each comparison, in points, with its 95% interval."""

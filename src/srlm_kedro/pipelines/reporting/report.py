@@ -8,8 +8,6 @@ from srlm_kedro.pipelines.reporting.study import SECTIONS
 from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
 from srlm_kedro.shown import page
 
-VERSION = 4
-
 
 def write_report(
     head_to_head: pd.DataFrame,

@@ -4,8 +4,6 @@ import pandas as pd
 
 from srlm_kedro.records import derive_seed
 
-VERSION = 1
-
 _PROMPTS = 6
 
 

@@ -5,8 +5,6 @@ import pandas as pd
 from srlm_kedro.judge.assessment import KINDS
 from srlm_kedro.records import Checkpoint
 
-VERSION = 2
-
 
 def _shares(who: str) -> list[str]:
     kinds = ["", *(f"_{kind}" for kind in KINDS)]

@@ -4,8 +4,6 @@ import pandas as pd
 
 from srlm_kedro.pipelines.reporting.tables import ERRORS
 
-VERSION = 2
-
 _HEADER = [
     *("model", "vs previous (95%)", "vs SFT (95%)", "score", "items", "constraints", "voice"),
     *("extras", "judge", "length", "pairs", "time"),

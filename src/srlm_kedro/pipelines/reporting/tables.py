@@ -5,8 +5,6 @@ import pandas as pd
 from srlm_kedro.judge.assessment import KINDS
 from srlm_kedro.records import Checkpoint
 
-VERSION = 6
-
 STAGES = {
     "prompts": ("write_prompts", "accept_prompts"),
     "responses": ("draw_responses",),

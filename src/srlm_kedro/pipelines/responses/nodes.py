@@ -6,8 +6,6 @@ from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.pipelines.responses.params import ResponsesParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
-VERSION = 3
-
 COLUMNS = ["prompt_id", "response_id", "prompt", "response", "tokens", "finish", "thought"]
 
 

@@ -9,14 +9,11 @@ import numpy as np
 import pandas as pd
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge import parsing
 from srlm_kedro.judge.duels import tally
 from srlm_kedro.judge.judgements import reparse, settled
 from srlm_kedro.judge.rewards import with_rewards
 from srlm_kedro.pipelines.selection.params import RollbackParams
 from srlm_kedro.records import Checkpoint, derive_seed
-
-VERSION = f"1, parser {parsing.VERSION}"
 
 SCORES = ["model", "prompt_id", "response_id", "tokens", "reward"]
 _DUEL = "selection/win_minus_loss_vs_previous"

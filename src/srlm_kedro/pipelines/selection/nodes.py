@@ -5,14 +5,15 @@ no part of the held-out prompts that the evaluation tells of. The referee is not
 the loop does not see it.
 """
 
+from typing import Annotated
+
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.judge.judgements import judge_responses
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.selection.params import SelectionParams
 from srlm_kedro.records import Checkpoint, derive_seed, drawn
-
-VERSION = 2
 
 COLUMNS = [
     *("model", "prompt_id", "response_id", "prompt"),
@@ -24,7 +25,7 @@ def draw_validation_responses(
     model: Checkpoint,
     eft_eval: pd.DataFrame,
     generation_engine: GenerationEngine,
-    selection: SelectionParams,
+    selection: Annotated[SelectionParams, Reads("prompts", "sampling")],
     seed: int,
 ) -> pd.DataFrame:
     """`sampling.n` responses to each validation prompt; the same draws for every model."""
@@ -48,7 +49,7 @@ def judge_validation_responses(
     validation_responses: pd.DataFrame,
     judge_prompt: str,
     judge_engine: GenerationEngine,
-    selection: SelectionParams,
+    selection: Annotated[SelectionParams, Reads("judging", "retries")],
     seed: int,
 ) -> pd.DataFrame:
     """K judgements of each response, every attempt with its raw text.

@@ -3,9 +3,8 @@
 import pandas as pd
 
 from srlm_kedro.engines.training.base import SftParams, Trained, TrainingEngine
+from srlm_kedro.errors import GateError, summary
 from srlm_kedro.records import Checkpoint, Example, derive_seed
-
-VERSION = 3
 
 Outcome = tuple[Checkpoint, pd.DataFrame, dict[str, float]]
 """A new model, what training logged (a row a logged step), and its last values."""
@@ -63,6 +62,23 @@ def train_on_positives(
     trained = training_engine.sft(model, examples, sft, derive_seed(seed, "positives"))
     checkpoint, log, metrics = _outcome(trained, len(examples))
     return checkpoint, log, {**metrics, "train/positives": float(len(perfect))}
+
+
+def check_training(
+    model: Checkpoint,
+    train_metrics: dict[str, float],
+    sft: SftParams,
+) -> dict[str, bool]:
+    """Lets a model stand. Training asked the same, but limits may have been tightened since.
+
+    Raises:
+        GateError: What training left breaks a limit of today.
+    """
+    left_out, used = train_metrics["train/dropped_too_long"], train_metrics["train/examples"]
+    faults = sft.broken_limits(left_out, used)
+    if faults:
+        raise GateError(summary(f"{model.name} was trained beyond a limit:", faults))
+    return {"checked": True}
 
 
 def ift_examples(table: pd.DataFrame) -> list[Example]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kedro.pipeline import Node, Pipeline
 
-from srlm_kedro.pipelines.sft.nodes import train_m1, train_on_positives, train_sft
+from srlm_kedro.pipelines.sft.nodes import check_training, train_m1, train_on_positives, train_sft
 
 _OUTPUTS = ["model", "train_log", "train_metrics"]
 
@@ -26,4 +26,8 @@ def create_positives_pipeline() -> Pipeline:
 
 def _train(function: Callable, tables: list[str]) -> Pipeline:
     inputs = [*tables, "training_engine", "params:sft", "params:seed"]
-    return Pipeline([Node(function, inputs, _OUTPUTS, name=function.__name__)])
+    trained = Node(function, inputs, _OUTPUTS, name=function.__name__)
+    left = ["model", "train_metrics", "params:sft"]
+    return Pipeline(
+        [trained, Node(check_training, left, "training_checked", name="check_training")]
+    )

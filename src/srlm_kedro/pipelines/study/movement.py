@@ -5,8 +5,6 @@ import pandas as pd
 from srlm_kedro.engines.training.base import TrainingEngine
 from srlm_kedro.records import Checkpoint, Example
 
-VERSION = 1
-
 COLUMNS = ["text", "response_id", "prompt", "response", "tokens", "before", "after"]
 """`text` is `sampled`, `chosen` or `rejected`; `tokens` are counted of sampled ones alone."""
 

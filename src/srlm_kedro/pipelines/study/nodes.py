@@ -10,8 +10,6 @@ from srlm_kedro.pipelines.study.truth import pair_figures, pair_truth, tie_figur
 from srlm_kedro.pipelines.study.writing import prompt_figures
 from srlm_kedro.records import Checkpoint, drawn
 
-VERSION = 3
-
 
 def assess_candidates(
     judged_responses: pd.DataFrame, referee: Referee, study: StudyParams, seed: int

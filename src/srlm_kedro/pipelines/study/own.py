@@ -1,17 +1,17 @@
 """Each model judges what it answers itself, where the referee knows the truth."""
 
+from typing import Annotated
+
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
-from srlm_kedro.judge import parsing
 from srlm_kedro.judge.judgements import judge_responses, reparse, settled
 from srlm_kedro.judge.rewards import with_rewards
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.records import Checkpoint, derive_seed, drawn
-
-VERSION = f"2, parser {parsing.VERSION}"
 
 
 def choose_own(eval_scores: pd.DataFrame, study: StudyParams, seed: int) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def judge_own(
     own_responses: pd.DataFrame,
     judge_prompt: str,
     generation_engine: GenerationEngine,
-    evaluation: EvaluationParams,
+    evaluation: Annotated[EvaluationParams, Reads("judging", "retries")],
     seed: int,
 ) -> pd.DataFrame:
     """The model's judgements of its own responses, every attempt.

@@ -2,19 +2,18 @@
 
 import random
 import re
+from typing import Annotated
 
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
-from srlm_kedro.judge import parsing
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses
 from srlm_kedro.judge.prompt import INSTRUCTION, RESPONSE
 from srlm_kedro.judge.reward_modelling import measure_reward_modelling
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.params import RubricParams
 from srlm_kedro.records import Checkpoint, derive_seed
-
-VERSION = f"2, parser {parsing.VERSION}"
 
 _TAG = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
 
@@ -24,7 +23,7 @@ def judge_shuffled(
     eft_eval: pd.DataFrame,
     judge_prompt: str,
     generation_engine: GenerationEngine,
-    evaluation: EvaluationParams,
+    evaluation: Annotated[EvaluationParams, Reads("judging")],
     rubric: RubricParams,
     seed: int,
 ) -> pd.DataFrame:

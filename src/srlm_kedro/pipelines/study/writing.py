@@ -12,8 +12,6 @@ from rapidfuzz.process import extractOne
 
 from srlm_kedro.judge.assessment import KnowingReferee, Referee
 
-VERSION = 1
-
 FACTS = ["prompt_id", "valid", "kind", "nearest"]
 
 

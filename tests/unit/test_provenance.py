@@ -1,0 +1,126 @@
+"""By which code and which libraries something is made."""
+
+import sys
+
+import pytest
+
+from srlm_kedro import provenance
+from srlm_kedro.provenance import engine_made_by, made_by
+
+NODES = """
+from world.reading import read
+from world import drawing
+
+def work(table):
+    return read(table)
+"""
+DRAWING = """
+import torch
+
+def draw():
+    import numpy
+    from .shapes.round import circle
+    return circle()
+"""
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A package whose files a test may change."""
+    folder = tmp_path / "world"
+    for name, text in {
+        "__init__.py": "",
+        "nodes.py": NODES,
+        "reading.py": "READS_AGAIN = True\nfrom world import numbers\n",
+        "numbers.py": "ONE = 1\n",
+        "drawing.py": DRAWING,
+        "shapes/__init__.py": "",
+        "shapes/round.py": "def circle():\n    return 1\n",
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    provenance.forget()
+    yield folder
+    provenance.forget()
+
+
+def changed(world, file, text, drawn=False):
+    """What is another part of the recipe once a file holds another text."""
+    before = made_by("world.nodes", drawn)
+    (world / file).write_text(text)
+    provenance.forget()
+    after = made_by("world.nodes", drawn)
+    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+
+
+def test_a_module_stands_for_all_of_its_package_that_it_reaches(world):
+    """By imports of modules, of names in them, relative ones, and those within functions."""
+    reached = [name.removeprefix("code of world.") for name in made_by("world.nodes")]
+    code = {"nodes", "reading", "numbers", "drawing", "shapes.round"}
+    assert code == {name for name in reached if not name.startswith("library")}
+
+
+@pytest.mark.parametrize("file", ["nodes", "reading", "numbers", "drawing", "shapes/round"])
+def test_a_change_anywhere_among_them_is_seen_and_named(world, file):
+    """The recipe names the module."""
+    text = (world / f"{file}.py").read_text() + "\nMORE = 2\n"
+    assert changed(world, f"{file}.py", text) == [f"code of world.{file.replace('/', '.')}"]
+
+
+def test_comments_docstrings_and_layout_change_nothing(world):
+    """What a function does is the same."""
+    text = """\"\"\"Shapes.\"\"\"
+def circle():
+    \"\"\"One.\"\"\"
+
+    return (1)  # at last
+"""
+    assert changed(world, "shapes/round.py", text) == []
+
+
+def test_a_template_beside_a_module_counts_by_its_bytes(world):
+    """A card is made of both."""
+    assert changed(world, "shapes/card.md.jinja", "# {{ name }}") == ["code of world.shapes.round"]
+
+
+def test_what_reads_texts_again_is_no_part_of_drawing_them(world):
+    """Nor is what it alone reaches; for a node without an engine both are."""
+    assert "code of world.reading" not in made_by("world.nodes", drawn=True)
+    assert changed(world, "numbers.py", "ONE = 2\n", drawn=True) == []
+    assert changed(world, "numbers.py", "ONE = 3\n") == ["code of world.numbers"]
+
+
+def test_libraries_that_compute_count_by_their_versions(world, monkeypatch):
+    """numpy's does not: tables would be drawn anew for each of its releases."""
+    monkeypatch.setattr(provenance, "version", lambda name: f"{name} 1.0")
+    found = made_by("world.nodes")
+    assert found["library torch"] == "torch 1.0"
+    assert not any("numpy" in name for name in found)
+
+
+def test_an_engine_brings_those_within_it_and_another_pythons_libraries(world, tmp_path):
+    """A referee has an engine of its own; vLLM works in an environment of its own."""
+    for name in ("vllm-0.9.1", "torch-2.9.0", "rich-14.0"):
+        (tmp_path / f"venv/lib/python3.12/site-packages/{name}.dist-info").mkdir(parents=True)
+    python = tmp_path / "venv/bin/python"
+    inner = {"engine": "world.shapes.round.Circle", "options": {"python": str(python)}}
+    found = engine_made_by({"engine": "world.numbers.One", "options": {"generation": inner}})
+    assert found.keys() >= {"code of world.numbers", "code of world.shapes.round"}
+    assert found[f"library {python}: vllm"] == "0.9.1"
+    assert found[f"library {python}: torch"] == "2.9.0"
+    assert not any("rich" in name for name in found)
+
+
+def test_the_engines_of_this_project_count_what_their_texts_hang_on():
+    """The sampler, the chat format, what an answer is, and the libraries; nothing of the loop."""
+    sampler = engine_made_by(
+        {"engine": "srlm_kedro.engines.generation.transformers.TransformersEngine"}
+    )
+    trainer = engine_made_by({"engine": "srlm_kedro.engines.training.trl.TrlEngine"})
+    for module in ("engines.chat", "engines.thoughts", "engines.template"):
+        assert f"code of srlm_kedro.{module}" in sampler.keys() & trainer.keys()
+    assert "code of srlm_kedro.engines.generation.drawing" in sampler
+    assert sampler.keys() >= {"library torch", "library transformers"}
+    assert trainer.keys() >= {"library torch", "library transformers", "library trl"}
+    assert not any(".pipelines" in name or ".microworld" in name for name in sampler | trainer)
