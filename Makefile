@@ -13,9 +13,10 @@ READY := $(VENV)/.ready
 .PHONY: run iteration test bench evidence torture lint mlflow viz seed-data m0 clean
 .DEFAULT_GOAL := run
 
-# uv does not read pip's own setting of extra wheel folders: pass it on where there is one.
+# uv does not read pip's own setting of extra wheel folders: pass it on where there is one. Like pip,
+# it is to trust the certificates that this machine trusts.
 UV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(BIN)/uv pip install --quiet \
-	--python $(BIN)/python -c constraints.txt
+	--system-certs --python $(BIN)/python -c constraints.txt
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

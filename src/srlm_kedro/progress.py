@@ -22,6 +22,8 @@ Listener = Callable[[str, float, float, str], None]
 
 node: ContextVar[str] = ContextVar("node", default="")
 """The name of the node that this thread is at; empty where nobody said."""
+stage: ContextVar[str] = ContextVar("stage", default="")
+"""What that node does, in the words of the log; empty where nobody said."""
 _open: ContextVar["Progress | None"] = ContextVar("open", default=None)
 _listeners: list[Listener] = []
 
@@ -46,7 +48,7 @@ class Progress:
         unit: str = "completions",
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Names what is worked on and how many `unit`s there are to do."""
+        """Says how many `unit`s there are to do; `name` is told where no stage has a name."""
         self._name, self._total, self._unit, self._clock = name, total, unit, clock
         self._outer, self._node = _open.get(), node.get()
         self._token: Token | None = None
@@ -92,7 +94,8 @@ class Progress:
         now = self._clock()
         if not _listeners and now - self._spoken >= PAUSE:
             self._spoken = now
-            _log.info("%s: %s", self._name, ", ".join(self._words(far, now - self._start, also)))
+            told = ", ".join(self._words(far, now - self._start, also))
+            _log.info("%s: %s", stage.get() or self._name, told)
 
     def _words(self, far: str, passed: float, also: str) -> list[str]:
         words = [f"{far} {self._unit}"]

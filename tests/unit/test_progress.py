@@ -38,6 +38,15 @@ def test_a_log_gets_a_line_now_and_then(caplog):
     assert caplog.messages == ["m2: 40 of 100 completions, 20 tokens/s, about 60 s left"]
 
 
+def test_a_log_says_in_which_stage_it_is(caplog):
+    """Rather than the name of the model that draws, which is another one than is made."""
+    before = progress.stage.set("9 of 95, M2: judging candidate responses")
+    with caplog.at_level(logging.INFO):
+        Progress("m1", total=100, clock=clock(0.0, 40.0)).add(1)
+    progress.stage.reset(before)
+    assert caplog.messages == ["9 of 95, M2: judging candidate responses: 1 of 100 completions"]
+
+
 def test_of_the_first_completions_nobody_can_say_how_long_the_rest_takes(caplog):
     """The first one came after the model was loaded."""
     with caplog.at_level(logging.INFO):

@@ -54,10 +54,12 @@ class TellingHooks:
         counted = os.getpid() == self._process
         place = f"{next(self._numbers)} of {self._count}, " if counted else ""
         long = any(is_engine(catalog, name) for name in node.inputs)
-        self._starts[node.name] = f"{place}{stage(node.name)}", time.perf_counter(), long
+        words = f"{place}{stage(node.name)}"
+        progress.stage.set(words)
+        self._starts[node.name] = words, time.perf_counter(), long
         self._unsaved.expect(node)
         if long and not progress.is_watched():
-            _log.info("%s", self._starts[node.name][0])
+            _log.info("%s", words)
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:

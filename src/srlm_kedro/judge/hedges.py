@@ -8,7 +8,7 @@ _TAKEN_BACK = re.compile(
     r"""\b(?: wait\b\s*+[,.!…:—–-] | hmm | scratch\ that | correction\b
       | on\ (?:second\ thoughts?|further\ (?:thought|reflection)|reflection|reconsideration)
       | let\ me\ (?:re-?\w+|correct|fix|adjust|change|amend|double-check)
-      | (?:I|we)(?:\ (?:now|must|should|need\ to|have\ to|want\ to|would|will)|'d|'ll|’d|’ll)*+
+      | (?:I|we)(?>(?:\ (?:now|must|should|need\ to|have\ to|want\ to|would|will)|['’](?:d|ll))*)
         \ (?:revise|reconsider|correct|change|raise|lower|upgrade|downgrade|amend|retract)
       | my\ (?:mistake|bad|error) | I\ (?:made\ an?\ (?:mistake|error)|mis(?:counted|read|judged))
       | sorry\b\s*+[,.!:—–-] | I\ apologi[sz]e
@@ -34,9 +34,9 @@ _OPEN = re.compile(
     r"[^\w\n]*+ (?: if|unless|would|could|might|is\ (?:not|wrong) | isn['’]t )\b", _I
 )
 _MODAL = re.compile(r"\b(?:would|should|must)\b | ['’]d\b", _I)
-_LEAD = r"""\W*+ (?: (?:so|thus|therefore|hence|overall|and|finally|all\ in\ all|accordingly
+_LEAD = r"""\W*+ (?> (?: (?:so|thus|therefore|hence|overall|and|finally|all\ in\ all|accordingly
             |consequently|in\ (?:short|summary|conclusion|total)|(?:based\ on|after)\ [^,]{1,60}+)
-            \b,?\W*+ )*+"""
+            \b,?\W*+ )* )"""
 _I_SAY = re.compile(rf"{_LEAD} (?:I|we)\b", _I)
 _OWN = re.compile(
     rf"""{_LEAD} (?: (?:I|we|it|this|these|my|which|that|resulting|leading|earning|giving|bringing

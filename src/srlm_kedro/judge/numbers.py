@@ -52,7 +52,7 @@ _VAGUE = re.compile(
     rf"""(?: [<>≤≥~≈±]=? | (?: at\ (?:least|most|best) | about | around | approximately | roughly
            | nearly | almost | maybe | perhaps | probably | possibly | up\ to | between | over
            | under | below | above | (?:more|less|higher|lower|greater)\ than )\b )
-         [{BLANK}{MARK}]*+ (?: an?\  )?+ (?: \d | {_NAME} )""",
+         [{BLANK}{MARK}]*+ (?> (?: an?\  )? ) (?: \d | {_NAME} )""",
     FLAGS,
 )
 _TOTAL = re.compile(
@@ -76,9 +76,9 @@ _CALCULATION = re.compile(
     FLAGS,
 )
 _TERM = re.compile(r"\d++(?:\.\d++)?(?:[ ]?/[ ]?\d++)?", re.ASCII)
-_OPENING = re.compile(rf"(?:[{SPACE}{MARK}(\[{{]|\\boxed|\\text)*+")
+_OPENING = re.compile(rf"(?>(?:[{SPACE}{MARK}(\[{{]|\\boxed|\\text)*)")
 _SECOND = re.compile(
-    rf"""(?: [{BLANK}]*+ \([^()\n]{{0,80}}+\) )?+ {_CLOSING}
+    rf"""(?> (?: [{BLANK}]*+ \([^()\n]{{0,80}}+\) )? ) {_CLOSING}
          (?P<sign> [-–—−~/／+*=,;&±⁄∕] | :(?=\d) | -> | → | => | to\b | or\b | and\b )
          {_CLOSING} [\[(<+]? (?: (?P<other>\d++) | {_NAME} )""",
     FLAGS,

@@ -92,12 +92,12 @@ _QUALIFIER = re.compile(
 )
 _BETWEEN = re.compile(
     rf"""[{BLANK}{MARK}]*+ >?+
-         (?: [-=]>
+         (?> (?: [-=]>
            | [{SPACE}{MARK}:：=()\[\]{{}}—→⇒]
            | [-–](?=[{SPACE}])
            | \\(?:boxed|text(?:bf|rm)?|mathbf|[\(\[])
            | (?:is|was|of|a(?=\ [^:])|as|equals|(?:would|will|should)\ be)(?![A-Za-z])
-         )*+""",
+         )* )""",
     FLAGS,
 )
 _SEPARATOR = re.compile(r"[:：=\n—→⇒|]|->|[-–]\s|\\boxed|\A[^\w:]*>", re.ASCII)

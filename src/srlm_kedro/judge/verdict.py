@@ -61,9 +61,10 @@ _LABELLED = re.compile(
     _FLAGS,
 )
 _VALUE = re.compile(
-    rf"""(?: {_MARK} | \\?\[ )*+
+    rf"""(?> (?: {_MARK} | \\?\[ )* )
          (?: {_ANSWER}?(?-i:(?P<letter>[ABC])) (?![A-Za-z]) | (?P<tie>{_TIE}) )
-         [*_`"'\u201c\u201d\u2018\u2019)>]*+ (?:\\?\])?+ {_BETTER}? (?: {_MARK} | \] )*+""",
+         [*_`"'\u201c\u201d\u2018\u2019)>]*+ (?> (?:\\?\])? ) {_BETTER}?
+         (?> (?: {_MARK} | \] )* )""",
     _FLAGS,
 )
 _SENTENCE = re.compile(

@@ -42,7 +42,9 @@ class Bar:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Looks how long the nodes took before."""
         with self._lock:
-            self._pace, self._count = Pace(expect(pipeline.nodes, catalog)), len(pipeline.nodes)
+            expected = expect(pipeline.nodes, catalog)
+            self._pace = Pace(expected, start=self._pace.start)
+            self._count = len(pipeline.nodes)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:

@@ -81,11 +81,14 @@ class Pace:
     """What is done of a run, and when the rest will be."""
 
     def __init__(
-        self, expected: dict[str, Expected], clock: Callable[[], float] = time.monotonic
+        self,
+        expected: dict[str, Expected],
+        clock: Callable[[], float] = time.monotonic,
+        start: float | None = None,
     ) -> None:
-        """`expected` names all nodes of the run."""
+        """`expected` names all nodes of the run, which began at `start` by the clock, or now."""
         self._expected, self._clock = expected, clock
-        self._start = clock()
+        self.start = clock() if start is None else start
         self._pending = dict(expected)
         self._at_work: dict[str, _AtWork] = {}
         self._took: dict[str, float] = {}
@@ -94,7 +97,7 @@ class Pace:
     @property
     def passed(self) -> float:
         """Seconds since the start."""
-        return self._clock() - self._start
+        return self._clock() - self.start
 
     @property
     def at_work(self) -> list[str]:

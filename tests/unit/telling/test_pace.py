@@ -130,3 +130,10 @@ def test_stages_are_expected_to_take_what_they_took_before():
     assert found["m2.train_dpo"] == found["m3.train_dpo"] == Expected(7.5, "measured")
     assert found["m3.judge_own"].seconds > found["m3.other"].seconds
     assert [found[f"m3.{name}"].grounds for name in ("judge_own", "other")] == ["rough", "plain"]
+
+
+def test_the_time_spent_counts_from_where_the_run_began(clock):
+    """What was looked at before the first stage is part of it."""
+    clock.now = 12.0
+    pace = Pace(roughly(a=10.0), clock, start=2.0)
+    assert pace.passed == 10

@@ -28,7 +28,7 @@ _MARKS = r"[*_#\s]*+"
 _PREFACE = re.compile(r"\s*(?:sure|here|okay|of course|certainly)\b[^\n]*:\s*\n", re.IGNORECASE)
 _LABEL = re.compile(rf"{_MARKS}{_ITEM}[*_\s]*+", re.IGNORECASE)
 _NEXT = re.compile(
-    rf"""(?<![*_#\s])(?:[*_#]|[^\S\n])*+(?P<line>\n){_MARKS}
+    rf"""(?<![*_#\s])(?>(?:[*_#]|[^\S\n])*)(?P<line>\n){_MARKS}
          (?:{_ITEM}|(?:answer|response|output|solution)\s*+:)
        | \btask\s++\d{{1,3}}+\s*+:""",
     re.IGNORECASE | re.VERBOSE,
