@@ -23,7 +23,7 @@ from srlm_kedro.data_folder import (
 )
 from srlm_kedro.datasets.engine import free_engines, is_engine
 from srlm_kedro.errors import GateError, InputError, summary
-from srlm_kedro.freshness import Plan, accept, input_faults, make_plan, output_path
+from srlm_kedro.freshness import Plan, accept, input_faults, make_plan, manifest_of, output_path
 from srlm_kedro.preflight import data_faults, model_faults
 from srlm_kedro.status import ACCEPT, STATUS, accepted_text, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
@@ -97,6 +97,7 @@ class LoopSession(KedroSession):
                 _refuse_unready(chosen, plan, catalog)
             plan = self._try_first(chosen, plan, catalog)
             if plan.stale:
+                _tell_replaced(chosen, plan, catalog)
                 note.leave()
                 result = self._watched(pipeline_names=names, node_names=list(plan.stale), **options)
                 note.remove()
@@ -298,6 +299,19 @@ def _announce(plan: Plan) -> None:
     for node, reason in plan.stale.items():
         if not reason.endswith("is remade"):
             _log.info("  %s: %s", node, reason)
+
+
+def _tell_replaced(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> None:
+    """Says which finished models a run is about to replace: they may have cost days."""
+    made = [name for node in pipeline.nodes if node.name in plan.stale for name in node.outputs]
+    models = [n for n in made if n.endswith(".model") and manifest_of(catalog, n) is not None]
+    if models:
+        names = ", ".join(name.removesuffix(".model").upper() for name in models)
+        _log.info(
+            "%s: made anew, in place of what lies in %s. To keep both, name another folder: "
+            "--params=data=OTHER",
+            *(names, output_path(catalog, models[0]).parent),  # type: ignore[union-attr]
+        )
 
 
 def _show_summary(pipeline: Pipeline, catalog: CatalogProtocol) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 
 import pytest
 
@@ -81,6 +82,15 @@ def test_what_comes_out_as_it_was_has_nothing_drawn_for_it(done, ran):
     done.run(params={"evaluation": {"resamples": 150}})
     assert "settle_comparisons" in short(ran)
     assert not short(ran) & DRAWN
+
+
+def test_a_finished_model_is_not_replaced_in_silence(done, caplog):
+    """Which ones, and how to keep them; before anything is made."""
+    with caplog.at_level(logging.INFO, "srlm_kedro"):
+        done.run(params={"dpo": {"beta": 0.5}})
+    [told] = [line for line in caplog.messages if "made anew" in line]
+    assert told.startswith("M2, M3: made anew, in place of what lies in")
+    assert "--params=data=OTHER" in told
 
 
 @pytest.mark.parametrize(
