@@ -1,16 +1,40 @@
-"""Which process writes a run, so that a later one can tell that it was killed."""
+"""Which process writes a run, for which data folder, so that a later one can tell it was killed."""
 
 import os
 import socket
+from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 
 PROCESS = "srlm.process"
 """The tag that tells which process writes a run."""
+FOLDER = "srlm.folder"
+"""The tag that tells which data folder a run is of."""
+
+held: ContextVar[str] = ContextVar("held", default="")
+"""The data folder that this process holds for itself, by its mark; empty where nobody can."""
 
 
 def this_process() -> str:
     """Host, process id and start, as one word."""
     return _name(os.getpid())
+
+
+def is_left(tags: Mapping[str, str]) -> bool:
+    """Whether nobody writes the run of these tags any more.
+
+    Its process has ended, on this host; or this process holds its data folder, which the other one
+    held as long as it lived, on whatever host.
+    """
+    process, folder = tags.get(PROCESS, ""), tags.get(FOLDER, "")
+    if is_gone(process):
+        return True
+    return bool(folder) and folder == held.get() and process != this_process()
+
+
+def writer() -> dict[str, str]:
+    """The tags of this process."""
+    return {PROCESS: this_process()} | ({FOLDER: held.get()} if held.get() else {})
 
 
 def is_gone(process: str) -> bool:
