@@ -64,8 +64,6 @@ class ParentRunHooks(MlflowHook):
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
                 super().after_context_created(context)  # another run was first
-        if os.environ.get(VARIABLE):
-            _log.info("MLflow: runs go to %s, as %s says.", visible_uri(uri), VARIABLE)
         if self._already_active_mlflow:
             return
         options = self.mlflow_config.tracking.experiment
@@ -84,6 +82,9 @@ class ParentRunHooks(MlflowHook):
         """
         typed = {**run_params, "node_names": None, "runner": None}
         tracking = self.mlflow_config.tracking
+        if os.environ.get(VARIABLE):
+            uri = self.mlflow_config.server.mlflow_tracking_uri
+            _log.info("MLflow: runs go to %s, as %s says.", visible_uri(uri), VARIABLE)
         ours = tracking.run.id is None
         if ours:
             tracking.run.id = _open_run(self.mlflow_config)

@@ -61,7 +61,7 @@ def told_in_a_run(uri: str) -> Iterator[None]:
     except _TROUBLE as error:
         raise GateError(
             f"MLflow at {visible_uri(uri)}: {reason(error)}. All that was made is kept. Mend that; "
-            "the same command goes on from there, in the same runs of MLflow."
+            "the same command goes on from there."
         ) from error
 
 
