@@ -79,10 +79,11 @@ def runs_of(client: MlflowClient, experiment: str) -> dict[str, str]:
     return {item.data.tags.get("model", "parent"): item.info.run_id for item in runs}
 
 
-def test_a_run_with_an_environment_fills_the_servers_own_store(project, server, store):
+def test_a_run_with_an_environment_fills_the_servers_own_store(project, server, store, capsys):
     """`conf/local/mlflow.yml` counts with `--env=test` too; nothing is left on this machine."""
     name_server(project.path, server, "whole")
     project.run("foundation")
+    assert server not in capsys.readouterr().out  # MLflow would tell of each model's run
     client = MlflowClient(server)
     runs = runs_of(client, "whole")
     assert {"parent", "m1"} <= set(runs)

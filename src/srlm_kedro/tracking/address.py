@@ -99,7 +99,9 @@ def sqlite_uri(file: Path) -> str:
 
 
 def visible_uri(uri: str) -> str:
-    """The address without the password that it may hold."""
+    """The address as it is told: of a database its file, of a server no password."""
+    if (file := database_file(uri)) is not None:
+        return str(file)
     parts = urlsplit(uri)
     if "@" not in parts.netloc:
         return uri

@@ -119,6 +119,8 @@ def _quieten() -> None:
     """
     for name in ("alembic", "mlflow", "kedro_mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # The closing lines say where to look, once and without a password.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # It logs a traceback of what it raises all the same.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 

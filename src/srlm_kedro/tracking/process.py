@@ -14,6 +14,9 @@ FOLDER = "srlm.folder"
 held: ContextVar[str] = ContextVar("held", default="")
 """The data folder that this process holds for itself, by its mark; empty where nobody can."""
 
+_FIRST_SPACE = 0xEFFFFFFC
+"""The numbers of processes as a machine counts them, by Linux's name; a container counts anew."""
+
 
 def this_process() -> str:
     """Host, process id and start, as one word."""
@@ -40,16 +43,31 @@ def writer() -> dict[str, str]:
 def is_gone(process: str) -> bool:
     """Whether a process of this host, as `this_process` names it, has ended.
 
-    False for processes of other hosts: nobody here can know.
+    False for processes of other hosts and containers: nobody here can know.
     """
     host, _, rest = process.rpartition(":")[0].rpartition(":")
-    if host != socket.gethostname() or not rest.isdecimal():
+    if host != _host() or not rest.isdecimal():
         return False
     return not _alive(int(rest)) or _name(int(rest)) != process
 
 
 def _name(pid: int) -> str:
-    return f"{socket.gethostname()}:{pid}:{_start(pid)}"
+    return f"{_host()}:{pid}:{_start(pid)}"
+
+
+def _host() -> str:
+    """The host; of containers that share its name, each by itself."""
+    space = _space()
+    name = socket.gethostname()
+    return name if space in (None, _FIRST_SPACE) else f"{name}/{space}"
+
+
+def _space() -> int | None:
+    """Which numbers of processes are seen here (Linux)."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
 
 
 def _start(pid: int) -> str:

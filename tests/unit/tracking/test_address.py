@@ -132,10 +132,10 @@ def test_pipelines_that_leave_no_run_need_no_mlflow():
 
 
 def test_no_password_is_shown():
-    """Of servers and of databases."""
+    """Of servers and of databases; of an SQLite database its file is."""
     assert visible_uri("http://me:hunter2@one:5000/x") == "http://one:5000/x"
     assert visible_uri("postgresql://me:hun@ter2@one/db") == "postgresql://one/db"
-    assert visible_uri("sqlite:////w/a@b/x.db") == "sqlite:////w/a@b/x.db"
+    assert visible_uri("sqlite:////w/a@b%25/x.db") == "/w/a@b%/x.db"
 
 
 def test_where_to_look_is_the_address_in_use(tmp_path):
