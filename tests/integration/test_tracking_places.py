@@ -174,6 +174,27 @@ def test_a_folder_may_have_any_name(make, name):
     assert (local_path(version.source) / "model.json").exists()
 
 
+def test_mlruns_may_be_a_link_to_another_disk(make):
+    """It moves with the project, and what lies there stays where it is."""
+    first = make("first")
+    disk = first.parent / "disk"
+    (first / "mlruns").rename(disk)
+    (first / "mlruns").symlink_to(disk)
+    work(first, "m2")
+    second = first.parent / "second"
+    shutil.copytree(first, second, symlinks=True)
+    work(second, "m3")
+    shutil.rmtree(first)
+    work(second, "m4")
+    assert not first.exists()
+    client = client_of(second)
+    versions = [client.get_model_version_by_alias("srlm_kedro", f"m{t}") for t in (2, 3, 4)]
+    folders = {local_path(version.source).resolve() for version in versions}
+    assert len(folders) == 3
+    assert {(folder / "model.json").exists() for folder in folders} == {True}
+    assert {folder.is_relative_to(disk) for folder in folders} == {True}
+
+
 def test_a_database_of_two_projects_keeps_their_artifacts_apart(make):
     """The second is told what to do; with an experiment of its own it runs, in its own folder."""
     first, second = make("first"), make("second")

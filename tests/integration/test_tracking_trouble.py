@@ -89,6 +89,16 @@ def test_a_database_that_cannot_be_used_is_one_message_before_any_work(project, 
         project.run("foundation")
 
 
+def test_an_entry_that_mlflow_yml_does_not_have_is_named(project):
+    """By its whole name; a typing error is no silent default."""
+    text = "server: {tracking_uri: http://one}"
+    (project.path / "conf/local/mlflow.yml").write_text(text, "utf-8")
+    project.run("status")
+    with pytest.raises(InputError, match=r"mlflow\.yml: server\.tracking_uri: Extra") as refusal:
+        project.run("foundation")
+    assert "\n" not in str(refusal.value)
+
+
 @contextmanager
 def locked(file):
     """Somebody keeps the database to himself."""

@@ -13,6 +13,10 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from kedro.config import OmegaConfigLoader
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from srlm_kedro.errors import InputError
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 """The variable that counts before every mlflow.yml."""
@@ -28,6 +32,9 @@ def configuration(loader: OmegaConfigLoader) -> dict[str, Any]:
     """All that mlflow.yml says: conf/base, over it conf/local, over that the run's environment.
 
     A server belongs to the machine, and so conf/local is read with every environment.
+
+    Raises:
+        InputError: A file that cannot be read.
     """
     loader.config_patterns.setdefault("mlflow", _PATTERNS)
     if "mlflow" in loader:  # set by whoever made the loader
@@ -37,9 +44,7 @@ def configuration(loader: OmegaConfigLoader) -> dict[str, Any]:
     for name in dict.fromkeys([loader.base_env, loader.default_run_env, env]):
         folder = Path(loader.conf_source, name)
         if folder.is_dir():
-            patterns = loader.config_patterns["mlflow"]
-            found = loader.load_and_merge_dir_config(str(folder), patterns, "mlflow", set())
-            config = _merged(config, found)
+            config = _merged(config, _read(loader, folder))
     return config
 
 
@@ -61,8 +66,7 @@ def settled(config: Mapping[str, Any], project: Path) -> dict[str, Any]:
 
 def is_tracked(config: Mapping[str, Any], pipelines: list[str] | None) -> bool:
     """Whether a run of these pipelines is recorded; `__default__` is a run of no name."""
-    switch = (config.get("tracking") or {}).get("disable_tracking") or {}
-    untracked = switch.get("pipelines") or []
+    untracked = _within(config, "tracking", "disable_tracking").get("pipelines") or []
     return not all(name in untracked for name in pipelines or ["__default__"])
 
 
@@ -75,8 +79,8 @@ def said_by() -> str:
 
 def artifact_part(config: Mapping[str, Any]) -> Path | None:
     """Where in the project artifacts are to lie; None if they are to lie elsewhere."""
-    experiment = (config.get("tracking") or {}).get("experiment") or {}
-    place = (experiment.get("create_experiment_kwargs") or {}).get("artifact_location")
+    options = _within(config, "tracking", "experiment", "create_experiment_kwargs")
+    place = options.get("artifact_location")
     if not place or urlsplit(place).scheme or Path(place).is_absolute():
         return None
     return Path(place)
@@ -110,18 +114,42 @@ def visible_uri(uri: str) -> str:
 
 def how_to_look(config: Mapping[str, Any]) -> str:
     """Where the runs of a settled configuration are looked at, as the end of a sentence."""
-    uri = (config.get("server") or {}).get("mlflow_tracking_uri") or ""
-    name = ((config.get("tracking") or {}).get("experiment") or {}).get("name") or ""
+    uri = _within(config, "server").get("mlflow_tracking_uri") or ""
+    name = _within(config, "tracking", "experiment").get("name") or ""
     if is_server(uri):
         place = visible_uri(uri).rstrip("/")
         page = f"{place}/#/experiments" if place.startswith("http") else place
         return f"{page} (the experiment {name})" if name else page
-    ui = config.get("ui") or {}
+    ui = _within(config, "ui")
     host, port = ui.get("host", "127.0.0.1"), ui.get("port", "5000")
     file = database_file(uri)
     known = _experiment_id(file, name) if file is not None else None
     page = f"#/experiments/{known}/runs?{_PAGE}" if known else "#/experiments"
     return f"make mlflow, then http://{host}:{port}/{page}"
+
+
+def _read(loader: OmegaConfigLoader, folder: Path) -> dict[str, Any]:
+    patterns = loader.config_patterns["mlflow"]
+    try:
+        found = loader.load_and_merge_dir_config(str(folder), patterns, "mlflow", set())
+    except (YAMLError, OmegaConfBaseException, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{folder}/mlflow.yml: cannot be read: {said}. Mend that") from error
+    for key, value in found.items():
+        if not isinstance(value, Mapping | None):
+            raise InputError(
+                f"{folder}/mlflow.yml: `{key}` is {value!r}, but holds entries with names of "
+                "their own, as in conf/base/mlflow.yml"
+            )
+    return found
+
+
+def _within(config: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """The entries under these names; none where something else stands there."""
+    for name in names:
+        found = config.get(name)
+        config = found if isinstance(found, Mapping) else {}
+    return config
 
 
 def _anchored(uri: str, project: Path) -> str:

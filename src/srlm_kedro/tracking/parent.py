@@ -27,7 +27,7 @@ from srlm_kedro.tracking.address import (
 )
 from srlm_kedro.tracking.command import COMMAND, running, unfinished
 from srlm_kedro.tracking.database import ready
-from srlm_kedro.tracking.places import reanchor, refuse_elsewhere
+from srlm_kedro.tracking.places import local_path, reanchor, refuse_elsewhere
 from srlm_kedro.tracking.process import writer
 from srlm_kedro.tracking.recorder import Digest, RunRecorder
 from srlm_kedro.tracking.trouble import refused_at_start
@@ -67,10 +67,9 @@ class ParentRunHooks(MlflowHook):
         if self._already_active_mlflow:
             return
         options = self.mlflow_config.tracking.experiment
-        asked = options.create_experiment_kwargs.artifact_location
-        place = None if artifact_part(config) else asked
+        asked = local_path(options.create_experiment_kwargs.artifact_location)
         location = options._experiment.artifact_location
-        refuse_elsewhere(uri, options.name, location, place, project)
+        refuse_elsewhere(uri, options.name, location, asked, project)
 
     @hook_impl
     def before_pipeline_run(

@@ -65,21 +65,21 @@ def reanchor(file: Path, project: Path, part: Path) -> None:
             _log.info("MLflow: this project was %s; its database names %s now.", old, project)
 
 
-def refuse_elsewhere(uri: str, name: str, location: str, asked: str | None, project: Path) -> None:
+def refuse_elsewhere(uri: str, name: str, location: str, asked: Path | None, project: Path) -> None:
     """Refuses an experiment whose artifacts would be written where nobody said.
 
     Args:
         uri: The address of the runs.
         name: The experiment.
         location: Where it keeps its artifacts; MLflow lets that not be changed.
-        asked: The absolute location that the configuration asks for, if it does.
+        asked: The folder that the configuration asks for, if it does; it may be a link.
         project: The project's folder.
 
     Raises:
         InputError: A folder outside of the project.
     """
     folder = local_path(location)
-    if folder is None or folder == local_path(asked):
+    if folder is None or (asked is not None and folder.resolve() == asked.resolve()):
         return
     if is_within(folder, project):
         if is_server(uri):

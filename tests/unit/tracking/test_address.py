@@ -6,6 +6,7 @@ import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
 
+from srlm_kedro.errors import InputError
 from srlm_kedro.tracking.address import (
     artifact_part,
     configuration,
@@ -65,6 +66,22 @@ def test_the_environments_own_file_counts_before_conf_local(conf):
     assert config["server"]["mlflow_tracking_uri"] == "http://two"
     assert config["ui"] == {"host": "127.0.0.1", "port": "5001"}
     assert loaded(folder, "test")["server"]["mlflow_tracking_uri"] == "http://one"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("server: {", r"local/mlflow\.yml: cannot be read: .*line"),
+        ("server: ${globals:nowhere}", r"local/mlflow\.yml: cannot be read: "),
+        ("server: http://one", r"local/mlflow\.yml: `server` is 'http://one', but holds entries"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(conf, content, said):
+    """With what is wrong in it."""
+    folder = conf("local")
+    (folder / "local/mlflow.yml").write_text(content, "utf-8")
+    with pytest.raises(InputError, match=said):
+        loaded(folder, "test")
 
 
 def test_the_variable_counts_before_all_files(monkeypatch):
