@@ -6,10 +6,12 @@ import logging
 import os
 import shutil
 import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from srlm_kedro.disk import write_whole
 from srlm_kedro.errors import InputError
 from srlm_kedro.stopping import this_command
 
@@ -19,14 +21,19 @@ _UNFINISHED = "unfinished"
 """Where `conf/*/catalog.yml` has engines keep shards, states of training and scratch files."""
 _OPEN = ".open"
 """Where commands leave a note while MLflow has a run of theirs open."""
+_MARK = ".mark"
+"""What tells the folder from others."""
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 _SHOWN = 3
 _held: set[int] = set()
 
 
 @contextmanager
-def one_run_at_a_time(folder: Path) -> Iterator[None]:
+def one_run_at_a_time(folder: Path) -> Iterator[bool]:
     """Holds the folder. The system lets go of it with the process, however that ends.
+
+    Yields:
+        Whether it is held for sure: some file systems have no locks.
 
     Raises:
         InputError: Another run holds it, or nothing can be written there.
@@ -35,7 +42,7 @@ def one_run_at_a_time(folder: Path) -> Iterator[None]:
     file = folder / _LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _claim(file)
+        lock, sure = _claim(file)
     except OSError as error:
         raise InputError(
             f"{folder}: a run writes here, but nothing can be written ({error.strerror}). Give "
@@ -43,7 +50,7 @@ def one_run_at_a_time(folder: Path) -> Iterator[None]:
         ) from error
     _held.add(lock)
     try:
-        yield
+        yield sure
     finally:
         file.unlink(missing_ok=True)  # while it is held, so that nobody else's is taken away
         _held.discard(lock)
@@ -51,6 +58,18 @@ def one_run_at_a_time(folder: Path) -> Iterator[None]:
         if made:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def mark_of(folder: Path) -> str:
+    """A name that tells a data folder from every other one, by whatever path and host it is seen.
+
+    It is made once and kept in the folder. A copy has another one: it is another folder on disk.
+    """
+    file = folder / _MARK
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(file, uuid.uuid4().hex.encode())
+    return f"{file.read_text('utf-8')}-{folder.stat().st_ino}"
 
 
 def forget_unfinished(folder: Path) -> None:
@@ -102,25 +121,26 @@ def write_faults(outputs: Mapping[str, Path]) -> list[str]:
     ]
 
 
-def _claim(file: Path) -> int:
-    """The lock file, open and locked; it holds who has it, for others to read."""
+def _claim(file: Path) -> tuple[int, bool]:
+    """The lock file, open, and whether it is locked; it holds who has it, for others to read."""
     while True:
         lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _lock(lock, file)
+            sure = _lock(lock, file)
             if _is_still(lock, file):
                 os.ftruncate(lock, 0)
                 os.write(lock, _this_run().encode())
-                return lock
+                return lock, sure
         except BaseException:
             os.close(lock)
             raise
         os.close(lock)
 
 
-def _lock(lock: int, file: Path) -> None:
+def _lock(lock: int, file: Path) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
     except BlockingIOError as error:
         holder = os.read(lock, 4096).decode(errors="replace").strip() or "another process"
         raise InputError(
@@ -131,6 +151,7 @@ def _lock(lock: int, file: Path) -> None:
         if error.errno not in _NO_LOCKS:
             raise
         _log.warning("%s: no locks here; see to it that one run alone writes there.", file.parent)
+        return False
 
 
 def _is_still(lock: int, file: Path) -> bool:

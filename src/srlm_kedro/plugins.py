@@ -4,11 +4,16 @@ Kedro imports every installed plugin before it looks at what was typed: MLflow, 
 `requests` take longer than all that a run with nothing to do has to do itself.
 """
 
+import copy
 import sys
+from collections.abc import Callable
 from typing import Any
 
+import click
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
+
+from srlm_kedro.errors import InputError
 
 _COMMANDS = {"kedro_mlflow.framework.cli.cli:commands": "mlflow"}
 """Entry points of commands that are put off, and the one command that each has."""
@@ -28,12 +33,21 @@ def put_off() -> None:
 
     load = utils._safe_load_entry_point
 
+    class Plain(utils.LazyGroup):
+        """Its commands show refusals as messages, as our own do."""
+
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+            found = copy.copy(super().get_command(ctx, cmd_name))
+            if found is not None:
+                found.invoke = _plainly(found.invoke)
+            return found
+
     def load_or_put_off(entry_point: Any) -> Any:
         command = _COMMANDS.get(entry_point.value)
         if command is None:
             return load(entry_point)
         path = f"{entry_point.module}.{command}_commands"
-        return utils.LazyGroup(name=command.title(), lazy_subcommands={command: path})
+        return Plain(name=command.title(), lazy_subcommands={command: path})
 
     utils._safe_load_entry_point = load_or_put_off
 
@@ -45,6 +59,16 @@ def put_off() -> None:
 
     if manager._cli_hook_manager is None:
         manager._cli_hook_manager = Refusing()
+
+
+def _plainly(invoke: Callable[[click.Context], Any]) -> Callable[[click.Context], Any]:
+    def invoke_plainly(ctx: click.Context) -> Any:
+        try:
+            return invoke(ctx)
+        except InputError as error:
+            raise click.ClickException(str(error)) from error
+
+    return invoke_plainly
 
 
 class InPlaceOf:

@@ -18,6 +18,7 @@ from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog, select
 from srlm_kedro.data_folder import (
     OpenNote,
     forget_unfinished,
+    mark_of,
     one_run_at_a_time,
     write_faults,
 )
@@ -29,12 +30,13 @@ from srlm_kedro.status import ACCEPT, STATUS, accepted_text, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
 from srlm_kedro.telling.bar import Bar, shown
 from srlm_kedro.tracking import command
+from srlm_kedro.tracking.address import configuration, how_to_look, is_tracked, settled
 
 _log = logging.getLogger(__name__)
 _ALL = "__default__"
 _NEXT = """Where to look next:
   the report     {report}
-  the MLflow UI  make mlflow, then http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning
+  the MLflow UI  {runs}
                  (choose the runs M1, M2, M3 and press Compare)
   the pipelines  make viz
 """
@@ -71,12 +73,12 @@ class LoopSession(KedroSession):
             plan = make_plan(chosen, context.catalog)
             print(status_table(chosen, context.catalog, plan))
             return {}
-        with stoppable(signal.SIGTERM), one_run_at_a_time(_data_folder(context)):
+        with stoppable(signal.SIGTERM), one_run_at_a_time(_data_folder(context)) as sure:
             if ACCEPT in asked:
                 chosen = _chosen(context, names, node_names, options)
                 print(accepted_text(accept(chosen, context.catalog)))
                 return {}
-            return self._make(context, names, node_names, options)
+            return self._make(context, names, node_names, options, sure)
 
     def _make(
         self,
@@ -84,17 +86,20 @@ class LoopSession(KedroSession):
         names: list[str] | None,
         node_names: Iterable[str] | None,
         options: dict[str, Any],
+        sure: bool,
     ) -> dict[str, Any]:
         chosen = _chosen(context, names, node_names, options)
         catalog = context.catalog
         plan = make_plan(chosen, catalog)
         _announce(plan)
-        said = command.running.set(_identity(context, names, node_names, options))
-        note = OpenNote(_data_folder(context), command.running.get())
+        if plan.stale:
+            _refuse_unready(chosen, plan, catalog)
+            _refuse_untold(context, names)
+        mark = mark_of(_data_folder(context))
+        said = _identity(context, mark, names, node_names, options)
+        note = OpenNote(_data_folder(context), said)
         result: dict[str, Any] = {}
-        try:
-            if plan.stale:
-                _refuse_unready(chosen, plan, catalog)
+        with command.at_work(said, mark if sure else ""):
             plan = self._try_first(chosen, plan, catalog)
             if plan.stale:
                 _tell_replaced(chosen, plan, catalog)
@@ -104,11 +109,9 @@ class LoopSession(KedroSession):
             elif note.is_left:
                 self._end_left_open(context, names, options)
                 note.remove()
-        finally:
-            command.running.reset(said)
         if _is_whole(names, node_names, options):
             forget_unfinished(_data_folder(context))
-        _show_summary(chosen, catalog)
+        _show_summary(chosen, context)
         return result
 
     def _try_first(self, chosen: Pipeline, plan: Plan, catalog: CatalogProtocol) -> Plan:
@@ -169,9 +172,11 @@ class LoopSession(KedroSession):
         self, context: KedroContext, names: list[str] | None, options: Mapping[str, Any]
     ) -> None:
         """Nothing is left to make, but a killed run of this command may wait for its end."""
+        if not is_tracked(configuration(context.config_loader), names):
+            return
         from srlm_kedro.tracking.parent import is_left_open  # and MLflow with it
 
-        if not is_left_open(context, names, command.running.get()):
+        if not is_left_open(context, command.running.get()):
             return
         run_params = {name: options.get(name) for name in _TOLD_TO_HOOKS}
         run_params |= {"env": context.env, "pipeline_names": names, "node_names": None}
@@ -240,13 +245,14 @@ def _data_folder(context: KedroContext) -> Path:
 
 def _identity(
     context: KedroContext,
+    folder: str,
     names: list[str] | None,
     node_names: Iterable[str] | None,
     options: Mapping[str, Any],
 ) -> str:
     """What tells this command from another one: the same again goes on with its killed run."""
     return command.identity(
-        project=str(context.project_path),
+        folder=folder,
         env=context.env,
         parameters=context.config_loader["parameters"],
         pipelines=sorted(names or []),
@@ -282,6 +288,17 @@ def _refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) ->
         raise InputError(summary("Refused before any work:", faults))
 
 
+def _refuse_untold(context: KedroContext, names: list[str] | None) -> None:
+    """Sets MLflow up, where the run is told to it: a server that is not there is known before work.
+
+    Raises:
+        InputError: Runs cannot be recorded.
+    """
+    config = getattr(context, "mlflow", None)
+    if config is not None and is_tracked(configuration(context.config_loader), names):
+        _ = config.server  # read when asked for, and not before
+
+
 def _full_disk(watch: RunWatch) -> str:
     path = watch.saving and output_path(watch.events["catalog"], watch.saving)
     what = f"{watch.saving}: {path}" if path else ", ".join(watch.nodes) or "the run"
@@ -314,9 +331,11 @@ def _tell_replaced(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> 
         )
 
 
-def _show_summary(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+def _show_summary(pipeline: Pipeline, context: KedroContext) -> None:
+    catalog = context.catalog
     if "estimate_summary" in pipeline.all_outputs():
         print(f"\n{catalog.load('estimate_summary')}")
     if "summary" in pipeline.all_outputs():
         print(f"\n{catalog.load('summary')}")
-        print(_NEXT.format(report=output_path(catalog, "report")))
+        tracking = settled(configuration(context.config_loader), Path(context.project_path))
+        print(_NEXT.format(report=output_path(catalog, "report"), runs=how_to_look(tracking)))

@@ -1,6 +1,8 @@
 """One run at a time in a data folder, and what cannot be written is known before."""
 
+import errno
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,7 +10,7 @@ import sys
 
 import pytest
 
-from srlm_kedro.data_folder import one_run_at_a_time, write_faults
+from srlm_kedro.data_folder import mark_of, one_run_at_a_time, write_faults
 from srlm_kedro.errors import InputError
 
 HOLDER = """
@@ -138,3 +140,30 @@ def test_folders_of_outputs_that_cannot_be_written_are_all_named(tmp_path, monke
     assert "m1.model, m2.model" in faults[0]
     assert str(closed) in faults[1]
     assert not (tmp_path / "deep").exists()
+
+
+def test_a_folder_that_was_moved_keeps_its_mark_and_a_copy_has_another(tmp_path):
+    """Whatever path it is seen by."""
+    folder, moved, copy = tmp_path / "data", tmp_path / "moved", tmp_path / "copy"
+    mark = mark_of(folder)
+    assert mark_of(folder) == mark
+    (tmp_path / "link").symlink_to(folder)
+    assert mark_of(tmp_path / "link") == mark
+    folder.rename(moved)
+    assert mark_of(moved) == mark
+    shutil.copytree(moved, copy)
+    assert mark_of(copy) != mark
+    assert mark_of(folder) != mark
+
+
+def test_a_file_system_without_locks_is_not_held_for_sure(tmp_path, monkeypatch):
+    """It goes on, with a warning; what others left there is not known."""
+
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with one_run_at_a_time(tmp_path) as sure:
+        assert sure
+    monkeypatch.setattr("srlm_kedro.data_folder.fcntl.flock", none)
+    with one_run_at_a_time(tmp_path) as sure:
+        assert not sure

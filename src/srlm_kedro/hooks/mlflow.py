@@ -1,6 +1,8 @@
 """MLflow, loaded once a pipeline runs: a start with nothing to do goes without it."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
@@ -8,6 +10,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+
+from srlm_kedro.tracking.address import configuration, is_tracked
 
 if TYPE_CHECKING:
     from srlm_kedro.hooks.tracking import TrackingHooks
@@ -46,9 +50,11 @@ class MlflowHooks:
         save_version: str,
         load_versions: dict[str, str],
     ) -> None:
-        """Names kedro-mlflow's datasets of the catalog, if it has any."""
+        """Names kedro-mlflow's datasets of the catalog, if it has any; nobody is asked for that."""
         if _DATASETS in sys.modules:
-            self.parent.after_catalog_created(
+            from srlm_kedro.tracking.parent import ParentRunHooks
+
+            ParentRunHooks().after_catalog_created(
                 *(catalog, conf_catalog, conf_creds, parameters, save_version, load_versions)
             )
 
@@ -56,24 +62,33 @@ class MlflowHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Opens the parent run, then describes it."""
+        """Opens the parent run, then describes it; pipelines that leave no run need no MLflow."""
+        if self._context is None or not is_tracked(
+            configuration(self._context.config_loader), run_params.get("pipeline_names")
+        ):
+            _silence(catalog)
+            return
         from srlm_kedro.hooks.tracking import TrackingHooks
 
-        self.parent.before_pipeline_run(run_params, pipeline, catalog)
-        self._children = TrackingHooks()
-        self._children.before_pipeline_run(run_params, pipeline, catalog)
+        parent = self.parent
+        with self._told():
+            parent.before_pipeline_run(run_params, pipeline, catalog)
+            self._children = TrackingHooks()
+            self._children.before_pipeline_run(run_params, pipeline, catalog)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
         """Opens the model's child with its first node."""
         if self._children is not None:
-            self._children.before_node_run(node)
+            with self._told():
+                self._children.before_node_run(node)
 
     @hook_impl(trylast=True)
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Records the dataset."""
         if self._children is not None:
-            self._children.after_dataset_saved(dataset_name, data)
+            with self._told():
+                self._children.after_dataset_saved(dataset_name, data)
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(
@@ -81,8 +96,9 @@ class MlflowHooks:
     ) -> None:
         """Closes the children before their parent."""
         if self._children is not None:
-            self._children.after_pipeline_run()
-            self.parent.after_pipeline_run(run_params, pipeline, catalog)
+            with self._told():
+                self._children.after_pipeline_run()
+                self.parent.after_pipeline_run(run_params, pipeline, catalog)
         self._children = None
 
     @hook_impl(tryfirst=True)
@@ -95,8 +111,11 @@ class MlflowHooks:
     ) -> None:
         """Closes what is open, stopped or failed."""
         if self._children is not None:
-            self._children.on_pipeline_error(error)
-            self.parent.on_pipeline_error(error, run_params, pipeline, catalog)
+            from srlm_kedro.tracking.trouble import only_warned
+
+            with only_warned(self._uri):
+                self._children.on_pipeline_error(error)
+                self.parent.on_pipeline_error(error, run_params, pipeline, catalog)
         self._children = None
 
     @property
@@ -105,9 +124,30 @@ class MlflowHooks:
         if self._parent is None:
             from srlm_kedro.tracking.parent import ParentRunHooks
 
-            self._parent = ParentRunHooks()
-            self._parent.after_context_created(self._context)
+            parent = ParentRunHooks()
+            parent.after_context_created(self._context)
+            self._parent = parent
         return self._parent
+
+    @property
+    def _uri(self) -> str:
+        return self.parent.mlflow_config.server.mlflow_tracking_uri or ""
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Inside, trouble with MLflow ends the run with one message."""
+        from srlm_kedro.tracking.trouble import told_in_a_run
+
+        with told_in_a_run(self._uri):
+            yield
+
+
+def _silence(catalog: CatalogProtocol) -> None:
+    """Has kedro-mlflow's datasets of the catalog, if it has any, record nothing."""
+    if _DATASETS in sys.modules:
+        from kedro_mlflow.io.catalog.switch_catalog_logging import switch_catalog_logging
+
+        switch_catalog_logging(catalog, False)
 
 
 class _Configuration:

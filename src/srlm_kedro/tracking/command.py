@@ -1,10 +1,12 @@
 """Which command a run belongs to, so that the same command again goes on with a killed run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from srlm_kedro.disk import json_digest
-from srlm_kedro.tracking.process import PROCESS, is_gone
+from srlm_kedro.tracking.process import held, is_left
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +20,22 @@ running: ContextVar[str] = ContextVar("running", default="")
 
 made_before: ContextVar[frozenset[str]] = ContextVar("made_before", default=frozenset())
 """Datasets that the command at work has made outside of the run that is tracked."""
+
+
+@contextmanager
+def at_work(name: str, folder: str) -> Iterator[None]:
+    """Inside, the command of this name is at work.
+
+    Args:
+        name: As `identity` gives it.
+        folder: The mark of the data folder that it holds for itself; empty if nobody can know.
+    """
+    said, holding = running.set(name), held.set(folder)
+    try:
+        yield
+    finally:
+        running.reset(said)
+        held.reset(holding)
 
 
 def identity(**said: Any) -> str:
@@ -43,7 +61,7 @@ def unfinished(client: "MlflowClient", experiment: str, command: str) -> str | N
 def _was_stopped(run: "Run") -> bool:
     """A run of a process that may still be at work counts as not stopped."""
     if run.info.status == "RUNNING":
-        return is_gone(run.data.tags.get(PROCESS, ""))
+        return is_left(run.data.tags)
     return run.info.status == "KILLED"
 
 

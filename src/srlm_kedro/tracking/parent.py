@@ -1,28 +1,38 @@
 """The parent run of a pipeline run, as kedro-mlflow opens and closes it, in a few points ours."""
 
 import logging
-from contextlib import suppress
-from copy import deepcopy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
+from srlm_kedro.tracking.address import (
+    VARIABLE,
+    artifact_part,
+    configuration,
+    database_file,
+    settled,
+    visible_uri,
+)
 from srlm_kedro.tracking.command import COMMAND, running, unfinished
-from srlm_kedro.tracking.process import PROCESS, this_process
+from srlm_kedro.tracking.database import ready
+from srlm_kedro.tracking.places import local_path, reanchor, refuse_elsewhere
+from srlm_kedro.tracking.process import writer
 from srlm_kedro.tracking.recorder import Digest, RunRecorder
+from srlm_kedro.tracking.trouble import refused_at_start
 
 _log = logging.getLogger(__name__)
-_SQLITE = "sqlite:///"
-_MEMORY = ":memory:"
 
 
 class ParentRunHooks(MlflowHook):
@@ -36,13 +46,30 @@ class ParentRunHooks(MlflowHook):
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Sets MLflow up for the project, whatever the working directory."""
+        """Sets MLflow up for the project, whatever the working directory.
+
+        Raises:
+            InputError: No server, no database that can be used, or artifacts that would be written
+                outside of the project.
+        """
         _quieten()
-        loader = context.config_loader
-        loader.config_patterns.setdefault("mlflow", ["mlflow*", "mlflow*/**", "**/mlflow*"])
-        with suppress(MissingConfigException):  # kedro-mlflow says so itself
-            loader["mlflow"] = anchored(loader["mlflow"], Path(context.project_path))
-        super().after_context_created(context)
+        loader, project = context.config_loader, Path(context.project_path)
+        config = settled(configuration(loader), project)
+        loader["mlflow"] = config
+        uri = config["server"].get("mlflow_tracking_uri") or ""
+        with refused_at_start(uri), _inherited_variables(), _usable(uri, config, project):
+            try:
+                super().after_context_created(context)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                super().after_context_created(context)  # another run was first
+        if self._already_active_mlflow:
+            return
+        options = self.mlflow_config.tracking.experiment
+        asked = local_path(options.create_experiment_kwargs.artifact_location)
+        location = options._experiment.artifact_location
+        refuse_elsewhere(uri, options.name, location, asked, project)
 
     @hook_impl
     def before_pipeline_run(
@@ -54,9 +81,10 @@ class ParentRunHooks(MlflowHook):
         """
         typed = {**run_params, "node_names": None, "runner": None}
         tracking = self.mlflow_config.tracking
-        ours = tracking.run.id is None and _is_tracked(
-            self.mlflow_config, run_params.get("pipeline_names")
-        )
+        if os.environ.get(VARIABLE):
+            uri = self.mlflow_config.server.mlflow_tracking_uri
+            _log.info("MLflow: runs go to %s, as %s says.", visible_uri(uri), VARIABLE)
+        ours = tracking.run.id is None
         if ours:
             tracking.run.id = _open_run(self.mlflow_config)
         super().before_pipeline_run(typed, pipeline, catalog)
@@ -90,24 +118,42 @@ def _quieten() -> None:
     """
     for name in ("alembic", "mlflow", "kedro_mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # The closing lines say where to look, once and without a password.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # It logs a traceback of what it raises all the same.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
-def anchored(config: dict[str, Any], project: Path) -> dict[str, Any]:
-    """The configuration with a relative SQLite path made absolute, and its folder made."""
-    config = deepcopy(config)
-    uri = config.get("server", {}).get("mlflow_tracking_uri") or ""
-    path = uri.removeprefix(_SQLITE)
-    if uri.startswith(_SQLITE) and path and path != _MEMORY:
-        file = project / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        config["server"]["mlflow_tracking_uri"] = f"{_SQLITE}{file}"
-    return config
+@contextmanager
+def _usable(uri: str, config: dict[str, Any], project: Path) -> Iterator[None]:
+    """Inside, an SQLite database is there, is MLflow's, names this project, and is ours alone."""
+    file, part = database_file(uri), artifact_part(config)
+    if file is None or mlflow.active_run():  # kedro-mlflow goes by the open run
+        yield
+        return
+    with ready(file, project / (part or "mlruns/artifacts")):
+        if part is not None:
+            reanchor(file, project, part)
+        yield
 
 
-def is_left_open(context: KedroContext, names: list[str] | None, command: str) -> bool:
+@contextmanager
+def _inherited_variables() -> Iterator[None]:
+    """MLflow tells child processes where runs go; a run of another project is no child."""
+    before = {name: os.environ.get(name) for name in (VARIABLE, "MLFLOW_EXPERIMENT_ID")}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def is_left_open(context: KedroContext, command: str) -> bool:
     """Whether the command's newest run was killed, so that it waits for its end."""
     config: KedroMlflowConfig | None = getattr(context, "mlflow", None)
-    if config is None or config.tracking.run.id or not _is_tracked(config, names):
+    if config is None or config.tracking.run.id:
         return False
     return unfinished(config.server._mlflow_client, _experiment(config), command) is not None
 
@@ -126,15 +172,11 @@ def _open_run(config: KedroMlflowConfig) -> str:
     killed = unfinished(client, experiment, command)
     if killed is not None:
         _log.info("MLflow: the run %s of this command goes on.", killed)
-        client.set_tag(killed, PROCESS, this_process())
+        for name, value in writer().items():
+            client.set_tag(killed, name, value)
         return killed
-    tags = resolve_tags({PROCESS: this_process(), **({COMMAND: command} if command else {})})
+    tags = resolve_tags({**writer(), **({COMMAND: command} if command else {})})
     return client.create_run(experiment, tags=tags).info.run_id
-
-
-def _is_tracked(config: KedroMlflowConfig, names: list[str] | None) -> bool:
-    untracked = config.tracking.disable_tracking.pipelines
-    return not all(name in untracked for name in names or ["__default__"])
 
 
 def _experiment(config: KedroMlflowConfig) -> str:

@@ -97,9 +97,10 @@ class RunRecorder:
                 return
         self.saved(dataset, data)
 
-    def thinned(self, model: str) -> None:
-        """The model's weights have left the disk: its registered version lets go of them too."""
-        drop_weights(self._client, self._registered_model, model)
+    def thinned(self, model: str, digest: str) -> None:
+        """The weights of this digest have left the disk: their version lets go of them too."""
+        place = self._client.get_experiment(self.tree.experiment).artifact_location
+        drop_weights(self._client, self._registered_model, model, digest, place)
 
     def curve(self, dataset: str, data: Mapping[str, float | None]) -> None:
         """Draws a model's `eval/` numbers on the parent, at the model's iteration."""

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.pyfunc import add_to_model
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from mlflow.utils.file_utils import local_file_uri_to_path
-from mlflow.utils.uri import is_local_uri
 
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.tracking.places import is_within, local_path
 
 _FOLDER = "model"
 _DIGEST = "digest"
@@ -73,28 +73,35 @@ def register_checkpoint(
 
 def known_version(client: MlflowClient, name: str, model: Checkpoint, digest: str) -> str | None:
     """The version of this very content, if there is one; the alias `model.name` is moved to it."""
-    for version in client.search_model_versions(f"name = '{name}'"):
-        if version.tags.get("model") == model.name and version.tags.get(_DIGEST) == digest:
-            client.set_registered_model_alias(name, model.name, version.version)
-            return str(version.version)
-    return None
+    version = _version(client, name, model.name, digest)
+    if version is None:
+        return None
+    client.set_registered_model_alias(name, model.name, version.version)
+    return str(version.version)
 
 
-def drop_weights(client: MlflowClient, name: str, alias: str) -> None:
-    """Deletes the files of the version that carries the alias, where they lie on this machine.
+def drop_weights(client: MlflowClient, name: str, model: str, digest: str, artifacts: str) -> None:
+    """Deletes the files of a version, where they lie on this machine, in this project's place.
 
     Its card and `MLmodel` stay, and a tag tells.
+
+    Args:
+        client: Of the tracking database.
+        name: The registered model.
+        model: Which one of the chain (`m2`).
+        digest: Of the content whose files are to go; another project's model has another.
+        artifacts: Where the project's experiment keeps its artifacts.
     """
-    try:
-        version = client.get_model_version_by_alias(name, alias)
-    except MlflowException:
+    version = _version(client, name, model, digest)
+    if version is None or _DROPPED in version.tags:
         return
-    if _DROPPED in version.tags or not is_local_uri(version.source):
+    folder, place = local_path(version.source), local_path(artifacts)
+    if folder is None or place is None or not is_within(folder, place):
         return
-    for file in Path(local_file_uri_to_path(version.source)).glob("*"):
+    for file in folder.glob("*"):
         if file.is_file() and file.name not in _KEPT:
             file.unlink()
-    tag_version(client, name, alias, {_DROPPED: "true"})
+    client.set_model_version_tag(name, version.version, _DROPPED, "true")
 
 
 def tag_version(client: MlflowClient, name: str, alias: str, tags: Mapping[str, str]) -> None:
@@ -107,9 +114,16 @@ def tag_version(client: MlflowClient, name: str, alias: str, tags: Mapping[str, 
         client.set_model_version_tag(name, version, key, value)
 
 
+def _version(client: MlflowClient, name: str, model: str, digest: str) -> ModelVersion | None:
+    for version in client.search_model_versions(f"name = '{name}'"):
+        if version.tags.get("model") == model and version.tags.get(_DIGEST) == digest:
+            return version
+    return None
+
+
 def _keep(client: MlflowClient, run: str, artifacts: str, folder: Path) -> None:
-    if is_local_uri(artifacts):
-        target = Path(local_file_uri_to_path(artifacts)) / _FOLDER
+    if (place := local_path(artifacts)) is not None:
+        target = place / _FOLDER
         shutil.copytree(folder, target, copy_function=_link_or_copy, dirs_exist_ok=True)
         _describe(target)
         return
@@ -139,6 +153,9 @@ def _ensure_registered(client: MlflowClient, name: str) -> None:
     try:
         client.get_registered_model(name)
     except MlflowException:
-        client.create_registered_model(
-            name, description="The chain M0, SFT, M1, M2, ...: the newest of each by its alias."
-        )
+        said = "The chain M0, SFT, M1, M2, ...: the newest of each by its alias."
+        try:
+            client.create_registered_model(name, description=said)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another run was first
+                raise

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from srlm_kedro.tracking.process import PROCESS, is_gone, this_process
+from srlm_kedro.tracking.process import is_left, writer
 
 MODEL = "model"
 """The tag that tells which model a child is about (`m2`)."""
@@ -39,7 +39,8 @@ class RunTree:
         self._open: set[str] = set()
         self._points: dict[str, dict[tuple[str, int], float]] = {}
         self._lock = threading.RLock()
-        self.tag(parent, {PROCESS: this_process()})
+        self._writer = writer()
+        self.tag(parent, self._writer)
         self._earlier = self._left_by_a_kill()
         for model, run in self._earlier.items():
             if run.info.status != "FINISHED":
@@ -126,9 +127,9 @@ class RunTree:
         }
 
     def mark_killed(self) -> int:
-        """Closes as KILLED what dead processes of this host left open; gives how many."""
+        """Closes as KILLED what processes left open that write no more; gives how many."""
         left = self._search("attributes.status = 'RUNNING'")
-        dead = [run for run in left if is_gone(run.data.tags.get(PROCESS, ""))]
+        dead = [run for run in left if is_left(run.data.tags)]
         for run in dead:
             self.client.set_terminated(run.info.run_id, "KILLED")
         return len(dead)
@@ -158,7 +159,7 @@ class RunTree:
             return self._start(model)
         run = self._earlier[model].info.run_id
         self.client.update_run(run, status="RUNNING")
-        self.tag(run, {PROCESS: this_process()})
+        self.tag(run, self._writer)
         return run
 
     def _start(self, model: str) -> str:
@@ -166,7 +167,7 @@ class RunTree:
             _PARENT: self.parent,
             MODEL: model,
             _CHAIN: self.chain,
-            PROCESS: this_process(),
+            **self._writer,
             "mlflow.note.content": f"{model.upper()}: {origin_of(model)}",
         }
         run = self.client.create_run(self.experiment, run_name=model.upper(), tags=tags)
