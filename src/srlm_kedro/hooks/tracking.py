@@ -14,7 +14,7 @@ from kedro.pipeline.node import Node
 
 from srlm_kedro.freshness import output_path
 from srlm_kedro.judge.prompt import prompt_version
-from srlm_kedro.manifest import content_digest, is_thinned, known_digest
+from srlm_kedro.manifest import content_digest, current_digest, is_thinned
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.command import made_before
 from srlm_kedro.tracking.parent import ParentRunHooks, open_recorder
@@ -139,7 +139,7 @@ class TrackingHooks:
             model, kind = split_name(name)
             path = output_path(self._catalog, name) if model and kind == "model" else None
             if model and path and is_thinned(path):
-                recorder.thinned(model, known_digest(path))
+                recorder.thinned(model, current_digest(path))
 
     def _carry_over(self, recorder: RunRecorder) -> None:
         """Models that earlier runs made, and what worker processes made.
