@@ -10,7 +10,7 @@ from pathlib import Path
 from evidence.experiments import EXPERIMENTS, MAIN, to_run
 
 _DEFAULT = [MAIN, "shuffled_rewards"]
-_SEEDS = list(range(10, 20))
+_SEEDS = list(range(20, 30))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

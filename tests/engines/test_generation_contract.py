@@ -123,7 +123,13 @@ def test_engines_render_alike(engine, checkpoint):
     requests = [*REQUESTS, ALONE, LATER]
     reference = TransformersEngine(device="cpu")
     expected = reference.generate(checkpoint, requests, greedy, seed=0)
-    assert engine.generate(checkpoint, requests, greedy, seed=0) == expected
+    found = engine.generate(checkpoint, requests, greedy, seed=0)
+    assert _said(found) == _said(expected)
+
+
+def _said(rows):
+    """Texts and their ends: a server that gets no stop string draws beyond it."""
+    return [[(completion.text, completion.finish) for completion in row] for row in rows]
 
 
 def test_greedy_needs_no_seed(engine, checkpoint):

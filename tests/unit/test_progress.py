@@ -8,6 +8,14 @@ from srlm_kedro import progress
 from srlm_kedro.progress import Progress, lasting
 
 
+@pytest.fixture(autouse=True)
+def _no_stage():
+    """Whatever tests of hooks have left."""
+    before = progress.stage.set("")
+    yield
+    progress.stage.reset(before)
+
+
 @pytest.fixture
 def told():
     """What a listener is told."""

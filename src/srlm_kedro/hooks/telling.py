@@ -39,12 +39,14 @@ class TellingHooks:
     def after_pipeline_run(self) -> None:
         """What is made again outside of a run is not counted."""
         self._process = 0
+        _at_none()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
         """As after a run."""
         self._process = 0
         self._starts.clear()
+        _at_none()
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
@@ -75,3 +77,9 @@ class TellingHooks:
         words, start, long = self._starts.pop(node.name)
         if long or not progress.is_watched():
             _log.info("%s: done in %s", words, progress.lasting(time.perf_counter() - start))
+
+
+def _at_none() -> None:
+    """No node is at work any more."""
+    progress.node.set("")
+    progress.stage.set("")

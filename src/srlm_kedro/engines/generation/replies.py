@@ -162,7 +162,8 @@ def _completion(said: tuple[str, str], full: bool, drawn: int, stop: Sequence[st
     thought, text = said
     kept = re.split("|".join(map(re.escape, stop)), text, maxsplit=1)[0] if stop else text
     finish = "length" if full and kept == text else "stop"
-    tokens = round(drawn * len(text) / len(thought + text)) if thought else drawn
+    whole = len(thought + text)
+    tokens = round(drawn * len(kept) / whole) if len(kept) < whole else drawn
     return Completion(text=kept, tokens=tokens, finish=finish, thought=thought, drawn=drawn)
 
 
