@@ -14,7 +14,7 @@ from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.runner import ParallelRunner, SequentialRunner
 
-from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog, select
+from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog
 from srlm_kedro.data_folder import (
     OpenNote,
     forget_unfinished,
@@ -24,7 +24,9 @@ from srlm_kedro.data_folder import (
 from srlm_kedro.datasets.engine import free_engines, is_engine
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
-from srlm_kedro.preflight import data_faults, model_faults
+from srlm_kedro.preflight import parameter_faults, place_faults
+from srlm_kedro.selecting import select, version_faults
+from srlm_kedro.starting import data_faults, model_faults
 from srlm_kedro.status import STATUS, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
 from srlm_kedro.telling.bar import Bar, shown
@@ -184,10 +186,17 @@ def _chosen(
     Raises:
         InputError: What is wrong with parameters, seed data and models, all at once.
     """
-    raw = raw_catalog(context)
-    faults = compose_loop(context.config_loader["parameters"], raw, names or [_ALL])
-    chosen = select(names or [_ALL], node_names, options)
-    faults += data_faults(chosen, raw) if chosen is not None else []
+    given = context.config_loader["parameters"]
+    if place_faults(given):
+        raise InputError(summary("Refused before any work:", parameter_faults(given, pipelines)))
+    try:
+        raw = raw_catalog(context)
+    except DatasetError as error:
+        raise InputError(f"The catalog cannot be read: {error}") from error
+    faults = compose_loop(given, raw, names or [_ALL])
+    faults += version_faults(options.get("load_versions"), raw)
+    chosen, unknown = select(names or [_ALL], node_names, options)
+    faults += data_faults(chosen, raw, given, pipelines) if chosen is not None else unknown
     faults += _unknown_pipelines(names or [])
     if faults or chosen is None:
         raise InputError(summary("Refused before any work:", faults))

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import check_judge_prompt, fill, fill_judge_prompt, placeholder_faults
+from srlm_kedro.params import TOKENS, Temperature
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _PROMPT, _FIRST, _SECOND = "{prompt}", "{first}", "{second}"
@@ -44,8 +48,8 @@ class LlmJudge:
         engine: GenerationEngine,
         model: str = "judge",
         model_path: str | None = None,
-        temperature: float = 0.0,
-        max_new_tokens: int = 1024,
+        temperature: Temperature = 0.0,
+        max_new_tokens: Annotated[int, Field(ge=1, le=TOKENS)] = 1024,
     ):
         """Names the judge.
 
@@ -100,8 +104,8 @@ class LlmReferee:
         model: str = "judge",
         model_path: str | None = None,
         judge_prompt: str | None = None,
-        temperature: float = 0.0,
-        max_new_tokens: int = 1024,
+        temperature: Temperature = 0.0,
+        max_new_tokens: Annotated[int, Field(ge=1, le=TOKENS)] = 1024,
     ):
         """Names the judge, as for `LlmJudge`, and what it is asked.
 

@@ -9,7 +9,7 @@ from kedro.io import DataCatalog, DatasetError
 
 from srlm_kedro.datasets.oasst import COLUMNS, OasstDataset
 from srlm_kedro.pipelines.oasst import create_pipeline
-from srlm_kedro.preflight import data_faults
+from srlm_kedro.starting import data_faults
 from tests.unit.oasst.trees import SERIALISATIONS, flat, json_lines, prompt, reply, trapped, tree
 
 
@@ -127,10 +127,11 @@ def test_a_damaged_export_is_told_before_any_work(tmp_path):
     path = tmp_path / "export"
     entry = {"type": "srlm_kedro.datasets.oasst.OasstDataset", "filepath": str(path)}
     catalog = DataCatalog.from_config({"oasst_messages": entry})
-    assert "export is not there" in data_faults(create_pipeline(), catalog)[0]
+    catalog["params:oasst"], catalog["params:seed"] = {}, 0
+    assert "export is not there" in data_faults(create_pipeline(), catalog, {}, {})[0]
     path.write_bytes(json_lines([two_turns(), {"text": "no id"}]))
-    (told,) = data_faults(create_pipeline(), catalog)
+    (told,) = data_faults(create_pipeline(), catalog, {}, {})
     assert told.startswith(str(path))
     assert "line 2: message_id: Field required" in told
     path.write_bytes(json_lines([two_turns()]))
-    assert data_faults(create_pipeline(), catalog) == []
+    assert data_faults(create_pipeline(), catalog, {}, {}) == []

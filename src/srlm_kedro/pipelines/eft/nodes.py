@@ -32,7 +32,7 @@ def split_eft(
         heading = f"eft: {len(faults)} prompts stand in IFT too; the sets must be apart. Remove:"
         raise InputError(summary(heading, faults))
     prompts = sorted(keys.unique())
-    held = round(len(prompts) * eft.eval_fraction) if eft.eval_prompts is None else eft.eval_prompts
+    held = eft.held(len(prompts))
     if held >= len(prompts):
         raise InputError(
             f"eft: {held} prompts to hold back of {len(prompts)} (`eft.eval_prompts`): none is "
