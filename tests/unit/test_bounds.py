@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 import srlm_kedro.pipelines
 from srlm_kedro.bounds import Number, numbers_of, parameter_numbers
-from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.base import Sampling, StageSampling
 from srlm_kedro.engines.training.base import DpoParams, LoraParams, PretrainParams, SftParams
 from srlm_kedro.params import Params, Schedule
 from srlm_kedro.pipeline_registry import register_pipelines
@@ -142,8 +142,7 @@ def test_true_is_no_number(model, given):
     ("model", "given", "said"),
     [
         (CandidateSampling, {"temperature": 0}, "temperature = 0 .* n = 4 times"),
-        (Sampling, {"n": 3, "temperature": 0}, "temperature = 0 .* n = 3 times"),
-        (Sampling, {"min_new_tokens": 9, "max_new_tokens": 8}, "9 is above max_new_tokens = 8"),
+        (StageSampling, {"min_new_tokens": 9, "max_new_tokens": 8}, "9 is above max_new_tokens"),
         (DpoParams, {"batch_size": 16, "micro_batch_size": 3}, "no multiple of micro_batch_size"),
         (DpoParams, {"learning_rate": 1e-6, "min_learning_rate": 2e-6}, "is above learning_rate"),
         (DpoParams, {"learning_rate": [2e-6, 5e-7], "min_learning_rate": 1e-6}, "rate = 5e-07"),
@@ -160,6 +159,16 @@ def test_values_that_contradict_each_other_are_refused(model, given, said):
     """Both are named: who reads it knows which of them to change."""
     with pytest.raises(ValidationError, match=said):
         model.model_validate(given)
+
+
+KNOBS = [one for one in every_model() if issubclass(one, Sampling) and one is not Sampling]
+
+
+@pytest.mark.parametrize("sampling", KNOBS, ids=lambda model: model.__name__)
+def test_no_stage_draws_the_same_text_several_times(sampling):
+    """Candidates that are all alike make no pair; judgements that are make no better mean."""
+    with pytest.raises(ValidationError, match=r"temperature = 0 draws one|less than or equal to 1"):
+        sampling(n=2, temperature=0)
 
 
 def test_defaults_follow_the_values_that_they_hang_on():

@@ -26,6 +26,10 @@ class Sampling(Params):
     stop: tuple[str, ...] = ()
     """An answer ends before the first of these strings; it is not part of the text."""
 
+
+class StageSampling(Sampling):
+    """Sampling as the knobs of a stage have it: several draws are asked for because they differ."""
+
     @model_validator(mode="after")
     def _without_contradictions(self) -> Self:
         faults = []

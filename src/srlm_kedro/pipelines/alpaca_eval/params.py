@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.base import StageSampling
 from srlm_kedro.params import RESOURCE, TOKENS, Params
 
 
-class AlpacaSampling(Sampling):
+class AlpacaSampling(StageSampling):
     """How a model answers (paper: not stated; temperature and top-p as in the loop)."""
 
     n: int = Field(1, ge=1, le=1)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.base import StageSampling
 from srlm_kedro.params import MANY, RESOURCE, TOKENS, Params
 
 
@@ -13,7 +13,7 @@ def ranked_judgement(place: int, last: int, score: int) -> str:
     return f"People put this response in place {place} of {last}.\nScore: {score}"
 
 
-class EftSampling(Sampling):
+class EftSampling(StageSampling):
     """How the SFT baseline's judgements are drawn (paper: not stated; the judge's own settings)."""
 
     n: int = Field(1, ge=1, le=1000)

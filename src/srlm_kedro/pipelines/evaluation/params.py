@@ -4,18 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.base import StageSampling
 from srlm_kedro.params import RESOURCE, TOKENS, Params
 
 
-class EvalSampling(Sampling):
+class EvalSampling(StageSampling):
     """How evaluated responses are drawn (paper: not stated; as candidates are, section 3.1)."""
 
     n: int = Field(4, ge=1, le=1000)
     """Sampled responses a held-out prompt (paper: not stated)."""
 
 
-class EvalJudgeSampling(Sampling):
+class EvalJudgeSampling(StageSampling):
     """How a model judges the EFT eval split (paper: not stated; as in the loop, section 3.1)."""
 
     n: int = Field(3, ge=1, le=1000)

@@ -4,12 +4,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.base import StageSampling
 from srlm_kedro.judge.candidates import Policy
 from srlm_kedro.params import RESOURCE, TOKENS, Params
 
 
-class JudgeSampling(Sampling):
+class JudgeSampling(StageSampling):
     """How judgements are drawn. Paper: section 3.1, three a response, drawn as candidates are."""
 
     n: int = Field(3, ge=1, le=1000)

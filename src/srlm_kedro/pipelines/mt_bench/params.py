@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.base import StageSampling
 from srlm_kedro.params import RESOURCE, TOKENS, Params
 
 PAPER = {"sft": 6.85, "m1": 6.78, "m2": 7.01, "m3": 7.25}
 """`mt_bench/score` in the paper, judged by GPT-4."""
 
 
-class MtBenchSampling(Sampling):
+class MtBenchSampling(StageSampling):
     """How answers are drawn (paper: not stated)."""
 
     n: int = Field(1, ge=1, le=1)

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.base import StageSampling
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.prompt import fill, placeholder_faults
 from srlm_kedro.params import MANY, RESOURCE, TOKENS, Count, Params, Schedule
@@ -36,7 +36,7 @@ def check_few_shot_prompt(template: str) -> str:
     return template
 
 
-class WriterSampling(Sampling):
+class WriterSampling(StageSampling):
     """How new prompts are drawn. Paper: section 3.1, temperature 0.6 and top-p 0.9."""
 
     n: int = Field(1, ge=1, le=1000)

@@ -5,18 +5,18 @@ They are two groups, so that another margin has the models compared again and no
 
 from pydantic import Field
 
-from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.base import StageSampling
 from srlm_kedro.params import MANY, TOKENS, Params
 
 
-class ValidationSampling(Sampling):
+class ValidationSampling(StageSampling):
     """How validation responses are drawn (paper: not stated; as candidates are, section 3.1)."""
 
     n: int = Field(4, ge=1, le=1000)
     """Responses a validation prompt (paper: not stated)."""
 
 
-class ValidationJudgeSampling(Sampling):
+class ValidationJudgeSampling(StageSampling):
     """How validation responses are judged (paper: by Claude 2; here as in the loop)."""
 
     n: int = Field(3, ge=1, le=1000)
