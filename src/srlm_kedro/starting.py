@@ -128,7 +128,7 @@ def _typed(name: str, kind: type[BaseModel], pipeline: Pipeline, given: Mapping[
 def model_faults(
     models: Iterable[str], engines: Mapping[str, Any], catalog: CatalogProtocol
 ) -> list[str]:
-    """Why the given models cannot be drawn from or trained, one line each.
+    """Why the given models, and those of referees, cannot be drawn from or trained, one line each.
 
     Args:
         models: Datasets that nothing makes; what is no model among them is passed over.
@@ -136,6 +136,12 @@ def model_faults(
         catalog: Holds the models.
     """
     faults: list[str] = []
+    for engine in engines.values():
+        try:
+            if hasattr(engine, "refuse_unready"):
+                engine.refuse_unready()
+        except InputError as error:
+            faults.append(str(error))
     for name in models:
         if not isinstance(catalog.get(name), _MODELS) or manifest_of(catalog, name):
             continue  # no model, or one that a run has made of one that was looked at

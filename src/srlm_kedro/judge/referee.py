@@ -68,10 +68,15 @@ class LlmJudge:
                 f"judge: {model_path} holds no config.json, so it is no Hugging Face folder. "
                 "Correct `model_path`, or name the model of a server by `model`."
             )
-        self._engine = engine
+        self._engine, self._on_disk = engine, model_path is not None
         # A server's model has no folder: files beside us must not pass for its weights.
         self._model = Checkpoint(Path(model_path or f"server/{model}"), model)
         self._sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
+
+    def refuse_unready(self) -> None:
+        """Raises InputError where the engine knows that it cannot draw from the judge's model."""
+        if self._on_disk and hasattr(self._engine, "refuse_unfit"):
+            self._engine.refuse_unfit(self._model)
 
     def ask(self, prompts: Sequence[str]) -> list[Completion]:
         """What it says to each, all asked at once; equal prompts are asked, and paid for, once.
@@ -137,6 +142,10 @@ class LlmReferee:
             return [Opinion(None)] * len(pairs)
         said = self._judge.ask([fill_judge_prompt(self._judge_prompt, *pair) for pair in pairs])
         return [Opinion(parse_score(one.text, one.finish).score, (one.text,)) for one in said]
+
+    def refuse_unready(self) -> None:
+        """Raises InputError where its model cannot be drawn from."""
+        self._judge.refuse_unready()
 
     def release(self) -> None:
         """Gives back what the engine holds."""
