@@ -122,6 +122,18 @@ def test_damaged_exports_are_refused(tmp_path, content, said):
         loaded(tmp_path, content)
 
 
+def test_ids_may_be_whole_numbers(tmp_path):
+    """As databases have them; a column with gaps holds them as 1.0."""
+    rows = [
+        {"message_id": 1, "role": "prompter", "text": "Hello?"},
+        {"message_id": 2, "parent_id": 1.0, "role": "assistant", "text": "Hello.", "rank": 0},
+    ]
+    table = loaded(tmp_path, json_lines(rows))
+    assert list(table["message_id"]) == ["1", "2"]
+    assert list(table["depth"]) == [0, 1]
+    assert set(table["tree_id"]) == {"1"}
+
+
 def test_a_damaged_export_is_told_before_any_work(tmp_path):
     """As are a missing one, and none for a sound one."""
     path = tmp_path / "export"

@@ -6,7 +6,7 @@ from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from srlm_kedro.params import TOKENS, Params
+from srlm_kedro.params import MANY, TOKENS, Params
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.shown import sound
 
@@ -14,7 +14,7 @@ from srlm_kedro.shown import sound
 class Sampling(Params):
     """How completions are drawn. Paper: section 3.1, temperature 0.7 and top-p 0.9."""
 
-    n: int = Field(1, ge=1, le=1000)
+    n: int = Field(1, ge=1, le=MANY)
     """Completions a request."""
     temperature: float = Field(0.7, ge=0, le=10)
     """0 is greedy."""
