@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from srlm_kedro.data_folder import (
 from srlm_kedro.datasets.engine import free_engines, is_engine
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
+from srlm_kedro.late_thinning import thin_out
 from srlm_kedro.preflight import parameter_faults, place_faults
 from srlm_kedro.selecting import select, version_faults
 from srlm_kedro.starting import data_faults, model_faults
@@ -85,7 +86,8 @@ class LoopSession(KedroSession):
         chosen = _chosen(context, names, node_names, options)
         catalog = context.catalog
         plan = make_plan(chosen, catalog)
-        _announce(plan)
+        gone = [] if plan.stale else thin_out(context, self._hook_manager)
+        _announce(plan, gone)
         said = command.running.set(_identity(context, names, node_names, options))
         note = OpenNote(_data_folder(context), command.running.get())
         result: dict[str, Any] = {}
@@ -282,9 +284,10 @@ def _full_disk(watch: RunWatch) -> str:
     )
 
 
-def _announce(plan: Plan) -> None:
+def _announce(plan: Plan, gone: Sequence[str] = ()) -> None:
     if not plan.stale:
-        _log.info("Nothing to do: all %d nodes are fresh.", len(plan.fresh))
+        due = f"Nothing to make, {len(gone)} models thinned out" if gone else "Nothing to do"
+        _log.info("%s: all %d nodes are fresh.", due, len(plan.fresh))
         return
     _log.info("%d nodes to run, %d fresh and skipped.", len(plan.stale), len(plan.fresh))
     for node, reason in plan.stale.items():

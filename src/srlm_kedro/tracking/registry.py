@@ -21,6 +21,7 @@ from mlflow.utils.uri import is_local_uri
 
 from srlm_kedro.records import Checkpoint
 
+_BASE_ENVIRONMENTS = (None, "base", "local")
 _FOLDER = "model"
 _DIGEST = "digest"
 _DROPPED = "srlm.weights_dropped"
@@ -78,6 +79,11 @@ def known_version(client: MlflowClient, name: str, model: Checkpoint, digest: st
             client.set_registered_model_alias(name, model.name, version.version)
             return str(version.version)
     return None
+
+
+def registered_model(env: str | None) -> str:
+    """The name of an environment's models: controls and others keep theirs apart."""
+    return "srlm_kedro" if env in _BASE_ENVIRONMENTS else f"srlm_kedro-{env}"
 
 
 def drop_weights(client: MlflowClient, name: str, alias: str) -> None:
