@@ -4,6 +4,7 @@ import logging
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from srlm_kedro.freshness import Plan, input_faults, make_plan, output_path
 from srlm_kedro.late_thinning import thin_out
 from srlm_kedro.preflight import parameter_faults, place_faults
 from srlm_kedro.selecting import select, version_faults
-from srlm_kedro.starting import data_faults, model_faults
+from srlm_kedro.starting import data_faults, model_faults, suite_faults
 from srlm_kedro.status import STATUS, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
 from srlm_kedro.telling.bar import Bar, shown
@@ -214,12 +215,13 @@ def _is_whole(
 
 
 def _unknown_pipelines(names: list[str]) -> list[str]:
-    known = {*pipelines, "iteration"}  # which is taken out where it is refused
-    return [
-        f"pipeline `{name}` is unknown; there are {', '.join(sorted(known))}"
-        for name in names
-        if name not in known
-    ]
+    known = sorted({*pipelines, "iteration"})  # which is taken out where it is refused
+    faults = []
+    for name in names:
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
+        faults += [] if name in known else [f"pipeline `{name}` is unknown; {hint}"]
+    return faults
 
 
 def _data_folder(context: KedroContext) -> Path:
@@ -254,14 +256,15 @@ def _refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) ->
     A model that is given is loaded by the engine that will draw from it, before it is trained.
 
     Raises:
-        InputError: Damaged inputs, folders that cannot be written, wrong options of engines, models
-            that cannot be drawn from or trained.
+        InputError: Damaged inputs, folders that cannot be written, limits and options of engines
+            that nobody knows, models that cannot be drawn from or trained.
     """
     asked = {name for node in pipeline.nodes if node.name in plan.stale for name in node.inputs}
     made = [name for node in pipeline.nodes if node.name in plan.stale for name in node.outputs]
     paths = {name: path for name in made if (path := output_path(catalog, name)) is not None}
     faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog)
     faults += write_faults(paths)
+    faults += suite_faults([name for name in asked if name.endswith("_suite")], catalog)
     engines = {}
     for name in sorted(name for name in asked if is_engine(catalog, name)):
         try:

@@ -28,6 +28,7 @@ from srlm_kedro.pipelines.mt_bench.nodes import check_mt_bench_prompt
 from srlm_kedro.pipelines.pairs.params import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams, check_few_shot_prompt
 from srlm_kedro.validation.suite import read_suite
+from srlm_kedro.validation.validate import refuse_unknown
 
 _MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
 _TEMPLATES: dict[str, Callable[[str], Any]] = {
@@ -52,12 +53,11 @@ def data_faults(
         given: All parameters.
         pipelines: Every registered pipeline, of which one may make what is missing.
     """
-    free = sorted(pipeline.inputs())
-    lacking = [name for name in free if name not in catalog]
-    faults = [_no_entry(name) for name in lacking]
+    unusable = _entry_faults(pipeline, catalog)
+    faults = list(dict.fromkeys(unusable.values()))
     seeds: dict[str, pd.DataFrame] = {}
-    for name in free:
-        if name in lacking or name.startswith("params:"):
+    for name in sorted(pipeline.inputs() - unusable.keys()):
+        if name.startswith("params:"):
             continue
         try:
             seeds |= _looked_at(name, catalog, pipelines)
@@ -68,6 +68,28 @@ def data_faults(
     except InputError as error:
         faults.append(str(error))
     return faults + _count_faults(pipeline, seeds, given)
+
+
+def suite_faults(suites: Iterable[str], catalog: CatalogProtocol) -> list[str]:
+    """What of the limits Great Expectations does not know, one line each; it is loaded for that."""
+    faults = []
+    for name in sorted(suites):
+        try:
+            refuse_unknown(catalog.load(name), str(output_path(catalog, name)))
+        except InputError as error:
+            faults.append(str(error))
+    return faults
+
+
+def _entry_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
+    """Datasets that the catalog lacks or cannot make, with the reason."""
+    faults = {name: _no_entry(name) for name in sorted(pipeline.inputs()) if name not in catalog}
+    for name in sorted(pipeline.datasets() - faults.keys()):
+        try:
+            catalog.get(name)
+        except DatasetError as error:
+            faults[name] = f"{name}: its entry in the catalog cannot be used: {error}"
+    return faults
 
 
 def _no_entry(name: str) -> str:
