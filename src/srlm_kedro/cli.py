@@ -3,6 +3,7 @@
 import copy
 import functools
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any
 import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import _split_params, env_option
+from kedro.framework.cli.utils import _split_params, call, env_option
 from kedro.framework.project import settings
 from kedro.framework.startup import ProjectMetadata
 from kedro.utils import find_kedro_project, load_obj
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from srlm_kedro.archive import archive_conf
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.push import open_catalog, pack, send
 from srlm_kedro.stopping import Terminated, exit_status, farewell, stoppable
@@ -123,3 +125,20 @@ def bounds(metadata: ProjectMetadata) -> None:
     from srlm_kedro.bounds import bounds_page  # and every stage and engine with it
 
     click.echo(bounds_page(metadata.project_path / settings.CONF_SOURCE), nl=False)
+
+
+@cli.command()
+@click.pass_obj
+def package(metadata: ProjectMetadata) -> None:
+    """Builds the wheel, and the archive of the configuration that goes with it, into dist/.
+
+    Credentials and conf/local stay here. `python -m srlm_kedro` runs the installed wheel in a
+    folder with the archive's conf/ and a data/01_raw.
+    """
+    project, target = metadata.project_path, metadata.project_path / "dist"
+    call([sys.executable, "-m", "build", "--wheel", "--outdir", str(target)], cwd=str(project))
+    archive = target / f"conf-{metadata.package_name}.tar.gz"
+    left = archive_conf(project / settings.CONF_SOURCE, archive)
+    click.echo(f"{archive}: the configuration, {len(left)} files left out")
+    for name in left:
+        click.echo(f"  {settings.CONF_SOURCE}/{name} stays here")
