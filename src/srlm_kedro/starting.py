@@ -18,7 +18,7 @@ from srlm_kedro.errors import InputError
 from srlm_kedro.freshness import manifest_of, output_path
 from srlm_kedro.judge.prompt import check_judge_prompt
 from srlm_kedro.pipelines.checks.counts import (
-    none_left_to_learn,
+    one_sided_split,
     too_few_demonstrations,
     too_few_prompts,
 )
@@ -133,7 +133,7 @@ def _count_faults(
     if writes and prompts and "ift_seed" in seeds:
         faults += too_few_demonstrations(seeds["ift_seed"], prompts)
     if eft and "eft_seed" in seeds:
-        faults += none_left_to_learn(seeds["eft_seed"]["prompt"], eft)
+        faults += one_sided_split(seeds["eft_seed"]["prompt"], eft)
     return faults + (too_few_prompts(prompts, pairs) if prompts and pairs else [])
 
 

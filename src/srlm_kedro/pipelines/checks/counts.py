@@ -20,15 +20,17 @@ def too_few_demonstrations(ift: pd.DataFrame, prompts: PromptsParams) -> list[st
     ]
 
 
-def none_left_to_learn(ranked_prompts: pd.Series, eft: EftParams) -> list[str]:
-    """What is wrong where all ranked prompts are held back to measure judges."""
+def one_sided_split(ranked_prompts: pd.Series, eft: EftParams) -> list[str]:
+    """What is wrong where all ranked prompts, or none, are held back to measure judges."""
     prompts = ranked_prompts.str.split().str.join(" ").str.lower().nunique()
     held = eft.held(prompts)
-    if held < prompts:
+    if 0 < held < prompts:
         return []
+    left = "none is left to learn from" if held else "no judge could be measured"
+    knob = "eval_fraction" if eft.eval_prompts is None else "eval_prompts"
     return [
-        f"EFT has {prompts} prompts, and {held} are held back to measure judges "
-        "(`eft.eval_prompts`): none is left to learn from. Give more, or lower it"
+        f"EFT has {prompts} prompts, and {held} are held back to measure judges (`eft.{knob}` = "
+        f"{getattr(eft, knob)}): {left}. Give more rows, or change it"
     ]
 
 

@@ -34,9 +34,9 @@ class EftParams(Params):
     thin_commonest: bool = True
     """The commonest score is thinned out to the number of the second commonest (paper: some of
     the fours are dropped; how many is not stated)."""
-    eval_fraction: float = Field(0.25, ge=0, lt=1)
+    eval_fraction: float = Field(0.25, gt=0, lt=1)
     """Share of the prompts held back to measure judges (paper: 541 of 2,171 examples)."""
-    eval_prompts: int | None = Field(None, ge=0, le=MANY)
+    eval_prompts: int | None = Field(None, ge=1, le=MANY)
     """Number of prompts held back, in place of `eval_fraction`."""
     min_kept: Annotated[int, RESOURCE] = Field(1, ge=0, le=MANY)
     """The run stops with fewer training examples than this."""
