@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from srlm_kedro.freshness import manifest_of
 from srlm_kedro.params import MANY, SEED
+from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
-from srlm_kedro.pipelines.self_rewarding import compose, seed_tables
+from srlm_kedro.pipelines.self_rewarding import chain, seed_tables, self_rewarding
 
 RUN_PARAMETERS: dict[str, Any] = {
     "seed": Annotated[int, Field(strict=True, ge=0, le=SEED)],
@@ -39,8 +40,13 @@ def parameter_types(pipelines: Mapping[str, Pipeline]) -> dict[str, Any]:
     What a loop leaves out keeps its parameters in the files of `conf/`: they are known all the
     same.
     """
-    every = {f"every {name}": pipeline for name, pipeline in compose(LoopParams()).items()}
+    whole = LoopParams()
+    every = {"every stage": self_rewarding(whole)}
     every["every table"] = seed_tables(LoopParams(seed_data="oasst"))
+    every |= {
+        f"every {name}": pipeline
+        for name, pipeline in published.create_pipelines(chain(whole.iterations)).items()
+    }
     found = TypeExtractor({**pipelines, **every}).extract_types_from_pipelines()
     return {**found, "loop": LoopParams, **RUN_PARAMETERS}
 

@@ -219,8 +219,9 @@ def _unknown_pipelines(names: list[str]) -> list[str]:
     faults = []
     for name in names:
         close = get_close_matches(name, known, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
-        faults += [] if name in known else [f"pipeline `{name}` is unknown; {hint}"]
+        hint = f" did you mean `{close[0]}`?" if close else ""
+        said = f"pipeline `{name}` is unknown;{hint} there are {', '.join(known)}"
+        faults += [] if name in known else [said]
     return faults
 
 
