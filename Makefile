@@ -49,9 +49,8 @@ lint: $(READY)
 	$(BIN)/ruff check src tests benchmarks evidence
 	$(BIN)/ruff format --check src tests benchmarks evidence
 
-# kedro-mlflow looks for the mlflow command on the path.
 mlflow: $(READY)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/kedro mlflow ui
+	$(BIN)/kedro mlflow ui
 
 viz: $(READY)
 	$(BIN)/kedro viz run

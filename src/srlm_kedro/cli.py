@@ -3,15 +3,23 @@
 import copy
 import functools
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import _split_params, env_option
+from kedro.framework.cli.utils import _split_params, call, env_option
+from kedro.framework.project import settings
 from kedro.framework.startup import ProjectMetadata
+from kedro.utils import find_kedro_project, load_obj
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from srlm_kedro.archive import archive_conf
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.push import open_catalog, pack, send
 from srlm_kedro.stopping import Terminated, exit_status, farewell, stoppable
@@ -29,8 +37,28 @@ def cli() -> None:
 def _plain_refusals() -> Iterator[None]:
     try:
         yield
-    except (InputError, GateError) as error:
+    except (InputError, GateError, OmegaConfBaseException, YAMLError) as error:
         raise click.ClickException(str(error)) from error
+    except MissingConfigException as error:
+        raise click.ClickException(f"{error}. {_environments()}") from error
+
+
+def _environments() -> str:
+    """Those that `--env` can name."""
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    found = sorted(folder.name for folder in (project / settings.CONF_SOURCE).glob("*/"))
+    return f"Environments are the folders there: {', '.join(found)}."
+
+
+def _refuse_runner(name: str | None) -> None:
+    """Refuses what names no runner: Kedro's own by its name, any other by its path."""
+    try:
+        load_obj(name or "SequentialRunner", "kedro.runner")
+    except (AttributeError, ImportError, ValueError) as error:
+        raise click.ClickException(
+            f"`--runner`: there is no runner `{name}`. Kedro's are SequentialRunner, "
+            "ThreadRunner and ParallelRunner; another is named as package.module.Class."
+        ) from error
 
 
 @contextmanager
@@ -49,6 +77,7 @@ def _plain_stop() -> Iterator[None]:
 def _run(pipeline: str, pipelines: list[str], **options: Any) -> Any:
     """Takes `--pipeline` for `--pipelines`, and shows refusals and stops as plain messages."""
     names = list(pipelines) + ([pipeline] if pipeline else [])
+    _refuse_runner(options.get("runner"))
     with _plain_refusals(), _plain_stop():
         return kedro_run.callback(pipeline="", pipelines=names, **options)
 
@@ -87,3 +116,29 @@ def push(
             click.echo(parcel.listing())
         for parcel in [] if dry_run else parcels:
             click.echo(f"sent: {send(parcel, private)}")
+
+
+@cli.command()
+@click.pass_obj
+def bounds(metadata: ProjectMetadata) -> None:
+    """Prints every number that can be set, with its bounds, as docs/parameters.md."""
+    from srlm_kedro.bounds import bounds_page  # and every stage and engine with it
+
+    click.echo(bounds_page(metadata.project_path / settings.CONF_SOURCE), nl=False)
+
+
+@cli.command()
+@click.pass_obj
+def package(metadata: ProjectMetadata) -> None:
+    """Builds the wheel, and the archive of the configuration that goes with it, into dist/.
+
+    Credentials and conf/local stay here. `python -m srlm_kedro` runs the installed wheel in a
+    folder with the archive's conf/ and a data/01_raw.
+    """
+    project, target = metadata.project_path, metadata.project_path / "dist"
+    call([sys.executable, "-m", "build", "--wheel", "--outdir", str(target)], cwd=str(project))
+    archive = target / f"conf-{metadata.package_name}.tar.gz"
+    left = archive_conf(project / settings.CONF_SOURCE, archive)
+    click.echo(f"{archive}: the configuration, {len(left)} files left out")
+    for name in left:
+        click.echo(f"  {settings.CONF_SOURCE}/{name} stays here")

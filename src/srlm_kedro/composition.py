@@ -1,7 +1,7 @@
 """Which nodes a run is of: pipelines composed from its parameters, and what is wrong with them."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -18,9 +18,8 @@ from srlm_kedro.pipelines.self_rewarding import (
     compose,
     iteration,
     measure,
-    self_rewarding,
 )
-from srlm_kedro.preflight import RUN_PARAMETERS, idle_faults, newest_model, parameter_faults
+from srlm_kedro.preflight import idle_faults, newest_model, parameter_faults
 
 _log = logging.getLogger(__name__)
 FILTERS = ("tags", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
@@ -35,15 +34,12 @@ def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str
         raw: The catalog before parameters are checked.
         names: The pipelines that are asked for.
     """
-    known = {"loop": LoopParams, **RUN_PARAMETERS}
     try:
         loop = LoopParams.model_validate(given.get("loop", {}))
     except ValidationError:
-        return parameter_faults(given, pipelines, known)
+        return parameter_faults(given, pipelines)
     pipelines.update(compose(loop))
-    # A stage that this loop leaves out keeps its parameters: they are known all the same.
-    every = {**pipelines, "whole": self_rewarding(LoopParams())}
-    faults = parameter_faults(given, every, known) + idle_faults(given, loop, names)
+    faults = parameter_faults(given, pipelines) + idle_faults(given, loop, names)
     newest = newest_model(raw)
     if newest:
         pipelines.update(published.create_pipelines(chain(newest)))
@@ -94,15 +90,3 @@ def raw_catalog(context: KedroContext) -> CatalogProtocol:
     catalog = context.catalog
     context._pipelines_to_validate = None
     return catalog
-
-
-def select(
-    names: list[str], node_names: Iterable[str] | None, options: Mapping[str, Any]
-) -> Pipeline | None:
-    """The nodes that the user asked for; None where a pipeline is unknown or was refused."""
-    if any(name not in pipelines for name in names):
-        return None
-    whole = sum((pipelines[name] for name in names), Pipeline([]))
-    filters = {name: options.get(name) or None for name in FILTERS}
-    namespaces = options.get("namespaces") or None
-    return whole.filter(node_names=node_names or None, node_namespaces=namespaces, **filters)

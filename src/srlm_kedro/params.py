@@ -1,9 +1,10 @@
 """The base of every stage's typed parameters."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 RESOURCE = "resource"
@@ -28,10 +29,37 @@ class Reads:
         object.__setattr__(self, "names", names)
 
 
-class Params(BaseModel):
-    """Typed knobs of a stage: unknown keys are refused, and nothing changes after the check."""
+MANY = 1_000_000_000
+"""More of anything is a slip of the pen."""
+TOKENS = 10_000_000
+"""No text is longer, in tokens."""
+SEED = 2**63 - 1
+"""The largest seed: one of 64 bits, as files and databases hold it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+Count = Annotated[int, Field(ge=1, le=MANY)]
+Retries = Annotated[int, Field(ge=0, le=100)]
+Seconds = Annotated[float, Field(gt=0, le=10_000_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Temperature = Annotated[float, Field(ge=0, le=10)]
+Threads = Annotated[int, Field(ge=1, le=4096)]
+
+
+class Params(BaseModel):
+    """Typed knobs of a stage: unknown keys are refused, and nothing changes after the check.
+
+    No number is NaN or infinite, and each has a lower and an upper bound (`bounds.py` lists them).
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` and `on` as true, which would count as 1."""
+        refuse_truth(value, cls.model_fields[str(info.field_name)].annotation)
+        return value
 
     def recipe(
         self, iteration: int | None = None, engine: bool = False, reads: Reads | None = None
@@ -64,6 +92,26 @@ class Params(BaseModel):
 
 def _marked(field: FieldInfo, marks: tuple[str, ...]) -> bool:
     return any(mark in field.metadata for mark in marks)
+
+
+def refuse_truth(value: Any, annotation: Any) -> None:
+    """Raises ValueError for true or false in the place of a number."""
+    if _holds_truth(value) and _holds_numbers(annotation):
+        raise ValueError("a number is wanted here, not true or false")
+
+
+def _holds_truth(value: Any) -> bool:
+    return isinstance(value, bool) or (
+        isinstance(value, list | tuple) and any(map(_holds_truth, value))
+    )
+
+
+def _holds_numbers(annotation: Any) -> bool:
+    """Whether a type takes numbers, alone or in a list, and no truth values."""
+    parts = get_args(annotation)
+    if bool in (annotation, *parts):
+        return False
+    return annotation in (int, float, Decimal) or any(map(_holds_numbers, parts))
 
 
 def _as_tuple(value: Any) -> Any:

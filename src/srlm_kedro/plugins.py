@@ -15,8 +15,13 @@ from kedro.io import CatalogProtocol
 
 from srlm_kedro.errors import InputError
 
-_COMMANDS = {"kedro_mlflow.framework.cli.cli:commands": "mlflow"}
-"""Entry points of commands that are put off, and the one command that each has."""
+_COMMANDS = {
+    "kedro_mlflow.framework.cli.cli:commands": (
+        "mlflow",
+        "srlm_kedro.tracking.commands.mlflow_commands",
+    )
+}
+"""Entry points of commands that are put off: the one command that each has, and where it is."""
 _REFUSED = ("kedro-telemetry",)
 """Plugins around a command that are never loaded: nobody is called."""
 
@@ -43,10 +48,9 @@ def put_off() -> None:
             return found
 
     def load_or_put_off(entry_point: Any) -> Any:
-        command = _COMMANDS.get(entry_point.value)
-        if command is None:
+        if entry_point.value not in _COMMANDS:
             return load(entry_point)
-        path = f"{entry_point.module}.{command}_commands"
+        command, path = _COMMANDS[entry_point.value]
         return Plain(name=command.title(), lazy_subcommands={command: path})
 
     utils._safe_load_entry_point = load_or_put_off

@@ -1,32 +1,24 @@
-"""Bad input is refused before any work, all faults at once."""
+"""Parameters that break a rule are refused before any work, all faults at once."""
 
-import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-import pandas as pd
-from kedro.io import CatalogProtocol, DatasetError
+from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.validation.type_extractor import TypeExtractor
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from srlm_kedro.datasets.checkpoint import CheckpointDataset
-from srlm_kedro.datasets.hub import GivenModelDataset, HubCheckpointDataset
-from srlm_kedro.datasets.hugging_face import HubSeedDataset
-from srlm_kedro.datasets.oasst import OasstDataset
-from srlm_kedro.datasets.seed import SeedDataset
-from srlm_kedro.errors import InputError
-from srlm_kedro.freshness import manifest_of, output_path
-from srlm_kedro.pipelines.ift.nodes import refuse_faulty_seed
+from srlm_kedro.freshness import manifest_of
+from srlm_kedro.params import MANY, SEED
+from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
-
-_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
+from srlm_kedro.pipelines.self_rewarding import chain, seed_tables, self_rewarding
 
 RUN_PARAMETERS: dict[str, Any] = {
-    "seed": Annotated[int, Field(strict=True, ge=0)],
-    "iteration": Annotated[int, Field(strict=True, ge=1)],
-    "keep_models": Literal["all"] | Annotated[int, Field(strict=True, ge=1)],
+    "seed": Annotated[int, Field(strict=True, ge=0, le=SEED)],
+    "iteration": Annotated[int, Field(strict=True, ge=1, le=1000)],
+    "keep_models": Literal["all"] | Annotated[int, Field(strict=True, ge=1, le=MANY)],
     "data": Annotated[str, Field(min_length=1)],
     "model": Annotated[str, Field(min_length=1)],
     "oasst_file": Annotated[str, Field(min_length=1)],
@@ -36,24 +28,54 @@ RUN_PARAMETERS: dict[str, Any] = {
 command line, which model to make, the folder to make it in, and where environments with real data
 find M0, an OASST export, a referee."""
 
+_PLACES = ("data", "model", "oasst_file", "referee")
+"""Those of them that stand in paths of the catalog."""
+_FOLLOWS = "default_factory_not_called"
+"""How pydantic tells of a default that depends on another value, which is at fault itself."""
 
-def parameter_faults(
-    given: Mapping[str, Any], pipelines: Mapping[str, Pipeline], extra: Mapping[str, type]
-) -> list[str]:
+
+def parameter_types(pipelines: Mapping[str, Pipeline]) -> dict[str, Any]:
+    """Every parameter by name, with its type, which stands in the signatures of the nodes.
+
+    What a loop leaves out keeps its parameters in the files of `conf/`: they are known all the
+    same.
+    """
+    whole = LoopParams()
+    every = {"every stage": self_rewarding(whole)}
+    every["every table"] = seed_tables(LoopParams(seed_data="oasst"))
+    every |= {
+        f"every {name}": pipeline
+        for name, pipeline in published.create_pipelines(chain(whole.iterations)).items()
+    }
+    found = TypeExtractor({**pipelines, **every}).extract_types_from_pipelines()
+    return {**found, "loop": LoopParams, **RUN_PARAMETERS}
+
+
+def parameter_faults(given: Mapping[str, Any], pipelines: Mapping[str, Pipeline]) -> list[str]:
     """Unknown and mistyped parameters, one line each.
 
     Args:
         given: All parameters, those of the command line included.
-        pipelines: Every registered pipeline; the types stand in the nodes' signatures.
-        extra: Further parameter groups and their types.
+        pipelines: Every registered pipeline.
     """
-    types = {**TypeExtractor(dict(pipelines)).extract_types_from_pipelines(), **extra}
+    types = parameter_types(pipelines)
     faults = [
         f"parameter `{name}` is unknown{_hint(name, types)}" for name in given if name not in types
     ]
     for name, expected in types.items():
         faults += _type_faults(name, given[name], expected) if name in given else []
     return faults
+
+
+def place_faults(given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the parameters that stand in paths of the catalog, one line each.
+
+    With such a fault there is no catalog in which anything else could be looked up.
+    """
+    places = [name for name in _PLACES if name in given]
+    return [
+        fault for name in places for fault in _type_faults(name, given[name], RUN_PARAMETERS[name])
+    ]
 
 
 def idle_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[str]) -> list[str]:
@@ -109,7 +131,8 @@ def _type_faults(name: str, value: Any, expected: Any) -> list[str]:
     try:
         TypeAdapter(expected).validate_python(value)
     except ValidationError as error:
-        return [_said(name, expected, fault) for fault in error.errors(include_url=False)]
+        faults = error.errors(include_url=False)
+        return [_said(name, expected, one) for one in faults if one["type"] != _FOLLOWS]
     return []
 
 
@@ -118,70 +141,19 @@ def _said(name: str, expected: Any, fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         known = expected.model_fields if isinstance(expected, type(BaseModel)) else ()
         return f"parameter `{where}` is unknown{_hint(str(fault['loc'][-1]), known)}"
-    return f"parameter `{where}`: {fault['msg']}, found {fault['input']!r}"
+    if fault["type"] == "value_error":  # our own words, which tell what was found
+        return f"parameter `{where}`: {fault['ctx']['error']}"
+    way_out = ""
+    if fault["type"] == "string_type" and isinstance(fault["input"], int | float):
+        way_out = "; a name that reads as a number wants quotes in YAML, or a folder a ./ before it"
+    elif fault["type"] == "string_type" and fault["input"] is None:
+        way_out = "; nothing stands behind its name"
+    return f"parameter `{where}`: {fault['msg']}, found {fault['input']!r}{way_out}"
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, list(known), n=1)
     return f"; did you mean `{close[0]}`?" if close else f" (known: {', '.join(sorted(known))})"
-
-
-def data_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
-    """What is wrong with the files that the pipeline starts from, one line each."""
-    names = sorted(name for name in pipeline.inputs() if not name.startswith("params:"))
-    faults, seeds = [], {}
-    for name in names:
-        try:
-            seeds |= _looked_at(name, catalog)
-        except (DatasetError, InputError) as error:
-            faults.append(str(error.__cause__ or error))
-    try:
-        refuse_faulty_seed(seeds)
-    except InputError as error:
-        faults.append(str(error))
-    return faults
-
-
-def _looked_at(name: str, catalog: CatalogProtocol) -> dict[str, pd.DataFrame]:
-    dataset, path = catalog.get(name), output_path(catalog, name)
-    if path is not None and not path.exists():
-        raise InputError(f"{name}: {path} is not there. {_advice(name)}")
-    if isinstance(dataset, _MODELS | OasstDataset):
-        dataset.load()
-    return {name: dataset.load()} if isinstance(dataset, SeedDataset | HubSeedDataset) else {}
-
-
-def model_faults(
-    models: Iterable[str], engines: Mapping[str, Any], catalog: CatalogProtocol
-) -> list[str]:
-    """Why the given models cannot be drawn from or trained, one line each.
-
-    Args:
-        models: Datasets that nothing makes; what is no model among them is passed over.
-        engines: Those that the run uses, by their names in the catalog.
-        catalog: Holds the models.
-    """
-    faults: list[str] = []
-    for name in models:
-        if not isinstance(catalog.get(name), _MODELS) or manifest_of(catalog, name):
-            continue  # no model, or one that a run has made of one that was looked at
-        for engine in engines.values():
-            try:
-                if hasattr(engine, "refuse_unfit"):
-                    engine.refuse_unfit(catalog.load(name))
-            except InputError as error:
-                faults.append(str(error))
-    return list(dict.fromkeys(faults))
-
-
-def _advice(name: str) -> str:
-    if name == "m0.model":
-        return "Put the model there, or name another folder."
-    if model := re.fullmatch(r"m(\d+)\.model", name):
-        return (
-            f"Make M{model[1]} first: kedro run --pipeline=iteration --params=iteration={model[1]}"
-        )
-    return "Run the pipeline that makes it first, or correct its entry in the catalog."
 
 
 def newest_model(catalog: CatalogProtocol) -> int:

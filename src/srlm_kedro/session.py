@@ -2,8 +2,9 @@
 
 import logging
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.runner import ParallelRunner, SequentialRunner
 
-from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog, select
+from srlm_kedro.composition import FILTERS, compose_loop, raw_catalog
 from srlm_kedro.data_folder import (
     OpenNote,
     forget_unfinished,
@@ -25,7 +26,10 @@ from srlm_kedro.data_folder import (
 from srlm_kedro.datasets.engine import free_engines, is_engine
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.freshness import Plan, accept, input_faults, make_plan, manifest_of, output_path
-from srlm_kedro.preflight import data_faults, model_faults
+from srlm_kedro.late_thinning import thin_out
+from srlm_kedro.preflight import parameter_faults, place_faults
+from srlm_kedro.selecting import select, version_faults
+from srlm_kedro.starting import data_faults, model_faults, suite_faults
 from srlm_kedro.status import ACCEPT, STATUS, accepted_text, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
 from srlm_kedro.telling.bar import Bar, shown
@@ -91,7 +95,8 @@ class LoopSession(KedroSession):
         chosen = _chosen(context, names, node_names, options)
         catalog = context.catalog
         plan = make_plan(chosen, catalog)
-        _announce(plan)
+        gone = [] if plan.stale else thin_out(context, self._hook_manager)
+        _announce(plan, gone)
         if plan.stale:
             _refuse_unready(chosen, plan, catalog)
             _refuse_untold(context, names)
@@ -207,10 +212,17 @@ def _chosen(
     Raises:
         InputError: What is wrong with parameters, seed data and models, all at once.
     """
-    raw = raw_catalog(context)
-    faults = compose_loop(context.config_loader["parameters"], raw, names or [_ALL])
-    chosen = select(names or [_ALL], node_names, options)
-    faults += data_faults(chosen, raw) if chosen is not None else []
+    given = context.config_loader["parameters"]
+    if place_faults(given):
+        raise InputError(summary("Refused before any work:", parameter_faults(given, pipelines)))
+    try:
+        raw = raw_catalog(context)
+    except DatasetError as error:
+        raise InputError(f"The catalog cannot be read: {error}") from error
+    faults = compose_loop(given, raw, names or [_ALL])
+    faults += version_faults(options.get("load_versions"), raw)
+    chosen, unknown = select(names or [_ALL], node_names, options)
+    faults += data_faults(chosen, raw, given, pipelines) if chosen is not None else unknown
     faults += _unknown_pipelines(names or [])
     if faults or chosen is None:
         raise InputError(summary("Refused before any work:", faults))
@@ -226,12 +238,14 @@ def _is_whole(
 
 
 def _unknown_pipelines(names: list[str]) -> list[str]:
-    known = {*pipelines, "iteration"}  # which is taken out where it is refused
-    return [
-        f"pipeline `{name}` is unknown; there are {', '.join(sorted(known))}"
-        for name in names
-        if name not in known
-    ]
+    known = sorted({*pipelines, "iteration"})  # which is taken out where it is refused
+    faults = []
+    for name in names:
+        close = get_close_matches(name, known, n=1)
+        hint = f" did you mean `{close[0]}`?" if close else ""
+        said = f"pipeline `{name}` is unknown;{hint} there are {', '.join(known)}"
+        faults += [] if name in known else [said]
+    return faults
 
 
 def _data_folder(context: KedroContext) -> Path:
@@ -267,14 +281,15 @@ def _refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) ->
     A model that is given is loaded by the engine that will draw from it, before it is trained.
 
     Raises:
-        InputError: Damaged inputs, folders that cannot be written, wrong options of engines, models
-            that cannot be drawn from or trained.
+        InputError: Damaged inputs, folders that cannot be written, limits and options of engines
+            that nobody knows, models that cannot be drawn from or trained.
     """
     asked = {name for node in pipeline.nodes if node.name in plan.stale for name in node.inputs}
     made = [name for node in pipeline.nodes if node.name in plan.stale for name in node.outputs]
     paths = {name: path for name in made if (path := output_path(catalog, name)) is not None}
     faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog)
     faults += write_faults(paths)
+    faults += suite_faults([name for name in asked if name.endswith("_suite")], catalog)
     engines = {}
     for name in sorted(name for name in asked if is_engine(catalog, name)):
         try:
@@ -308,9 +323,10 @@ def _full_disk(watch: RunWatch) -> str:
     )
 
 
-def _announce(plan: Plan) -> None:
+def _announce(plan: Plan, gone: Sequence[str] = ()) -> None:
     if not plan.stale:
-        _log.info("Nothing to do: all %d nodes are fresh.", len(plan.fresh))
+        due = f"Nothing to make, {len(gone)} models thinned out" if gone else "Nothing to do"
+        _log.info("%s: all %d nodes are fresh.", due, len(plan.fresh))
         return
     _log.info("%d nodes to run, %d fresh and skipped.", len(plan.stale), len(plan.fresh))
     for node, reason in plan.stale.items():

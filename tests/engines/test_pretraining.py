@@ -177,5 +177,5 @@ def test_a_course_that_is_none_is_refused(course):
 
 def test_rates_below_zero_are_refused():
     """They would unlearn."""
-    with pytest.raises(ValidationError, match="below 0"):
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
         PretrainParams(course=((0, 0), (1, -1)))

@@ -210,10 +210,10 @@ class TestBothTrainers:
         """A changed knob changes the weights."""
         assert weights_hash(train(**change).checkpoint) != weights_hash(train().checkpoint)
 
-    def test_long_rows_are_refused_with_their_numbers(self, train, tmp_path):
+    def test_long_rows_are_refused_with_their_prompts(self, train, tmp_path):
         """The message names how many, which, and the limit; nothing is cut off."""
         with pytest.raises(
-            InputError, match=r"(?s)of 4 are .* max_length = 10 .*row 0: 1\d tokens"
+            InputError, match=r"(?s)of 4 are .* max_length = 10 .*1\d tokens with the prompt"
         ):
             train(max_length=10)
         assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,10 @@
 """`kedro run` as typed."""
 
+import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
+
+from tests.integration.conftest import ROOT
 
 
 def invoke(project, *arguments):
@@ -27,3 +30,133 @@ def test_pipeline_is_taken_for_pipelines_without_a_warning(project):
     assert done.exit_code == 1
     assert "M7 is made from M6" in done.output
     assert "deprecated" not in done.output
+
+
+def refusal(project, *arguments):
+    """What a run says that must not start; it is no traceback, and nothing was made."""
+    done = invoke(project, *arguments)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+    assert done.output.startswith("Error: ")
+    assert not any((project.path / "data/06_models").glob("*"))
+    return done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tags=foo"], "`--tags`: there is no tag `foo`; this run's pipelines have none"),
+        (["--nodes=m2.train_dp"], "no node `m2.train_dp`; did you mean `m2.train_dpo`?"),
+        (["--from-nodes=m2.gat"], "`--from-nodes`: there is no node `m2.gat`; did you mean"),
+        (["--to-nodes=x"], "`--to-nodes`: there is no node `x`. `kedro run --pipeline=status`"),
+        (["--from-inputs=ift_sed"], "no input `ift_sed`; did you mean `ift_seed`?"),
+        (["--to-outputs=reprot"], "no output `reprot`; did you mean `report`?"),
+        (["--namespaces=m9"], "`--namespaces`: there is no namespace `m9`"),
+        (["--load-versions=foo:1"], "`--load-versions`: the catalog has no dataset `foo`"),
+        (["--pipeline=iteratoin"], "pipeline `iteratoin` is unknown; did you mean `iteration`?"),
+        (["--nodes=m2.gate", "--from-nodes=m3.gate"], "is left by all of them together"),
+        (["--runner=Foo"], "`--runner`: there is no runner `Foo`"),
+        (["--params=data="], "parameter `data`: Input should be a valid string, found None"),
+        (["--params=data=2024"], "found 2024; a name that reads as a number wants quotes"),
+        (["--pipeline=status", "--params=data="], "parameter `data`"),
+        (["--params=loop.seed_data=oasst"], "parameter `oasst`: this run reads it"),
+        (["--params=loop.seed_data=oasst"], "oasst_messages: this run reads it"),
+        (["--params=loop.judge=external"], "Put the model there, or name another"),
+        (["--params=loop.prompt_generator=fixed"], "Put the model there, or name another"),
+        (["--params=dpo.beta=-1"], "parameter `dpo.beta`: Input should be greater than 0"),
+        (["--params=dpo.beta=nan"], "parameter `dpo.beta`: Input should be a finite number"),
+        (["--params=dpo.learning_rate=1e-9"], "min_learning_rate = 4e-06 is above learning_rate"),
+        (["--params=dpo.batch_size=12"], "batch_size = 12 is no multiple of micro_batch_size = 8"),
+        (["--params=responses.sampling.temperature=0"], "draws one and the same completion n = 4"),
+        (["--params=pairs.min_pairs=13"], "13 pairs are wanted of `prompts.count` = 12 prompts"),
+        (["--params=eft.eval_prompts=9999"], "none is left to learn from"),
+        (["--params=eft.eval_fraction=0.5"], "eval_prompts = null lets the fraction count"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_work_is_a_message_before_any_work(project, arguments, said):
+    """Choices of nodes, folders, numbers: what was found, and the way out."""
+    assert said in refusal(project, *arguments)
+
+
+def test_an_unknown_environment_is_told_with_those_there_are(project):
+    """As everything else that is mistyped."""
+    bootstrap_project(project.path)
+    from srlm_kedro.cli import cli
+
+    done = CliRunner().invoke(cli, ["run", "--env=shufled_rewards"])
+    assert done.exit_code == 1
+    assert "Environments are the folders there: base, cream" in done.output
+
+
+def test_all_faults_of_one_group_are_told_at_once(project):
+    """What is wrong by itself; numbers that contradict each other come when each is sound."""
+    said = refusal(project, "--params=dpo.beta=0,dpo.epochs=inf,dpo.batch_size=-2,sft.dropout=2")
+    for name in ("dpo.beta", "dpo.epochs", "dpo.batch_size", "sft.dropout"):
+        assert f"`{name}`" in said
+    assert "default" not in said  # no word of a value that was not given
+
+
+@pytest.mark.parametrize("params", ["loop.iterations=1", "loop.study=false", "loop.eft=ranking"])
+def test_another_loop_is_not_refused_for_parameters_that_it_leaves_out(project, params):
+    """They stand in the files of conf/, where nobody has set them for this run."""
+    done = invoke(project, "--pipeline=status", f"--params={params}")
+    assert done.exit_code == 0, done.output
+    assert "A run makes the" in done.output
+
+
+def test_too_few_seed_rows_are_told_before_any_work(project):
+    """Eight demonstrations are drawn out of IFT for the first new prompts, hours later."""
+    file = project.path / "data/01_raw/ift.jsonl"
+    file.write_text("".join(file.read_text("utf-8").splitlines(keepends=True)[:5]), "utf-8")
+    said = refusal(project)
+    assert "IFT has 5 prompts, and 8 demonstrations are shown" in said
+    assert "`prompts.ift_demonstrations` = 6" in said
+    done = invoke(project, "--pipeline=status", "--params=prompts.ift_demonstrations=3")
+    assert done.exit_code == 0, done.output
+    done = invoke(project, "--pipeline=status", "--params=loop.iterations=1")
+    assert done.exit_code == 0, done.output
+
+
+def test_prompts_and_limits_that_cannot_be_used_are_told_before_any_work(project):
+    """All of them at once, each with its file; what Great Expectations alone knows too."""
+    conf = project.path / "conf/base"
+    (conf / "prompts/few_shot.txt").write_text("No place for tasks.", "utf-8")
+    (conf / "prompts/judge.txt").write_text("{instruction} and {response}", "utf-8")
+    pairs = conf / "expectations/pairs.yml"
+    shipped = pairs.read_text("utf-8")
+    pairs.write_text(shipped.replace("min_value: 0.02", "min_value: .nan"), "utf-8")
+    said = refusal(project)
+    assert "few-shot prompt: it cannot be filled" in said
+    assert "it never asks for a `Score:`" in said
+    assert "pairs.yml: not an expectation suite" in said
+    assert "min_value = nan is no limit" in said
+
+    for name in ("prompts/few_shot.txt", "prompts/judge.txt"):
+        (conf / name).write_text((ROOT / "conf/base" / name).read_text("utf-8"), "utf-8")
+    wrong = shipped.replace("expect_compound_columns_to_be_unique", "expect_everything")
+    pairs.write_text(wrong, "utf-8")
+    said = refusal(project)
+    assert "not what Great Expectations knows" in said
+    assert "expect_everything" in said
+
+
+def test_a_file_that_the_user_brings_is_told_apart_from_one_that_a_run_makes(project):
+    """Nobody is sent to a pipeline that does not make it."""
+    (project.path / "data/01_raw/ift.jsonl").unlink()
+    assert "Make it first (kedro run --pipeline=seed_data)" in refusal(project)
+    said = refusal(project, "--pipeline=mt_bench")
+    assert "mt_bench_questions: " in said
+    assert "Put the file there, or name another in its entry in the catalog" in said
+    said = refusal(project, "--from-nodes=m1.train_m1")
+    assert "Make it first (kedro run --pipeline=foundation)" in said
+
+
+def test_a_catalog_that_cannot_be_read_is_a_message(project):
+    """As YAML that is none."""
+    project.configure("catalog", report={"type": "text.TextDataste", "filepath": "x"})
+    said = refusal(project)
+    assert "report: its entry in the catalog cannot be used" in said
+    assert "No module named 'text'" in said
+    (project.path / "conf/test/parameters.yml").write_text("loop: {iterations: 3", "utf-8")
+    assert "conf/test/parameters.yml" in refusal(project)

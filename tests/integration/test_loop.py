@@ -255,5 +255,5 @@ def test_status_shows_what_a_run_would_make_and_makes_nothing(done, capsys):
 
 def test_a_pipeline_of_no_known_name_is_refused(project):
     """The message lists those that there are."""
-    with pytest.raises(InputError, match=r"`iteratoin` is unknown; there are .*iteration"):
+    with pytest.raises(InputError, match=r"`iteratoin` is unknown;.* there are .*iteration"):
         project.run("iteratoin")

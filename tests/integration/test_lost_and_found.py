@@ -88,3 +88,22 @@ def test_weights_that_nothing_needs_go_and_come_back_when_something_does(project
     assert is_thinned(m2.parent)
     project.run(params=keep | {"keep_models": "all"})
     assert relative(contents(project, "data/other"), other) == before
+
+
+def test_a_finished_run_is_thinned_out_too(project, caplog):
+    """`keep_models: 1` after a run that kept all: no node runs, and M2's weights go nonetheless."""
+    project.run()
+    before = relative(contents(project), project.path / "data")
+    caplog.clear()
+    project.run(params={"keep_models": 1})
+    assert "Nothing to make, 1 models thinned out: all" in caplog.text
+    models = project.path / "data/06_models"
+    assert [path.name for path in models.iterdir() if is_thinned(path)] == ["m2"]
+    after = relative(contents(project), project.path / "data")
+    assert after == {name: digest for name, digest in before.items() if "m2/model" not in name}
+    versions = MlflowClient(f"sqlite:///{project.path}/mlruns/mlflow.db").search_model_versions()
+    folders = {v.tags["model"]: Path(local_file_uri_to_path(v.source)) for v in versions}
+    assert [name for name in folders if not (folders[name] / "model.json").exists()] == ["m2"]
+    caplog.clear()
+    project.run(params={"keep_models": 1})
+    assert "Nothing to do: all" in caplog.text

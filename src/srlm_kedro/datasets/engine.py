@@ -8,6 +8,7 @@ from typing import Any
 from kedro.io import AbstractDataset, CatalogProtocol, DatasetError
 from kedro.utils import load_obj
 
+from srlm_kedro.datasets.options import fitted
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.manifest import content_digest
@@ -67,8 +68,9 @@ class EngineDataset(AbstractDataset[None, Any]):
                 )
             self._built = _build(self.spec, self._credentials)
             if self._shards is not None:
+                shards = fitted("shards", ShardedEngine, self._shards)
                 recipe = {**self.fingerprint(), **engine_made_by(self.spec)}
-                self._built = _sharded(self._built, recipe, **self._shards)
+                self._built = _sharded(self._built, recipe, **shards)
         return self._built
 
     def save(self, data: None) -> None:
@@ -121,6 +123,7 @@ def _build(spec: Mapping[str, Any], credentials: dict[str, Any] | None) -> Any:
             arguments[name] = _build(value, credentials)
         elif _is_text(value):
             arguments[name] = _text(value)
+    arguments = fitted(spec["engine"], factory, arguments)
     if credentials is not None and "credentials" in inspect.signature(factory).parameters:
         arguments["credentials"] = credentials
     return factory(**arguments)

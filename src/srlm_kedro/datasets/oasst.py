@@ -11,7 +11,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from srlm_kedro.datasets.seed_rows import said
+from srlm_kedro.datasets.seed_rows import as_id, said
 from srlm_kedro.datasets.tables import Row, Table, read_table
 
 COLUMNS = [
@@ -21,6 +21,7 @@ COLUMNS = [
 """`depth` is 0 for the prompt that a tree begins with; `rank` 0 is the best of the siblings;
 `review_result` and `spam` (0 to 1, what readers said) are null where nobody looked; `fault` tells
 why a message has no sure place in a tree, and is empty where it has one."""
+_IDS = ("message_id", "parent_id", "message_tree_id")
 _TYPES = {"depth": "Int64", "rank": "Int64", "review_result": "boolean", "spam": "Float64"}
 
 
@@ -79,7 +80,8 @@ class Message(BaseModel):
     def _without_nulls(cls, row: Any) -> Any:
         if not isinstance(row, dict):
             return row
-        return {name: value for name, value in row.items() if not _is_null(value)}
+        given = {name: value for name, value in row.items() if not _is_null(value)}
+        return given | {name: as_id(given[name]) for name in _IDS if name in given}
 
     @property
     def spam(self) -> float | None:
@@ -150,7 +152,7 @@ def _placed(row: Row) -> Iterator[Placed]:
     if isinstance(value, dict) and isinstance(value.get("prompt"), dict):
         tree, value = value, value["prompt"]
     first = _message(value)
-    tree_id = first.message_tree_id or tree.get("message_tree_id")
+    tree_id = first.message_tree_id or as_id(tree.get("message_tree_id"))
     state = first.tree_state or tree.get("tree_state")
     waiting = [Placed(first, first.parent_id, tree_id, state)]
     while waiting:

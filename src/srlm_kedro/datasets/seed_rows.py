@@ -96,11 +96,28 @@ class Rules:
 
 
 def said(error: ValidationError) -> str:
-    """What a record refuses: each field with its rule."""
+    """What a record refuses: each field with its rule, what was found, and the way out."""
     return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'row'}: {fault['msg']}"
+        f"{'.'.join(map(str, fault['loc'])) or 'row'}: {fault['msg']}{_found(fault)}"
         for fault in error.errors(include_url=False)
     )
+
+
+def _found(fault: Any) -> str:
+    """A number in the place of a text, or a text in the place of a number, and what to write."""
+    value = fault["input"]
+    if fault["type"] == "string_type" and isinstance(value, int | float):
+        return f", found {value}: write it as a text, {json.dumps(str(value))}"
+    if fault["type"] == "int_type" and isinstance(value, str):
+        return f", found {json.dumps(value)}: write it as a number, without quotes"
+    return ""
+
+
+def as_id(name: Any) -> Any:
+    """Whole numbers are ids as text, however a file writes them."""
+    if isinstance(name, float) and name.is_integer():
+        name = int(name)
+    return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
 
 
 def numbered_id(record: type[BaseModel], number: int) -> str:
@@ -129,15 +146,11 @@ def _is_null(value: Any) -> bool:
 
 
 def _with_id(value: dict[str, Any]) -> dict[str, Any]:
-    """Whole numbers are ids as text, however the file writes them; a blank id is none."""
-    name = value.get("id")
-    if isinstance(name, float) and name.is_integer():
-        name = int(name)
-    if isinstance(name, int) and not isinstance(name, bool):
-        return value | {"id": str(name)}
+    """The row with its id as text; a blank id is none."""
+    name = as_id(value.get("id"))
     if isinstance(name, str) and not name.strip():
         return {field: value[field] for field in value if field != "id"}
-    return value
+    return value | {"id": name} if "id" in value else value
 
 
 def _dialogue(name: str, cell: str) -> Any:

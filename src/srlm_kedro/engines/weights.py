@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from srlm_kedro.engines.fitting import ill_fitting, size_faults
 from srlm_kedro.engines.template import Argument, bind
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
@@ -78,9 +79,15 @@ def read_model(
     local = _local(trust_remote_code)
     if not is_adapter(checkpoint):
         refuse_encoder(checkpoint, trust_remote_code)
-        return AutoModelForCausalLM.from_pretrained(
-            checkpoint.path, dtype=dtype, use_safetensors=True, **local, **options
-        )
+        try:
+            return AutoModelForCausalLM.from_pretrained(
+                checkpoint.path, dtype=dtype, use_safetensors=True, **local, **options
+            )
+        except RuntimeError as error:
+            config = read_config(checkpoint, trust_remote_code)
+            if faults := size_faults(checkpoint, config, trust_remote_code):
+                raise ill_fitting(checkpoint, faults) from error
+            raise
     from peft import PeftModel
 
     _refuse_pickle(checkpoint)

@@ -19,11 +19,11 @@ from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.command import made_before
 from srlm_kedro.tracking.parent import ParentRunHooks, open_recorder
 from srlm_kedro.tracking.recorder import RunRecorder, split_name
+from srlm_kedro.tracking.registry import registered_model
 
 __all__ = ["ParentRunHooks", "TrackingHooks"]
 
 _log = logging.getLogger(__name__)
-_BASE_ENVIRONMENTS = (None, "base", "local")
 _OF_ALL_MODELS = ("report", "summary")
 
 
@@ -45,7 +45,7 @@ class TrackingHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         """Describes the parent run that kedro-mlflow has just opened."""
-        self._recorder = open_recorder(_registered_model(run_params.get("env")), content_digest)
+        self._recorder = open_recorder(registered_model(run_params.get("env")), content_digest)
         self._process = os.getpid()
         if self._recorder is None:
             return
@@ -204,8 +204,3 @@ def _run_name(run_params: dict[str, Any], models: Iterable[str]) -> str:
     made = sorted(models, key=lambda name: (name not in chain, len(name), name))
     asked = "+".join(run_params.get("pipeline_names") or ["kedro run"])
     return f"{asked}: {' '.join(name.upper() for name in made)}" if made else asked
-
-
-def _registered_model(env: str | None) -> str:
-    """Controls and other environments keep their models apart."""
-    return "srlm_kedro" if env in _BASE_ENVIRONMENTS else f"srlm_kedro-{env}"

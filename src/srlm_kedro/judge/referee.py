@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import check_judge_prompt, fill, fill_judge_prompt, placeholder_faults
+from srlm_kedro.params import TOKENS, Temperature
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _PROMPT, _FIRST, _SECOND = "{prompt}", "{first}", "{second}"
@@ -44,8 +48,8 @@ class LlmJudge:
         engine: GenerationEngine,
         model: str = "judge",
         model_path: str | None = None,
-        temperature: float = 0.0,
-        max_new_tokens: int = 1024,
+        temperature: Temperature = 0.0,
+        max_new_tokens: Annotated[int, Field(ge=1, le=TOKENS)] = 1024,
     ):
         """Names the judge.
 
@@ -64,10 +68,15 @@ class LlmJudge:
                 f"judge: {model_path} holds no config.json, so it is no Hugging Face folder. "
                 "Correct `model_path`, or name the model of a server by `model`."
             )
-        self._engine = engine
+        self._engine, self._on_disk = engine, model_path is not None
         # A server's model has no folder: files beside us must not pass for its weights.
         self._model = Checkpoint(Path(model_path or f"server/{model}"), model)
         self._sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
+
+    def refuse_unready(self) -> None:
+        """Raises InputError where the engine knows that it cannot draw from the judge's model."""
+        if self._on_disk and hasattr(self._engine, "refuse_unfit"):
+            self._engine.refuse_unfit(self._model)
 
     def ask(self, prompts: Sequence[str]) -> list[Completion]:
         """What it says to each, all asked at once; equal prompts are asked, and paid for, once.
@@ -100,8 +109,8 @@ class LlmReferee:
         model: str = "judge",
         model_path: str | None = None,
         judge_prompt: str | None = None,
-        temperature: float = 0.0,
-        max_new_tokens: int = 1024,
+        temperature: Temperature = 0.0,
+        max_new_tokens: Annotated[int, Field(ge=1, le=TOKENS)] = 1024,
     ):
         """Names the judge, as for `LlmJudge`, and what it is asked.
 
@@ -133,6 +142,10 @@ class LlmReferee:
             return [Opinion(None)] * len(pairs)
         said = self._judge.ask([fill_judge_prompt(self._judge_prompt, *pair) for pair in pairs])
         return [Opinion(parse_score(one.text, one.finish).score, (one.text,)) for one in said]
+
+    def refuse_unready(self) -> None:
+        """Raises InputError where its model cannot be drawn from."""
+        self._judge.refuse_unready()
 
     def release(self) -> None:
         """Gives back what the engine holds."""

@@ -15,7 +15,7 @@ def _off(value: Any) -> Any:
 class LoopParams(Params):
     """The shape of the loop."""
 
-    iterations: int = Field(3, ge=1)
+    iterations: int = Field(3, ge=1, le=1000)
     """T: `kedro run` makes M1 to M_T (paper: 3)."""
     world: Literal["microworld", "given"] = "microworld"
     """Whose texts these are: the embedded microworld's, or those of a model and seed data that are

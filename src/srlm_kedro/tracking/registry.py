@@ -21,6 +21,7 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.places import is_within, local_path
 
+_BASE_ENVIRONMENTS = (None, "base", "local")
 _FOLDER = "model"
 _DIGEST = "digest"
 _DROPPED = "srlm.weights_dropped"
@@ -78,6 +79,11 @@ def known_version(client: MlflowClient, name: str, model: Checkpoint, digest: st
         return None
     client.set_registered_model_alias(name, model.name, version.version)
     return str(version.version)
+
+
+def registered_model(env: str | None) -> str:
+    """The name of an environment's models: controls and others keep theirs apart."""
+    return "srlm_kedro" if env in _BASE_ENVIRONMENTS else f"srlm_kedro-{env}"
 
 
 def drop_weights(client: MlflowClient, name: str, model: str, digest: str, artifacts: str) -> None:

@@ -1,10 +1,11 @@
 """Expectation suites as they stand in YAML: read, checked and named before anything runs."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
 
 from srlm_kedro.errors import InputError, summary
 
@@ -26,6 +27,20 @@ class Entry(BaseModel):
     """What is looked at, in a few words."""
     notes: str = ""
     """What to do when it fails."""
+
+    @field_validator("kwargs")
+    @classmethod
+    def _limits_in_order(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        endless = [name for name, value in kwargs.items() if _is_endless(value)]
+        if endless:
+            raise ValueError(f"{endless[0]} = {kwargs[endless[0]]} is no limit; leave it out")
+        least, most = kwargs.get("min_value"), kwargs.get("max_value")
+        if _is_number(least) and _is_number(most) and least > most:
+            raise ValueError(f"min_value = {least} is above max_value = {most}")
+        share = kwargs.get("mostly", 1)
+        if not _is_number(share) or not 0 <= share <= 1:
+            raise ValueError(f"mostly = {share} is no share between 0 and 1")
+        return kwargs
 
     @property
     def needs(self) -> set[str]:
@@ -50,9 +65,12 @@ def read_suite(suite: Mapping[str, Any], place: str) -> Suite:
         InputError: Entries that are no expectation; all of them are named.
     """
     try:
-        return _SUITE.validate_python(dict(suite))
+        return _SUITE.validate_python(suite)
     except ValidationError as error:
-        faults = [_fault(item["loc"], item["msg"]) for item in error.errors()]
+        faults = [
+            _fault(item["loc"], item["msg"].removeprefix("Value error, "))
+            for item in error.errors(include_url=False)
+        ]
         raise InputError(summary(f"{place}: not an expectation suite.", faults)) from None
 
 
@@ -60,6 +78,14 @@ def suite_parameters(previous: Mapping[str, float | None]) -> dict[str, float]:
     """`judge/mean_reward` of the iteration before, as `previous_mean_reward`."""
     named = {f"previous_{name.rpartition('/')[2]}": value for name, value in previous.items()}
     return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_endless(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _parameters(value: Any) -> Iterator[str]:

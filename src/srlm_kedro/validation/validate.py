@@ -64,6 +64,23 @@ def validate(
     }
 
 
+def refuse_unknown(suite: Mapping[str, Any], place: str) -> None:
+    """Looks at a suite without a table: whether Great Expectations knows what it names.
+
+    Raises:
+        InputError: It names an unknown expectation or argument, or is no suite.
+    """
+    _great_expectations()
+    faults = []
+    for table, entries in read_suite(suite, place).items():
+        try:
+            _build(f"{place}, {table}", dict(enumerate(entries)))
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError("\n".join(faults))
+
+
 def metrics_table(metrics: Mapping[str, float | None]) -> pd.DataFrame:
     """One row, a column a metric: numbers of a whole table, ready for expectations."""
     return pd.DataFrame({key: [math.nan if v is None else v] for key, v in metrics.items()})

@@ -13,7 +13,7 @@ from srlm_kedro.datasets.hugging_face import HubSeedDataset
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.ift import create_pipeline
-from srlm_kedro.preflight import data_faults
+from srlm_kedro.starting import data_faults
 
 IFT = "srlm_kedro.pipelines.ift.records.IftRow"
 EFT = "srlm_kedro.pipelines.ift.records.EftRow"
@@ -201,10 +201,10 @@ def test_seed_data_of_every_source_is_held_against_each_other(tmp_path):
             **{"filepath": str(tmp_path / "eft.jsonl"), "record": EFT, "columns": mapping},
         },
     }
-    (told,) = data_faults(create_pipeline(), DataCatalog.from_config(entries))
+    (told,) = data_faults(create_pipeline(), DataCatalog.from_config(entries), {}, {})
     assert "eft_seed and ift_seed both hold the prompt 'P'" in told
     entries["ift_seed"]["path"] = "nowhere"
-    (told,) = data_faults(create_pipeline(), DataCatalog.from_config(entries))
+    (told,) = data_faults(create_pipeline(), DataCatalog.from_config(entries), {}, {})
     assert "nowhere is not there" in told
 
 
@@ -221,6 +221,6 @@ def test_what_would_be_lost_or_left_out_is_told_before_any_work(tmp_path):
         },
         "eft_seed": {"type": kind, "filepath": str(tmp_path / "pairs.jsonl"), "record": EFT},
     }
-    pairs, alpaca = data_faults(create_pipeline(), DataCatalog.from_config(entries))
+    pairs, alpaca = data_faults(create_pipeline(), DataCatalog.from_config(entries), {}, {})
     assert "`drop: [several turns]`" in pairs
     assert "text would be lost: `input` in 1" in alpaca

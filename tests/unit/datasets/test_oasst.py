@@ -9,7 +9,7 @@ from kedro.io import DataCatalog, DatasetError
 
 from srlm_kedro.datasets.oasst import COLUMNS, OasstDataset
 from srlm_kedro.pipelines.oasst import create_pipeline
-from srlm_kedro.preflight import data_faults
+from srlm_kedro.starting import data_faults
 from tests.unit.oasst.trees import SERIALISATIONS, flat, json_lines, prompt, reply, trapped, tree
 
 
@@ -122,15 +122,28 @@ def test_damaged_exports_are_refused(tmp_path, content, said):
         loaded(tmp_path, content)
 
 
+def test_ids_may_be_whole_numbers(tmp_path):
+    """As databases have them; a column with gaps holds them as 1.0."""
+    rows = [
+        {"message_id": 1, "role": "prompter", "text": "Hello?"},
+        {"message_id": 2, "parent_id": 1.0, "role": "assistant", "text": "Hello.", "rank": 0},
+    ]
+    table = loaded(tmp_path, json_lines(rows))
+    assert list(table["message_id"]) == ["1", "2"]
+    assert list(table["depth"]) == [0, 1]
+    assert set(table["tree_id"]) == {"1"}
+
+
 def test_a_damaged_export_is_told_before_any_work(tmp_path):
     """As are a missing one, and none for a sound one."""
     path = tmp_path / "export"
     entry = {"type": "srlm_kedro.datasets.oasst.OasstDataset", "filepath": str(path)}
     catalog = DataCatalog.from_config({"oasst_messages": entry})
-    assert "export is not there" in data_faults(create_pipeline(), catalog)[0]
+    catalog["params:oasst"], catalog["params:seed"] = {}, 0
+    assert "export is not there" in data_faults(create_pipeline(), catalog, {}, {})[0]
     path.write_bytes(json_lines([two_turns(), {"text": "no id"}]))
-    (told,) = data_faults(create_pipeline(), catalog)
+    (told,) = data_faults(create_pipeline(), catalog, {}, {})
     assert told.startswith(str(path))
     assert "line 2: message_id: Field required" in told
     path.write_bytes(json_lines([two_turns()]))
-    assert data_faults(create_pipeline(), catalog) == []
+    assert data_faults(create_pipeline(), catalog, {}, {}) == []

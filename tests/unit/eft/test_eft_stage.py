@@ -182,7 +182,7 @@ def test_a_split_that_leaves_nothing_is_refused():
 
 def test_there_is_one_way_to_say_the_split():
     """A share and a number together are refused before any work."""
-    with pytest.raises(ValidationError, match="not both"):
+    with pytest.raises(ValidationError, match="eval_prompts = null lets the fraction count"):
         EftParams(eval_prompts=3, eval_fraction=0.5)
 
 

@@ -36,6 +36,7 @@ def ift(*lengths):
 
 def eft(*lengths):
     rows = [("e", "ask", f"e-r{place}", words(length)) for place, length in enumerate(lengths)]
+    rows += [(f"e{other}", f"ask{other}", f"e{other}-r0", "yes") for other in range(3)]
     return pd.DataFrame(rows, columns=["prompt_id", "prompt", "response_id", "response"])
 
 
@@ -103,6 +104,26 @@ def test_each_kind_of_text_is_measured_against_its_limit(positions, given, told)
         assert words_ in message
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"eval_prompts": evaluated()}, ["there are no evaluation prompts"]),
+        ({"ift": ift(3, 3, 3, 3, 3)}, ["IFT has 5 prompts, and 8 demonstrations"]),
+        (
+            {"eft": EftParams(eval_prompts=4)},
+            ["EFT has 4 prompts, and 4 are held back", "to learn"],
+        ),
+        ({"eft": EftParams(eval_fraction=0.1)}, ["0 are held back", "no judge could be measured"]),
+    ],
+)
+def test_too_few_rows_are_refused_before_the_first_training(given, told):
+    """Of an export, whose rows nobody can count before they are chosen, too."""
+    message = refused(**given)
+    for words_ in told:
+        assert words_ in message
+    assert check(ift=ift(3, 3, 3, 3, 3), loop=LoopParams(iterations=1))
+
+
 def test_all_faults_are_told_at_once():
     """Of every kind, in one message."""
     message = refused(60, ift=ift(*[3] * 19, 50), eval_prompts=evaluated(70), eft_ranked=eft(99))
@@ -124,7 +145,7 @@ def test_a_judgement_that_may_become_too_long_is_told_and_no_fault(caplog):
     """There is room for some judgement, though not for the longest."""
     with caplog.at_level(logging.WARNING, logger="srlm_kedro"):
         assert check(eft_ranked=eft(3, 35))
-    assert "1 of 2 ranked responses leave less than 5 tokens" in caplog.text
+    assert "1 of 5 ranked responses leave less than 5 tokens" in caplog.text
 
 
 def test_the_judgement_that_a_rank_stands_for_is_measured_as_it_is(caplog):

@@ -36,3 +36,24 @@ def test_all_faults_of_a_suite_are_named_at_once() -> None:
     assert message.startswith("judged.yml: not an expectation suite.")
     assert "judged_responses / 0 / severity" in message
     assert "judged_responses / 1 / limit" in message
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"min_value": float("nan")}, "min_value = nan is no limit"),
+        ({"max_value": float("inf")}, "max_value = inf is no limit"),
+        ({"min_value": 3, "max_value": 2}, "min_value = 3 is above max_value = 2"),
+        ({"mostly": 1.5}, "mostly = 1.5 is no share"),
+    ],
+)
+def test_limits_that_nothing_can_keep_or_break_are_refused(kwargs, said) -> None:
+    """NaN passes every comparison of a gate."""
+    with pytest.raises(InputError, match=f"t / 0 / kwargs: {said}"):
+        read_suite({"t": [{**ENTRY, "kwargs": {"column": "a", **kwargs}}]}, "x.yml")
+
+
+def test_a_file_that_is_no_mapping_is_refused() -> None:
+    """A list at the top names no table."""
+    with pytest.raises(InputError, match="the whole: Input should be a valid dictionary"):
+        read_suite([ENTRY], "x.yml")

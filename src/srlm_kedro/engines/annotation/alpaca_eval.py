@@ -3,14 +3,16 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import Field
 
 from srlm_kedro.engines.annotation.base import COLUMNS
 from srlm_kedro.engines.annotation.length_control import length_controlled_win_rate
 from srlm_kedro.engines.annotation.package import contained, load
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.params import SEED, Retries, Seconds
 from srlm_kedro.shown import without
 
 _NO_KEY = "unused"
@@ -31,10 +33,10 @@ class AlpacaEvalAnnotator:
         path: str,
         annotators_config: str = "weighted_alpaca_eval_gpt4_turbo",
         model: str | None = None,
-        seed: int = 0,
-        concurrency: int = 5,
-        retries: int = 6,
-        timeout: float = 600.0,
+        seed: Annotated[int, Field(ge=0, le=SEED)] = 0,
+        concurrency: Annotated[int, Field(ge=1, le=10_000)] = 5,
+        retries: Retries = 6,
+        timeout: Seconds = 600.0,
         credentials: dict[str, str] | None = None,
     ):
         """Names the annotator.

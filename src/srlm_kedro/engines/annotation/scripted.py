@@ -4,6 +4,7 @@ import pandas as pd
 
 from srlm_kedro.engines.annotation.base import COLUMNS, pair_up
 from srlm_kedro.errors import InputError
+from srlm_kedro.params import Share
 from srlm_kedro.records import derive_seed
 
 _PARTS = 10_000
@@ -12,7 +13,7 @@ _PARTS = 10_000
 class ScriptedAnnotator:
     """Prefers the output with more characters; equal lengths are a draw, 1.5."""
 
-    def __init__(self, failed: float = 0.0):
+    def __init__(self, failed: Share = 0.0):
         """Sets the share of instructions that get no preference.
 
         Raises:

@@ -14,6 +14,7 @@ from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.memory import reclaim
 from srlm_kedro.engines.template import checked
 from srlm_kedro.errors import InputError, summary
+from srlm_kedro.params import Count
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _NUMPY_SEEDS = 2**32
@@ -32,7 +33,7 @@ class LmEvalEngine:
         self,
         dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
         device: str = "auto",
-        batch_size: int | str = 8,
+        batch_size: Count | str = 8,
         task_folder: str | None = None,
         online: bool = False,
         chat: bool = False,

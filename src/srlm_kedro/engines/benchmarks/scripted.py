@@ -2,6 +2,9 @@
 
 import random
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -12,7 +15,7 @@ _STDERR = 0.01
 class ScriptedEngine:
     """Gives every task an `acc` out of the task's name, the seed and the model's place."""
 
-    def __init__(self, tax: float = 0.0):
+    def __init__(self, tax: Annotated[float, Field(ge=-100, le=100)] = 0.0):
         """`tax` is what each iteration after M1 loses on each task, in points."""
         self._tax = tax
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from srlm_kedro.params import Params
+from srlm_kedro.params import MANY, TOKENS, Params
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.shown import sound
 
@@ -14,17 +14,38 @@ from srlm_kedro.shown import sound
 class Sampling(Params):
     """How completions are drawn. Paper: section 3.1, temperature 0.7 and top-p 0.9."""
 
-    n: int = Field(1, ge=1)
+    n: int = Field(1, ge=1, le=MANY)
     """Completions a request."""
-    temperature: float = Field(0.7, ge=0)
+    temperature: float = Field(0.7, ge=0, le=10)
     """0 is greedy."""
     top_p: float = Field(0.9, gt=0, le=1)
-    max_new_tokens: int = Field(512, ge=1)
+    max_new_tokens: int = Field(512, ge=1, le=TOKENS)
     """Longest completion, in tokens, thoughts included. The paper does not state one."""
-    min_new_tokens: int = Field(0, ge=0)
+    min_new_tokens: int = Field(0, ge=0, le=TOKENS)
     """The end token is not drawn before this many tokens."""
     stop: tuple[str, ...] = ()
     """An answer ends before the first of these strings; it is not part of the text."""
+
+
+class StageSampling(Sampling):
+    """Sampling as the knobs of a stage have it: several draws are asked for because they differ."""
+
+    @model_validator(mode="after")
+    def _without_contradictions(self) -> Self:
+        faults = []
+        if self.n > 1 and self.temperature == 0:
+            faults.append(
+                f"temperature = 0 draws one and the same completion n = {self.n} times; raise "
+                "temperature, or draw n = 1 where that is allowed"
+            )
+        if self.min_new_tokens > self.max_new_tokens:
+            faults.append(
+                f"min_new_tokens = {self.min_new_tokens} is above max_new_tokens = "
+                f"{self.max_new_tokens}"
+            )
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from transformers.utils import logging
 
 from srlm_kedro.engines import chat, precision
+from srlm_kedro.engines.fitting import refuse_larger_tokenizer
 from srlm_kedro.engines.generation.journal import weights_mark
 from srlm_kedro.engines.template import Argument
 from srlm_kedro.engines.weights import (
@@ -58,13 +59,14 @@ def load(
         template: Arguments of its chat template.
 
     Raises:
-        InputError: The folder is no readable Hugging Face checkpoint, or its chat template reads
-            no such argument.
+        InputError: The folder is no readable Hugging Face checkpoint, its weights are of other
+            sizes than its configuration says, its tokenizer has tokens for which the model has no
+            embedding, or its chat template reads no such argument.
     """
     root_of(checkpoint)
+    tokenizer, _ = read_limits(checkpoint, trust_remote_code, template)
     try:
         with _no_progress_bar():
-            tokenizer = read_tokenizer(checkpoint, trust_remote_code, template)
             model = read_model(checkpoint, precision.chosen(dtype, device), trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise unreadable(checkpoint, error) from error
@@ -80,13 +82,16 @@ def read_limits(
     """The tokenizer and the longest sequence that the model can see; weights stay on disk.
 
     Raises:
-        InputError: The folder is no readable Hugging Face checkpoint.
+        InputError: The folder is no readable Hugging Face checkpoint, or its tokenizer has tokens
+            for which the model has no embedding.
     """
     try:
         config = read_config(checkpoint, trust_remote_code)
-        return read_tokenizer(checkpoint, trust_remote_code, template), positions_of(config)
+        tokenizer = read_tokenizer(checkpoint, trust_remote_code, template)
     except (OSError, ValueError, KeyError) as error:
         raise unreadable(checkpoint, error) from error
+    refuse_larger_tokenizer(checkpoint, tokenizer, config)
+    return tokenizer, positions_of(config)
 
 
 def fingerprint(path: Path) -> tuple[Any, ...]:

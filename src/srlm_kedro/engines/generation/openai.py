@@ -5,13 +5,16 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from srlm_kedro.disk import json_digest
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.calls import Caller
 from srlm_kedro.engines.generation.journal import Journal, weights_mark
 from srlm_kedro.errors import InputError, summary
+from srlm_kedro.params import Retries, Seconds
 from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -38,12 +41,12 @@ class OpenAIEngine:
         max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
         min_tokens: bool = False,
         extra_body: dict[str, Any] | None = None,
-        budget: int | None = None,
+        budget: Annotated[int, Field(ge=1, le=10**15)] | None = None,
         journal: str | None = None,
-        concurrency: int = 16,
-        retries: int = 6,
-        backoff: float = 1.0,
-        timeout: float = 300.0,
+        concurrency: Annotated[int, Field(ge=1, le=10_000)] = 16,
+        retries: Retries = 6,
+        backoff: Annotated[float, Field(ge=0, le=3600)] = 1.0,
+        timeout: Seconds = 300.0,
         credentials: dict[str, str] | None = None,
     ):
         """Names the server and how it is asked.

@@ -2,10 +2,14 @@
 
 import random
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.prompts import draw_fitting, misfits
 from srlm_kedro.errors import InputError
+from srlm_kedro.params import Count, Share
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _ASKS = [
@@ -85,13 +89,13 @@ class ScriptedEngine:
     def __init__(
         self,
         judge_marker: str = "Score:",
-        score: int | None = None,
+        score: Annotated[int, Field(ge=0, le=10)] | None = None,
         verdict: str = "Score: {}",
-        unparsed: float = 0.0,
-        repeated: float = 0.0,
-        unfinished: float = 0.0,
-        empty: float = 0.0,
-        positions: int | None = None,
+        unparsed: Share = 0.0,
+        repeated: Share = 0.0,
+        unfinished: Share = 0.0,
+        empty: Share = 0.0,
+        positions: Count | None = None,
     ):
         """Sets how well the script behaves.
 

@@ -11,6 +11,7 @@ from srlm_kedro.disk import json_digest, write_whole
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
 from srlm_kedro.engines.generation.journal import weights_mark
 from srlm_kedro.engines.own import Own
+from srlm_kedro.params import Count
 from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint
 
@@ -31,7 +32,7 @@ class ShardedEngine:
         engine: GenerationEngine,
         recipe: Any,
         folder: Path,
-        completions: int = 4096,
+        completions: Count = 4096,
     ):
         """Keeps shards in a folder.
 

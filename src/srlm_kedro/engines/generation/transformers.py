@@ -4,9 +4,10 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 
 from srlm_kedro.engines import precision
 from srlm_kedro.engines.generation.answers import opened_thoughts, read_answer
@@ -19,6 +20,7 @@ from srlm_kedro.engines.generation.ways import Found, Way, find_way
 from srlm_kedro.engines.memory import reclaim
 from srlm_kedro.engines.template import checked
 from srlm_kedro.errors import InputError
+from srlm_kedro.params import Count, Threads
 from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint
 
@@ -36,9 +38,9 @@ class TransformersEngine:
         self,
         dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
         device: str = "auto",
-        threads: int | None = None,
-        max_rows: int = 256,
-        memory_gib: float | None = None,
+        threads: Threads | None = None,
+        max_rows: Count = 256,
+        memory_gib: Annotated[float, Field(gt=0, le=1e6)] | None = None,
         trust_remote_code: bool = False,
         template: Mapping[str, Any] | None = None,
     ):

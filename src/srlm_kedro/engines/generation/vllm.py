@@ -17,6 +17,7 @@ from srlm_kedro.engines.generation.prompts import draw_fitting, misfits, tokenis
 from srlm_kedro.engines.template import Argument, checked
 from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.params import Count, Retries, Seconds
 from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -37,9 +38,9 @@ class VllmEngine:
         dtype: str = "auto",
         llm_options: dict[str, Any] | None = None,
         environment: dict[str, str] | None = None,
-        chunk: int = 4096,
-        retries: int = 2,
-        patience: float | None = 3600.0,
+        chunk: Count = 4096,
+        retries: Retries = 2,
+        patience: Seconds | None = 3600.0,
         template: Mapping[str, Any] | None = None,
     ):
         """Names the environment.

@@ -6,16 +6,19 @@ from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from srlm_kedro.params import LIMIT, RESOURCE, Params, Schedule
+from srlm_kedro.params import LIMIT, RESOURCE, TOKENS, Params, Schedule, Share
 from srlm_kedro.records import Checkpoint, Example, Preference
+
+_MICRO_BATCH = 16
+_Rate = Annotated[float, Field(gt=0, le=1)]
 
 
 class LoraParams(Params):
     """A low-rank adapter learnt beside frozen weights. Deviation: the paper trains all weights."""
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(16, ge=1, le=100_000)
     """Width of the adapter's two matrices."""
-    alpha: float = Field(32, gt=0)
+    alpha: float = Field(32, gt=0, le=1e6)
     """The adapter's product is multiplied by alpha / rank."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """On the adapter's input; the base model's own dropout is `TuningParams.dropout`."""
@@ -43,24 +46,29 @@ class LoraParams(Params):
 class TuningParams(Params):
     """What SFT and DPO share. Paper: section 3.1; what it leaves open is marked."""
 
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(16, ge=1, le=1_000_000)
     """Examples or pairs a step (paper: 16)."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Paper: 0.1, in DPO too (where TRL turns it off unless told)."""
     warmup: float = Field(0.0, ge=0, lt=1)
     """Share of the steps with rising rate (paper: not stated)."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, le=100)
     """Paper: not stated."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e9)
     """Paper: not stated."""
-    max_length: int = Field(2048, ge=2)
+    max_length: int = Field(2048, ge=2, le=TOKENS)
     """Longest prompt + completion in tokens, end token included (paper: not stated). Longer ones
     are left out and counted; seed data that is longer is refused before the first training."""
     max_too_long: Annotated[float, LIMIT] = Field(0.1, ge=0, le=1)
     """The run stops when a larger share of what is to be learnt is longer than the model or
     `max_length` takes."""
-    micro_batch_size: Annotated[int, RESOURCE] = Field(16, ge=1)
-    """Examples or pairs held in memory at once; `batch_size` must be a multiple of it.
+    micro_batch_size: Annotated[int, RESOURCE] = Field(
+        default_factory=lambda given: _largest_divisor(given["batch_size"], _MICRO_BATCH),
+        ge=1,
+        le=1_000_000,
+    )
+    """Examples or pairs held in memory at once; `batch_size` must be a multiple of it. Unless it is
+    named, the largest that divides it, 16 at most.
     With dropout another value draws other masks: the same in law, not in bits."""
     lora: LoraParams | None = None
     """None: all weights are trained, as in the paper."""
@@ -80,30 +88,54 @@ class TuningParams(Params):
             f"(limit `max_too_long` = {self.max_too_long:g}). Raise `max_length` or the limit"
         ]
 
+    def contradictions(self) -> list[str]:
+        """What of the settings cannot stand together, one line each."""
+        if self.batch_size % self.micro_batch_size == 0:
+            return []
+        return [
+            f"batch_size = {self.batch_size} is no multiple of micro_batch_size = "
+            f"{self.micro_batch_size}"
+        ]
+
+    @model_validator(mode="after")
+    def _without_contradictions(self) -> Self:
+        if faults := self.contradictions():
+            raise ValueError("; ".join(faults))
+        return self
+
 
 class SftParams(TuningParams):
     """Supervised fine-tuning. Paper: section 3.1."""
 
-    learning_rate: float = Field(5.5e-6, gt=0)
+    learning_rate: float = Field(5.5e-6, gt=0, le=1)
     """Peak learning rate (paper: 5.5e-6)."""
-    min_learning_rate: float = Field(1.1e-6, ge=0)
-    """Where the cosine ends (paper: 1.1e-6)."""
-    epochs: float = Field(3, gt=0)
+    min_learning_rate: float = Field(
+        default_factory=lambda given: min(1.1e-6, given["learning_rate"]), ge=0, le=1
+    )
+    """Where the cosine ends (paper: 1.1e-6); unless it is named, no higher than it begins."""
+    epochs: float = Field(3, gt=0, le=10_000)
     """Passes over the examples (paper: not stated)."""
+
+    def contradictions(self) -> list[str]:
+        """What of the settings cannot stand together, one line each."""
+        rates = _rising(self.min_learning_rate, (self.learning_rate,))
+        return super().contradictions() + rates
 
 
 class DpoParams(TuningParams):
     """Direct preference optimisation. Paper: section 3.1."""
 
-    learning_rate: Schedule[float] = (1e-6,)
+    learning_rate: Schedule[_Rate] = (1e-6,)
     """Peak learning rate (paper: 1e-6)."""
-    min_learning_rate: float = Field(1e-7, ge=0)
-    """Where the cosine ends (paper: 1e-7)."""
-    beta: Schedule[float] = (0.1,)
+    min_learning_rate: float = Field(
+        default_factory=lambda given: min(1e-7, *given["learning_rate"]), ge=0, le=1
+    )
+    """Where the cosine ends (paper: 1e-7); unless it is named, no higher than it begins."""
+    beta: Schedule[Annotated[float, Field(gt=0, le=1000)]] = (0.1,)
     """Strength of the pull to the reference (paper: 0.1)."""
-    epochs: float = Field(1, gt=0)
+    epochs: float = Field(1, gt=0, le=10_000)
     """Passes over the pairs (paper: not stated)."""
-    nll_weight: float = Field(0.0, ge=0)
+    nll_weight: float = Field(0.0, ge=0, le=1000)
     """Adds this much of the chosen response's negative log-likelihood a token. Paper: 0. Source:
     Iterative RPO (2404.19733), which takes 1."""
     length_normalised: bool = False
@@ -112,29 +144,36 @@ class DpoParams(TuningParams):
     ld_alpha: float | None = Field(None, ge=0, le=1)
     """Share that counts of the tokens by which one response is longer than the other; None counts
     all. Paper: None. Source: LD-DPO (2409.06411)."""
-    label_smoothing: float = Field(0.0, ge=0, le=1)
-    """Weight of the opposite order of a pair: the chance that its label is wrong. Paper: 0.
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """Weight of the opposite order of a pair: the chance that its label is wrong; from a half on
+    the rejected response would be learnt. Paper: 0.
     Source: conservative DPO; CREAM (2410.12735) sets it by the agreement of two models."""
-    max_log_ratio: Annotated[float, LIMIT] = Field(5.0, gt=0)
+    max_log_ratio: Annotated[float, LIMIT] = Field(5.0, gt=0, le=1e6)
     """Stops a training that runs away: the most that |log(policy / reference)| a token, in nats,
     may be in the mean over a step's responses. Ours; the paper states no such limit."""
 
     def contradictions(self) -> list[str]:
         """What of the settings cannot stand together, one line each."""
-        if not self.length_normalised:
-            return []
         others = {"ld_alpha": self.ld_alpha is not None, "label_smoothing": self.label_smoothing}
+        found = [name for name in others if self.length_normalised and others[name]]
         return [
-            f"length_normalised and {name} = {getattr(self, name)} exclude each other; drop one"
-            for name, given in others.items()
-            if given
+            *super().contradictions(),
+            *_rising(self.min_learning_rate, self.learning_rate),
+            *(
+                f"length_normalised and {name} = {getattr(self, name)} exclude each other; drop one"
+                for name in found
+            ),
         ]
 
-    @model_validator(mode="after")
-    def _without_contradictions(self) -> Self:
-        if faults := self.contradictions():
-            raise ValueError("; ".join(faults))
-        return self
+
+def _rising(least: float, rates: tuple[float, ...]) -> list[str]:
+    """What is wrong where a rate would rise to its minimum."""
+    below = [rate for rate in rates if rate < least]
+    return [f"min_learning_rate = {least} is above learning_rate = {rate}" for rate in below]
+
+
+def _largest_divisor(of: int, most: int) -> int:
+    return next(number for number in range(min(of, most), 0, -1) if of % number == 0)
 
 
 @dataclass(frozen=True)
@@ -147,24 +186,24 @@ class Document:
 class PretrainParams(Params):
     """A small Llama made from nothing. Not in the paper, which starts from Llama 2 70B."""
 
-    hidden_size: int = Field(128, ge=8)
+    hidden_size: int = Field(128, ge=8, le=1_000_000)
     """Width."""
-    layers: int = Field(4, ge=1)
-    heads: int = Field(4, ge=1)
+    layers: int = Field(4, ge=1, le=100_000)
+    heads: int = Field(4, ge=1, le=1_000_000)
     """Attention heads; `hidden_size` must be a multiple of them."""
-    mlp_size: int = Field(336, ge=8)
+    mlp_size: int = Field(336, ge=8, le=10_000_000)
     """Width inside the feed-forward blocks."""
-    positions: int = Field(512, ge=16)
+    positions: int = Field(512, ge=16, le=TOKENS)
     """Longest text the model can see, in tokens."""
-    row_length: int = Field(256, ge=16)
+    row_length: int = Field(256, ge=16, le=TOKENS)
     """Tokens of a row, into which several documents are packed; none sees another."""
-    batch_size: int = Field(4, ge=1)
+    batch_size: int = Field(4, ge=1, le=1_000_000)
     """Rows a step; one pass over the documents, so they decide the number of steps."""
-    matrix_learning_rate: float = Field(0.006, gt=0)
+    matrix_learning_rate: float = Field(0.006, gt=0, le=1)
     """Peak rate of Muon, which moves the matrices."""
-    learning_rate: float = Field(5e-3, gt=0)
+    learning_rate: float = Field(5e-3, gt=0, le=1)
     """Peak rate of AdamW, which moves embeddings and norms."""
-    course: tuple[tuple[float, float], ...] = (
+    course: tuple[tuple[Share, Share], ...] = (
         (0.0, 0.0),
         (0.02, 1.0),
         (0.12, 1.0),
@@ -173,7 +212,7 @@ class PretrainParams(Params):
     )
     """Corners of the rates' course, in lines from one to the next: share of the steps, share of the
     peak. Small differences (is a word said twice?) are learnt only once the rates have fallen."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e9)
 
     @field_validator("course")
     @classmethod
@@ -181,9 +220,15 @@ class PretrainParams(Params):
         shares = [share for share, _ in course]
         if shares != sorted(set(shares)) or not shares or (shares[0], shares[-1]) != (0, 1):
             raise ValueError("name shares of the steps from 0 to 1, each larger than the last")
-        if any(rate < 0 for _, rate in course):
-            raise ValueError("no share of the peak lies below 0")
         return course
+
+    @model_validator(mode="after")
+    def _heads_of_one_width(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size = {self.hidden_size} is no multiple of heads = {self.heads}"
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from srlm_kedro.engines.training.base import DpoParams
 from srlm_kedro.engines.training.policy import Policy
 from srlm_kedro.engines.training.rows import Row, limit_of, long_rows, reading_order, tokens
 from srlm_kedro.errors import InputError, summary
@@ -30,19 +29,7 @@ class Job:
         params, faults = self.params, []
         if not count:
             faults.append("there is nothing to train on; look why the table is empty")
-        if params.batch_size % params.micro_batch_size:
-            faults.append(
-                f"batch_size = {params.batch_size} is no multiple of micro_batch_size = "
-                f"{params.micro_batch_size}"
-            )
-        if params.min_learning_rate > self.rate:
-            faults.append(
-                f"min_learning_rate = {params.min_learning_rate} is above learning_rate = "
-                f"{self.rate}"
-            )
-        if isinstance(params, DpoParams):
-            faults += params.contradictions()
-        if faults:
+        if faults := faults + params.contradictions():
             raise InputError(summary(f"{self.label}: training cannot start.", faults))
 
     def fitting(

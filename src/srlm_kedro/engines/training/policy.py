@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from srlm_kedro.engines import chat
+from srlm_kedro.engines.fitting import refuse_larger_tokenizer
 from srlm_kedro.engines.template import Argument
 from srlm_kedro.engines.training.base import TuningParams
 from srlm_kedro.engines.training.rows import limit_of, sft_rows
@@ -138,10 +139,12 @@ def load_tokenizer(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
 
     Raises:
         InputError: It has no end token, so that a model could not learn to stop, or its chat
-            template reads no such argument.
+            template reads no such argument, or it has tokens for which the model has no embedding.
     """
     setup = setup or Setup()
     tokenizer = read_tokenizer(checkpoint, setup.trust_remote_code, setup.template)
+    config = read_config(checkpoint, setup.trust_remote_code)
+    refuse_larger_tokenizer(checkpoint, tokenizer, config)
     if chat.end_of_turn(tokenizer) is None:
         raise InputError(
             f"{checkpoint.name}: the tokenizer in {checkpoint.path} has no end token, so responses "

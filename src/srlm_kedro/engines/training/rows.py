@@ -95,9 +95,12 @@ def limit_of(max_length: int, positions: int | None) -> Limit:
 
 
 def long_rows(rows: Sequence[Row], prompts: Sequence[str], limit: Limit) -> dict[int, str]:
-    """The places of the rows that are too long, each with a line that tells of it."""
+    """The places of the rows that are too long, each with a line that tells of it.
+
+    No place is told: it is one among all that is learnt, in no file of the user's.
+    """
     return {
-        place: f"row {place}: {length(row)} tokens, prompt {prompt[:60]!r}"
+        place: f"{length(row)} tokens with the prompt {prompt[:60]!r}"
         for place, (row, prompt) in enumerate(zip(rows, prompts, strict=True))
         if limit.fault(row)
     }

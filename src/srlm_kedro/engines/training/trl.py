@@ -5,10 +5,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from datasets import Dataset
+from pydantic import Field
 from transformers import PrinterCallback
 from trl import DPOConfig, SFTConfig
 
@@ -46,7 +47,7 @@ from srlm_kedro.engines.training.rows import Row, dpo_rows, length, sft_rows, to
 from srlm_kedro.engines.training.unfinished import Shelf, Unfinished
 from srlm_kedro.engines.weights import refuse_encoder, unreadable
 from srlm_kedro.errors import InputError
-from srlm_kedro.params import at
+from srlm_kedro.params import Threads, at
 from srlm_kedro.records import Checkpoint, Example, Preference
 
 _LOG_EVERY = 10
@@ -60,12 +61,12 @@ class TrlEngine:
         self,
         dtype: Literal["float32", "bfloat16", "auto"] = "float32",
         device: str = "auto",
-        threads: int | None = None,
+        threads: Threads | None = None,
         activation_checkpointing: bool | Literal["auto"] = "auto",
         work_dir: str | None = None,
         trust_remote_code: bool = False,
         checkpoints: str | None = None,
-        checkpoint_seconds: float = 300.0,
+        checkpoint_seconds: Annotated[float, Field(ge=0, le=10_000_000)] = 300.0,
         template: Mapping[str, Any] | None = None,
     ):
         """Sets precision and resources.

@@ -29,11 +29,11 @@ def read_references(alpaca_eval_set: list[dict[str, Any]]) -> pd.DataFrame:
     if not isinstance(alpaca_eval_set, list) or not alpaca_eval_set:
         raise InputError(f"{_RULE} Found {type(alpaca_eval_set).__name__} without rows.")
     rows, faults = [], []
-    for number, found in enumerate(alpaca_eval_set):
+    for number, found in enumerate(alpaca_eval_set, start=1):
         try:
             rows.append(ReferenceRow.model_validate(found).model_dump())
         except ValidationError as error:
-            faults.append(f"row {number}: {said(error)}")
+            faults.append(f"item {number} of the list: {said(error)}")
     table = pd.DataFrame(rows, columns=list(ReferenceRow.model_fields))
     twice = table.loc[table["instruction"].duplicated(), "instruction"]
     faults += [f"an instruction comes twice: {text[:60]!r}" for text in twice]

@@ -3,9 +3,11 @@
 They are two groups, so that a new limit has the guard asked again and no benchmark run again.
 """
 
-from pydantic import Field
+from typing import Self
 
-from srlm_kedro.params import Params
+from pydantic import Field, model_validator
+
+from srlm_kedro.params import MANY, Params
 
 
 class BenchmarksParams(Params):
@@ -19,19 +21,27 @@ class BenchmarksParams(Params):
         min_length=1,
     )
     """Tasks by the harness's names (the paper's nine, as lm-eval calls them)."""
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(None, ge=1, le=MANY)
     """Items of each task, the first ones; None takes all."""
-    num_fewshot: int | None = Field(None, ge=0)
+    num_fewshot: int | None = Field(None, ge=0, le=1000)
     """Worked examples before each item; None leaves each task its own number."""
 
 
 class DropLimit(Params):
     """How far a figure may fall below M1's, in points."""
 
-    warn: float | None = Field(None, gt=0)
+    warn: float | None = Field(None, gt=0, le=100)
     """A larger drop is logged as a warning."""
-    stop: float | None = Field(None, gt=0)
+    stop: float | None = Field(None, gt=0, le=100)
     """A larger drop stops the run; the model and its figures stay on disk."""
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Self:
+        if self.warn is not None and self.stop is not None and self.warn > self.stop:
+            raise ValueError(
+                f"warn = {self.warn} is above stop = {self.stop}: nobody would be warned"
+            )
+        return self
 
 
 class AlignmentParams(Params):

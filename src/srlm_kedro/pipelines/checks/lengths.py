@@ -15,6 +15,7 @@ from srlm_kedro.engines.generation.base import GenerationEngine, Request, Sampli
 from srlm_kedro.engines.training.base import DpoParams, SftParams, TrainingEngine, TuningParams
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.prompt import fill_judge_prompt
+from srlm_kedro.pipelines.checks.counts import one_sided_split, too_few_demonstrations
 from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.judging.params import JudgingParams
@@ -61,8 +62,14 @@ def check_lengths(
     Texts that are still to be written are judged by IFT's, which they resemble.
 
     Raises:
-        InputError: All texts that do not fit, by kind, with their tokens and the limit.
+        InputError: Too few rows for the knobs, or all texts that do not fit, by kind, with their
+            tokens and the limit.
     """
+    few = too_few_demonstrations(ift, prompts) if loop.iterations > 1 else []
+    if eval_prompts.empty:
+        few.append("there are no evaluation prompts (of OASST: `oasst.eval_count`)")
+    if few := few + one_sided_split(eft_ranked["prompt"], eft):
+        raise InputError(summary("Seed data: too few rows.", few))
     ruler = _Ruler(base, training_engine, generation_engine)
     seed = _Seed(ift, eft_ranked, judge_prompt)
     checks = [

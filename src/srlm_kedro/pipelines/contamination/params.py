@@ -11,7 +11,7 @@ class ContaminationParams(Params):
     The paper does not check. Shares are of the prompts of one evaluation set; the worst set counts.
     """
 
-    ngram: int = Field(13, ge=1)
+    ngram: int = Field(13, ge=1, le=1000)
     """Words of a run that must not stand in a training text too (GPT-3: 13). An evaluation prompt
     with fewer words is compared as a whole."""
     min_overlap: float = Field(0.0, ge=0, lt=1)

@@ -32,11 +32,11 @@ def split_eft(
         heading = f"eft: {len(faults)} prompts stand in IFT too; the sets must be apart. Remove:"
         raise InputError(summary(heading, faults))
     prompts = sorted(keys.unique())
-    held = round(len(prompts) * eft.eval_fraction) if eft.eval_prompts is None else eft.eval_prompts
-    if held >= len(prompts):
+    held = eft.held(len(prompts))
+    if not 0 < held < len(prompts):
         raise InputError(
-            f"eft: {held} prompts to hold back of {len(prompts)} (`eft.eval_prompts`): none is "
-            "left to train on."
+            f"eft: {held} prompts to hold back of {len(prompts)} (`eft.eval_prompts`, "
+            "`eft.eval_fraction`): none is left to train on, or to measure judges by."
         )
     drawn = random.Random(derive_seed(seed, "eft split")).sample(prompts, held)
     is_held = keys.isin(drawn)

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.params import LIMIT, Params
+from srlm_kedro.engines.generation.base import StageSampling
+from srlm_kedro.params import LIMIT, MANY, TOKENS, Params
 
 
 def ranked_judgement(place: int, last: int, score: int) -> str:
@@ -13,12 +13,12 @@ def ranked_judgement(place: int, last: int, score: int) -> str:
     return f"People put this response in place {place} of {last}.\nScore: {score}"
 
 
-class EftSampling(Sampling):
+class EftSampling(StageSampling):
     """How the SFT baseline's judgements are drawn (paper: not stated; the judge's own settings)."""
 
-    n: int = Field(1, ge=1)
+    n: int = Field(1, ge=1, le=1000)
     """Judgements a ranked response (paper: not stated)."""
-    max_new_tokens: int = Field(384, ge=1)
+    max_new_tokens: int = Field(384, ge=1, le=TOKENS)
     """Longest judgement in tokens (paper: not stated)."""
 
 
@@ -29,20 +29,28 @@ class EftParams(Params):
     """Judgements of the baseline, and how they are drawn."""
     agreement: Literal["example", "set"] = "example"
     """When a judgement agrees with the human ranking; see `eft.selection.agreeing`."""
-    min_words: int = Field(5, ge=0)
+    min_words: int = Field(5, ge=0, le=MANY)
     """A judgement of fewer words is a bare score without justification, and is dropped."""
     thin_commonest: bool = True
     """The commonest score is thinned out to the number of the second commonest (paper: some of
     the fours are dropped; how many is not stated)."""
-    eval_fraction: float = Field(0.25, ge=0, lt=1)
+    eval_fraction: float = Field(0.25, gt=0, lt=1)
     """Share of the prompts held back to measure judges (paper: 541 of 2,171 examples)."""
-    eval_prompts: int | None = Field(None, ge=0)
+    eval_prompts: int | None = Field(None, ge=1, le=MANY)
     """Number of prompts held back, in place of `eval_fraction`."""
-    min_kept: Annotated[int, LIMIT] = Field(1, ge=0)
+    min_kept: Annotated[int, LIMIT] = Field(1, ge=0, le=MANY)
     """The run stops with fewer training examples than this."""
+
+    def held(self, prompts: int) -> int:
+        """How many of so many prompts are held back."""
+        asked = self.eval_prompts
+        return round(prompts * self.eval_fraction) if asked is None else asked
 
     @model_validator(mode="after")
     def _one_way_to_split(self) -> "EftParams":
         if self.eval_prompts is not None and "eval_fraction" in self.model_fields_set:
-            raise ValueError("give `eval_prompts` or `eval_fraction`, not both")
+            raise ValueError(
+                f"eval_fraction = {self.eval_fraction} and eval_prompts = {self.eval_prompts} both "
+                "say how many prompts are held back; eval_prompts = null lets the fraction count"
+            )
         return self

@@ -1,24 +1,27 @@
 """What cannot be known before a run: lengths and shares, by the world that the texts come from."""
 
-from srlm_kedro.params import Params, Schedule
+from pydantic import Field
+
+from srlm_kedro.params import TOKENS, Params, Schedule
+from srlm_kedro.pipelines.estimate.params import SomeShare
 
 
 class Expected(Params):
     """Figures to plan with. A list holds M2's, M3's, ...; the last repeats."""
 
-    tokens_per_word: float
+    tokens_per_word: float = Field(gt=0, le=1000)
     """Tokens a word; marks and newlines count as words."""
-    written_tokens: float | None
+    written_tokens: float | None = Field(gt=0, le=TOKENS)
     """A written prompt, refused ones included; None: as long as IFT prompts."""
-    response_growth: float
+    response_growth: float = Field(gt=0, le=1000)
     """Factor by which responses lengthen from one model to the next; M1's are as IFT's."""
-    judgement_tokens: float
+    judgement_tokens: float = Field(gt=0, le=TOKENS)
     """A judgement, its end token included."""
-    accepted_share: Schedule[float]
+    accepted_share: Schedule[SomeShare]
     """Of what is written; the rest is refused by the filters."""
-    pair_yield: Schedule[float]
+    pair_yield: Schedule[SomeShare]
     """Pairs a prompt."""
-    kept_share: float
+    kept_share: SomeShare
     """Of the baseline's judgements of EFT: they agree with people and survive thinning."""
 
 

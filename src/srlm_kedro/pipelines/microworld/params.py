@@ -1,12 +1,10 @@
 """Knobs of the microworld: who answers and reviews in it, and how much of each there is."""
 
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from srlm_kedro.params import Params
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from srlm_kedro.params import MANY, SEED, Params, Share
 
 
 class AnswererParams(Params):
@@ -40,7 +38,7 @@ class ReviewerParams(Params):
 class CorpusParams(Params):
     """The texts that M0 learns from."""
 
-    documents: int = Field(44_000, ge=1)
+    documents: int = Field(44_000, ge=1, le=MANY)
     """All documents; read once, so they decide how long M0 learns."""
     reviews: float = Field(0.55, ge=0, le=1)
     """Share of reviews in the words of the judge prompt, of what is no opening, drill or check."""
@@ -61,7 +59,7 @@ class CorpusParams(Params):
     checked_requests: tuple[Share, Share] = (0.15, 0.7)
     """Share of findings that are on the requests and not on the items, in the opening and after it.
     What an item is, alone and beside others, is learnt first and takes longest."""
-    list_length: int = Field(9, ge=2)
+    list_length: int = Field(9, ge=2, le=1000)
     """Tasks in a list: eight demonstrations and one more."""
     reviewed_right: float = Field(0.45, ge=0, le=1)
     """All items of a reviewed response are right, before slips: people review what is doubtful."""
@@ -89,9 +87,9 @@ class CorpusParams(Params):
 class SeedDataParams(Params):
     """The committed seed set; it does not depend on the run's seed."""
 
-    seed: int = 20401
+    seed: int = Field(20401, ge=0, le=SEED)
     """2401.10020 is the paper's number."""
-    ift: int = Field(256, ge=1)
+    ift: int = Field(256, ge=1, le=MANY)
     """Prompts with one response, by somebody who knows and does not always do what is right."""
     ift_keeps: float = Field(0.3, ge=0, le=1)
     """A request is followed in an IFT response, each by itself; nothing is added."""
@@ -99,13 +97,13 @@ class SeedDataParams(Params):
     """All items of an IFT response are right."""
     ift_helpful: float = Field(0.8, ge=0, le=1)
     """An IFT response sounds like an assistant."""
-    eft: int = Field(260, ge=1)
+    eft: int = Field(260, ge=1, le=MANY)
     """Prompts with ranked responses."""
-    eft_responses: int = Field(4, ge=2)
+    eft_responses: int = Field(4, ge=2, le=1000)
     """Ranked responses a prompt."""
     eft_answerers: AnswererParams = AnswererParams(right=0.5)
     """Who wrote the ranked responses."""
-    eval_prompts: int = Field(240, ge=1)
+    eval_prompts: int = Field(240, ge=1, le=MANY)
     """Held-out prompts."""
     eval_unseen: float = Field(0.25, ge=0, le=1)
     """Share of held-out prompts of kinds that nothing in training shows."""

@@ -79,7 +79,7 @@ def judge_answers(
     Raises:
         InputError: All faults of the prompt.
     """
-    _refuse_prompt(mt_bench_prompt)
+    check_mt_bench_prompt(mt_bench_prompt)
     references = mt_bench_questions.set_index("id")["reference"]
     prompts = []
     for row in mt_bench_answers.itertuples():
@@ -121,7 +121,7 @@ def _references(known: Sequence[str], turn: int) -> str:
     return "\n\n".join(f"[Turn {n}]\n{text}" for n, text in numbered) or _NO_REFERENCE
 
 
-def _refuse_prompt(template: str) -> None:
+def check_mt_bench_prompt(template: str) -> None:
     faults = placeholder_faults(template, (_REFERENCE, _CONVERSATION))
     faults += [] if "[[" in template else ["it never asks for a rating in double brackets"]
     if faults:

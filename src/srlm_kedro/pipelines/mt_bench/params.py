@@ -4,22 +4,22 @@ from typing import Annotated
 
 from pydantic import Field
 
-from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.params import LIMIT, Params
+from srlm_kedro.engines.generation.base import StageSampling
+from srlm_kedro.params import LIMIT, TOKENS, Params
 
 PAPER = {"sft": 6.85, "m1": 6.78, "m2": 7.01, "m3": 7.25}
 """`mt_bench/score` in the paper, judged by GPT-4."""
 
 
-class MtBenchSampling(Sampling):
+class MtBenchSampling(StageSampling):
     """How answers are drawn (paper: not stated)."""
 
     n: int = Field(1, ge=1, le=1)
     """One answer a turn: the second turn follows the first."""
-    temperature: float = Field(0.0, ge=0)
+    temperature: float = Field(0.0, ge=0, le=10)
     """Deviation: one value for all categories. The benchmark's own runs take 0 for extraction,
     math, coding and reasoning, 0.1 for STEM and humanities, 0.7 for writing and roleplay."""
-    max_new_tokens: int = Field(1024, ge=1)
+    max_new_tokens: int = Field(1024, ge=1, le=TOKENS)
     """Longest answer, in tokens."""
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from srlm_kedro.params import Params
+from srlm_kedro.params import MANY, Params
 
 
 class OasstParams(Params):
@@ -15,11 +15,11 @@ class OasstParams(Params):
     stated)."""
     max_spam: float = Field(0.5, ge=0, le=1)
     """A message that a larger share of its readers called spam is dropped (paper: not stated)."""
-    max_prompt_characters: int | None = Field(None, ge=1)
+    max_prompt_characters: int | None = Field(None, ge=1, le=MANY)
     """Longer prompts are dropped, with their replies (paper: not stated)."""
-    max_response_characters: int | None = Field(None, ge=1)
+    max_response_characters: int | None = Field(None, ge=1, le=MANY)
     """Longer replies are dropped (paper: not stated)."""
-    eval_count: int = Field(256, ge=0)
+    eval_count: int = Field(256, ge=0, le=MANY)
     """Prompts held out for head-to-head comparisons (paper: 256)."""
     max_eval_share: float = Field(0.1, ge=0, lt=1)
     """Of few prompts, no larger share is held out than this."""
@@ -27,5 +27,5 @@ class OasstParams(Params):
     """Share of the other prompts with several ranked replies that go to EFT. Of about 9,000 prompts
     a half leaves room for IFT's 3,200 and gives the baseline some 4,000 to judge (paper: 2,171 EFT
     examples are left after judging; how many prompts were judged is not stated)."""
-    ift_count: int | None = Field(3200, ge=1)
+    ift_count: int | None = Field(3200, ge=1, le=MANY)
     """IFT examples at most (paper: 3,200); null takes all that are left."""

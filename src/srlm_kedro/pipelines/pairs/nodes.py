@@ -42,15 +42,35 @@ def make_pairs(
             made.append(_ordered(best, worst, pairs, seed))
     prompts = len(groups)
     if len(made) < pairs.min_pairs:
-        longer = "Allow longer responses (`responses.sampling.max_new_tokens`). "
         raise GateError(
             f"pairs: {len(made)} pairs of {prompts} prompts (limit `pairs.min_pairs` = "
-            f"{pairs.min_pairs}). Dropped: {drops}. {longer if drops['few_complete'] else ''}"
-            "Write more prompts (`prompts.count`), or read the judged responses: a judge whose "
-            "scores all agree gives no pairs."
+            f"{pairs.min_pairs}). Dropped: {drops}. {_advice(groups, drops)}"
         )
     table = pd.DataFrame([{name: pair[name] for name in COLUMNS} for pair in made])
     return table, _metrics(made, drops, prompts)
+
+
+def _advice(groups: dict[str, list[Any]], drops: dict[str, int]) -> str:
+    """What to do where too few prompts gave a pair: the candidates' fault before the judge's."""
+    parts = []
+    alike = sum(len(group) > 1 and _is_one_text(group) for group in groups.values())
+    if drops["few_complete"]:
+        parts.append("Allow longer responses (`responses.sampling.max_new_tokens`).")
+    if alike:
+        parts.append(
+            f"The candidates of {alike} prompts are one and the same text, which no judge could "
+            "order: raise `responses.sampling.temperature` or `top_p`."
+        )
+    if alike < len(groups):
+        parts.append(
+            "Write more prompts (`prompts.count`), or read the judged responses: a judge whose "
+            "scores all agree gives no pairs."
+        )
+    return " ".join(parts)
+
+
+def _is_one_text(group: list[Any]) -> bool:
+    return len({row.response for row in group}) == 1
 
 
 def _extremes(group: list[Any], length_control: float) -> tuple[Any, Any, str | None]:

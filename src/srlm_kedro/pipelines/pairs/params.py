@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from srlm_kedro.params import LIMIT, Params
+from srlm_kedro.params import LIMIT, MANY, Params
 
 
 class PairsParams(Params):
@@ -17,5 +17,5 @@ class PairsParams(Params):
     """0: highest against lowest reward (paper). Above: chosen is the shortest of the responses
     within this share of the span of rewards from the top, rejected the longest within it from the
     bottom, so that length alone wins less. Source: Meta-Rewarding (2407.19594)."""
-    min_pairs: Annotated[int, LIMIT] = Field(1, ge=1)
+    min_pairs: Annotated[int, LIMIT] = Field(1, ge=1, le=MANY)
     """The run stops with fewer pairs than this."""

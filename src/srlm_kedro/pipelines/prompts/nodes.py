@@ -11,14 +11,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
-from srlm_kedro.errors import GateError, InputError, summary
-from srlm_kedro.judge.prompt import placeholder_faults
+from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.params import at
 from srlm_kedro.pipelines.prompts.filters import REASONS, Sieve
 from srlm_kedro.pipelines.prompts.novelty import Novelty
 from srlm_kedro.pipelines.prompts.params import (
-    DEMONSTRATIONS,
     PromptsParams,
+    check_few_shot_prompt,
     fill_few_shot_prompt,
 )
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -148,11 +147,12 @@ class _FewShot:
         self._chat = prompts.chat
         self._from_own = min(prompts.model_demonstrations, len(own))
         self._from_ift = prompts.ift_demonstrations + prompts.model_demonstrations - self._from_own
-        faults = placeholder_faults(template, [DEMONSTRATIONS])
+        check_few_shot_prompt(template)
         if len(ift) < self._from_ift:
-            faults.append(f"{self._from_ift} demonstrations are wanted of {len(ift)} IFT prompts")
-        if faults:
-            raise InputError(summary(f"few-shot prompt: {len(faults)} faults.", faults))
+            raise InputError(
+                f"few-shot prompt: {self._from_ift} demonstrations are wanted of {len(ift)} IFT "
+                "prompts. Give more rows, or lower `prompts.ift_demonstrations`."
+            )
 
     def requests(self, start: int, count: int) -> list[Request]:
         """The requests with the numbers from `start` on."""
