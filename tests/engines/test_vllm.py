@@ -6,6 +6,7 @@ That the engine keeps the contract of all engines is shown in test_generation_co
 import os
 import signal
 import sys
+import time
 
 import pytest
 
@@ -101,7 +102,10 @@ def test_one_process_serves_all_calls(start, checkpoint):
     number = process(engine)
     assert engine.generate(checkpoint, REQUESTS, SAMPLING, 0) == first
     assert process(engine) == number
-    assert "hello on standard output" in engine._held.child.last_words()
+    child, patience = engine._held.child, time.monotonic() + 60
+    while not child.last_words() and time.monotonic() < patience:
+        time.sleep(0.01)  # another thread takes it in
+    assert "hello on standard output" in child.last_words()
 
 
 def test_each_sample_has_a_seed_of_its_own(start, checkpoint):
