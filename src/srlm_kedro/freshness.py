@@ -233,8 +233,9 @@ def _reads(node: Node) -> dict[str, Reads]:
     hints = get_type_hints(node.func, include_extras=True)
     found = {}
     for argument, name in zip(inspect.signature(node.func).parameters, node.inputs, strict=False):
-        said = getattr(hints.get(argument), "__metadata__", ())
-        found |= {name: each for each in said if isinstance(each, Reads)}
+        for said in getattr(hints.get(argument), "__metadata__", ()):
+            if isinstance(said, Reads):
+                found[name] = said
     return found
 
 
