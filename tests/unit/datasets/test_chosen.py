@@ -7,7 +7,7 @@ import pytest
 from kedro.io import DatasetError
 
 from srlm_kedro.datasets.chosen import ChosenCheckpointDataset
-from srlm_kedro.manifest import content_digest, write_manifest
+from srlm_kedro.manifest import content_digest, mark_thinned, write_manifest
 from srlm_kedro.records import Checkpoint
 
 
@@ -46,15 +46,20 @@ def test_the_note_follows_the_choice_and_the_models_content(best, tmp_path):
     assert len({first, digest_of("m2", "{}"), digest_of("m1", '{"remade": 1}')}) == 3
 
 
-def test_the_digest_is_the_manifests_where_there_is_one(best, tmp_path):
-    """Weights are not read again, and need not be there any more."""
+def test_the_digest_is_of_what_lies_there_or_lay_there(best, tmp_path):
+    """Weights that were thinned out need not be there; others count by their bytes."""
     m1 = scripted(tmp_path / "data/models/m1")
     write_manifest(m1, {})
     digest = content_digest(m1)
+
+    def noted():
+        best.save(Checkpoint(m1, "m1"))
+        return json.loads((tmp_path / "data/reports/m2/best.json").read_text())["digest"]
+
     (m1 / "model.json").write_text("[]")
-    best.save(Checkpoint(m1, "m1"))
-    note = json.loads((tmp_path / "data/reports/m2/best.json").read_text())
-    assert note["digest"] == digest != content_digest(m1)
+    assert noted() == content_digest(m1) != digest
+    mark_thinned(m1)
+    assert noted() == digest
 
 
 def test_a_data_folder_can_move(best, tmp_path):

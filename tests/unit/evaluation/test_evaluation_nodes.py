@@ -217,7 +217,8 @@ def test_the_stage_needs_these_and_makes_those():
     assert duel.all_outputs() == {"verdicts", "head_to_head", "head_to_head_metrics"}
 
 
-def test_a_limit_steers_no_result():
-    """Another `max_unparsed` makes nothing stale: what was paid for is not asked again."""
-    loose = EvaluationParams(max_unparsed=1.0)
-    assert loose.recipe() == EvaluationParams().recipe()
+def test_a_limit_steers_nothing_that_an_engine_makes():
+    """With another `max_unparsed` what was paid for is not asked again; the limit is."""
+    loose, strict = EvaluationParams(max_unparsed=1.0), EvaluationParams()
+    assert loose.recipe(engine=True) == strict.recipe(engine=True)
+    assert loose.recipe() != strict.recipe()

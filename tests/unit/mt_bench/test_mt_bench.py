@@ -172,7 +172,9 @@ def test_too_many_judgements_without_a_rating_stop_the_run(questions):
     with pytest.raises(GateError, match=r"m1.mt_bench_judgements: 75% of 4 .*out_of_range.*81"):
         measure_mt_bench(table, MtBenchParams())
     assert measure_mt_bench(table, MtBenchParams(max_unparsed=0.8))["mt_bench/score"] == 7
-    assert MtBenchParams(max_unparsed=0.8).recipe() == MtBenchParams().recipe()
+    assert MtBenchParams(max_unparsed=0.8).recipe(engine=True) == MtBenchParams().recipe(
+        engine=True
+    )
 
 
 def test_nothing_read_is_no_score(questions):

@@ -14,7 +14,7 @@ STAGES = {
         *("check_judged", "check_pairs", "document_checks", "gate"),
         *("check_contamination", "gate_contamination"),
     ),
-    "training": ("train_sft", "train_m1", "train_dpo", "train_on_positives"),
+    "training": ("train_sft", "train_m1", "train_dpo", "train_on_positives", "check_training"),
     "selection": (
         *("draw_validation_responses", "judge_validation_responses"),
         *("reward_validation_responses", "compare_with_previous"),
