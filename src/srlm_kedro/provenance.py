@@ -38,6 +38,11 @@ def made_by(module: str, drawn: bool = False) -> dict[str, str]:
         drawn: Whether an engine's texts are what is made: then modules with `READS_AGAIN` count
             for nothing.
     """
+    return dict(_made_by(module, drawn))
+
+
+@lru_cache(maxsize=1024)
+def _made_by(module: str, drawn: bool) -> Mapping[str, str]:
     found: dict[str, str] = {}
     waiting, seen = [module], {module}
     while waiting:
@@ -74,7 +79,7 @@ def is_provenance(part: str) -> bool:
 
 def forget() -> None:
     """Reads all again the next time: for whoever changes code while this process runs."""
-    for cached in (_source, _file, _root, installed, _libraries_beside):
+    for cached in (_made_by, _source, _file, _root, installed, _libraries_beside):
         cached.cache_clear()
 
 

@@ -96,7 +96,7 @@ def test_a_finished_model_is_not_replaced_in_silence(done, caplog):
 @pytest.mark.parametrize(
     ("limit", "told"),
     [
-        ({"pairs": {"min_pairs": 1000}}, r"pairs\.min_pairs"),
+        ({"eft": {"min_kept": 100_000}}, r"eft\.min_kept"),
         ({"dpo": {"max_log_ratio": 0.001}}, r"m2 was trained beyond a limit.*dpo\.max_log_ratio"),
     ],
 )

@@ -66,7 +66,7 @@ class Job:
 
     def deciding(self) -> dict[str, Any]:
         """What of it decides the bits: the model, and what rows and rounding follow from."""
-        settings = self.params.recipe(self.model.iteration + 1)
+        settings = self.params.recipe(self.model.iteration + 1, engine=True)
         # No result hangs on it but for rounding and the masks of dropout, which are bits too.
         settings["micro_batch_size"] = self.params.micro_batch_size
         return {

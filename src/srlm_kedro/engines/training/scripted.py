@@ -93,7 +93,7 @@ class ScriptedEngine:
         recipe = {
             "kind": kind,
             "parents": [_identity(parent) for parent in parents],
-            "digest": _digest([asdict(e) for e in examples], params.recipe(), seed),
+            "digest": _digest([asdict(e) for e in examples], params.recipe(engine=True), seed),
         }
         folder = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self._work_dir))
         (folder / "model.json").write_text(json.dumps(recipe, indent=1), "utf-8")

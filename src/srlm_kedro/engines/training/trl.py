@@ -129,7 +129,7 @@ class TrlEngine:
 
         label = "Pre-training"
         texts = [document.segments for document in documents]
-        asked = {"documents": texts, "params": params.recipe(), "seed": seed}
+        asked = {"documents": texts, "params": params.recipe(engine=True), "seed": seed}
         with calm(self._threads), self._unfinished(label, "pretraining", **asked) as unfinished:
             return pretrain(documents, params, seed, told(label), self._work_dir, unfinished)
 
