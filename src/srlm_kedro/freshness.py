@@ -53,7 +53,7 @@ def make_plan(pipeline: Pipeline, catalog: CatalogProtocol) -> Plan:
             remade.update(dict.fromkeys(node.outputs, verdict))
     recalled = _recall(pipeline, catalog, judged)
     names = [node.name for node in pipeline.nodes]
-    tried = recalled | _worth_a_try(pipeline, catalog, judged)
+    tried = _ready(pipeline, judged, recalled | _worth_a_try(pipeline, catalog, judged))
     return Plan(
         {name: judged[name].reason for name in names if name in judged},
         tuple(name for name in names if name not in judged),
@@ -111,7 +111,7 @@ def _judge(node: Node, catalog: CatalogProtocol, remade: Mapping[str, _Verdict])
 
     A gate is asked again when one before it is, so that nothing trains ahead of it.
     """
-    is_gate = all(hasattr(catalog.get(name), "fingerprint") for name in node.outputs)
+    is_gate = _is_gate(node, catalog)
     behind = [
         name
         for name in node.inputs
@@ -127,6 +127,10 @@ def _judge(node: Node, catalog: CatalogProtocol, remade: Mapping[str, _Verdict])
         hoping = "changed" not in kinds and set(changed) <= set(behind)
         return _Verdict(said, "hoping" if hoping else own)
     return _Verdict(f"{changed[0]} changed", own) if changed else None
+
+
+def _is_gate(node: Node, catalog: CatalogProtocol) -> bool:
+    return all(hasattr(catalog.get(name), "fingerprint") for name in node.outputs)
 
 
 def _recall(pipeline: Pipeline, catalog: CatalogProtocol, judged: dict[str, _Verdict]) -> set[str]:
@@ -165,6 +169,21 @@ def _worth_a_try(
     return found
 
 
+def _ready(pipeline: Pipeline, judged: Mapping[str, _Verdict], names: set[str]) -> set[str]:
+    """Those of the nodes above which nothing is stale that is not among them.
+
+    What is redrawn first decides what others are made of, and gates come before what they guard.
+    """
+    found: set[str] = set()
+    awaited: set[str] = set()
+    for node in pipeline.nodes:
+        if node.name in names and not awaited.intersection(node.inputs):
+            found.add(node.name)
+        elif node.name in judged:
+            awaited.update(node.outputs)
+    return found
+
+
 def _fault(node: Node, catalog: CatalogProtocol) -> str | None:
     """What is wrong with the files of a node's outputs."""
     for name in node.outputs:
@@ -184,7 +203,7 @@ def _changed(node: Node, catalog: CatalogProtocol) -> list[str]:
 
 def parts(node: Node, catalog: CatalogProtocol) -> dict[str, str]:
     """What a node's outputs depend on: its code and libraries, and each input, as digests."""
-    engine = uses_engine(node, catalog)
+    engine = uses_engine(node, catalog) and not _is_gate(node, catalog)
     code = made_by(node.func.__module__, engine)
     for name in node.inputs:
         if is_engine(catalog, name):

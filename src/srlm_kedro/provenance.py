@@ -23,6 +23,8 @@ LIBRARIES = (
 """The libraries that decide what an engine makes, as they are imported. Their exact versions
 count; those of others (pandas, kedro, ...) do not."""
 
+_BROUGHT = {"transformers": ("tokenizers", "accelerate"), "peft": ("bitsandbytes",)}
+"""Libraries that others use for us."""
 _READS_AGAIN = "READS_AGAIN"
 """A module that says so reads texts that are kept raw. When it changes, nodes without an engine
 read them again, and nothing is drawn or judged for it."""
@@ -111,7 +113,9 @@ def _source(module: str) -> _Source | None:
     named = set(_imports(tree, package))
     own = {_OURS, module.partition(".")[0]}
     modules = {each for name in named if (each := _module(name, own))}
-    libraries = {name.partition(".")[0] for name in named}.intersection(LIBRARIES)
+    tops = {name.partition(".")[0] for name in named}
+    tops |= {each for name in tops for each in _BROUGHT.get(name, ())}
+    libraries = tops.intersection(LIBRARIES)
     reads_again = any(
         isinstance(one, ast.Assign) and _READS_AGAIN in map(ast.unparse, one.targets)
         for one in tree.body
@@ -171,8 +175,10 @@ def _root(package: str) -> Path | None:
         spec = find_spec(package)
     except (ImportError, ValueError):
         return None
-    if spec is None or spec.origin is None:
+    if spec is None:
         return None
+    if spec.origin is None:  # a package without __init__.py
+        return next(map(Path, spec.submodule_search_locations or ()), None)
     origin = Path(spec.origin)
     return origin.parent if origin.name == "__init__.py" else origin.with_suffix("")
 

@@ -95,7 +95,7 @@ class LoopSession(KedroSession):
         chosen = _chosen(context, names, node_names, options)
         catalog = context.catalog
         plan = make_plan(chosen, catalog)
-        gone = [] if plan.stale else thin_out(context, self._hook_manager)
+        gone = [] if plan.stale else thin_out(context, names, self._hook_manager)
         _announce(plan, gone)
         if plan.stale:
             _refuse_unready(chosen, plan, catalog)
@@ -129,7 +129,7 @@ class LoopSession(KedroSession):
         anew: set[str] = set()
         while first := [name for name in plan.first if name not in tried]:
             nodes = chosen.filter(node_names=first)
-            with self._bar(None) as bar:
+            with self._watch(), self._bar(None) as bar:
                 if bar is not None:
                     bar.before_pipeline_run(nodes, catalog)
                 SequentialRunner().run(nodes, catalog, self._hook_manager)
@@ -144,12 +144,17 @@ class LoopSession(KedroSession):
         return plan
 
     def _watched(self, **options: Any) -> dict[str, Any]:
-        """Runs the nodes; who stops them, or a full disk, ends the run in good order."""
+        """Runs the nodes, told to MLflow and shown."""
+        with self._watch(), self._bar(options.get("runner")):
+            return super().run(**options)
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        """Who stops the nodes that run, or a full disk, ends the run in good order."""
         watch = RunWatch()
         self._hook_manager.register(watch)
         try:
-            with self._bar(options.get("runner")):
-                return super().run(**options)
+            yield
         except KeyboardInterrupt as error:
             if watch.events:  # Kedro tells its hooks of other errors alone
                 self._hook_manager.hook.on_pipeline_error(error=error, **watch.events)
@@ -315,8 +320,9 @@ def _refuse_untold(context: KedroContext, names: list[str] | None) -> None:
 
 
 def _full_disk(watch: RunWatch) -> str:
-    path = watch.saving and output_path(watch.events["catalog"], watch.saving)
-    what = f"{watch.saving}: {path}" if path else ", ".join(watch.nodes) or "the run"
+    catalog = watch.events.get("catalog")
+    path = output_path(catalog, watch.saving) if catalog and watch.saving else None
+    what = f"{watch.saving}: {path}" if path else watch.saving or "the run"
     return (
         f"{what}: could not be written, the disk is full. All that was made before is kept. Make "
         "room; the same command goes on from there."

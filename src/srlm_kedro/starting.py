@@ -17,6 +17,7 @@ from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness import manifest_of, output_path
 from srlm_kedro.judge.prompt import check_judge_prompt
+from srlm_kedro.manifest import is_thinned
 from srlm_kedro.pipelines.checks.counts import (
     one_sided_split,
     too_few_demonstrations,
@@ -111,7 +112,8 @@ def _looked_at(
     dataset, path = catalog.get(name), output_path(catalog, name)
     if path is not None and not path.exists():
         raise InputError(f"{name}: {path} is not there. {_advice(name, pipelines)}")
-    if isinstance(dataset, _MODELS | OasstDataset):
+    thinned = path is not None and is_thinned(path)  # told, or made again, where it is needed
+    if isinstance(dataset, _MODELS | OasstDataset) and not thinned:
         dataset.load()
     if name in _TEMPLATES:
         _TEMPLATES[name](dataset.load())

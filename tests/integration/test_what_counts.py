@@ -3,6 +3,8 @@
 import functools
 import json
 import logging
+import re
+import shutil
 
 import pytest
 
@@ -128,6 +130,24 @@ def test_settings_of_the_seed_data_are_refused_where_nothing_makes_it(project, r
     with pytest.raises(InputError, match=r"microworld\.seed_data.*--pipeline=seed_data"):
         project.run(params={"microworld": {"seed_data": {"ift": 100}}})
     assert ran == []
+
+
+def test_a_limit_is_asked_of_what_is_made_anew_and_not_of_what_was(done, ran):
+    """More prompts make more pairs: the old ones are no reason to stop."""
+    done.run(params={"prompts": {"count": 24}, "pairs": {"min_pairs": 13}})
+    order = [name for name in ran if name.startswith("m2.")]
+    assert order.index("m2.draw_responses") < order.index("m2.make_pairs")
+
+
+def test_nothing_is_trained_ahead_of_a_gate(done, ran):
+    """A lost model waits for a gate whose limits were tightened."""
+    file = done.path / "conf/base/expectations/seed.yml"
+    text = re.sub(r"min_value: [\d.]+", "min_value: 100000", file.read_text("utf-8"), count=1)
+    file.write_text(text, "utf-8")
+    shutil.rmtree(done.path / "data/06_models/sft")
+    with pytest.raises(GateError):
+        done.run()
+    assert "sft.train_sft" not in ran
 
 
 @pytest.fixture

@@ -91,6 +91,15 @@ def test_what_reads_texts_again_is_no_part_of_drawing_them(world):
     assert changed(world, "numbers.py", "ONE = 3\n") == ["code of world.numbers"]
 
 
+def test_a_package_without_an_init_file_counts_too(world):
+    """Such as a user's own engines."""
+    (world.parent / "mine").mkdir()
+    (world.parent / "mine/engine.py").write_text("from mine import other\n")
+    (world.parent / "mine/other.py").write_text("")
+    found = engine_made_by({"engine": "mine.engine.Engine"})
+    assert found.keys() == {"code of mine.engine", "code of mine.other"}
+
+
 def test_libraries_that_compute_count_by_their_versions(world, monkeypatch):
     """numpy's does not: tables would be drawn anew for each of its releases."""
     monkeypatch.setattr(provenance, "version", lambda name: f"{name} 1.0")
@@ -121,6 +130,9 @@ def test_the_engines_of_this_project_count_what_their_texts_hang_on():
     for module in ("engines.chat", "engines.thoughts", "engines.template"):
         assert f"code of srlm_kedro.{module}" in sampler.keys() & trainer.keys()
     assert "code of srlm_kedro.engines.generation.drawing" in sampler
-    assert sampler.keys() >= {"library torch", "library transformers"}
-    assert trainer.keys() >= {"library torch", "library transformers", "library trl"}
+    libraries = {"library torch", "library transformers", "library tokenizers"}
+    assert sampler.keys() >= libraries
+    assert trainer.keys() >= libraries | {"library trl", "library peft", "library accelerate"}
+    annotator = {"engine": "srlm_kedro.engines.annotation.alpaca_eval.AlpacaAnnotator"}
+    assert "library alpaca_eval" in engine_made_by(annotator)
     assert not any(".pipelines" in name or ".microworld" in name for name in sampler | trainer)

@@ -46,6 +46,8 @@ def _ui(env: str | None, port: str | None, host: str | None) -> None:
         webbrowser.open(address)
         return
     served, number = host or settings.ui.host, str(port or settings.ui.port)
+    if not number.isdecimal():
+        raise click.ClickException(f"--port: a number is wanted, found {number!r}")
     # MLflow logs a taken port, and ends with 0.
     if fault := port_fault(served, int(number)):
         raise click.ClickException(fault)

@@ -15,8 +15,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from srlm_kedro.errors import InputError
+
+if TYPE_CHECKING:
+    import alpaca_eval  # noqa: F401  # its version counts (srlm_kedro.provenance)
 
 _STANDS_IN_FOR = "pkg_resources"
 _FOLDER = f"{os.sep}alpaca_eval{os.sep}"

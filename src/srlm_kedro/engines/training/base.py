@@ -169,7 +169,11 @@ class DpoParams(TuningParams):
 def _rising(least: float, rates: tuple[float, ...]) -> list[str]:
     """What is wrong where a rate would rise to its minimum."""
     below = [rate for rate in rates if rate < least]
-    return [f"min_learning_rate = {least} is above learning_rate = {rate}" for rate in below]
+    return [
+        f"min_learning_rate = {least} is above learning_rate = {rate}; lower it too, or leave it "
+        "out"
+        for rate in below
+    ]
 
 
 def _largest_divisor(of: int, most: int) -> int:
