@@ -20,7 +20,7 @@ from srlm_kedro.tracking.address import (
 )
 
 SHIPPED = Path(__file__).parents[3] / "conf/base/mlflow.yml"
-PROJECT = Path("/work/a%20b?c")
+PROJECT = Path("/home/a%20b?c")
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def test_a_database_of_the_project_is_found_by_its_address_whatever_its_folder_i
     """Settled twice is settled once."""
     config = settled({"server": {"mlflow_tracking_uri": "sqlite:///mlruns/x.db"}}, PROJECT)
     uri = config["server"]["mlflow_tracking_uri"]
-    assert uri == "sqlite:////work/a%2520b%3Fc/mlruns/x.db" == sqlite_uri(PROJECT / "mlruns/x.db")
+    assert uri == "sqlite:////home/a%2520b%3Fc/mlruns/x.db" == sqlite_uri(PROJECT / "mlruns/x.db")
     assert database_file(uri) == PROJECT / "mlruns/x.db"
     assert settled(config, PROJECT) == config
 
