@@ -38,7 +38,7 @@ class Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         try:
             self._process = subprocess.Popen(
-                [python, str(script)],
+                [python, "-u", str(script)],  # what it prints is told even if it is killed
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
