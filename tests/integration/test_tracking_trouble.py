@@ -202,8 +202,8 @@ def test_a_kill_while_the_database_is_made_leaves_no_half_of_it(project, file, m
     assert {path.name for path in file.parent.iterdir()} <= {file.name, f".{file.name}.lock"}
 
 
-def test_runs_of_another_host_are_taken_over_by_who_holds_their_data_folder(project, monkeypatch):
-    """Killed on one host, the same command goes on with them on another; others' are let be."""
+def kill_on_another_host(project, monkeypatch):
+    """A run to M1 that is killed there when it closes its first child."""
 
     def killed(*_):
         raise Kill
@@ -214,6 +214,11 @@ def test_runs_of_another_host_are_taken_over_by_who_holds_their_data_folder(proj
         with pytest.raises(Kill):
             project.run("foundation")
     mlflow.tracking.fluent._active_run_stack.get().clear()
+
+
+def test_runs_of_another_host_are_taken_over_by_who_holds_their_data_folder(project, monkeypatch):
+    """Killed on one host, the same command goes on with them on another; others' are let be."""
+    kill_on_another_host(project, monkeypatch)
     left = {run.info.run_id: run for run in all_runs(project)}
     assert statuses(project) == {"RUNNING"}
     assert len(left) > 1
@@ -232,16 +237,7 @@ def test_runs_of_another_host_are_taken_over_by_who_holds_their_data_folder(proj
 
 def test_another_command_closes_them(project, monkeypatch):
     """It does not go on with them, but whoever wrote them has let go of the folder."""
-
-    def killed(*_):
-        raise Kill
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.socket, "gethostname", lambda: "container-1")
-        patch.setattr(RunTree, "end", killed)
-        with pytest.raises(Kill):
-            project.run("foundation")
-    mlflow.tracking.fluent._active_run_stack.get().clear()
+    kill_on_another_host(project, monkeypatch)
     left = {run.info.run_id for run in all_runs(project)}
     project.run("iteration")
     assert {tracked(project).get_run(run_id).info.status for run_id in left} == {"KILLED"}

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from srlm_kedro.errors import GateError, summary
 from srlm_kedro.params import LIMIT, RESOURCE, TOKENS, Params, Schedule, Share
 from srlm_kedro.records import Checkpoint, Example, Preference
 
@@ -73,20 +74,29 @@ class TuningParams(Params):
     lora: LoraParams | None = None
     """None: all weights are trained, as in the paper."""
 
-    def broken_limits(self, left_out: float, used: float) -> list[str]:
-        """Which limits a training that is done breaks, one line each, by these settings.
+    def refuse_beyond_limits(
+        self, model: str, left_out: float, used: float, further: Sequence[str] = ()
+    ) -> None:
+        """Asks the limits of a training that is done: they may have been tightened since.
 
         Args:
+            model: The name of what was trained.
             left_out: Examples or pairs that were too long.
             used: Those that were learnt.
+            further: Other limits that it breaks, one line each.
+
+        Raises:
+            GateError: It breaks a limit of today.
         """
-        share = left_out / (left_out + used)
-        if share <= self.max_too_long:
-            return []
-        return [
-            f"{left_out:g} of {left_out + used:g} examples or pairs were too long, {share:.1%} "
-            f"(limit `max_too_long` = {self.max_too_long:g}). Raise `max_length` or the limit"
-        ]
+        faults, share = [], left_out / (left_out + used)
+        if share > self.max_too_long:
+            faults.append(
+                f"{left_out:g} of {left_out + used:g} examples or pairs were too long, {share:.1%} "
+                f"(limit `max_too_long` = {self.max_too_long:g}). Raise `max_length` or the limit"
+            )
+        faults += further
+        if faults:
+            raise GateError(summary(f"{model} was trained beyond a limit:", faults))
 
     def contradictions(self) -> list[str]:
         """What of the settings cannot stand together, one line each."""

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from srlm_kedro.engines.training.base import DpoParams, TrainingEngine
-from srlm_kedro.errors import GateError, summary
 from srlm_kedro.records import Checkpoint, Preference, derive_seed
 
 
@@ -49,15 +48,14 @@ def check_training(
         GateError: What training left breaks a limit of today.
     """
     left_out, used = train_metrics["train/dropped_too_long"], train_metrics["train/pairs"]
-    faults = dpo.broken_limits(left_out, used)
+    faults = []
     steepest = train_log["log_ratio"].max()
     if not steepest <= dpo.max_log_ratio:
         faults.append(
             f"the log-ratio of a token came to {steepest:.2f} nats (limit `dpo.max_log_ratio` = "
             f"{dpo.max_log_ratio:g}). Lower `dpo.learning_rate`, raise `dpo.beta`, or the limit"
         )
-    if faults:
-        raise GateError(summary(f"{model.name} was trained beyond a limit:", faults))
+    dpo.refuse_beyond_limits(model.name, left_out, used, faults)
     return {"checked": True}
 
 

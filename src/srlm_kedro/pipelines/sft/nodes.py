@@ -3,7 +3,6 @@
 import pandas as pd
 
 from srlm_kedro.engines.training.base import SftParams, Trained, TrainingEngine
-from srlm_kedro.errors import GateError, summary
 from srlm_kedro.records import Checkpoint, Example, derive_seed
 
 Outcome = tuple[Checkpoint, pd.DataFrame, dict[str, float]]
@@ -75,9 +74,7 @@ def check_training(
         GateError: What training left breaks a limit of today.
     """
     left_out, used = train_metrics["train/dropped_too_long"], train_metrics["train/examples"]
-    faults = sft.broken_limits(left_out, used)
-    if faults:
-        raise GateError(summary(f"{model.name} was trained beyond a limit:", faults))
+    sft.refuse_beyond_limits(model.name, left_out, used)
     return {"checked": True}
 
 
