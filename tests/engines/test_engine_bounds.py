@@ -45,12 +45,12 @@ def test_the_page_of_bounds_is_up_to_date():
             "`extra_body`: a number is not finite",
         ),
         (
-            "srlm_kedro.judge.referee.LlmJudge",
+            "srlm_kedro.referee.llm_judge.LlmJudge",
             {"engine": {"engine": SCRIPTED}, "temperature": -1},
             "`temperature`: Input should be greater than or equal to 0",
         ),
         (
-            "srlm_kedro.judge.referee.LlmJudge",
+            "srlm_kedro.referee.llm_judge.LlmJudge",
             {"engine": {"engine": SCRIPTED, "options": {"score": 99}}},
             "`score`: Input should be less than or equal to 10",
         ),

@@ -10,8 +10,8 @@ from srlm_kedro.datasets.folder import checkpoint_faults
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.engines.training.trl import TrlEngine
 from srlm_kedro.errors import InputError
-from srlm_kedro.judge.referee import LlmReferee
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.referee.llm_referee import LlmReferee
 from tests.engines.models import word_tokenizer, write_model
 
 BEYOND = r"{token!r} has the id {number}, but the model has {size} embeddings \(ids 0 to"

@@ -21,6 +21,7 @@ pytest.importorskip("openai")
 PROMPTS = Path(__file__).parents[2] / "conf/base/prompts"
 EVALUATION = EvaluationParams(resamples=100, pairing="matched", max_unparsed=0.25)
 KEY = {"api_key": "secret"}
+MODULES = {"LlmJudge": "llm_judge", "LlmReferee": "llm_referee"}
 
 
 def prompt(name):
@@ -35,7 +36,7 @@ def judge(server, kind, journal=None, **options):
         "resources": {"retries": 2, "backoff": 0.01, "journal": journal},
     }
     dataset = EngineDataset(
-        f"srlm_kedro.judge.referee.{kind}",
+        f"srlm_kedro.referee.{MODULES[kind]}.{kind}",
         {"engine": engine, "model": "judge-4", **options},
         credentials=KEY,
     )

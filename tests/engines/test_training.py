@@ -137,6 +137,8 @@ class TestBothTrainers:
         def run(seed=1, base=checkpoint, **changes):
             if request.param == "sft":
                 return trainer.sft(base, EXAMPLES, SFT.model_copy(update=changes), seed)
+            if "min_learning_rate" in changes:
+                changes["min_learning_rate"] = (changes["min_learning_rate"],)
             return trainer.dpo(base, base, PAIRS, DPO.model_copy(update=changes), seed)
 
         return run

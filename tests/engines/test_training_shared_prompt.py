@@ -327,7 +327,9 @@ def test_the_reference_reads_each_pair_once(trainer, checkpoint, monkeypatch):
         return plain(self, model, inputs)
 
     monkeypatch.setattr(GuardedDpo, "compute_ref_log_probs", noted)
-    params = DPO.model_copy(update={"epochs": 5, "learning_rate": (1e-12,), "min_learning_rate": 0})
+    params = DPO.model_copy(
+        update={"epochs": 5, "learning_rate": (1e-12,), "min_learning_rate": (0.0,)}
+    )
     log = trainer.dpo(checkpoint, checkpoint, PAIRS, params, seed=1).log
     assert read == [len(PAIRS)]
     assert log[-1]["rewards/margins"] == pytest.approx(0, abs=1e-5)

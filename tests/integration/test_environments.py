@@ -83,7 +83,7 @@ def test_the_paper_configuration_is_the_paper(project):
         responses, judging = (load(f"params:{name}").sampling for name in ("responses", "judging"))
         oasst = load("params:oasst")
     assert (sft.learning_rate, sft.min_learning_rate) == (5.5e-6, 1.1e-6)
-    assert (dpo.learning_rate, dpo.min_learning_rate, dpo.beta) == ((1e-6,), 1e-7, (0.1,))
+    assert (dpo.learning_rate, dpo.min_learning_rate, dpo.beta) == ((1e-6,), (1e-7,), (0.1,))
     assert {(one.batch_size, one.dropout, one.lora) for one in (sft, dpo)} == {(16, 0.1, None)}
     assert (prompts.ift_demonstrations, prompts.model_demonstrations) == (6, 2)
     assert (prompts.sampling.temperature, prompts.sampling.top_p) == (0.6, 0.9)

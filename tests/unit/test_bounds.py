@@ -146,6 +146,7 @@ def test_true_is_no_number(model, given):
         (DpoParams, {"batch_size": 16, "micro_batch_size": 3}, "no multiple of micro_batch_size"),
         (DpoParams, {"learning_rate": 1e-6, "min_learning_rate": 2e-6}, "is above learning_rate"),
         (DpoParams, {"learning_rate": [2e-6, 5e-7], "min_learning_rate": 1e-6}, "rate = 5e-07"),
+        (DpoParams, {"min_learning_rate": [1e-7, 2e-6]}, "2e-06 is above learning_rate = 1e-06"),
         (SftParams, {"learning_rate": 1e-6, "min_learning_rate": 2e-6}, "is above learning_rate"),
         (PretrainParams, {"hidden_size": 128, "heads": 3}, "no multiple of heads = 3"),
         (FilterParams, {"min_words": 9, "max_words": 8}, "every prompt would be refused"),
@@ -176,13 +177,20 @@ def test_defaults_follow_the_values_that_they_hang_on():
     assert DpoParams(batch_size=24).micro_batch_size == 12
     assert DpoParams(batch_size=4).micro_batch_size == 4
     assert DpoParams(batch_size=17).micro_batch_size == 1
-    assert DpoParams(learning_rate=[1e-6, 5e-8]).min_learning_rate == 5e-8
+    assert DpoParams(learning_rate=[1e-6, 5e-8]).min_learning_rate == (1e-7, 5e-8)
     assert SftParams(learning_rate=1e-7).min_learning_rate == 1e-7
+
+
+def test_a_later_rate_changes_no_earlier_iteration():
+    """M2 ends at its own rate's minimum, whatever M3 is given."""
+    gentle = DpoParams(learning_rate=[1e-6, 5e-8])
+    assert gentle.recipe(2, engine=True) == DpoParams().recipe(2, engine=True)
+    assert gentle.recipe(3, engine=True)["min_learning_rate"] == 5e-8
 
 
 def test_defaults_are_the_papers_where_they_may_be():
     """What is not set is as it was."""
-    assert DpoParams().min_learning_rate == 1e-7
+    assert DpoParams().min_learning_rate == (1e-7,)
     assert SftParams().min_learning_rate == 1.1e-6
     assert DpoParams().micro_batch_size == SftParams().micro_batch_size == 16
 

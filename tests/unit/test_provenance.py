@@ -136,3 +136,11 @@ def test_the_engines_of_this_project_count_what_their_texts_hang_on():
     annotator = {"engine": "srlm_kedro.engines.annotation.alpaca_eval.AlpacaAnnotator"}
     assert "library alpaca_eval" in engine_made_by(annotator)
     assert not any(".pipelines" in name or ".microworld" in name for name in sampler | trainer)
+
+
+def test_a_judge_that_is_asked_in_words_counts_nobody_who_reads_them():
+    """MT-Bench keeps its words raw; a referee that scores by itself keeps the number alone."""
+    judge = engine_made_by({"engine": "srlm_kedro.referee.llm_judge.LlmJudge"})
+    referee = engine_made_by({"engine": "srlm_kedro.referee.llm_referee.LlmReferee"})
+    assert "code of srlm_kedro.referee.llm_judge" in judge.keys() & referee.keys()
+    assert "code of srlm_kedro.judge.parsing" in referee.keys() - judge.keys()

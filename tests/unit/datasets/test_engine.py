@@ -155,7 +155,7 @@ def test_an_option_may_be_the_text_of_a_file(tmp_path):
     prompt.write_text("Who?", "utf-8")
     scripted = {"engine": "srlm_kedro.engines.generation.scripted.ScriptedEngine"}
     options = {"engine": scripted, "model": {"filepath": str(prompt)}}
-    dataset = EngineDataset("srlm_kedro.judge.referee.LlmJudge", options)
+    dataset = EngineDataset("srlm_kedro.referee.llm_judge.LlmJudge", options)
     before = dataset.fingerprint()
     assert "Who?" in str(before)
     assert dataset.load()._model.name == "Who?"
@@ -168,7 +168,7 @@ def test_a_models_folder_is_known_by_its_content(tmp_path):
     (tmp_path / "config.json").write_text("{}", "utf-8")
     scripted = {"engine": "srlm_kedro.engines.generation.scripted.ScriptedEngine"}
     options = {"engine": scripted, "model_path": str(tmp_path)}
-    dataset = EngineDataset("srlm_kedro.judge.referee.LlmJudge", options)
+    dataset = EngineDataset("srlm_kedro.referee.llm_judge.LlmJudge", options)
     before = dataset.fingerprint()
     (tmp_path / ".cache").mkdir()
     (tmp_path / ".cache" / "note").write_text("today", "utf-8")

@@ -7,10 +7,10 @@ import pytest
 
 from srlm_kedro.engines.generation.base import Completion
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge.referee import Comparison
 from srlm_kedro.pipelines.evaluation.comparisons import COLUMNS, compare_with_elders
 from srlm_kedro.pipelines.evaluation.head_to_head import settle_comparisons
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
+from srlm_kedro.referee.base import Comparison
 
 from .test_head_to_head import NAN, Scorer, scores
 

@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
-from srlm_kedro.judge.referee import LlmReferee
 from srlm_kedro.pipelines.evaluation.comparisons import compare_with_elders
 from srlm_kedro.pipelines.evaluation.head_to_head import settle_comparisons
 from srlm_kedro.pipelines.evaluation.nodes import (
@@ -25,6 +24,7 @@ from srlm_kedro.pipelines.reporting.tables import (
     tabulate_errors,
 )
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.referee.llm_referee import LlmReferee
 
 from ..fakes import FakeEngine
 from .test_evaluation_nodes import PROMPTS, judged

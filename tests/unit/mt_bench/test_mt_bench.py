@@ -11,7 +11,6 @@ from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.engines.generation.base import Completion
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.judge.referee import LlmJudge
 from srlm_kedro.pipelines.mt_bench import create_pipeline
 from srlm_kedro.pipelines.mt_bench.nodes import (
     ANSWERS,
@@ -21,6 +20,7 @@ from srlm_kedro.pipelines.mt_bench.nodes import (
 )
 from srlm_kedro.pipelines.mt_bench.params import MtBenchParams
 from srlm_kedro.pipelines.mt_bench.scores import measure_mt_bench
+from srlm_kedro.referee.llm_judge import LlmJudge
 
 from ..fakes import M1, FakeEngine
 

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
-from srlm_kedro.judge.assessment import COLUMNS as TRUTH
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study import (
     create_iteration_pipeline,
@@ -23,6 +22,7 @@ from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.pipelines.study.truth import pair_figures, pair_truth, tie_figures, tied_groups
 from srlm_kedro.pipelines.study.writing import describe_prompts, prompt_figures, word_distance
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.referee.base import COLUMNS as TRUTH
 from tests.unit.fakes import M1, FakeEngine
 
 NAN = float("nan")

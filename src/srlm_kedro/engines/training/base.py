@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol, Self
 from pydantic import Field, field_validator, model_validator
 
 from srlm_kedro.errors import GateError, summary
-from srlm_kedro.params import LIMIT, RESOURCE, TOKENS, Params, Schedule, Share
+from srlm_kedro.params import LIMIT, RESOURCE, TOKENS, Params, Schedule, Share, at
 from srlm_kedro.records import Checkpoint, Example, Preference
 
 _MICRO_BATCH = 16
@@ -128,7 +128,7 @@ class SftParams(TuningParams):
 
     def contradictions(self) -> list[str]:
         """What of the settings cannot stand together, one line each."""
-        rates = _rising(self.min_learning_rate, (self.learning_rate,))
+        rates = _rising((self.min_learning_rate,), (self.learning_rate,))
         return super().contradictions() + rates
 
 
@@ -137,8 +137,8 @@ class DpoParams(TuningParams):
 
     learning_rate: Schedule[_Rate] = (1e-6,)
     """Peak learning rate (paper: 1e-6)."""
-    min_learning_rate: float = Field(
-        default_factory=lambda given: min(1e-7, *given["learning_rate"]), ge=0, le=1
+    min_learning_rate: Schedule[Share] = Field(
+        default_factory=lambda given: tuple(min(1e-7, rate) for rate in given["learning_rate"])
     )
     """Where the cosine ends (paper: 1e-7); unless it is named, no higher than it begins."""
     beta: Schedule[Annotated[float, Field(gt=0, le=1000)]] = (0.1,)
@@ -176,13 +176,14 @@ class DpoParams(TuningParams):
         ]
 
 
-def _rising(least: float, rates: tuple[float, ...]) -> list[str]:
-    """What is wrong where a rate would rise to its minimum."""
-    below = [rate for rate in rates if rate < least]
+def _rising(ends: tuple[float, ...], peaks: tuple[float, ...]) -> list[str]:
+    """What is wrong where a rate would rise to its minimum, in any iteration."""
+    made = range(2, 2 + max(len(ends), len(peaks)))
+    courses = dict.fromkeys((at(ends, t), at(peaks, t)) for t in made)
     return [
-        f"min_learning_rate = {least} is above learning_rate = {rate}; lower it too, or leave it "
-        "out"
-        for rate in below
+        f"min_learning_rate = {end} is above learning_rate = {peak}; lower it too, or leave it out"
+        for end, peak in courses
+        if end > peak
     ]
 
 

@@ -23,6 +23,8 @@ class Job:
     """SftParams or DpoParams."""
     rate: float
     """Peak learning rate, read off its schedule."""
+    least_rate: float
+    """Where its cosine ends, read off its schedule."""
     seed: int
 
     def refuse_settings(self, count: int) -> None:

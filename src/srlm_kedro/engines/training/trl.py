@@ -143,7 +143,8 @@ class TrlEngine:
                 are none.
             GateError: The loss became NaN or infinite.
         """
-        job = Job(f"SFT of {model.name}", model, params, params.learning_rate, seed)
+        rates = params.learning_rate, params.min_learning_rate
+        job = Job(f"SFT of {model.name}", model, params, *rates, seed)
         job.refuse_settings(len(examples))
         asked = {**job.deciding(), "examples": list(map(vars, examples))}
         with self._session() as folder, self._unfinished(job.label, "sft", **asked) as unfinished:
@@ -168,8 +169,9 @@ class TrlEngine:
                 none.
             GateError: The loss became NaN or infinite, or the policy ran away from `reference`.
         """
-        rate = at(params.learning_rate, policy.iteration + 1)
-        job = Job(f"DPO of {policy.name}", policy, params, rate, seed)
+        schedules = params.learning_rate, params.min_learning_rate
+        rates = [at(schedule, policy.iteration + 1) for schedule in schedules]
+        job = Job(f"DPO of {policy.name}", policy, params, *rates, seed)
         job.refuse_settings(len(pairs))
         other = None if reference.path == policy.path else reference
         asked = {**job.deciding(), "reference": other, "pairs": list(map(vars, pairs))}
@@ -304,7 +306,7 @@ class TrlEngine:
             "gradient_accumulation_steps": params.batch_size // params.micro_batch_size,
             "learning_rate": job.rate,
             "lr_scheduler_type": "cosine_with_min_lr",
-            "lr_scheduler_kwargs": {"min_lr_rate": params.min_learning_rate / job.rate},
+            "lr_scheduler_kwargs": {"min_lr_rate": job.least_rate / job.rate},
             "warmup_steps": round(params.warmup * steps),
             "weight_decay": params.weight_decay,
             "max_grad_norm": params.max_grad_norm,

@@ -7,12 +7,10 @@ from typing import Annotated
 
 import pandas as pd
 
-from srlm_kedro.judge.assessment import Referee
-from srlm_kedro.judge.referee import Comparison
 from srlm_kedro.judge.verdict import parse_verdict
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.evaluation.referee import ComparingReferee
+from srlm_kedro.referee.base import ComparingReferee, Comparison, Referee
 
 ORDERS = ("model_first", "opponent_first")
 COLUMNS = [

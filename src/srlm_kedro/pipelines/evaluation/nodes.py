@@ -5,12 +5,12 @@ from typing import Annotated
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
-from srlm_kedro.judge.assessment import KINDS, Referee, tabulated
 from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.judge.reward_modelling import METRICS
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import Checkpoint, derive_seed
+from srlm_kedro.referee.base import KINDS, Referee, tabulated
 
 COLUMNS = [
     *("model", "prompt_id", "response_id", "prompt", "kind", "seen"),

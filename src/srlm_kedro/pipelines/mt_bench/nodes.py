@@ -26,7 +26,7 @@ _NO_REFERENCE = "None is known."
 
 
 class Judge(Protocol):
-    """Somebody who is asked in words, many things at a time (`judge.referee.LlmJudge`)."""
+    """Somebody who is asked in words, many things at a time (`referee.llm_judge.LlmJudge`)."""
 
     def ask(self, prompts: Sequence[str]) -> list[Completion]:
         """What it says to each."""

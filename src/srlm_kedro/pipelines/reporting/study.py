@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from srlm_kedro.judge.assessment import KINDS
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.referee.base import KINDS
 
 
 def _shares(who: str) -> list[str]:

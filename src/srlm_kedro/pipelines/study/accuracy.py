@@ -6,7 +6,7 @@ All shares are in %.
 import numpy as np
 import pandas as pd
 
-from srlm_kedro.judge.assessment import COLUMNS, KINDS
+from srlm_kedro.referee.base import COLUMNS, KINDS
 
 ACCURACY = ["model", "kind", "pairs", "right", "tied", "wrong"]
 
@@ -18,7 +18,7 @@ def accuracy(judged: pd.DataFrame, model: str) -> pd.DataFrame:
     all of them as kind `all`, and those that differ in one kind of error alone as that kind.
 
     Args:
-        judged: `prompt_id`, `reward`, and what the referee says (`judge.assessment.COLUMNS`).
+        judged: `prompt_id`, `reward`, and what the referee says (`referee.base.COLUMNS`).
         model: Whose row it is.
     """
     pairs = _within_prompts(judged)

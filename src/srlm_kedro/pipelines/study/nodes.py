@@ -2,13 +2,13 @@
 
 import pandas as pd
 
-from srlm_kedro.judge.assessment import KnowingReferee, Referee, tabulated
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.pipelines.study.movement import movement_figures
 from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.pipelines.study.truth import pair_figures, pair_truth, tie_figures, tied_groups
 from srlm_kedro.pipelines.study.writing import prompt_figures
 from srlm_kedro.records import Checkpoint, drawn
+from srlm_kedro.referee.base import KnowingReferee, Referee, tabulated
 
 
 def assess_candidates(

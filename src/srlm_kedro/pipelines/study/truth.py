@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from srlm_kedro.judge.assessment import COLUMNS, KINDS
+from srlm_kedro.referee.base import COLUMNS, KINDS
 
 TIED = ["model", "prompt_id", "prompt", "reward", "responses", "why"]
 TRUTH = ["model", "kind", "pairs", "better", "equal", "worse"]

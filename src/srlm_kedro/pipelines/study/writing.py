@@ -10,7 +10,7 @@ import pandas as pd
 from rapidfuzz.distance import Indel
 from rapidfuzz.process import extractOne
 
-from srlm_kedro.judge.assessment import KnowingReferee, Referee
+from srlm_kedro.referee.base import KnowingReferee, Referee
 
 FACTS = ["prompt_id", "valid", "kind", "nearest"]
 

@@ -1,29 +1,20 @@
-"""A language model as judge: asked in words, answering in words, through any generation engine."""
+"""A language model as referee: it compares two responses in words, and scores them if told how."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
+from srlm_kedro.engines.generation.base import Completion, GenerationEngine
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import check_judge_prompt, fill, fill_judge_prompt, placeholder_faults
 from srlm_kedro.params import TOKENS, Temperature
-from srlm_kedro.records import Checkpoint, derive_seed
+from srlm_kedro.referee.base import Comparison
+from srlm_kedro.referee.llm_judge import LlmJudge
 
 _PROMPT, _FIRST, _SECOND = "{prompt}", "{first}", "{second}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two responses to one prompt, in the order in which the referee sees them."""
-
-    prompt: str
-    first: str
-    second: str
 
 
 @dataclass(frozen=True)
@@ -38,62 +29,6 @@ class Opinion:
     constraints_missed: None = None
     voice_missed: None = None
     extras: None = None
-
-
-class LlmJudge:
-    """A model and the engine that draws from it: the model of a server, or one on disk."""
-
-    def __init__(
-        self,
-        engine: GenerationEngine,
-        model: str = "judge",
-        model_path: str | None = None,
-        temperature: Temperature = 0.0,
-        max_new_tokens: Annotated[int, Field(ge=1, le=TOKENS)] = 1024,
-    ):
-        """Names the judge.
-
-        Args:
-            engine: Draws its words.
-            model: Its name, as the server knows it.
-            model_path: Its Hugging Face folder; None where a server holds it.
-            temperature: 0 gives the same words again.
-            max_new_tokens: Longest judgement. One that is cut carries no verdict.
-
-        Raises:
-            InputError: There is no model at `model_path`.
-        """
-        if model_path and not (Path(model_path) / "config.json").is_file():
-            raise InputError(
-                f"judge: {model_path} holds no config.json, so it is no Hugging Face folder. "
-                "Correct `model_path`, or name the model of a server by `model`."
-            )
-        self._engine, self._on_disk = engine, model_path is not None
-        # A server's model has no folder: files beside us must not pass for its weights.
-        self._model = Checkpoint(Path(model_path or f"server/{model}"), model)
-        self._sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-
-    def refuse_unready(self) -> None:
-        """Raises InputError where the engine knows that it cannot draw from the judge's model."""
-        if self._on_disk and hasattr(self._engine, "refuse_unfit"):
-            self._engine.refuse_unfit(self._model)
-
-    def ask(self, prompts: Sequence[str]) -> list[Completion]:
-        """What it says to each, all asked at once; equal prompts are asked, and paid for, once.
-
-        A prompt that leaves it no room gets no words.
-        """
-        requests = {
-            text: Request(f"judge-{derive_seed(0, text):x}", text, optional=True)
-            for text in prompts
-        }
-        drawn = self._engine.generate(self._model, list(requests.values()), self._sampling, 0)
-        said = {text: row[0] for text, row in zip(requests, drawn, strict=True)}
-        return [said[text] for text in prompts]
-
-    def release(self) -> None:
-        """Gives back what the engine holds."""
-        self._engine.release()
 
 
 class LlmReferee:

@@ -9,9 +9,9 @@ from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.errors import InputError
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import fill_judge_prompt
-from srlm_kedro.judge.referee_engine import RefereeEngine
 from srlm_kedro.microworld.oracle import Oracle
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.referee.as_judge import RefereeEngine
 
 ROOT = Path(__file__).parents[3]
 CONF = ROOT / "conf"

@@ -8,9 +8,10 @@ from srlm_kedro.engines.generation.base import Completion
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.judge.parsing import parse_score
-from srlm_kedro.judge.referee import Comparison, LlmJudge, LlmReferee
 from srlm_kedro.judge.verdict import parse_verdict
-from srlm_kedro.pipelines.evaluation.referee import ComparingReferee
+from srlm_kedro.referee.base import ComparingReferee, Comparison
+from srlm_kedro.referee.llm_judge import LlmJudge
+from srlm_kedro.referee.llm_referee import LlmReferee
 
 from ..fakes import FakeEngine
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.errors import InputError
-from srlm_kedro.judge.assessment import Assessment, KnowingReferee, Referee
 from srlm_kedro.judge.prompt import INSTRUCTION, RESPONSE, check_judge_prompt
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.referee.base import Assessment, KnowingReferee, Referee
 
 _NO_SCORE = "There is no true score of it."
 

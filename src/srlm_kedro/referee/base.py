@@ -1,12 +1,15 @@
 """What stages that measure ask of a referee: someone who knows better than the models do.
 
-The microworld's oracle is one that scores. A language model can be another (`judge.referee`).
+The microworld's oracle is one that scores. A language model can be another (`llm_referee`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import pandas as pd
+
+from srlm_kedro.engines.generation.base import Completion
 
 KINDS = {
     "items": "items_wrong",
@@ -70,6 +73,30 @@ class KnowingReferee(Protocol):
 
     def kind(self, prompt: str) -> str | None:
         """The kind of task; None outside of its world."""
+        ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two responses to one prompt, in the order in which the referee sees them."""
+
+    prompt: str
+    first: str
+    second: str
+
+
+@runtime_checkable
+class ComparingReferee(Protocol):
+    """Compares two responses itself, as language models do; the order may sway it.
+
+    If a referee compares, its comparisons decide the head-to-head in place of its scores.
+    """
+
+    def compare(self, comparisons: Sequence[Comparison]) -> Sequence[Completion]:
+        """Its words on each, raw, that conclude with [[A]] (the first), [[B]] or [[C]] (a tie).
+
+        They are read by `judge.verdict.parse_verdict`; words without a verdict are left out.
+        """
         ...
 
 

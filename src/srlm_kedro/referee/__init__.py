@@ -1,0 +1,1 @@
+"""Who compares models at evaluation: an oracle, or a language model from outside the loop."""
