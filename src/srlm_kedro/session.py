@@ -26,13 +26,13 @@ from srlm_kedro.data_folder import (
 from srlm_kedro.datasets.engine import free_engines, is_engine
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.freshness import Plan, accept, input_faults, make_plan, manifest_of, output_path
-from srlm_kedro.late_thinning import thin_out
 from srlm_kedro.preflight import parameter_faults, place_faults
 from srlm_kedro.selecting import select, version_faults
 from srlm_kedro.starting import data_faults, model_faults, suite_faults
 from srlm_kedro.status import ACCEPT, STATUS, accepted_text, status_table
 from srlm_kedro.stopping import RunWatch, is_full_disk, stoppable
 from srlm_kedro.telling.bar import Bar, shown
+from srlm_kedro.thinning import thin_out
 from srlm_kedro.tracking import command
 from srlm_kedro.tracking.address import configuration, how_to_look, is_tracked, settled
 
@@ -95,7 +95,7 @@ class LoopSession(KedroSession):
         chosen = _chosen(context, names, node_names, options)
         catalog = context.catalog
         plan = make_plan(chosen, catalog)
-        gone = [] if plan.stale else thin_out(context, names, self._hook_manager)
+        gone = [] if plan.stale else thin_out(context, names)
         _announce(plan, gone)
         if plan.stale:
             _refuse_unready(chosen, plan, catalog)
@@ -105,7 +105,11 @@ class LoopSession(KedroSession):
         note = OpenNote(_data_folder(context), said)
         result: dict[str, Any] = {}
         with command.at_work(said, mark if sure else ""):
-            plan = self._try_first(chosen, plan, catalog)
+            try:
+                plan = self._try_first(chosen, plan, catalog)
+            except BaseException as error:
+                self._tell_mlflow(context, names, options, error)
+                raise
             if plan.stale:
                 _tell_replaced(chosen, plan, catalog)
                 note.leave()
@@ -140,7 +144,7 @@ class LoopSession(KedroSession):
             )
             plan = make_plan(chosen, catalog)
             _announce(plan)
-        command.made_before.set(frozenset(anew))
+            command.made_before.set(frozenset(anew))
         return plan
 
     def _watched(self, **options: Any) -> dict[str, Any]:
@@ -188,22 +192,20 @@ class LoopSession(KedroSession):
 
         if not is_left_open(context, command.running.get()):
             return
+        self._tell_mlflow(context, names, options)
+
+    def _tell_mlflow(
+        self,
+        context: KedroContext,
+        names: list[str] | None,
+        options: Mapping[str, Any],
+        error: BaseException | None = None,
+    ) -> None:
+        """Tells MLflow alone of a command in which no pipeline ran: others would miscount it."""
         run_params = {name: options.get(name) for name in _TOLD_TO_HOOKS}
         run_params |= {"env": context.env, "pipeline_names": names, "node_names": None}
-        events = {"run_params": run_params, "pipeline": Pipeline([]), "catalog": context.catalog}
-        hooks = self._hook_manager
-        # No run of nodes that others (kedro-viz) should take for the last one.
-        others = [
-            hook
-            for hook in hooks.get_plugins()
-            if not _is_ours(hook) or type(hook).__name__ == "VizStatsHooks"
-        ]
-        hooks.subset_hook_caller("before_pipeline_run", others)(**events)
-        hooks.subset_hook_caller("after_pipeline_run", others)(run_result={}, **events)
-
-
-def _is_ours(hook: object) -> bool:
-    return type(hook).__module__.startswith(__package__ or "")
+        if told := self._hook_manager.get_plugin("mlflow_hook"):
+            told.tell_of_no_nodes(run_params, context.catalog, error)
 
 
 def _chosen(

@@ -7,6 +7,7 @@ import re
 import shutil
 
 import pytest
+from mlflow import MlflowClient
 
 from srlm_kedro import provenance
 from srlm_kedro.datasets.engine import EngineDataset
@@ -45,6 +46,13 @@ def changed(project, **params):
 def of_their_own(reasons):
     """The nodes among those that a run would look at whose own recipe is another one."""
     return short(name for name, reason in reasons.items() if reason.endswith("changed"))
+
+
+def statuses(project):
+    """How the runs in MLflow ended; the newest comes first."""
+    client = MlflowClient(f"sqlite:///{project.path}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("srlm_kedro")
+    return [run.info.status for run in client.search_runs([experiment.experiment_id])]
 
 
 @pytest.fixture
@@ -110,6 +118,7 @@ def test_a_limit_that_is_tightened_is_asked_of_what_is_fresh(done, ran, limit, t
     """The run stops before anything is drawn; with the old limit all is fresh again."""
     with pytest.raises(GateError, match=rf"(?s){told}"):
         done.run(params=limit)
+    assert set(statuses(done)) == {"FAILED"}
     done.run()
     assert not short(ran) & DRAWN
     assert changed(done) == set()

@@ -1,5 +1,6 @@
 """MLflow, loaded once a pipeline runs: a start with nothing to do goes without it."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.errors import GateError
 from srlm_kedro.tracking.address import configuration, is_tracked
 
 if TYPE_CHECKING:
     from srlm_kedro.hooks.tracking import TrackingHooks
     from srlm_kedro.tracking.parent import ParentRunHooks
 
+_log = logging.getLogger(__name__)
 _DATASETS = "kedro_mlflow.io.metrics"
 """A catalog has datasets of kedro-mlflow's if and only if this is imported by now."""
 
@@ -117,6 +120,31 @@ class MlflowHooks:
                 self._children.on_pipeline_error(error)
                 self.parent.on_pipeline_error(error, run_params, pipeline, catalog)
         self._children = None
+
+    def tell_of_no_nodes(
+        self,
+        run_params: dict[str, Any],
+        catalog: CatalogProtocol,
+        error: BaseException | None = None,
+    ) -> None:
+        """Opens and ends the run of a command in which no pipeline runs.
+
+        Args:
+            run_params: As Kedro's hooks get them.
+            catalog: Of the run.
+            error: What stopped the command before its pipeline; the run ends as failed, and trouble
+                with MLflow is only a warning.
+        """
+        nothing = Pipeline([])
+        if error is None:
+            self.before_pipeline_run(run_params, nothing, catalog)
+            self.after_pipeline_run(run_params, nothing, catalog)
+            return
+        try:
+            self.before_pipeline_run(run_params, nothing, catalog)
+        except GateError as trouble:
+            _log.warning("%s", trouble)
+        self.on_pipeline_error(error, run_params, nothing, catalog)
 
     @property
     def parent(self) -> "ParentRunHooks":

@@ -19,7 +19,7 @@ running: ContextVar[str] = ContextVar("running", default="")
 """The command at work, as `identity` names it; empty where nobody said which."""
 
 made_before: ContextVar[frozenset[str]] = ContextVar("made_before", default=frozenset())
-"""Datasets that the command at work has made outside of the run that is tracked."""
+"""Datasets that the command at work has made outside of the run that is tracked; see `at_work`."""
 
 
 @contextmanager
@@ -30,12 +30,13 @@ def at_work(name: str, folder: str) -> Iterator[None]:
         name: As `identity` gives it.
         folder: The mark of the data folder that it holds for itself; empty if nobody can know.
     """
-    said, holding = running.set(name), held.set(folder)
+    values = {running: name, held: folder, made_before: frozenset()}
+    tokens = [(variable, variable.set(value)) for variable, value in values.items()]
     try:
         yield
     finally:
-        running.reset(said)
-        held.reset(holding)
+        for variable, token in tokens:
+            variable.reset(token)
 
 
 def identity(**said: Any) -> str:

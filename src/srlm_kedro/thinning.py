@@ -1,0 +1,134 @@
+"""Old models' weights leave the disk once nothing needs them: the parameter `keep_models`."""
+
+import logging
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Self
+
+from kedro.framework.context import KedroContext
+from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from srlm_kedro.freshness import make_plan, manifest_of, output_path
+from srlm_kedro.manifest import current_digest, file_digests, is_thinned, mark_thinned
+from srlm_kedro.tracking.address import configuration, is_tracked
+from srlm_kedro.unsaved import Unsaved
+
+_log = logging.getLogger(__name__)
+
+
+class Thinning:
+    """Deletes the weights of M2 and later that are older than the newest `keep_models`.
+
+    What the rest of a run reads, and what a stale node outside of it would read, stays. Tables,
+    metrics and cards of a model stay always.
+    """
+
+    def __init__(self, keep: int, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Notes which model is needed by whom.
+
+        Args:
+            keep: How many of the newest models keep their weights.
+            pipeline: The nodes that are about to run.
+            catalog: Of the run.
+        """
+        self._keep, self._catalog = keep, catalog
+        self._left = Unsaved()
+        for node in pipeline.nodes:
+            self._left.expect(node)
+        self._inputs = {node.name: set(node.inputs) for node in pipeline.nodes}
+        whole = pipelines["__default__"]
+        elsewhere = set(make_plan(whole, catalog).stale) - set(self._left.outputs)
+        self._always = {n for node in whole.nodes if node.name in elsewhere for n in node.inputs}
+
+    @classmethod
+    def asked_for(cls, pipeline: Pipeline, catalog: CatalogProtocol) -> Self | None:
+        """The thinning of a run; None where the user keeps all models."""
+        keep = catalog.load("params:keep_models") if "params:keep_models" in catalog else "all"
+        return None if keep == "all" else cls(keep, pipeline, catalog)
+
+    def saved(self, dataset: str, node: Node) -> None:
+        """Deletes what a node was the last to need, once its last output is saved."""
+        if self._left.saved(dataset, node):
+            self._thin()
+
+    def finish(self) -> None:
+        """Deletes what nobody needs once all nodes have run."""
+        self._left.outputs.clear()
+        self._thin()
+
+    def _thin(self) -> None:
+        made = _made(self._catalog)
+        needed = self._always.union(*(self._inputs[name] for name in self._left.outputs))
+        chosen = {_chosen(self._catalog, name) for name in [*needed, f"m{(made or [0])[-1]}.best"]}
+        for t in made[: -self._keep]:
+            name = f"m{t}.model"
+            path = output_path(self._catalog, name)
+            if t == 1 or path is None or is_thinned(path):
+                continue
+            if name not in needed and path.resolve() not in chosen:
+                _delete(name, path)
+
+
+def thin_out(context: KedroContext, names: list[str] | None) -> list[str]:
+    """Thins a finished run of which no node runs, in MLflow's registry too.
+
+    Args:
+        context: Of the run.
+        names: The pipelines that are asked for, which may be recorded nowhere.
+
+    Returns:
+        The models that lost their weights, as `m2.model`.
+    """
+    catalog = context.catalog
+    kept = _with_weights(catalog)
+    tracked = is_tracked(configuration(context.config_loader), names)
+    if tracked and _are_too_many(kept, context):
+        _ = context.mlflow.server  # one that is not there is told before a file is deleted
+    if thinning := Thinning.asked_for(Pipeline([]), catalog):
+        thinning.finish()
+    gone = [name for name in kept if name not in _with_weights(catalog)]
+    if gone and tracked:
+        from srlm_kedro.tracking.registry import drop_weights, registered_model  # and MLflow
+
+        settings, name = context.mlflow, registered_model(context.env)
+        place = settings.tracking.experiment._experiment.artifact_location
+        for model in gone:
+            digest = current_digest(output_path(catalog, model))
+            client = settings.server._mlflow_client
+            drop_weights(client, name, model.removesuffix(".model"), digest, place)
+    return gone
+
+
+def _are_too_many(kept: list[str], context: KedroContext) -> bool:
+    """Whether weights may have to go."""
+    most = context.config_loader["parameters"].get("keep_models", "all")
+    return most != "all" and len(kept) > most
+
+
+def _chosen(catalog: CatalogProtocol, name: str) -> Path | None:
+    """The folder that a choice of the best model names."""
+    made = name.endswith(".best") and manifest_of(catalog, name)
+    return catalog.load(name).path.resolve() if made else None
+
+
+def _made(catalog: CatalogProtocol) -> list[int]:
+    """Every t of which M_t was made, in order."""
+    return list(takewhile(lambda t: manifest_of(catalog, f"m{t}.model"), count(1)))
+
+
+def _with_weights(catalog: CatalogProtocol) -> list[str]:
+    """M1, M2, ... that were made and have their weights."""
+    names = [f"m{t}.model" for t in _made(catalog)]
+    return [name for name in names if not is_thinned(output_path(catalog, name))]
+
+
+def _delete(name: str, path: Path) -> None:
+    """The note comes first: a kill in between leaves files that nobody reads."""
+    files = file_digests(path)
+    mark_thinned(path)
+    for file in files:
+        (path / file).unlink(missing_ok=True)
+    _log.info("%s: its weights are deleted (keep_models); it can be made again.", name)
