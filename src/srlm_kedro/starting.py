@@ -1,5 +1,6 @@
 """What a run starts from (seed data, prompts, limits, models), looked at before any work."""
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -31,6 +32,7 @@ from srlm_kedro.pipelines.prompts.params import PromptsParams, check_few_shot_pr
 from srlm_kedro.validation.suite import read_suite
 from srlm_kedro.validation.validate import refuse_unknown
 
+_log = logging.getLogger(__name__)
 _MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
 _TEMPLATES: dict[str, Callable[[str], Any]] = {
     "judge_prompt": check_judge_prompt,
@@ -119,7 +121,11 @@ def _looked_at(
         _TEMPLATES[name](dataset.load())
     if name.endswith("_suite"):
         read_suite(dataset.load() or {}, str(path))
-    return {name: dataset.load()} if isinstance(dataset, SeedDataset | HubSeedDataset) else {}
+    if not isinstance(dataset, SeedDataset | HubSeedDataset):
+        return {}
+    rows = dataset.load()
+    _log.info("%s: %d rows from %s", name, len(rows), dataset.described())
+    return {name: rows}
 
 
 def _count_faults(
@@ -160,12 +166,12 @@ def model_faults(
         catalog: Holds the models.
     """
     faults: list[str] = []
-    for engine in engines.values():
+    for name, engine in engines.items():
         try:
             if hasattr(engine, "refuse_unready"):
                 engine.refuse_unready()
         except InputError as error:
-            faults.append(str(error))
+            faults.append(f"{name}: {error}")
     for name in models:
         if not isinstance(catalog.get(name), _MODELS) or manifest_of(catalog, name):
             continue  # no model, or one that a run has made of one that was looked at

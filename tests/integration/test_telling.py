@@ -40,7 +40,9 @@ def test_a_log_gets_a_line_an_event_and_none_of_other_packages(project):
     told = [line.split(" ", 3)[3] for line in lines]
     assert "\x1b" not in said
     # All that is told has its origin in this project.
-    ours = r"\d+ nodes to run|\d+ of \d+, |[\w.]+: [\w.]+ is |MLflow: |seed data: "
+    ours = (
+        r"\d+ nodes to run|\d+ of \d+, |[\w.]+: [\w.]+ is |MLflow: |seed data: |\w+: \d+ rows from "
+    )
     assert [line for line in told if not re.match(ours, line)] == []
     [begun, done] = [line for line in told if STAGE in line]
     assert re.fullmatch(rf"\d+ of \d+, {STAGE}", begun)

@@ -1,5 +1,6 @@
 """Which columns of a file the fields of a record come from, and which would be lost."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ _OTHER_NAMES = {
     "response": ("output", "answer", "completion", "response"),
     "messages": ("conversations", "conversation", "dialogue"),
 }
+_LONGEST_LIST = 2000
 _LONGEST = 300
 """Characters of what a message tells of a file's columns."""
 
@@ -155,8 +157,10 @@ def _other_advice(table: Table, further: Sequence[str]) -> str:
     rows = [name for name in further if _are_rows(value.get(name))]
     if rows and len(further) == len(table.columns()):
         return f". Perhaps the rows are the list `{rows[0]}`: put it alone into the file"
-    names = one_line(", ".join(further), _LONGEST)
-    return f". To pass over columns such as {names}: `columns: {{}}`" if further else ""
+    if not further:
+        return ""
+    names = one_line(json.dumps(further, ensure_ascii=False), _LONGEST_LIST)
+    return f". To pass over what else is there: `ignore: {names}`"
 
 
 def _in_order(prompt: Sequence[str], parts: Iterable[str]) -> str:

@@ -93,7 +93,13 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
         named = {"hub": self._hub, "config": self._config, "revision": self._revision}
         reading = {"split": self._split, "columns": self._columns and dict(self._columns)}
         reading |= {"drop": sorted(self._drop)} if self._drop else {}
+        if self._columns is None and self._ignore:  # with `columns` it changes no row
+            reading["ignore"] = sorted(self._ignore)
         return reading | (named if path is None else {"content": content_digest(path)})
+
+    def described(self) -> str:
+        """The folder or file, or the name on the hub."""
+        return self._source()
 
     def _rows(self) -> list[dict[str, Any]]:
         if self._hub is not None:

@@ -58,11 +58,12 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             columns: Which column of the file each field comes from, where the names differ; texts
                 of several (`prompt: [instruction, input]`) are joined by a blank line. Other
                 columns of the file are passed over, and named in the log. Without it every column
-                must be a field.
+                must be a field, or stand under `ignore`.
             drop: Reasons for which rows may be left out, of `datasets.preferences.REASONS`; a row
                 of no use for another reason is refused.
-            ignore: Columns that are passed over knowingly: without a word, and even if they hold
-                what belongs to the prompts (`input`, `context`, `system`).
+            ignore: Columns that are passed over knowingly, with or without `columns`: without a
+                word, and even if they hold what belongs to the prompts (`input`, `context`,
+                `system`).
             metadata: Free notes.
         """
         self._filepath = Path(filepath)
@@ -71,8 +72,9 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         refuse_reasons(drop)
         self._columns, self._drop, self._ignore = columns, tuple(drop), tuple(ignore)
         self.metadata = metadata
-        if columns is not None or drop:
-            # Another reading of the same file gives another table; no stage makes such a file.
+        self._described = str(self._filepath)
+        if self._is_read_otherwise():
+            # Another reading of the same file gives another table.
             self.fingerprint = self._reading
 
     def load(self) -> pd.DataFrame:
@@ -82,21 +84,32 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             DatasetError: Rows that do not fit, each with file and line, or a damaged file.
         """
         table = read_table(self._filepath)
+        self._described = table.described()
         return seed_table(table, self._record, self._columns, self._drop, self._ignore)
 
     def save(self, data: pd.DataFrame) -> None:
         """Writes one JSON object a line, in the order of the rows."""
-        if self._columns is not None or self._drop:
+        if self._is_read_otherwise():
             raise DatasetError(
-                f"{self._filepath}: a table read by `columns` or `drop` cannot be saved."
+                f"{self._filepath}: a table read by `columns`, `drop` or `ignore` cannot be saved."
             )
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
         rows = [self._record.model_validate(row).model_dump() for row in data.to_dict("records")]
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         self._filepath.write_text("\n".join(lines) + "\n", "utf-8")
 
+    def described(self) -> str:
+        """The file and, once it was loaded, what it was taken for."""
+        return self._described
+
+    def _is_read_otherwise(self) -> bool:
+        """Whether the entry says how the file is read: no stage makes such a file."""
+        return self._columns is not None or bool(self._drop or self._ignore)
+
     def _reading(self) -> dict[str, Any]:
         reading = {"content": content_digest(self._filepath), "columns": dict(self._columns or {})}
+        if self._columns is None and self._ignore:  # with `columns` it changes no row
+            reading["ignore"] = sorted(self._ignore)
         return reading | ({"drop": sorted(self._drop)} if self._drop else {})
 
     def _exists(self) -> bool:
@@ -163,7 +176,9 @@ def _fitted(
             unfit.append(Useless(row.place, error.reason))
             return None
 
-    rule = f"rows must hold {', '.join(fields)} and nothing else, unless `columns` chooses"
+    rule = f"rows must hold {', '.join(fields)}"
+    if rules.choice.columns is None:
+        rule += " and nothing else but columns that its catalog entry names under `ignore`"
     hint = advice(table, rules.choice)
     try:
         return [row for row in table.checked(fitted, rule + hint) if row is not None], unfit

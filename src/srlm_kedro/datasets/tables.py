@@ -23,7 +23,10 @@ _LONGEST_FAULT = 500
 _BY_SPLIT = "srlm_kedro.datasets.hugging_face.HubSeedDataset"
 _NUMBERS = re.compile(r"-[0-9a-f]{16}(?=\.)|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d+")
 """What tells the parts of one table apart by name: numbers and sums."""
+_QUOTED = re.compile(rb'"[^"]*"')
 _PART_OF = re.compile(r"-(\d+)-of-(\d+)\b")
+_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+"""What may part the columns of a CSV."""
 _LONE_COLUMN = re.compile(rb'"?[A-Za-z_]\w*"?\r?\n\s*\S')
 _WORDS_OF_JSON = re.compile(rb"(true|false|null|NaN|Infinity)\s")
 
@@ -48,6 +51,13 @@ class Table:
     source: str
     form: Form
     rows: list[Row]
+    mark: str = ""
+    """What parts the columns of a CSV."""
+
+    def described(self) -> str:
+        """The file, and what it was taken for."""
+        marked = f" with {_NAMES[self.mark]} between the columns" if self.mark else ""
+        return f"{self.source} ({self.form}{marked})"
 
     def columns(self) -> list[str]:
         """Every column that some row has."""
@@ -81,6 +91,8 @@ def read_table(path: Path) -> Table:
     A folder of Parquet parts is one table, in the order of their names. Blank lines are passed
     over. What Parquet holds as null is left out of its row.
 
+    The columns of a CSV may be parted by comma, semicolon, tab or bar.
+
     Raises:
         InputError: The file is none of these, is empty or is damaged. Single rows that cannot be
             read are kept as rows with a fault.
@@ -93,12 +105,13 @@ def read_table(path: Path) -> Table:
     array = _array(path, content) if content.lstrip().startswith(b"[") else None
     if array is not None:
         return Table(str(path), "JSON array", array)
-    delimiter = _delimiter(content)
-    if delimiter:
-        return Table(str(path), "CSV", list(_csv(_text(path, content), delimiter)))
+    marks = _marks(content)
+    if marks:
+        return _parted(path, _text(path, content), marks)
     rows = list(_json_lines(content))
     if rows[0].fault:
         _refuse_spread_out(path, content)
+        _refuse_unknown_form(path, content, rows)
     return Table(str(path), "JSON lines", rows)
 
 
@@ -229,17 +242,37 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _delimiter(content: bytes) -> str | None:
-    """What parts the columns of the header, or None if this is no CSV."""
-    header = content.lstrip().split(b"\n", 1)[0]
-    if header.startswith((b"{", b"[")):
-        return None
-    counts = {mark: header.count(mark.encode()) for mark in ",;\t"}
-    best = max(counts, key=lambda mark: counts[mark])
-    if counts[best]:
-        return best
+def _refuse_unknown_form(path: Path, content: bytes, rows: Sequence[Row]) -> None:
+    """Lines of which none is JSON, and whose first looks like none, are told once."""
     start = content.lstrip()
-    return "," if _LONE_COLUMN.match(start) and not _WORDS_OF_JSON.match(start) else None
+    if start.startswith((b"{", b"[")) or not all(row.fault for row in rows):
+        return
+    first = one_line(start.split(b"\n", 1)[0].decode("utf-8", "replace"), 80)
+    raise InputError(
+        f"{path}: is no table that can be read. Its first line, {first!r}, is no JSON, and no "
+        "header of a CSV with columns parted by comma, semicolon, tab or bar. Save it with one of "
+        "these between the columns, or as JSON lines."
+    )
+
+
+def _marks(content: bytes) -> list[str]:
+    """What may part the columns of the header, the likeliest first; none if this is no CSV."""
+    start = content.lstrip()
+    header = start.split(b"\n", 1)[0]
+    if header.startswith((b"{", b"[")):
+        return []
+    bare = _QUOTED.sub(b"", header)
+    counts = {mark: bare.count(mark.encode()) for mark in _NAMES}
+    found = [mark for mark in counts if counts[mark]]
+    if found:
+        return sorted(found, key=lambda mark: -counts[mark])
+    return [","] if _LONE_COLUMN.match(start) and not _WORDS_OF_JSON.match(start) else []
+
+
+def _parted(path: Path, text: str, marks: Sequence[str]) -> Table:
+    """The CSV by the mark that leaves the fewest rows unread: names may hold the others."""
+    tables = [Table(str(path), "CSV", list(_csv(text, mark)), mark) for mark in marks]
+    return min(tables, key=lambda table: sum(bool(row.fault) for row in table.rows))
 
 
 def _csv(text: str, delimiter: str) -> Iterator[Row]:

@@ -99,7 +99,7 @@ def test_columns_that_are_passed_over_are_logged_once(tmp_path, caplog):
         ([{"conversations": []}], IFT, r"Perhaps `columns: {messages: conversations}`"),
         ([{"question": "p", "chosen": "a", "rejected": "b"}], EFT, "{prompt: question}"),
         ([{"data": [{"prompt": "p"}]}], IFT, "Perhaps the rows are the list `data`"),
-        ([{"prompt": "p", "response": "r", "n": 1}], IFT, r"such as n: `columns: {}`"),
+        ([{"prompt": "p", "response": "r", "n": 1}], IFT, r'else is there: `ignore: \["n"\]`'),
     ],
 )
 def test_columns_of_known_names_bring_the_mapping_that_reads_them(tmp_path, rows, record, said):

@@ -1,9 +1,11 @@
 """Seed data as JSON lines."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
+import yaml
 from kedro.io import DatasetError
 
 from srlm_kedro.datasets.seed import SeedDataset
@@ -194,9 +196,34 @@ def test_numbers_are_ids_as_text(tmp_path):
 def test_further_columns_are_refused_unless_columns_chooses(tmp_path, form):
     """Else a mistyped or forgotten column would go unseen."""
     content = written([{"id": "a", "prompt": "p", "response": "r", "reward": "5"}])[form]
-    with pytest.raises(DatasetError, match=r"`columns` chooses[^~]*reward: Extra inputs"):
+    said = r'else is there: `ignore: \["reward"\]`[^~]*reward: Extra inputs'
+    with pytest.raises(DatasetError, match=said):
         brought(tmp_path / "file", content)
-    assert brought(tmp_path / "file", content, columns={})[0]["response"] == "r"
+    kept = brought(tmp_path / "file", content, ignore=["reward"])
+    assert kept == [{"id": "a", "prompt": "p", "response": "r"}]
+    assert brought(tmp_path / "file", content, columns={}) == kept
+
+
+def test_the_advice_for_further_columns_works_where_one_belongs_to_the_prompt(tmp_path):
+    """As it stands in the message, for all of them at once."""
+    row_ = {"prompt": "p", "response": "r", "input": "i", "n: odd": 1}
+    content = json.dumps(row_).encode()
+    with pytest.raises(DatasetError) as refusal:
+        brought(tmp_path / "file", content)
+    options = yaml.safe_load(
+        re.search(r"`(ignore: .*?)`", str(refusal.value).split("there:")[1])[1]
+    )
+    (kept,) = brought(tmp_path / "file", content, **options)
+    assert (kept["prompt"], kept["response"]) == ("p", "r")
+
+
+def test_a_column_that_is_ignored_is_another_reading(tmp_path):
+    """An id that is passed over gives other ids: freshness sees it."""
+    path = tmp_path / "file"
+    path.write_bytes(row())
+    reading = SeedDataset(str(path), IFT, ignore=["id"])
+    assert reading.load()["id"].tolist() == ["ift-0001"]
+    assert reading.fingerprint() != SeedDataset(str(path), IFT, ignore=["x"]).fingerprint()
 
 
 def test_a_column_that_is_not_there_is_told_once_with_those_that_are(tmp_path):

@@ -76,11 +76,23 @@ def test_places_are_lines_where_the_file_has_lines(tmp_path):
     assert [row.place for row in spaced.rows] == ["line 1", "line 3"]
 
 
-@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
 def test_csv_may_be_parted_by_other_marks(tmp_path, mark):
     """As spreadsheets of other countries write it, byte order mark included."""
     content = pd.DataFrame(ROWS).to_csv(index=False, sep=mark).encode("utf-8-sig")
-    assert values(read_table(file(tmp_path, content))) == ROWS
+    table = read_table(file(tmp_path, content))
+    assert values(table) == ROWS
+    named = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}[mark]
+    assert table.described().endswith(f"data.txt (CSV with a {named} between the columns)")
+
+
+@pytest.mark.parametrize(
+    "content", [b'"a, in words, as typed";b\n1;2\n', b"a, in words, as typed;b\n1;2\n3;4\n"]
+)
+def test_a_name_may_hold_other_marks_than_the_one_that_parts(tmp_path, content):
+    """The mark that leaves the fewest rows unread counts; quoted ones are text."""
+    first = values(read_table(file(tmp_path, content)))[0]
+    assert first == {"a, in words, as typed": "1", "b": "2"}
 
 
 def test_nulls_and_the_index_of_parquet_are_left_out(tmp_path):
@@ -122,6 +134,8 @@ def test_nulls_and_the_index_of_parquet_are_left_out(tmp_path):
         (json.dumps(ROWS[0], indent=1).encode() * 2, "JSON over several lines"),
         (b'[\n{"a": 1},\n{"a" 2}\n]', "a broken JSON array .*line 3"),
         (b'[{"a": 1}', "a broken JSON array"),
+        (b"a^b\n1^2\n", "Its first line, 'a.b', is no JSON, and no header of a CSV .* semicolon"),
+        (b"A poem\nby nobody\n", "Its first line, 'A poem', is no JSON"),
         ('[\n{"a": "ü"}]'.encode("latin-1"), "line 2: not UTF-8"),
         ("a,b\nx,ü\n".encode("latin-1"), "line 2: not UTF-8"),
     ],
@@ -268,10 +282,9 @@ def test_parquet_with_columns_of_one_name_is_refused(tmp_path):
 
 
 def test_a_csv_of_one_column_is_read(tmp_path):
-    """No mark parts its header; a text of several words is no header."""
+    """No mark parts its header."""
     table = read_table(file(tmp_path, b'prompt\r\n"Sing, please."\r\nDance.\r\n'))
     assert values(table) == [{"prompt": "Sing, please."}, {"prompt": "Dance."}]
-    assert read_table(file(tmp_path, b"A poem\nby nobody\n")).form == "JSON lines"
 
 
 def test_the_index_of_a_csv_is_left_out(tmp_path):
