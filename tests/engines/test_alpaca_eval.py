@@ -348,3 +348,16 @@ def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "alpaca_eval", None)
     with pytest.raises(InputError, match=r"pip install srlm_kedro\[alpaca-eval\]"):
         load("annotators")
+
+
+def test_a_server_that_nobody_runs_is_known_before_any_work(tmp_path):
+    """Without the key in the message; one that answers is asked for nothing that costs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    with pytest.raises(InputError, match=f"no server answers at {nobody} ") as refusal:
+        AlpacaEvalAnnotator(nobody, str(tmp_path), credentials={"api_key": KEY}).refuse_unready()
+    assert KEY not in str(refusal.value)
+    with serve(lambda messages: "[]") as server:
+        AlpacaEvalAnnotator(server.url, str(tmp_path)).refuse_unready()
+        assert server.requests == []

@@ -14,8 +14,11 @@ from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.openai import OpenAIEngine
 from srlm_kedro.engines.generation.replies import Failure, Reply
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
+from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.referee.llm_judge import LlmJudge
+from srlm_kedro.referee.llm_referee import LlmReferee
 from tests.server import serve
 
 MODEL = Checkpoint(Path("nowhere"), "m1")
@@ -291,3 +294,27 @@ def test_a_server_more_loses_nothing(tmp_path, calm):
         rows = draw(one.url, two.url, journal=journal, sampling=more)
         assert [row[:2] for row in rows] == calm
         assert len(one.requests) + len(two.requests) == 18
+
+
+def test_a_server_that_nobody_runs_is_known_before_any_work(nobody):
+    """By its address; of several, one that answers is enough, whatever it says."""
+    with pytest.raises(InputError, match=rf"no server answers .{nobody}: .*Start it, or correct"):
+        engine(nobody).refuse_unready()
+    with up(key="sk-other") as server:
+        engine(nobody, server.url).refuse_unready()
+        assert server.requests == []  # nothing was asked that costs
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda one, folder: ShardedEngine(one, {}, folder),
+        lambda one, folder: LlmJudge(one),
+        lambda one, folder: LlmReferee(one, "{prompt} {first} {second} [[A]] [[B]] [[C]]"),
+    ],
+    ids=["shards", "judge", "referee"],
+)
+def test_who_asks_through_an_engine_looks_too(wrap, nobody, tmp_path):
+    """Every way to a server: drawing in shards, a benchmark's judge, the referee."""
+    with pytest.raises(InputError, match="no server answers"):
+        wrap(engine(nobody), tmp_path).refuse_unready()

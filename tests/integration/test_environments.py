@@ -6,7 +6,7 @@ import yaml
 
 from srlm_kedro.composition import compose_loop, raw_catalog
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
-from srlm_kedro.errors import GateError
+from srlm_kedro.errors import GateError, InputError
 from tests.integration.conftest import ROOT
 from tests.server import serve
 
@@ -170,3 +170,11 @@ def test_a_server_that_fails_half_way_is_paid_once(founded):
         again = [str(body["messages"]) + str(body["seed"]) for body in one.requests[answered:]]
         assert len(pd.read_parquet(judgements / "judgements.parquet")) > 40
         assert not set(asked) & set(again)
+
+
+def test_a_judge_that_nobody_serves_is_refused_before_any_work(project):
+    """A fresh clone: the first training would take the time until it is missed."""
+    scripted(project, "external_judge", "http://127.0.0.1:9/v1")
+    with pytest.raises(InputError, match=r"external_judge_engine: .*127\.0\.0\.1:9/v1: "):
+        project.run(env="external_judge")
+    assert not list((project.path / "data").rglob("*.parquet"))

@@ -26,7 +26,7 @@ class Referee:
 def test_a_referees_model_is_looked_at_with_those_that_are_given():
     """It is asked at the end of a run; engines without one of their own are passed over."""
     engines = {"referee": Referee(), "generation_engine": object()}
-    assert model_faults([], engines, DataCatalog({})) == ["judge: its model is none"]
+    assert model_faults([], engines, DataCatalog({})) == ["referee: judge: its model is none"]
 
 
 @pytest.mark.parametrize(("rows", "faults"), [(7, 1), (8, 0)])

@@ -47,6 +47,8 @@ class LlmJudge:
 
     def refuse_unready(self) -> None:
         """Raises InputError where the engine knows that it cannot draw from the judge's model."""
+        if hasattr(self._engine, "refuse_unready"):
+            self._engine.refuse_unready()
         if self._on_disk and hasattr(self._engine, "refuse_unfit"):
             self._engine.refuse_unfit(self._model)
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from srlm_kedro.engines.annotation.base import COLUMNS
 from srlm_kedro.engines.annotation.length_control import length_controlled_win_rate
 from srlm_kedro.engines.annotation.package import contained, load
+from srlm_kedro.engines.generation.servers import no_connection
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.params import SEED, Retries, Seconds
 from srlm_kedro.shown import without
@@ -58,6 +59,18 @@ class AlpacaEvalAnnotator:
         self._config, self._model, self._seed = annotators_config, model, seed
         self._concurrency, self._retries, self._timeout = concurrency, retries, timeout
         self._key = (credentials or {}).get("api_key") or _NO_KEY
+
+    def refuse_unready(self) -> None:
+        """Raises InputError where the package is missing, or no server answers."""
+        load("decoders.openai")
+        fault = no_connection(
+            self._base_url, self._key, self._timeout, lambda text: without(text, self._key)
+        )
+        if fault is not None:
+            raise InputError(
+                f"alpaca_annotator: no server answers at {self._base_url} ({fault}). Start it, or "
+                "correct `base_url` of its entry in the catalog."
+            )
 
     def annotate(self, outputs: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
         """Columns `COLUMNS`, then what else the package tells (price, time, date, version).

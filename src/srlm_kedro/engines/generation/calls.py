@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.replies import Failure, Reply
-from srlm_kedro.engines.generation.servers import LONGEST_WAIT, Server
+from srlm_kedro.engines.generation.servers import LONGEST_WAIT, Server, no_connection
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.shown import without
 
@@ -43,17 +43,32 @@ class Caller:
             InputError: The package `openai` is missing, or the credentials are of another shape.
         """
         _require_client()
-        self._key, self._backoff = _key(credentials), backoff
+        self._key, self._backoff, self._timeout = _key(credentials), backoff, timeout
         self._servers = [Server(url, backoff, timeout, self._redacted) for url in urls]
         # The first try at another server repeats nothing.
         self._tries = len(urls) + retries
         self._budget, self._spent, self._kept = budget, 0, kept
 
-    async def __aenter__(self) -> Self:
-        # Never None: the client would send the environment's key to whatever server this is.
-        key = self._key.get_secret_value() if self._key else "none"
+    def refuse_silence(self) -> None:
+        """Asks whether somebody answers; of several servers one is enough.
+
+        Raises:
+            InputError: Nobody does.
+        """
+        said = []
         for server in self._servers:
-            server.open(key)
+            fault = no_connection(server.url, self._shown_key(), self._timeout, self._redacted)
+            if fault is None:
+                return
+            said.append(f"{server.url}: {fault}")
+        raise InputError(
+            f"OpenAIEngine: no server answers ({'; '.join(said)}). Start it, or correct `base_url` "
+            "of the engine's entry in the catalog."
+        )
+
+    async def __aenter__(self) -> Self:
+        for server in self._servers:
+            server.open(self._shown_key())
         self._over = asyncio.Event()
         self.first: BaseException | None = None
         return self
@@ -144,6 +159,10 @@ class Caller:
             f"Last, {'; '.join(said)}. "
             f"Start what is down, or raise `retries` or `timeout`. {self._kept}"
         )
+
+    def _shown_key(self) -> str:
+        # Never None: the client would send the environment's key to whatever server this is.
+        return self._key.get_secret_value() if self._key else "none"
 
     def _redacted(self, text: str) -> str:
         return without(text, self._key.get_secret_value()) if self._key else text

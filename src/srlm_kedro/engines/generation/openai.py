@@ -115,6 +115,10 @@ class OpenAIEngine:
         rows = range(len(requests))
         return [[drawn[row, sample % count] for sample in range(sampling.n)] for row in rows]
 
+    def refuse_unready(self) -> None:
+        """Raises InputError where no server answers."""
+        self._caller.refuse_silence()
+
     def misfits(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:

@@ -10,6 +10,26 @@ from srlm_kedro.engines.generation.replies import Failure, Reply, failure, read_
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries, unless the server names more."""
+_FIRST_WAIT = 10.0
+"""Seconds in which a server must take a connection before any work."""
+
+
+def no_connection(url: str, key: str, timeout: float, redacted: Callable[[str], str]) -> str | None:
+    """Why nobody can be asked there; None where somebody answers, whatever is said.
+
+    Nothing is paid for: the server is asked for the list of its models, which some refuse to give.
+    """
+    from openai import APIConnectionError, OpenAI, OpenAIError
+
+    wait = min(timeout, _FIRST_WAIT)
+    with OpenAI(base_url=url, api_key=key, max_retries=0, timeout=wait) as client:
+        try:
+            client.get("/models", cast_to=object)
+        except APIConnectionError as error:
+            return failure(error, redacted).reason
+        except (OpenAIError, ValueError):
+            return None
+    return None
 
 
 class Server:

@@ -74,6 +74,11 @@ class ShardedEngine:
                 rows += held
         return rows
 
+    def refuse_unready(self) -> None:
+        """Raises InputError where the engine knows that nobody can be asked."""
+        if hasattr(self._engine, "refuse_unready"):
+            self._engine.refuse_unready()
+
     def refuse_unfit(self, model: Checkpoint) -> None:
         """Raises InputError where the engine knows that it cannot draw from the model."""
         if hasattr(self._engine, "refuse_unfit"):
