@@ -1,5 +1,6 @@
 """Project settings, read by Kedro."""
 
+from srlm_kedro.conf_files import CheckedConfigLoader
 from srlm_kedro.hooks.freshness import FreshnessHooks
 from srlm_kedro.hooks.memory import MemoryHooks
 from srlm_kedro.hooks.mlflow import MlflowHooks
@@ -23,6 +24,7 @@ HOOKS = (
     InPlaceOf("kedro-telemetry"),
 )
 SESSION_CLASS = LoopSession
+CONFIG_LOADER_CLASS = CheckedConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
