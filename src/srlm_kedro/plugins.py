@@ -22,6 +22,8 @@ _COMMANDS = {
     )
 }
 """Entry points of commands that are put off: the one command that each has, and where it is."""
+_VIZ = "kedro_viz.launchers.cli.main:viz_cli"
+"""kedro-viz's commands, which load little by themselves."""
 _REFUSED = ("kedro-telemetry",)
 """Plugins around a command that are never loaded: nobody is called."""
 
@@ -45,11 +47,15 @@ def put_off() -> None:
             found = copy.copy(super().get_command(ctx, cmd_name))
             if found is not None:
                 found.invoke = _plainly(found.invoke)
+                _put_around(found, "ui", "mlflow_page")
             return found
 
     def load_or_put_off(entry_point: Any) -> Any:
         if entry_point.value not in _COMMANDS:
-            return load(entry_point)
+            found = load(entry_point)
+            if entry_point.value == _VIZ:
+                _put_around(found.commands["viz"], "run", "viz_page")
+            return found
         command, path = _COMMANDS[entry_point.value]
         return Plain(name=command.title(), lazy_subcommands={command: path})
 
@@ -63,6 +69,21 @@ def put_off() -> None:
 
     if manager._cli_hook_manager is None:
         manager._cli_hook_manager = Refusing()
+
+
+def _put_around(group: click.Group, name: str, wrapper: str) -> None:
+    """Has a command of the group invoked by a function of `srlm_kedro.pages`, loaded with it."""
+    get = group.get_command
+
+    def get_command(ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = copy.copy(get(ctx, cmd_name))
+        if found is not None and cmd_name == name:
+            from srlm_kedro import pages  # reads conf/, which most commands need not
+
+            found.invoke = getattr(pages, wrapper)(found.invoke)
+        return found
+
+    group.get_command = get_command
 
 
 def _plainly(invoke: Callable[[click.Context], Any]) -> Callable[[click.Context], Any]:

@@ -1,9 +1,13 @@
 """Pages on a port: one that is taken is a failure, not a quiet end."""
 
+import copy
+import os
 import socket
 
 import pytest
 from click.testing import CliRunner
+
+from srlm_kedro.plugins import _put_around
 
 
 @pytest.fixture
@@ -13,6 +17,14 @@ def taken():
         one.bind(("127.0.0.1", 0))
         one.listen()
         yield one.getsockname()[1]
+
+
+@pytest.fixture
+def free():
+    """A port at which nobody serves."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 def mlflow_ui(monkeypatch, *arguments, status=0):
@@ -48,15 +60,31 @@ def test_a_host_that_is_not_ours_is_told_too(project, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_the_page_is_this_projects_and_its_end_is_told(project, taken, monkeypatch, status):
+def test_the_page_is_this_projects_and_its_end_is_told(project, free, monkeypatch, status):
     """The exit code is MLflow's own."""
-    free = socket.socket()
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-    free.close()
-    done, started = mlflow_ui(monkeypatch, f"--port={port}", status=status)
+    done, started = mlflow_ui(monkeypatch, f"--port={free}", status=status)
     assert done.exit_code == status
     (command,) = started
     assert command[1:4] == ["-m", "mlflow", "ui"]
     assert f"sqlite:///{project.path}/mlruns/mlflow.db" in command
-    assert str(port) in command
+    assert str(free) in command
+
+
+def test_one_line_says_where_the_page_is(project, free, monkeypatch):
+    """With the port that was asked for; a refusal is a message."""
+    from srlm_kedro.tracking import commands
+
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    group = copy.copy(commands.mlflow_commands)
+    _put_around(group, "ui", "mlflow_page")
+    monkeypatch.setattr(commands.subprocess, "call", lambda command: 0)
+    done = CliRunner().invoke(group, ["ui", f"--port={free}"])
+    (line,) = done.output.splitlines()
+    assert line.startswith(f"The MLflow UI: http://127.0.0.1:{free}/#/experiments")
+    assert line.endswith(" (Ctrl-C ends it)")
+    database = f"sqlite:///{project.path}/mlruns/mlflow.db"
+    assert os.environ["MLFLOW_REGISTRY_STORE_URI"] == database
+    (project.path / "conf/local/mlflow.yml").write_text("server: [\n", "utf-8")
+    done = CliRunner().invoke(group, ["ui"])
+    assert done.exit_code == 1
+    assert "conf/local/mlflow.yml, line 2: is no YAML" in done.output

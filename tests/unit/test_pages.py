@@ -1,0 +1,78 @@
+"""The pages of MLflow and kedro-viz: what is seen at their start and end."""
+
+import multiprocessing
+import os
+import time
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from srlm_kedro import pages, plugins
+from srlm_kedro.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def variables(monkeypatch):
+    """None of ours is set, and none is left."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    for name in pages._QUIET:
+        os.environ.pop(name, None)
+
+
+def shown(serve, wrap=pages._quietly):
+    """What a command that serves says and ends with."""
+    group = click.Group("page", commands={"run": click.Command("run", callback=serve)})
+    group.commands["run"].invoke = wrap(group.commands["run"].invoke)
+    return CliRunner().invoke(group, ["run"])
+
+
+def test_ctrl_c_is_the_good_end_of_a_page():
+    """No traceback, no "Aborted!"; what serves in a process of its own is ended too."""
+
+    def serve():
+        multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,)).start()
+        raise KeyboardInterrupt
+
+    done = shown(serve)
+    assert (done.exit_code, done.output) == (0, "")
+    assert multiprocessing.active_children() == []
+
+
+def test_a_real_error_is_seen():
+    """A refusal as a message, anything else as it comes."""
+
+    def refuse():
+        raise InputError("conf/base/catalog.yml, line 2: is no YAML")
+
+    done = shown(refuse)
+    assert (done.exit_code, done.output) == (
+        1,
+        "Error: conf/base/catalog.yml, line 2: is no YAML\n",
+    )
+
+    def fail():
+        raise OSError("broken")
+
+    assert isinstance(shown(fail).exception, OSError)
+
+
+def test_what_serves_says_warnings_and_errors_alone():
+    """Unless the user has said otherwise."""
+    seen = {}
+    os.environ["MLFLOW_LOGGING_LEVEL"] = "DEBUG"
+    shown(lambda: seen.update(os.environ))
+    assert seen["MLFLOW_LOGGING_LEVEL"] == "DEBUG"
+    assert seen["MLFLOW_UVICORN_OPTS"] == "--log-level warning"
+    assert seen["PYTHONWARNINGS"] == "ignore"
+
+
+def test_one_command_of_a_group_is_a_page():
+    """The others are as they were."""
+    commands = {name: click.Command(name, callback=lambda: None) for name in ("run", "build")}
+    group = click.Group("viz", commands=commands)
+    plugins._put_around(group, "run", "viz_page")
+    context = click.Context(group)
+    assert group.get_command(context, "run").invoke.__qualname__.startswith("_quietly")
+    assert not group.get_command(context, "build").invoke.__qualname__.startswith("_quietly")
+    assert group.get_command(context, "none") is None
