@@ -11,6 +11,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from srlm_kedro.freshness import Plan, manifest_of
+from srlm_kedro.thinning import foreseen
 
 STATUS = "status"
 ACCEPT = "accept"
@@ -21,6 +22,8 @@ _SHARED = "of all models"
 
 def status_table(pipeline: Pipeline, catalog: CatalogProtocol, plan: Plan) -> str:
     """One line a node, by model: its state, and the reason why a run would make it.
+
+    The last says which models lose their weights by `keep_models`, where a run would delete some.
 
     A node is `missing` when one of its outputs is not there as a whole, and `stale` when all are,
     made from something else than today's inputs.
@@ -34,7 +37,9 @@ def status_table(pipeline: Pipeline, catalog: CatalogProtocol, plan: Plan) -> st
     groups = {name: groups[name] for name in sorted(groups, key=lambda name: name == _SHARED)}
     width = max((len(node.name) for node in pipeline.nodes), default=0)
     parts = [_block(name, rows, width) for name, rows in groups.items()]
-    return "\n\n".join([*parts, _closing([row for rows in groups.values() for row in rows])])
+    gone = foreseen(pipeline, catalog, plan)
+    closing = _closing([row for rows in groups.values() for row in rows], gone)
+    return "\n\n".join([*parts, closing])
 
 
 def _group(node: str) -> str:
@@ -53,13 +58,15 @@ def _block(name: str, rows: list[tuple[str, str, str]], width: int) -> str:
     return "\n".join([name, *lines])
 
 
-def _closing(rows: list[tuple[str, str, str]]) -> str:
+def _closing(rows: list[tuple[str, str, str]], gone: Sequence[str]) -> str:
     counts = Counter(state for _, state, _ in rows)
     told = ", ".join(f"{counts[state]} {state}" for state in _STATES)
     due = len(rows) - counts["fresh"]
-    return f"{len(rows)} nodes: {told}. " + (
-        f"A run makes the {due} that are not fresh." if due else "A run has nothing to do."
-    )
+    nothing = "A run makes nothing." if gone else "A run has nothing to do."
+    makes = f"A run makes the {due} that are not fresh." if due else nothing
+    names = ", ".join(name.removesuffix(".model").upper() for name in gone)
+    deletes = f"\nkeep_models: a run deletes the weights of {names}; all else of theirs stays."
+    return f"{len(rows)} nodes: {told}. {makes}{deletes if gone else ''}"
 
 
 def accepted_text(accepted: Mapping[str, Sequence[str]]) -> str:

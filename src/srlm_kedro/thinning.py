@@ -1,6 +1,7 @@
 """Old models' weights leave the disk once nothing needs them: the parameter `keep_models`."""
 
 import logging
+from collections.abc import Set
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Self
@@ -11,7 +12,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from srlm_kedro.freshness import make_plan, manifest_of, output_path
+from srlm_kedro.freshness import Plan, make_plan, manifest_of, output_path
 from srlm_kedro.manifest import current_digest, file_digests, is_thinned, mark_thinned
 from srlm_kedro.tracking.address import configuration, is_tracked
 from srlm_kedro.unsaved import Unsaved
@@ -59,17 +60,46 @@ class Thinning:
         self._left.outputs.clear()
         self._thin()
 
+    def at_its_end(self) -> list[str]:
+        """What will be deleted by the end of the run, as `m2.model`; nothing is deleted now.
+
+        What a choice of the best keeps is known of choices that are made already.
+        """
+        coming = {name for outputs in self._left.outputs.values() for name in outputs}
+        return list(self._due(_made(self._catalog, coming), self._always, coming))
+
     def _thin(self) -> None:
-        made = _made(self._catalog)
         needed = self._always.union(*(self._inputs[name] for name in self._left.outputs))
+        for name, path in self._due(_made(self._catalog), needed).items():
+            _delete(name, path)
+
+    def _due(
+        self, made: list[int], needed: set[str], coming: Set[str] = frozenset()
+    ) -> dict[str, Path]:
+        """The models, and their folders, that are too old and that nobody needs.
+
+        Args:
+            made: Every t of which there is M_t, in order.
+            needed: Datasets that are still read.
+            coming: Those that will be made anew, and so have weights again.
+        """
         chosen = {_chosen(self._catalog, name) for name in [*needed, f"m{(made or [0])[-1]}.best"]}
-        for t in made[: -self._keep]:
-            name = f"m{t}.model"
-            path = output_path(self._catalog, name)
-            if t == 1 or path is None or is_thinned(path):
-                continue
-            if name not in needed and path.resolve() not in chosen:
-                _delete(name, path)
+        names = [f"m{t}.model" for t in made[: -self._keep] if t != 1]
+        paths = {name: output_path(self._catalog, name) for name in names if name not in needed}
+        return {
+            name: path
+            for name, path in paths.items()
+            if path is not None
+            and (name in coming or not is_thinned(path))
+            and path.resolve() not in chosen
+        }
+
+
+def foreseen(pipeline: Pipeline, catalog: CatalogProtocol, plan: Plan) -> list[str]:
+    """The models that lose their weights by `keep_models` if a run makes what is stale."""
+    stale = Pipeline([node for node in pipeline.nodes if node.name in plan.stale])
+    thinning = Thinning.asked_for(stale, catalog)
+    return thinning.at_its_end() if thinning else []
 
 
 def thin_out(context: KedroContext, names: list[str] | None) -> list[str]:
@@ -114,9 +144,14 @@ def _chosen(catalog: CatalogProtocol, name: str) -> Path | None:
     return catalog.load(name).path.resolve() if made else None
 
 
-def _made(catalog: CatalogProtocol) -> list[int]:
-    """Every t of which M_t was made, in order."""
-    return list(takewhile(lambda t: manifest_of(catalog, f"m{t}.model"), count(1)))
+def _made(catalog: CatalogProtocol, coming: Set[str] = frozenset()) -> list[int]:
+    """Every t of which M_t was made, or is among what will be made, in order."""
+
+    def there(t: int) -> bool:
+        name = f"m{t}.model"
+        return name in coming or manifest_of(catalog, name) is not None
+
+    return list(takewhile(there, count(1)))
 
 
 def _with_weights(catalog: CatalogProtocol) -> list[str]:

@@ -107,3 +107,22 @@ def test_a_finished_run_is_thinned_out_too(project, caplog):
     caplog.clear()
     project.run(params={"keep_models": 1})
     assert "Nothing to do: all" in caplog.text
+
+
+def test_status_tells_what_a_run_would_thin_out(done, capsys):
+    """And a run then deletes that; nothing where nothing is thinned."""
+    models = done.path / "data/06_models"
+
+    def told(**params):
+        done.run("status", params=params)
+        return capsys.readouterr().out.strip().splitlines()[-1]
+
+    assert told().endswith("A run has nothing to do.")
+    said = "keep_models: a run deletes the weights of M2; all else of theirs stays."
+    assert told(keep_models=1) == said
+    assert told(keep_models=1, seed=7) == said  # M1 to M3 are made anew
+    assert told(keep_models=2).endswith("A run has nothing to do.")
+    assert not any(is_thinned(path) for path in models.iterdir())
+    done.run(params={"keep_models": 1})
+    assert [path.name for path in models.iterdir() if is_thinned(path)] == ["m2"]
+    assert told(keep_models=1).endswith("A run has nothing to do.")
