@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
@@ -41,7 +42,7 @@ _ALL = "__default__"
 _NEXT = """Where to look next:
   the report     {report}
   the MLflow UI  {runs}
-                 (choose the runs M1, M2, M3 and press Compare)
+                 (choose the runs {models} and press Compare)
   the pipelines  make viz
 """
 _TOLD_TO_HOOKS = (*FILTERS, "namespaces", "load_versions")
@@ -362,4 +363,12 @@ def _show_summary(pipeline: Pipeline, context: KedroContext) -> None:
     if "summary" in pipeline.all_outputs():
         print(f"\n{catalog.load('summary')}")
         tracking = settled(configuration(context.config_loader), Path(context.project_path))
-        print(_NEXT.format(report=output_path(catalog, "report"), runs=how_to_look(tracking)))
+        report, models = output_path(catalog, "report"), _compared(catalog.load("iterations"))
+        print(_NEXT.format(report=report, runs=how_to_look(tracking), models=models))
+
+
+def _compared(iterations: pd.DataFrame) -> str:
+    """The models of the summary, by the names of their runs; the baseline where M1 is alone."""
+    names = [str(name).upper() for name in iterations["model"]]
+    made = [name for name in names if name != "SFT"]
+    return ", ".join(made if len(made) > 1 else names)

@@ -1,5 +1,6 @@
 """`kedro run` as typed."""
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
@@ -160,3 +161,32 @@ def test_a_catalog_that_cannot_be_read_is_a_message(project):
     assert "No module named 'text'" in said
     (project.path / "conf/test/parameters.yml").write_text("loop: {iterations: 3", "utf-8")
     assert "conf/test/parameters.yml" in refusal(project)
+
+
+def test_seed_data_of_ones_own_is_told_as_it_was_read(project, caplog):
+    """How many rows, from which file, taken for what: a CSV of another country."""
+    path = project.path / "data/01_raw/own.csv"
+    rows = pd.read_json(project.path / "data/01_raw/ift.jsonl", lines=True)
+    rows.assign(note="x").to_csv(path, index=False, sep=";")
+    record = {"record": "srlm_kedro.pipelines.ift.records.IftRow", "ignore": ["note"]}
+    entry = {"type": "srlm_kedro.datasets.seed.SeedDataset", "filepath": str(path), **record}
+    project.configure("catalog", ift_seed=entry)
+    with caplog.at_level("INFO", "srlm_kedro"):
+        project.run("status")
+    told = f"{len(rows)} rows from {path} (CSV with a semicolon between the columns)"
+    assert f"ift_seed: {told}" in caplog.messages
+    assert any(line.startswith("eft_seed: ") for line in caplog.messages)
+
+
+@pytest.mark.parametrize(("iterations", "named"), [(1, "SFT, M1"), (2, "M1, M2")])
+def test_the_closing_lines_name_the_models_of_this_loop(founded, capsys, iterations, named):
+    """M1 alone is compared with the baseline."""
+    founded.run(params={"loop": {"iterations": iterations}})
+    assert f"(choose the runs {named} and press Compare)" in capsys.readouterr().out
+
+
+def test_a_broken_file_of_the_configuration_is_a_message(project):
+    """With its line, from `kedro run` and `kedro mlflow ui`."""
+    (project.path / "conf/test/parameters_own.yml").write_text("a: 1\nb: [1\n", "utf-8")
+    said = refusal(project, "--pipeline=status")
+    assert "conf/test/parameters_own.yml, line 3: is no YAML" in said

@@ -456,3 +456,14 @@ def test_the_machine_says_what_memory_it_has(monkeypatch):
     """In GiB."""
     monkeypatch.setattr(machine, "memory", lambda: 24 * 2**30)
     assert MachineDataset().load() == {"memory": 24.0}
+
+
+def test_both_tables_of_the_summary_have_a_header():
+    """What its rows are told by, and what each column holds."""
+    tables = draws().reset_index(), training().reset_index()
+    size = {**SIZE, "model": "m", "source": "stated"}
+    table = costs.reckon(*tables, size, estimate())
+    text = summarise_estimate(table, *tables, size, estimate(), {"memory": 24.0})
+    heads = [line.split() for line in text.splitlines() if line.endswith(" time")]
+    columns = ["read", "computed", "drawn", "trained", "on", "examples", "time"]
+    assert heads == [["model", *columns], ["stage", *columns]]

@@ -189,3 +189,25 @@ def test_bars_of_the_head_to_head_carry_the_interval():
     assert list(bar.x) == ["M1 - SFT", "M2 - M1", "M2 - SFT"]
     assert bar.y[0] == 10
     assert (bar.error_y.array[0], bar.error_y.arrayminus[0]) == (20, 20)
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["Head-to-head", "The referee's scores", "The models as judges", "The iterations"],
+)
+def test_every_column_is_told_in_the_lines_above_its_table(title):
+    """A newcomer knows no name of ours."""
+    section = next(part for part in page().split("<h2>") if part.startswith(title))
+    note = section.split("<table>")[0].lower()
+    heads = re.findall(r"<th[^>]*>([^<]+)</th>", section)
+    known = {"model", "against", "win - loss", "95% interval"}
+    words = [head.removesuffix(", %").lower() for head in heads if head not in known]
+    assert len(words) > 3
+    assert [word for word in words if word.removesuffix(" kinds") not in note] == []
+
+
+def test_every_column_of_the_summary_is_told_below_it():
+    """All but the model's name."""
+    head, *_, legend = summary().partition("\n\n")
+    names = [name.split()[0] for name in re.split(r"\s{2,}", head.splitlines()[0])]
+    assert [name for name in names[1:] if name not in legend] == []

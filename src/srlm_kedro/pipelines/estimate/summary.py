@@ -9,7 +9,7 @@ from srlm_kedro.pipelines.estimate.devices import DEVICES
 from srlm_kedro.pipelines.estimate.params import EstimateParams
 
 _TOKENS = ["prompt_tokens", "prefill_tokens", "new_tokens", "train_tokens"]
-_HEADER = ["", "read", "computed", "drawn", "trained on", "examples", "time"]
+_HEADER = ["read", "computed", "drawn", "trained on", "examples", "time"]
 _LEGEND = """tokens: read (each request's prompt once), computed (of these, where prefixes are
 shared), drawn, trained on (all epochs). examples: of training; from M2 on pairs.
 Assumed lengths and shares: src/srlm_kedro/pipelines/estimate/expected.py; set yours as
@@ -29,7 +29,7 @@ def summarise_estimate(
     device = DEVICES[estimate.device]
     peak = costs.memory(estimate_draws, estimate_training, estimate_size, estimate)
     bytes_ = costs.disk(estimate_table, estimate_training, estimate_size, estimate)
-    lines = [_HEADER, *_by(estimate_table, "model"), *_by(estimate_table, "stage")]
+    lines = [*_by(estimate_table, "model"), *_by(estimate_table, "stage")]
     lines.append(_line("in all", estimate_table))
     parts = [f"{name} {gib:.1f}" for name, gib in peak.items()]
     if device.memory is None:
@@ -59,7 +59,8 @@ def summarise_estimate(
 def _by(table: pd.DataFrame, column: str) -> list[list[str]]:
     groups = table.groupby(column, sort=False)
     order = list(groups.groups) if column == "stage" else sorted(groups.groups, key=_chain)
-    return [_line(str(name), groups.get_group(name)) for name in order] + [[""] * len(_HEADER)]
+    rows = [_line(str(name), groups.get_group(name)) for name in order]
+    return [[column, *_HEADER], *rows, [""] * (len(_HEADER) + 1)]
 
 
 def _chain(model: str) -> tuple[int, str]:

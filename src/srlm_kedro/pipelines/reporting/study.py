@@ -14,7 +14,7 @@ def _shares(who: str) -> list[str]:
 SECTIONS = {
     "Each model as judge of its own answers to held-out prompts: % of pairs of a prompt's "
     "responses, of different true scores, ordered rightly or tied; then of pairs that differ in "
-    "one kind of error alone.": _shares("own"),
+    "one kind of error alone (items wrong, constraints missed, voice, extras).": _shares("own"),
     "M1 under its judge prompt, and with that prompt's words in random order: % of the scored "
     "pairs of the held-back rankings that it orders rightly; then % of pairs without a score.": [
         *("rubric_right", "rubric_right_shuffled", "rubric_unscored"),
@@ -27,7 +27,8 @@ SECTIONS = {
     ],
     "New prompts: % valid, kinds of task, distance of their words from IFT's and mean ROUGE-L of "
     "the nearest (0 to 1), % of bigrams that are distinct. Movement from the model before, in nats "
-    "a response: of its own answers (kl) and of its training pairs.": [
+    "a response: of its own answers (kl; kl token: a token) and of its training pairs (logp chosen "
+    "and rejected moved: how much likelier each became).": [
         *("prompts_valid", "prompts_kinds", "prompts_distance", "prompts_nearest"),
         *("prompts_distinct_bigrams", "kl", "kl_token"),
         *("logp_chosen_moved", "logp_rejected_moved"),

@@ -9,8 +9,10 @@ _HEADER = [
     *("extras", "judge", "length", "pairs", "time"),
 ]
 _LEGEND = """vs: win minus loss on held-out prompts, in points. score: the referee's, 0 to 5.
-items, constraints, voice, extras: share wrong, missed or added unasked. length: tokens.
-judge: pairwise accuracy on human rankings."""
+items, voice, extras: share of responses with a wrong item, not in an assistant's tone, with
+something that nobody asked for. constraints: share of the requests that were missed.
+judge: share of human-ranked pairs that it orders rightly. length: tokens of a response.
+pairs: that it was trained on. time: of its making, in seconds."""
 
 
 def summarise_run(
