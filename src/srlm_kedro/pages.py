@@ -49,10 +49,16 @@ def mlflow_page(invoke: _Invoke) -> _Invoke:
 
 
 def viz_page(invoke: _Invoke) -> _Invoke:
-    """`kedro viz run`: a broken configuration is a message, for no server would come up."""
+    """`kedro viz run`: a broken configuration is a message, for no server would come up.
+
+    kedro-viz does not ask PyPI for its newest version.
+    """
 
     def checked(ctx: click.Context) -> Any:
         _conf(ctx.params.get("env"))
+        from kedro_viz.integrations import pypi
+
+        pypi.get_latest_version = lambda: None  # nobody is called; what serves is forked from here
         return invoke(ctx)
 
     return _quietly(checked)

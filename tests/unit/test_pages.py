@@ -76,3 +76,20 @@ def test_one_command_of_a_group_is_a_page():
     assert group.get_command(context, "run").invoke.__qualname__.startswith("_quietly")
     assert not group.get_command(context, "build").invoke.__qualname__.startswith("_quietly")
     assert group.get_command(context, "none") is None
+
+
+def test_kedro_viz_asks_nobody_for_its_newest_version(monkeypatch):
+    """Neither the command nor the page that it serves: no request leaves the machine."""
+    import requests
+    from kedro_viz.integrations import pypi
+
+    asked = []
+    monkeypatch.setattr(requests, "get", lambda url, **_: asked.append(url))
+    monkeypatch.setattr(pypi, "get_latest_version", pypi.get_latest_version)
+    monkeypatch.setattr(pages, "_conf", lambda env: None)
+
+    def serve():
+        click.echo(f"newest: {pypi.get_latest_version()}")
+
+    assert shown(serve, pages.viz_page).output == "newest: None\n"
+    assert asked == []
