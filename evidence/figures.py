@@ -11,9 +11,9 @@ import pandas as pd
 from evidence.experiments import MAIN
 from srlm_kedro.datasets.timings import TimingsDataset
 from srlm_kedro.engines.training.tokenizer import make_tokenizer
-from srlm_kedro.judge import assessment
 from srlm_kedro.microworld.answers import PERFECT, answer, write
 from srlm_kedro.microworld.instructions import parse
+from srlm_kedro.referee import base as assessment
 
 COLUMNS = ["experiment", "seed", "model", "figure", "value"]
 FIRST = ("sft", "m1", "m2", "m3")

@@ -9,7 +9,7 @@ import matplotlib
 from evidence import cells, paper
 from evidence.experiments import MAIN, TITLES
 from evidence.figures import FIRST, KINDS, Figures
-from srlm_kedro.judge import assessment
+from srlm_kedro.referee import base as assessment
 
 _STYLE = {
     "svg.hashsalt": "srlm_kedro",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from evidence import cells, paper
 from evidence.experiments import MAIN, TITLES
 from evidence.figures import FIRST, KINDS, Figures
-from srlm_kedro.judge import assessment
+from srlm_kedro.referee import base as assessment
 
 _ERRORS = {column.replace("_", " "): column for column in assessment.KINDS.values()}
 _SCORES = {
