@@ -26,14 +26,14 @@ from benchmarks.project import (
 from benchmarks.report import Table, contest
 from benchmarks.rounds import Contestant, Setting, take_turns
 from benchmarks.targets import OURS, Target
-from srlm_kedro.hooks.freshness import FreshnessHooks
+from srlm_kedro.freshness.hooks import FreshnessHooks
 
 BARE = "without protections"
 _TARGETS = {(OURS, BARE): Target(0.97)}
 _QUICK = {**SMALL_WORLD, "prompts": {"count": [4], "max_written": [80], **SHORT}}
 _DUBBED = "benchmarks.growth.DubbedEngine"
 _DRAWING = "srlm_kedro.engines.generation.transformers.TransformersEngine"
-_TRAINING = "srlm_kedro.engines.training.trl.TrlEngine"
+_TRAINING = "srlm_kedro.engines.training.trl.engine.TrlEngine"
 _NOTE = "Units are iterations from M1 to M2, of the microworld's full size."
 
 

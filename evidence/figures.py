@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from evidence.experiments import MAIN
-from srlm_kedro.datasets.timings import TimingsDataset
-from srlm_kedro.engines.training.tokenizer import make_tokenizer
+from srlm_kedro.datasets.values import TimingsDataset
+from srlm_kedro.engines.training.pretraining.tokenizer import make_tokenizer
 from srlm_kedro.microworld.answers import PERFECT, answer, write
 from srlm_kedro.microworld.instructions import parse
-from srlm_kedro.referee import base as assessment
+from srlm_kedro.referee import base
 
 COLUMNS = ["experiment", "seed", "model", "figure", "value"]
 FIRST = ("sft", "m1", "m2", "m3")
 """What the paper has."""
-KINDS = ("all", *assessment.KINDS)
+KINDS = ("all", *base.KINDS)
 """Of pairs of responses: what alone differs within them."""
 _SHARED = ("sft", "m1")
 """Models that a control may take from the main run."""

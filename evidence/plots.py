@@ -9,7 +9,7 @@ import matplotlib
 from evidence import cells, paper
 from evidence.experiments import MAIN, TITLES
 from evidence.figures import FIRST, KINDS, Figures
-from srlm_kedro.referee import base as assessment
+from srlm_kedro.referee import base
 
 _STYLE = {
     "svg.hashsalt": "srlm_kedro",
@@ -72,7 +72,7 @@ def head_to_head(figures: Figures, axes: Any) -> bool:
 
 def errors(figures: Figures, axes: Any) -> bool:
     """Share of responses with each kind of error, means over seeds."""
-    lines = {name.replace("_", " "): (MAIN, name) for name in assessment.KINDS.values()}
+    lines = {name.replace("_", " "): (MAIN, name) for name in base.KINDS.values()}
     drawn = _lines(figures, axes, FIRST, lines, "share of sampled responses")
     axes.set_ylim(bottom=0)
     return drawn

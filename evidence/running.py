@@ -11,8 +11,8 @@ import yaml
 
 from benchmarks.project import inside, open_project, quiet, run_project
 from evidence.experiments import Experiment
-from srlm_kedro.disk import write_whole
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.freshness.files import write_whole
 
 _NOTES = "evidence.json"
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from evidence import cells, paper
 from evidence.experiments import MAIN, TITLES
 from evidence.figures import FIRST, KINDS, Figures
-from srlm_kedro.referee import base as assessment
+from srlm_kedro.referee import base
 
-_ERRORS = {column.replace("_", " "): column for column in assessment.KINDS.values()}
+_ERRORS = {column.replace("_", " "): column for column in base.KINDS.values()}
 _SCORES = {
     "mean score": "mean_score",
     "seen kinds": "score_seen",

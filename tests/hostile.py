@@ -3,7 +3,7 @@
 import unicodedata
 from html.parser import HTMLParser
 
-from srlm_kedro.shown import sound
+from srlm_kedro.display.safe_text import sound
 
 TAG = "forged"
 """The element and attribute that no page may hold unless the text made it."""

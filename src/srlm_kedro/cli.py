@@ -19,10 +19,10 @@ from kedro.utils import find_kedro_project, load_obj
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from srlm_kedro.archive import archive_conf
+from srlm_kedro.commands.archive import archive_conf
+from srlm_kedro.commands.push import open_catalog, pack, send
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.push import open_catalog, pack, send
-from srlm_kedro.stopping import Terminated, exit_status, farewell, stoppable
+from srlm_kedro.running.stopping import Terminated, exit_status, farewell, stoppable
 
 _PATIENCE = 10
 """Seconds that a stopped run has for its own end."""
@@ -122,7 +122,7 @@ def push(
 @click.pass_obj
 def bounds(metadata: ProjectMetadata) -> None:
     """Prints every number that can be set, with its bounds, as docs/parameters.md."""
-    from srlm_kedro.bounds import bounds_page  # and every stage and engine with it
+    from srlm_kedro.commands.bounds import bounds_page  # and every stage and engine with it
 
     click.echo(bounds_page(metadata.project_path / settings.CONF_SOURCE), nl=False)
 

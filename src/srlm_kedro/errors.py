@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from srlm_kedro.shown import visible
+from srlm_kedro.display.safe_text import visible
 
 SHOWN = "SRLM_FAULTS"
 """The variable that says how many faults of a thing a message shows: a number, or `all`."""

@@ -1,16 +1,16 @@
 """Project settings, read by Kedro."""
 
-from srlm_kedro.conf_files import CheckedConfigLoader
-from srlm_kedro.hooks.freshness import FreshnessHooks
-from srlm_kedro.hooks.memory import MemoryHooks
-from srlm_kedro.hooks.mlflow import MlflowHooks
-from srlm_kedro.hooks.telling import TellingHooks
-from srlm_kedro.hooks.thinning import ThinningHooks
-from srlm_kedro.plugins import InPlaceOf, VizStatsHooks, put_off
-from srlm_kedro.session import LoopSession
-from srlm_kedro.telling import lines
+from srlm_kedro.display import log_lines
+from srlm_kedro.freshness.hooks import FreshnessHooks
+from srlm_kedro.freshness.thinning_hooks import ThinningHooks
+from srlm_kedro.running.conf_files import CheckedConfigLoader
+from srlm_kedro.running.engine_memory import MemoryHooks
+from srlm_kedro.running.hooks import TellingHooks
+from srlm_kedro.running.plugins import InPlaceOf, VizStatsHooks, put_off
+from srlm_kedro.running.session import LoopSession
+from srlm_kedro.tracking.hooks import MlflowHooks
 
-lines.set_up()
+log_lines.set_up()
 put_off()
 
 HOOKS = (

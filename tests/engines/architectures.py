@@ -24,9 +24,9 @@ from transformers.utils import logging
 
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.loading import load
+from srlm_kedro.engines.generation.tiered.strategies import find_way
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.engines.generation.ways import find_way
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
 from tests.engines.alone import Alone

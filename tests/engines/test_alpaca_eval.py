@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from srlm_kedro.engines.annotation.alpaca_eval import AlpacaEvalAnnotator
-from srlm_kedro.engines.annotation.base import COLUMNS
-from srlm_kedro.engines.annotation.package import load
+from srlm_kedro.engines.published.alpaca_eval import AlpacaEvalAnnotator
+from srlm_kedro.engines.published.alpaca_eval_package import load
+from srlm_kedro.engines.published.annotator import COLUMNS
 from srlm_kedro.errors import GateError, InputError
 from tests.server import serve
 

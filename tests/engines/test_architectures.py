@@ -7,9 +7,9 @@ import torch
 
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.loading import load
-from srlm_kedro.engines.generation.plain import PlainDecoder
+from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
+from srlm_kedro.engines.generation.tiered.strategies import Way, find_way
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.engines.generation.ways import Way, find_way
 from srlm_kedro.errors import InputError
 from tests.engines.architectures import REQUESTS, draws_as_alone, trains, tried
 from tests.engines.tiny import write_tiny

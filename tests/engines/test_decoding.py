@@ -3,8 +3,8 @@
 import torch
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.decoding import Group, complete
-from srlm_kedro.engines.generation.stopping import StopStrings
+from srlm_kedro.engines.generation.stop_strings import StopStrings
+from srlm_kedro.engines.generation.tiered.decoding import Group, complete
 
 END = 0
 

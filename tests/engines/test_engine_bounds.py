@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError
 
-from srlm_kedro.bounds import bounds_page, engine_numbers
+from srlm_kedro.commands.bounds import bounds_page, engine_numbers
 from srlm_kedro.datasets.engine import EngineDataset
 
 ROOT = Path(__file__).parents[2]

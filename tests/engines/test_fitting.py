@@ -6,9 +6,9 @@ import pytest
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from srlm_kedro.datasets.folder import checkpoint_faults
+from srlm_kedro.datasets.model_folder import checkpoint_faults
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.referee.llm_referee import LlmReferee

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from srlm_kedro.engines.generation.base import NO_ROOM, Request, Sampling
-from srlm_kedro.engines.generation.openai import OpenAIEngine
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
+from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
+from srlm_kedro.engines.generation.servers.vllm import VllmEngine
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.engines.generation.vllm import VllmEngine
 from srlm_kedro.errors import InputError
 from tests.engines.models import write_model
 from tests.server import serve

@@ -10,10 +10,15 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from srlm_kedro.engines.benchmarks.lm_eval import LmEvalEngine
+from srlm_kedro.engines.published.lm_eval import LmEvalEngine
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.pipelines.benchmarks.nodes import compare_with_m1, guard_alignment, run_benchmarks
-from srlm_kedro.pipelines.benchmarks.params import AlignmentParams, BenchmarksParams
+from srlm_kedro.pipelines.published.lm_eval import (
+    AlignmentParams,
+    BenchmarksParams,
+    compare_with_m1,
+    guard_alignment,
+    run_benchmarks,
+)
 from srlm_kedro.records import Checkpoint
 from tests.engines.models import write_qwen2
 

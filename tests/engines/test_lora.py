@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.training.base import LoraParams
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
 from tests.engines.models import write_model, write_qwen2
@@ -69,7 +69,7 @@ class TestReference:
     ):
         """To 1e-5, row by row."""
         _, m1, _ = chain(keep=keep)
-        from srlm_kedro.engines.training.objectives import GuardedDpo
+        from srlm_kedro.engines.training.trl.objectives import GuardedDpo
         from tests.engines.tuning import completion_logps
 
         seen = []

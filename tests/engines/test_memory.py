@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlm_kedro.engines.generation.memory import (
+from srlm_kedro.engines.generation.tiered.row_memory import (
     Costs,
     Work,
     groups_beside,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srlm_kedro.engines.training.muon import Muon, orthogonalised
+from srlm_kedro.engines.training.pretraining.muon import Muon, orthogonalised
 
 SHAPES = [(8, 8), (24, 8), (8, 24)]
 

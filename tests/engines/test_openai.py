@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import pytest
 
+from srlm_kedro.display.safe_text import without
 from srlm_kedro.engines.generation.base import Request, Sampling
-from srlm_kedro.engines.generation.openai import OpenAIEngine
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
+from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
-from srlm_kedro.shown import without
 from tests.server import serve
 
 MODEL = Checkpoint(Path("nowhere"), "m1")
@@ -424,7 +424,7 @@ def test_another_server_is_asked_anew(tmp_path):
 def test_an_answer_without_usage_is_paid_once():
     """A server that never names its tokens is left at once."""
     odd = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}
-    from srlm_kedro.engines.generation.replies import read_reply
+    from srlm_kedro.engines.generation.servers.replies import read_reply
 
     failure = read_reply(odd, 1, SAMPLING)
     assert not failure.again

@@ -9,7 +9,7 @@ from srlm_kedro.engines import precision
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srlm_kedro.engines import chat
-from srlm_kedro.engines.training import tokenizer as words
 from srlm_kedro.engines.training.base import Document, PretrainParams
-from srlm_kedro.engines.training.packing import batches, shared_prefix, tokenised
-from srlm_kedro.engines.training.pretraining import loss_of, pretrain, rate_at
+from srlm_kedro.engines.training.pretraining import tokenizer as words
+from srlm_kedro.engines.training.pretraining.packing import batches, shared_prefix, tokenised
+from srlm_kedro.engines.training.pretraining.pretrain import loss_of, pretrain, rate_at
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.microworld import corpus
 

@@ -10,9 +10,12 @@ from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.pipelines.evaluation.comparisons import compare_with_elders
 from srlm_kedro.pipelines.evaluation.head_to_head import settle_comparisons
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.mt_bench.nodes import answer_questions, judge_answers
-from srlm_kedro.pipelines.mt_bench.params import MtBenchParams
-from srlm_kedro.pipelines.mt_bench.scores import measure_mt_bench
+from srlm_kedro.pipelines.published.mt_bench import (
+    MtBenchParams,
+    answer_questions,
+    judge_answers,
+    measure_mt_bench,
+)
 from srlm_kedro.records import Checkpoint
 from tests.server import serve
 
@@ -31,7 +34,7 @@ def prompt(name):
 def judge(server, kind, journal=None, **options):
     """What the catalog's entry for a judge of this class gives."""
     engine = {
-        "engine": "srlm_kedro.engines.generation.openai.OpenAIEngine",
+        "engine": "srlm_kedro.engines.generation.servers.openai.OpenAIEngine",
         "options": {"base_url": server.url},
         "resources": {"retries": 2, "backoff": 0.01, "journal": journal},
     }

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from srlm_kedro.engines.generation import sampling
-from srlm_kedro.engines.generation.sampling import draw, stream, uniforms
+from srlm_kedro.engines.generation.tiered import sampling
+from srlm_kedro.engines.generation.tiered.sampling import draw, stream, uniforms
 
 
 def nucleus(probabilities: torch.Tensor, top_p: float) -> dict[int, float]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from srlm_kedro.engines.generation import servers
 from srlm_kedro.engines.generation.base import Request, Sampling
-from srlm_kedro.engines.generation.openai import OpenAIEngine
-from srlm_kedro.engines.generation.replies import Failure, Reply
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
+from srlm_kedro.engines.generation.servers import pool
+from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
+from srlm_kedro.engines.generation.servers.replies import Failure, Reply
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
@@ -63,7 +63,7 @@ def nobody():
 def clock(monkeypatch):
     """The time that servers see."""
     time = {"now": 0.0}
-    monkeypatch.setattr(servers, "monotonic", lambda: time["now"])
+    monkeypatch.setattr(pool, "monotonic", lambda: time["now"])
     return time
 
 
@@ -71,7 +71,7 @@ def alone(story, server):
     """What `story` finds out about a server whose first rest takes 10 seconds."""
 
     async def told():
-        asked = servers.Server(server.url, 10.0, 20.0, str)
+        asked = pool.Server(server.url, 10.0, 20.0, str)
         asked.open("none")
         found = await story(asked)
         await asked.close()

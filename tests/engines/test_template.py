@@ -5,11 +5,11 @@ from datetime import datetime
 import pytest
 from transformers.utils import chat_template_utils
 
-from srlm_kedro.engines.benchmarks.lm_eval import LmEvalEngine
+from srlm_kedro.engines.generation.servers.vllm import VllmEngine
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.engines.generation.vllm import VllmEngine
+from srlm_kedro.engines.published.lm_eval import LmEvalEngine
 from srlm_kedro.engines.template import bind, checked
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
 from tests.engines.models import CHATML
 from tests.engines.thinking import DATED, HYBRID, tokenizer_of

@@ -9,7 +9,7 @@ from tests.engines.thinking import write_reciter
 
 pytest.importorskip("lm_eval")
 
-from srlm_kedro.engines.benchmarks.lm_eval import LmEvalEngine
+from srlm_kedro.engines.published.lm_eval import LmEvalEngine
 
 SAYS = ["<assistant>", "<think>", "Two", "facts.", "</think>", "Because.", "Really.", "</s>"]
 OPENED = TEMPLATE.replace("<assistant>{% endif %}", "<assistant> <think>{% endif %}")

@@ -7,17 +7,16 @@ import pytest
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.journal import Journal
-from srlm_kedro.engines.generation.openai import OpenAIEngine
-from srlm_kedro.engines.generation.replies import Reply, read_reply
+from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
+from srlm_kedro.engines.generation.servers.replies import Reply, read_reply
+from srlm_kedro.engines.generation.servers.vllm import VllmEngine
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.engines.generation.vllm import VllmEngine
 from srlm_kedro.judge.judgements import judge_responses, reparse
 from srlm_kedro.pipelines.judging.nodes import judge_candidates
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.judging.rewards import reward_responses
-from srlm_kedro.pipelines.responses.nodes import draw_responses
-from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.responses import ResponsesParams, draw_responses
 from srlm_kedro.records import Checkpoint
 from tests.engines.models import TEMPLATE, write_qwen2
 from tests.engines.thinking import (

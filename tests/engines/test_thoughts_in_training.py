@@ -6,10 +6,10 @@ from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Request
 from srlm_kedro.engines.generation.prompts import tokenised
 from srlm_kedro.engines.template import bind
-from srlm_kedro.engines.training import unfinished
-from srlm_kedro.engines.training.loop import Guarded
-from srlm_kedro.engines.training.rows import dpo_rows, sft_rows
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.resume import unfinished
+from srlm_kedro.engines.training.trl.engine import TrlEngine
+from srlm_kedro.engines.training.trl.guards import Guarded
+from srlm_kedro.engines.training.trl.token_rows import dpo_rows, sft_rows
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Example, Preference
 from tests.engines.models import CHATML, TEMPLATE, write_qwen2

@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from srlm_kedro.engines.generation import seats, tiered
-from srlm_kedro.engines.generation.attention import attend, join
-from srlm_kedro.engines.generation.support import refusal
-from srlm_kedro.engines.generation.tiered import TieredDecoder
-from srlm_kedro.engines.generation.tiers import Room
+from srlm_kedro.engines.generation.tiered import tiered_rows, token_groups
+from srlm_kedro.engines.generation.tiered.attention import attend, join
+from srlm_kedro.engines.generation.tiered.support import refusal
+from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
+from srlm_kedro.engines.generation.tiered.tiers import Room
 from tests.engines.models import write_model
 
 ALIKE = {
@@ -93,8 +93,8 @@ def test_logits_are_those_of_each_row_alone(tmp_path, monkeypatch, kind, prefix)
     model = model_of(tmp_path, kind, initializer_range=0.2, **ALIKE[kind])
     alone = copy.deepcopy(model)
     assert refusal(model) is None
-    monkeypatch.setattr(tiered, "PREFILL_TOKENS", 16)
-    monkeypatch.setattr(seats, "_BLOCK", 1)  # buffers are refitted at every chance
+    monkeypatch.setattr(tiered_rows, "PREFILL_TOKENS", 16)
+    monkeypatch.setattr(token_groups, "_BLOCK", 1)  # buffers are refitted at every chance
     session = Session(model, alone, list(range(3, 3 + prefix)), seed=prefix)
     session.admit([14, 9, 9, 3], [3, 1, 2, 3])
     for _ in range(3):
@@ -129,11 +129,11 @@ def test_what_attends_otherwise_is_refused(tmp_path, kind):
 def test_short_prompts_behind_a_long_one_are_not_padded_to_it():
     """A pass holds no more cells than it may, unless one prompt alone is longer."""
     lengths = [900, *[1] * 2000]
-    parts = list(tiered._parts(lengths))
+    parts = list(tiered_rows._parts(lengths))
     assert [place for part in parts for place in range(2001)[part]] == list(range(2001))
     for part in parts:
         held = lengths[part]
-        assert len(held) == 1 or len(held) * max(held) <= tiered.PREFILL_TOKENS
+        assert len(held) == 1 or len(held) * max(held) <= tiered_rows.PREFILL_TOKENS
 
 
 def test_buffers_go_with_their_decoder(tmp_path):

@@ -8,15 +8,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from srlm_kedro.datasets.folder import checkpoint_faults
+from srlm_kedro.datasets.model_folder import checkpoint_faults
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.loading import load
-from srlm_kedro.engines.generation.tiered import TieredDecoder
+from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.engines.training.policy import load_policy, load_tokenizer
-from srlm_kedro.engines.training.rows import dpo_rows, sft_rows
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl.engine import TrlEngine
+from srlm_kedro.engines.training.trl.policy import load_policy, load_tokenizer
+from srlm_kedro.engines.training.trl.token_rows import dpo_rows, sft_rows
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint, Example, Preference
 from tests.engines.models import TEMPLATE, write_model, write_qwen2

@@ -15,8 +15,8 @@ from transformers import (
 )
 
 from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams
-from srlm_kedro.engines.training.rows import sft_rows
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl.engine import TrlEngine
+from srlm_kedro.engines.training.trl.token_rows import sft_rows
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint, Example, Preference
 from tests.engines.models import write_model

@@ -2,8 +2,8 @@
 
 import pytest
 
-from srlm_kedro.engines.training import likelihood
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl import likelihood
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Example
 from tests.engines.models import write_model

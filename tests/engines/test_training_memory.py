@@ -7,8 +7,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from srlm_kedro.engines import machine
-from srlm_kedro.engines.training import memory
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl import activation_memory
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
 from tests.engines.tuning import DPO, EXAMPLES, PAIRS, SFT, weights_hash
 
@@ -55,7 +55,7 @@ def test_estimate_is_above_what_is_kept_but_near(kind, attention, dropout, bf16)
     )
     model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).train()
     kept = kept_bytes(model, bf16)
-    estimate = memory.activation_bytes(model.config, ROWS, LENGTH, cpu=True, bf16=bf16)
+    estimate = activation_memory.activation_bytes(model.config, ROWS, LENGTH, cpu=True, bf16=bf16)
     assert kept < estimate < 2 * kept
 
 
@@ -66,7 +66,7 @@ def test_estimate_is_above_what_is_kept_but_near(kind, attention, dropout, bf16)
 def test_estimate_for_other_shapes_of_configuration(kind, config):
     """Blocks of several widths, or none with attention, stop no run."""
     made = AutoConfig.for_model(kind, hidden_size=32, attn_implementation="eager", **config)
-    assert memory.activation_bytes(made, ROWS, LENGTH, cpu=True, bf16=False) > 0
+    assert activation_memory.activation_bytes(made, ROWS, LENGTH, cpu=True, bf16=False) > 0
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def test_memory_of_the_machine_or_its_container(texts, limit, tmp_path, monkeypa
     """The lesser of both; control groups without a limit say "max" or a huge number."""
     paths = [tmp_path / str(index) for index in range(2)]
     monkeypatch.setattr(machine, "LIMITS", paths)
-    physical = memory._free(cpu=True)
+    physical = activation_memory._free(cpu=True)
     for path, text in zip(paths, texts, strict=False):
         path.write_text(text)
-    assert memory._free(cpu=True) == (limit or physical)
+    assert activation_memory._free(cpu=True) == (limit or physical)
 
 
 class TestChoice:
     @pytest.fixture(params=["sft", "dpo"])
     def said(self, request, checkpoint, tmp_path, caplog):
         """Trains, and gives what the log says of activations, and the model."""
-        caplog.set_level(logging.INFO, "srlm_kedro.engines.training.memory")
+        caplog.set_level(logging.INFO, "srlm_kedro.engines.training.trl.activation_memory")
 
         def run(**options):
             engine = TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path), **options)
@@ -114,7 +114,7 @@ class TestChoice:
     def test_on_where_there_is_not_and_the_bits_are_the_same(self, said, monkeypatch):
         """It is said once, with what is needed and what there is."""
         plain = said(activation_checkpointing=False)[1]
-        monkeypatch.setattr(memory, "_free", lambda cpu: 2**10)
+        monkeypatch.setattr(activation_memory, "_free", lambda cpu: 2**10)
         lines, saving = said()
         assert len(lines) == 1
         assert "room for 0.0 GiB" in lines[0]
@@ -123,7 +123,7 @@ class TestChoice:
     @pytest.mark.parametrize("choice", [True, False])
     def test_a_choice_is_kept(self, said, choice, monkeypatch):
         """Memory is not looked at."""
-        monkeypatch.setattr(memory, "_free", lambda cpu: pytest.fail("asked"))
+        monkeypatch.setattr(activation_memory, "_free", lambda cpu: pytest.fail("asked"))
         assert said(activation_checkpointing=choice)[0] == []
 
 

@@ -3,7 +3,7 @@
 import pytest
 from transformers import GPT2Config, LlamaConfig, MambaConfig
 
-from srlm_kedro.engines.training.policy import dropout_fields, load_policy
+from srlm_kedro.engines.training.trl.policy import dropout_fields, load_policy
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
 

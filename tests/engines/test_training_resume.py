@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from srlm_kedro.engines.training import objectives, pretraining, trl
 from srlm_kedro.engines.training.base import DpoParams, LoraParams, PretrainParams, Trained
-from srlm_kedro.engines.training.loop import Guarded
-from srlm_kedro.engines.training.objectives import GuardedDpo
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.pretraining import pretrain
+from srlm_kedro.engines.training.trl import engine as trl_engine
+from srlm_kedro.engines.training.trl import objectives
+from srlm_kedro.engines.training.trl.engine import TrlEngine
+from srlm_kedro.engines.training.trl.guards import Guarded
+from srlm_kedro.engines.training.trl.objectives import GuardedDpo
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
 from tests.engines.models import write_model
@@ -70,8 +72,8 @@ def make(tmp_path):
 @pytest.fixture(autouse=True)
 def often_logged(monkeypatch):
     """Rows of the log then hold what was summed up across a kill."""
-    monkeypatch.setattr(trl, "_LOG_EVERY", 3)
-    monkeypatch.setattr(pretraining, "_LOG_EVERY", 3)
+    monkeypatch.setattr(trl_engine, "_LOG_EVERY", 3)
+    monkeypatch.setattr(pretrain, "_LOG_EVERY", 3)
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def kill(monkeypatch):
                 raise Killed
         return plain(self, *args, **kwargs)
 
-    class Course(pretraining._Course):
+    class Course(pretrain._Course):
         def step(self, loss):
             calls[0] += 1
             if self.done + 1 == at[0]:
@@ -99,7 +101,7 @@ def kill(monkeypatch):
             super().step(loss)
 
     monkeypatch.setattr(Guarded, "training_step", training_step)
-    monkeypatch.setattr(pretraining, "_Course", Course)
+    monkeypatch.setattr(pretrain, "_Course", Course)
 
     def set_step(number):
         at[0], calls[0] = number, 0
@@ -181,7 +183,7 @@ def test_killed_after_the_last_step(make, models, case, monkeypatch):
     wanted = train(make(checkpoints=None), models)
     train(make(), models)
     monkeypatch.setattr(Guarded, "training_step", None)
-    monkeypatch.setattr(pretraining, "loss_of", None)
+    monkeypatch.setattr(pretrain, "loss_of", None)
     assert_same(train(make(), models), wanted)
 
 
@@ -195,7 +197,8 @@ def test_keeping_changes_no_bit(make, models, case):
 CHILD = """
 import json, os, signal, sys
 from pathlib import Path
-from srlm_kedro.engines.training import snapshots, trl
+from srlm_kedro.engines.training.resume import snapshots
+from srlm_kedro.engines.training.trl import engine as trl_engine
 from srlm_kedro.records import Checkpoint
 from tests.engines.tuning import DPO, PAIRS
 
@@ -209,8 +212,8 @@ def fill(folder, parts):
         os.kill(os.getpid(), signal.SIGKILL)
 
 snapshots._fill = fill
-trl._LOG_EVERY = 3
-engine = trl.TrlEngine(device="cpu", threads=1, work_dir=str(work), checkpoints=str(kept),
+trl_engine._LOG_EVERY = 3
+engine = trl_engine.TrlEngine(device="cpu", threads=1, work_dir=str(work), checkpoints=str(kept),
                        checkpoint_seconds=0)
 policy = Checkpoint(model, "m1")
 engine.dpo(policy, policy, PAIRS, DPO.model_copy(update={"dropout": 0.2}), 1)

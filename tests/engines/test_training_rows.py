@@ -2,7 +2,7 @@
 
 import pytest
 
-from srlm_kedro.engines.training.rows import reading_order
+from srlm_kedro.engines.training.trl.token_rows import reading_order
 
 LENGTHS = [5, 9, 1, 7, 3, 8, 2, 6]
 

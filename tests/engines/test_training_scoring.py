@@ -6,10 +6,10 @@ from torch.nn.functional import linear
 from transformers.modeling_outputs import CausalLMOutput
 from trl.trainer.utils import add_fused_lm_head
 
-from srlm_kedro.engines.training import scoring
-from srlm_kedro.engines.training.policy import load_policy
-from srlm_kedro.engines.training.rows import IGNORED
-from srlm_kedro.engines.training.scoring import CompletionScorer
+from srlm_kedro.engines.training.trl import scoring
+from srlm_kedro.engines.training.trl.policy import load_policy
+from srlm_kedro.engines.training.trl.scoring import CompletionScorer
+from srlm_kedro.engines.training.trl.token_rows import IGNORED
 from tests.engines.models import write_model
 
 FIELDS = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask")

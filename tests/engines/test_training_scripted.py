@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from srlm_kedro.datasets.folder import checkpoint_faults
+from srlm_kedro.datasets.model_folder import checkpoint_faults
 from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams, SftParams
 from srlm_kedro.engines.training.scripted import ScriptedEngine
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.records import Checkpoint, Example, Preference
 
 EXAMPLES = [Example("w1 w2", "w3 w4"), Example("w5", "w6")]

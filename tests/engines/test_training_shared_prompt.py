@@ -9,15 +9,20 @@ import torch
 from datasets import Dataset
 from trl import DPOConfig
 
-from srlm_kedro.engines.training import pairs
-from srlm_kedro.engines.training.adapters import load_adapted
 from srlm_kedro.engines.training.base import LoraParams
-from srlm_kedro.engines.training.loop import calm
-from srlm_kedro.engines.training.objectives import GuardedDpo, dpo_objective
-from srlm_kedro.engines.training.pairs import PairCollator, PairReader, obstacle, shorter
-from srlm_kedro.engines.training.policy import Setup, load_policy, load_reference
-from srlm_kedro.engines.training.rows import IGNORED, dpo_rows
-from srlm_kedro.engines.training.trl import TrlEngine
+from srlm_kedro.engines.training.trl import shared_prompts
+from srlm_kedro.engines.training.trl.adapters import load_adapted
+from srlm_kedro.engines.training.trl.engine import TrlEngine
+from srlm_kedro.engines.training.trl.guards import calm
+from srlm_kedro.engines.training.trl.objectives import GuardedDpo, dpo_objective
+from srlm_kedro.engines.training.trl.policy import Setup, load_policy, load_reference
+from srlm_kedro.engines.training.trl.shared_prompts import (
+    PairCollator,
+    PairReader,
+    obstacle,
+    shorter,
+)
+from srlm_kedro.engines.training.trl.token_rows import IGNORED, dpo_rows
 from tests.engines.models import write_model
 from tests.engines.tuning import DPO, PAIRS, completion_logps
 
@@ -237,7 +242,7 @@ class TestTheRow:
 class TestFallingBack:
     @pytest.fixture
     def said(self, caplog):
-        caplog.set_level(logging.INFO, "srlm_kedro.engines.training.objectives")
+        caplog.set_level(logging.INFO, "srlm_kedro.engines.training.trl.objectives")
         return lambda: [one for one in caplog.messages if "do not share a row" in one]
 
     @pytest.mark.parametrize(
@@ -270,7 +275,9 @@ class TestFallingBack:
 
     def test_mask_that_is_overlooked_is_found_out(self, checkpoint, tmp_path, said, monkeypatch):
         """Support is measured on a pair, whatever the configuration says."""
-        monkeypatch.setattr("srlm_kedro.engines.training.pairs._mask", lambda parts, kernel: None)
+        monkeypatch.setattr(
+            "srlm_kedro.engines.training.trl.shared_prompts._mask", lambda parts, kernel: None
+        )
         trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
         assert not trainer._shares
         assert "log-probabilities change by" in said()[0]
@@ -279,13 +286,13 @@ class TestFallingBack:
         self, checkpoint, tmp_path, said, monkeypatch
     ):
         """Then the rejected response stands behind the chosen one, without seeing it."""
-        pieces = pairs._pieces
+        pieces = shared_prompts._pieces
 
         def counted_on(row):
             found = pieces(row)
             return {**found, "positions": list(range(len(found["ids"])))}
 
-        monkeypatch.setattr(pairs, "_pieces", counted_on)
+        monkeypatch.setattr(shared_prompts, "_pieces", counted_on)
         trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
         assert not trainer._shares
         assert "log-probabilities change by" in said()[0]

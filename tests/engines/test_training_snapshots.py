@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from srlm_kedro.engines.training import snapshots, unfinished
-from srlm_kedro.engines.training.snapshots import DamagedError, Snapshot, write
-from srlm_kedro.engines.training.unfinished import Shelf, Unfinished
+from srlm_kedro.engines.training.resume import snapshots, unfinished
+from srlm_kedro.engines.training.resume.snapshots import DamagedError, Snapshot, write
+from srlm_kedro.engines.training.resume.unfinished import Shelf, Unfinished
 from srlm_kedro.records import Checkpoint
 
 STATE = {

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Request, Sampling
-from srlm_kedro.engines.generation.plain import PlainDecoder
-from srlm_kedro.engines.generation.tiered import TieredDecoder
+from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
+from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from srlm_kedro.engines.generation.base import Request, Sampling
-from srlm_kedro.engines.generation.vllm import VllmEngine
+from srlm_kedro.engines.generation.servers.vllm import VllmEngine
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
 

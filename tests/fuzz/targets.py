@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from srlm_kedro.datasets.oasst import oasst_table
+from srlm_kedro.datasets.rows.files import read_table
 from srlm_kedro.datasets.seed import seed_table
-from srlm_kedro.datasets.tables import read_table
+from srlm_kedro.display.safe_text import one_line, page, visible
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.replies import Failure, Reply, read_reply
+from srlm_kedro.engines.generation.servers.replies import Failure, Reply, read_reply
 from srlm_kedro.errors import InputError
+from srlm_kedro.freshness.manifest import manifest_path, read_manifest
 from srlm_kedro.judge.parsing import REASONS, parse_score
 from srlm_kedro.judge.prompt import fill_judge_prompt
 from srlm_kedro.judge.verdict import parse_rating, parse_verdict
-from srlm_kedro.manifest import manifest_path, read_manifest
-from srlm_kedro.pipelines.ift.records import EftRow, IftRow
+from srlm_kedro.pipelines.ift import EftRow, IftRow
 from srlm_kedro.pipelines.prompts.filters import first_task
-from srlm_kedro.shown import one_line, page, visible
 
 _FILE = Path(tempfile.gettempdir()) / f"fuzzed-{os.getpid()}"
 _TEMPLATE = "User: {instruction}\n\n<response>\n{response}\n</response>\n\nScore:"

@@ -168,7 +168,7 @@ def test_seed_data_of_ones_own_is_told_as_it_was_read(project, caplog):
     path = project.path / "data/01_raw/own.csv"
     rows = pd.read_json(project.path / "data/01_raw/ift.jsonl", lines=True)
     rows.assign(note="x").to_csv(path, index=False, sep=";")
-    record = {"record": "srlm_kedro.pipelines.ift.records.IftRow", "ignore": ["note"]}
+    record = {"record": "srlm_kedro.pipelines.ift.IftRow", "ignore": ["note"]}
     entry = {"type": "srlm_kedro.datasets.seed.SeedDataset", "filepath": str(path), **record}
     project.configure("catalog", ift_seed=entry)
     with caplog.at_level("INFO", "srlm_kedro"):

@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 from mlflow import MlflowClient
 
-from srlm_kedro.data_folder import one_run_at_a_time
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.running.data_folder import one_run_at_a_time
 
 
 def tracked(project):

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from srlm_kedro.composition import compose_loop, raw_catalog
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.running.composition import compose_loop, raw_catalog
 from tests.integration.conftest import ROOT
 from tests.server import serve
 

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from srlm_kedro.display.safe_text import sound
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.records import Checkpoint, derive_seed
-from srlm_kedro.shown import sound
 from tests.hostile import HOSTILE, TAG, Skeleton, is_calm
 
 LONG = [text for text in HOSTILE.values() if len(text) > 10_000]

@@ -7,10 +7,10 @@ import pytest
 from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 from mlflow import MlflowClient
 
-from srlm_kedro.composition import raw_catalog
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.manifest import content_digest
-from srlm_kedro.preflight import newest_model
+from srlm_kedro.freshness.manifest import content_digest
+from srlm_kedro.running.composition import raw_catalog
+from srlm_kedro.running.parameter_faults import newest_model
 
 
 def models(project, data="data"):

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.manifest import content_digest, is_thinned
+from srlm_kedro.freshness.manifest import content_digest, is_thinned
 
 DATA = "data/0[2-8]*/**/*"
 

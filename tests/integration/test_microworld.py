@@ -5,9 +5,9 @@ import json
 import pytest
 import yaml
 
-from srlm_kedro.disk import file_digest
 from srlm_kedro.errors import InputError
-from srlm_kedro.manifest import content_digest
+from srlm_kedro.freshness.files import file_digest
+from srlm_kedro.freshness.manifest import content_digest
 from tests.integration.conftest import ROOT
 
 SMALL = {

@@ -7,7 +7,7 @@ import socket
 import pytest
 from click.testing import CliRunner
 
-from srlm_kedro.plugins import _put_around
+from srlm_kedro.running.plugins import _put_around
 
 
 @pytest.fixture

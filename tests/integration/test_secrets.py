@@ -31,13 +31,13 @@ def ask(project, url):
     shards = {"folder": "data/unfinished/shards", "completions": 16}
     engine = {
         "type": "srlm_kedro.datasets.engine.EngineDataset",
-        "engine": "srlm_kedro.engines.generation.openai.OpenAIEngine",
+        "engine": "srlm_kedro.engines.generation.servers.openai.OpenAIEngine",
         "options": {"base_url": url},
         "resources": {"retries": 0, "journal": "data/07_model_output/journal"},
         "credentials": "judge_server",
         "shards": shards,
     }
-    served = {"type": "srlm_kedro.datasets.served.ServedModelDataset", "name": "judge"}
+    served = {"type": "srlm_kedro.datasets.models.ServedModelDataset", "name": "judge"}
     project.configure("catalog", **{"external_judge_engine": engine, "judge.model": served})
 
 

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.manifest import content_digest
+from srlm_kedro.freshness.manifest import content_digest
 from tests.integration.test_loop import models
 
 

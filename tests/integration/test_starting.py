@@ -9,7 +9,7 @@ import sys
 import mlflow
 import pytest
 
-from srlm_kedro.data_folder import OpenNote
+from srlm_kedro.running.data_folder import OpenNote
 from tests.integration.conftest import ROOT
 from tests.integration.test_ends import all_runs, points, statuses, tracked
 

@@ -20,11 +20,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from pydantic import Field
 
-from srlm_kedro.hooks import tracking
-from srlm_kedro.hooks.tracking import ParentRunHooks, TrackingHooks
 from srlm_kedro.params import Params, Schedule
 from srlm_kedro.records import Checkpoint
-from srlm_kedro.tracking import command
+from srlm_kedro.tracking import command, model_runs
+from srlm_kedro.tracking.model_runs import ParentRunHooks, TrackingHooks
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "base" / "mlflow.yml"
 RUN = {
@@ -83,7 +82,7 @@ def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copy(SHIPPED, tmp_path / "conf" / "base")
     shutil.copy(database, tmp_path / "mlruns")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.setattr(tracking, "pipelines", {})
+    monkeypatch.setattr(model_runs, "pipelines", {})
     yield tmp_path
     while mlflow.active_run():
         mlflow.end_run()
@@ -314,7 +313,7 @@ def test_what_is_fresh_and_skipped_still_belongs_to_its_model(
     whole = made_by(early | outputs_of(project, "m2"))
     catalog = run(project, whole)
     first = runs(client)["m2"].info.run_id
-    monkeypatch.setattr(tracking, "pipelines", {"__default__": whole})
+    monkeypatch.setattr(model_runs, "pipelines", {"__default__": whole})
     remade = whole.filter(to_outputs=["m2.train_metrics"])
     run(project, remade, catalog)
     found = runs(client)
@@ -457,7 +456,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, database: Path) -> dic
     shutil.copy(database, folder / "mlruns")
     with pytest.MonkeyPatch.context() as patch:
         whole = whole_of(folder)
-        patch.setattr(tracking, "pipelines", {"__default__": whole})
+        patch.setattr(model_runs, "pipelines", {"__default__": whole})
         run_until(0, folder, whole, DataCatalog({}))
     return left_in(MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db"))
 
@@ -472,7 +471,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(
 ) -> None:
     """Wherever the kill falls, and falls again: each point once, one run each, all FINISHED."""
     whole, catalog = whole_of(project), DataCatalog({})
-    monkeypatch.setattr(tracking, "pipelines", {"__default__": whole})
+    monkeypatch.setattr(model_runs, "pipelines", {"__default__": whole})
     assert run_until(at, project, whole, catalog)
     if run_until(at, project, whole, catalog):
         assert not run_until(0, project, whole, catalog)
@@ -487,7 +486,7 @@ def test_another_command_does_not_go_on_with_a_killed_run(
 ) -> None:
     """It marks what the dead process left, and the killed command goes on with that later."""
     whole, catalog = whole_of(project), DataCatalog({})
-    monkeypatch.setattr(tracking, "pipelines", {"__default__": whole})
+    monkeypatch.setattr(model_runs, "pipelines", {"__default__": whole})
     assert run_until(20, project, whole, catalog)
     killed = {item.info.run_id for item in all_runs(client)}
     m4 = Node(lambda knobs: {"eval/a": 1.0}, "params:knobs", "m4.eval_metrics", name="make_m4")
@@ -502,7 +501,7 @@ def test_a_number_that_came_out_otherwise_is_written_beside_the_old_one(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run tells of what lies on disk now."""
-    monkeypatch.setattr(tracking, "pipelines", {})
+    monkeypatch.setattr(model_runs, "pipelines", {})
     for value, at in ((1.0, 10), (2.0, 0)):
         pipeline = made_by({"m2.eval_metrics": {"eval/a": value}})
         run_until(at, project, pipeline, DataCatalog({}))

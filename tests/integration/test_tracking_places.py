@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.hooks import tracking
-from srlm_kedro.manifest import is_thinned
+from srlm_kedro.freshness.manifest import is_thinned
 from srlm_kedro.records import Checkpoint
+from srlm_kedro.tracking import model_runs
 from srlm_kedro.tracking.address import sqlite_uri
 from srlm_kedro.tracking.places import local_path
 from srlm_kedro.tracking.registry import drop_weights, register_checkpoint
@@ -28,7 +28,7 @@ def make(tmp_path, empty_database, monkeypatch):
     """Makes a small project of that name, to be run from elsewhere."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.setattr(tracking, "pipelines", {})
+    monkeypatch.setattr(model_runs, "pipelines", {})
 
     def make(name: str) -> Path:
         folder = tmp_path / "projects" / name

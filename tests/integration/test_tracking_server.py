@@ -17,8 +17,7 @@ import yaml
 from mlflow import MlflowClient
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.hooks import tracking
-from srlm_kedro.tracking import trouble
+from srlm_kedro.tracking import model_runs, trouble
 from tests.integration.test_tracking import SHIPPED, made_by, names_of, outputs_of, run
 
 
@@ -58,7 +57,7 @@ def small(tmp_path, monkeypatch):
     shutil.copy(SHIPPED, folder / "conf/base")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.setattr(tracking, "pipelines", {})
+    monkeypatch.setattr(model_runs, "pipelines", {})
     yield folder
     while mlflow.active_run():
         mlflow.end_run()

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.tracking import database, process
-from srlm_kedro.tracking.runs import RunTree
+from srlm_kedro.tracking.run_tree import RunTree
 from tests.integration.conftest import ROOT
 from tests.integration.test_ends import all_runs, statuses, tracked
 from tests.integration.test_starting import Kill
@@ -166,7 +166,7 @@ def test_mlflow_that_is_gone_at_the_end_of_a_failed_run_hides_not_why_it_failed(
     def gone(*_, **__):
         raise MlflowException("no answer")
 
-    monkeypatch.setattr("srlm_kedro.hooks.tracking.RunRecorder.saved", fail)
+    monkeypatch.setattr("srlm_kedro.tracking.model_runs.RunRecorder.saved", fail)
     monkeypatch.setattr(MlflowClient, "set_terminated", gone)
     with pytest.raises(GateError, match="the loss is no number"):
         project.run("foundation")

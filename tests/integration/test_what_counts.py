@@ -9,14 +9,14 @@ import shutil
 import pytest
 from mlflow import MlflowClient
 
-from srlm_kedro import provenance
 from srlm_kedro.datasets.engine import EngineDataset
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.freshness import make_plan
-from srlm_kedro.hooks.freshness import FreshnessHooks
+from srlm_kedro.freshness import provenance
+from srlm_kedro.freshness.hooks import FreshnessHooks
+from srlm_kedro.freshness.plan import make_plan
 from srlm_kedro.records import Checkpoint
-from srlm_kedro.session import _chosen
+from srlm_kedro.running.session import _chosen
 
 DRAWN = {
     *("draw_responses", "judge_candidates", "write_prompts", "judge_ranked", "judge_eft_eval"),
@@ -173,8 +173,10 @@ def other(monkeypatch):
         def altered(found):
             return found | ({part: "another"} if part in found else {})
 
-        monkeypatch.setattr("srlm_kedro.freshness.made_by", lambda *asked: altered(made_by(*asked)))
-        for user in ("srlm_kedro.freshness", "srlm_kedro.datasets.engine"):
+        monkeypatch.setattr(
+            "srlm_kedro.freshness.plan.made_by", lambda *asked: altered(made_by(*asked))
+        )
+        for user in ("srlm_kedro.freshness.plan", "srlm_kedro.datasets.engine"):
             monkeypatch.setattr(f"{user}.engine_made_by", lambda spec: altered(engine(spec)))
 
     return change
@@ -186,8 +188,8 @@ def other(monkeypatch):
         ("code of srlm_kedro.engines.generation.scripted", {"draw_responses", "judge_candidates"}),
         ("code of srlm_kedro.judge.prompt", {"judge_candidates", "judge_ranked"}),
         ("code of srlm_kedro.engines.training.scripted", {"train_sft", "train_m1", "train_dpo"}),
-        ("code of srlm_kedro.datasets.seed_rows", set()),
-        ("code of srlm_kedro.pipelines.pairs.nodes", set()),
+        ("code of srlm_kedro.datasets.rows.fields", set()),
+        ("code of srlm_kedro.pipelines.pairs", set()),
         ("code of srlm_kedro.judge.parsing", set()),
     ],
 )

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from srlm_kedro.datasets.rows.files import read_table
 from srlm_kedro.datasets.seed import seed_table
-from srlm_kedro.datasets.tables import read_table
 from srlm_kedro.errors import InputError
-from srlm_kedro.pipelines.ift.records import EftRow, EvalRow, IftRow
+from srlm_kedro.pipelines.ift import EftRow, EvalRow, IftRow
 
 from .texts import sound_text
 

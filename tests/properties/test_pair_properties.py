@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.pipelines.pairs.nodes import COLUMNS, DROPS, make_pairs
-from srlm_kedro.pipelines.pairs.params import PairsParams
+from srlm_kedro.pipelines.pairs import COLUMNS, DROPS, PairsParams, make_pairs
 
 from .texts import sound_text
 

@@ -5,8 +5,8 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlm_kedro.datasets.dialogues import UnfitError
-from srlm_kedro.datasets.preferences import CONTRADICTING, NO_RANKING, common_ranking
+from srlm_kedro.datasets.rows.dialogues import UnfitError
+from srlm_kedro.datasets.rows.preferences import CONTRADICTING, NO_RANKING, common_ranking
 
 TEXTS = "abcde"
 PAIRS = st.sampled_from([(a, b) for a in TEXTS for b in TEXTS if a != b])

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlm_kedro.datasets.dialogues import is_blank
 from srlm_kedro.datasets.oasst import COLUMNS, oasst_table
+from srlm_kedro.datasets.rows.dialogues import is_blank
+from srlm_kedro.datasets.rows.files import Table, read_table
 from srlm_kedro.datasets.seed import SeedDataset, seed_table
-from srlm_kedro.datasets.tables import Table, read_table
 from srlm_kedro.errors import InputError
-from srlm_kedro.manifest import (
+from srlm_kedro.freshness.manifest import (
     content_digest,
     discard_manifest,
     manifest_path,
@@ -23,7 +23,7 @@ from srlm_kedro.manifest import (
     read_manifest,
     write_manifest,
 )
-from srlm_kedro.pipelines.ift.records import EftRow, EvalRow, IftRow
+from srlm_kedro.pipelines.ift import EftRow, EvalRow, IftRow
 from tests.hostile import is_calm
 
 from .texts import any_text

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from srlm_kedro.shown import sound
+from srlm_kedro.display.safe_text import sound
 from tests.hostile import HOSTILE
 
 SHORT = [text for text in HOSTILE.values() if len(text) < 1000]

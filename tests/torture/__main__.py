@@ -145,7 +145,7 @@ def _warm_up() -> None:
     import trl  # noqa: F401
 
     import benchmarks.growth  # noqa: F401
-    import srlm_kedro.engines.training.trl  # noqa: F401
+    import srlm_kedro.engines.training.trl.engine  # noqa: F401
 
 
 def _parser() -> argparse.ArgumentParser:

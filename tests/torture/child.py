@@ -13,7 +13,7 @@ from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline.node import Node
 
-import srlm_kedro.hooks.freshness
+import srlm_kedro.freshness.hooks
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate", "os.link")
@@ -70,7 +70,7 @@ def run_and_tell(folder: Path, env: str, pipe: int, writes: dict[str, int]) -> N
         os.dup2(log, 2)
         os.chdir(folder)
         # Times would differ from run to run, and tables tell them.
-        srlm_kedro.hooks.freshness.time = SimpleNamespace(perf_counter=lambda: 0.0)
+        srlm_kedro.freshness.hooks.time = SimpleNamespace(perf_counter=lambda: 0.0)
         teller = Teller(pipe, folder / "data", writes)
         sys.addaudithook(teller.audit)
         os.fsync = teller.fsync

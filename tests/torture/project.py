@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.project import copy_project, engine_entry, write_environment
-from srlm_kedro.manifest import SUFFIX, content_digest, output_fault
+from srlm_kedro.freshness.manifest import SUFFIX, content_digest, output_fault
 from tests.torture.child import run_and_tell
 
 _SHORT = {"sampling": {"max_new_tokens": 16}}
@@ -153,7 +153,7 @@ def _write_environment(folder: Path) -> None:
             shards={"folder": f"{unfinished}/shards", "completions": 48},
         ),
         "training_engine": engine_entry(
-            "srlm_kedro.engines.training.trl.TrlEngine",
+            "srlm_kedro.engines.training.trl.engine.TrlEngine",
             options,
             resources={"checkpoints": f"{unfinished}/training", "checkpoint_seconds": 0},
         ),

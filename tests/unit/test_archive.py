@@ -4,7 +4,7 @@ import tarfile
 
 import pytest
 
-from srlm_kedro.archive import archive_conf
+from srlm_kedro.commands.archive import archive_conf
 
 SECRET = "sk-secret-of-mine"
 

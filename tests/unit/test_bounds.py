@@ -9,18 +9,18 @@ import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
 import srlm_kedro.pipelines
-from srlm_kedro.bounds import Number, numbers_of, parameter_numbers
+from srlm_kedro.commands.bounds import Number, numbers_of, parameter_numbers
 from srlm_kedro.engines.generation.base import Sampling, StageSampling
 from srlm_kedro.engines.training.base import DpoParams, LoraParams, PretrainParams, SftParams
 from srlm_kedro.params import Params, Schedule
 from srlm_kedro.pipeline_registry import register_pipelines
-from srlm_kedro.pipelines.benchmarks.params import AlignmentParams
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.microworld.params import CorpusParams
 from srlm_kedro.pipelines.prompts.params import FilterParams, PromptsParams
-from srlm_kedro.pipelines.responses.params import CandidateSampling
-from srlm_kedro.preflight import parameter_types
+from srlm_kedro.pipelines.published.lm_eval import AlignmentParams
+from srlm_kedro.pipelines.responses import CandidateSampling
+from srlm_kedro.running.parameter_faults import parameter_types
 
 
 def every_model():

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from srlm_kedro.conf_files import CheckedConfigLoader, file_faults
 from srlm_kedro.errors import InputError
+from srlm_kedro.running.conf_files import CheckedConfigLoader, file_faults
 
 ROOT = Path(__file__).parents[2]
 

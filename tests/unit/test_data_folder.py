@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
-from srlm_kedro.data_folder import mark_of, one_run_at_a_time, write_faults
 from srlm_kedro.errors import InputError
+from srlm_kedro.running.data_folder import mark_of, one_run_at_a_time, write_faults
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from srlm_kedro.data_folder import one_run_at_a_time
+from srlm_kedro.running.data_folder import one_run_at_a_time
 with one_run_at_a_time(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -26,7 +26,7 @@ with one_run_at_a_time(Path(sys.argv[1])):
 FORKS = """
 import os, sys, time
 from pathlib import Path
-from srlm_kedro.data_folder import one_run_at_a_time
+from srlm_kedro.running.data_folder import one_run_at_a_time
 with one_run_at_a_time(Path(sys.argv[1])):
     if os.fork() == 0:
         print(os.getpid(), flush=True)
@@ -164,6 +164,6 @@ def test_a_file_system_without_locks_is_not_held_for_sure(tmp_path, monkeypatch)
 
     with one_run_at_a_time(tmp_path) as sure:
         assert sure
-    monkeypatch.setattr("srlm_kedro.data_folder.fcntl.flock", none)
+    monkeypatch.setattr("srlm_kedro.running.data_folder.fcntl.flock", none)
     with one_run_at_a_time(tmp_path) as sure:
         assert not sure

@@ -7,12 +7,11 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
 
-from srlm_kedro import freshness
-from srlm_kedro.datasets.constant import ConstantDataset
-from srlm_kedro.datasets.gate import GateDataset
-from srlm_kedro.freshness import accept, input_faults, make_plan
-from srlm_kedro.hooks.freshness import FreshnessHooks
-from srlm_kedro.manifest import mark_thinned, read_manifest
+from srlm_kedro.datasets.values import ConstantDataset, GateDataset
+from srlm_kedro.freshness import plan as freshness
+from srlm_kedro.freshness.hooks import FreshnessHooks
+from srlm_kedro.freshness.manifest import mark_thinned, read_manifest
+from srlm_kedro.freshness.plan import accept, input_faults, make_plan
 from srlm_kedro.params import Params
 
 CALLS: list[str] = []

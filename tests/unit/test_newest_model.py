@@ -3,8 +3,8 @@
 import pytest
 from kedro.io import DataCatalog
 
-from srlm_kedro.manifest import content_digest, write_manifest
-from srlm_kedro.preflight import newest_model
+from srlm_kedro.freshness.manifest import content_digest, write_manifest
+from srlm_kedro.running.parameter_faults import newest_model
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def chain(tmp_path):
         for name, (_, parts) in outputs.items():
             made = {elder: digest(content) for elder, content in parts.items()}
             write_manifest(tmp_path / name, {"parts": made})
-            kind = "chosen.Chosen" if name.endswith("best") else "checkpoint."
+            kind = "Chosen" if name.endswith("best") else ""
             config[name] = {
-                "type": f"srlm_kedro.datasets.{kind}CheckpointDataset",
+                "type": f"srlm_kedro.datasets.models.{kind}CheckpointDataset",
                 "filepath": str(tmp_path / name),
                 "name": name.partition(".")[0],
             }
@@ -30,7 +30,7 @@ def chain(tmp_path):
                 write_manifest(tmp_path / metrics, {})
                 config[metrics] = {"type": "json.JSONDataset", "filepath": str(tmp_path / metrics)}
         missing = {
-            "type": "srlm_kedro.datasets.checkpoint.CheckpointDataset",
+            "type": "srlm_kedro.datasets.models.CheckpointDataset",
             "filepath": str(tmp_path / "none"),
             "name": "{model}",
         }

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from srlm_kedro import pages, plugins
 from srlm_kedro.errors import InputError
+from srlm_kedro.running import pages, plugins
 
 
 @pytest.fixture(autouse=True)

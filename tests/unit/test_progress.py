@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from srlm_kedro import progress
-from srlm_kedro.progress import Progress, lasting
+from srlm_kedro.display import progress
+from srlm_kedro.display.progress import Progress, lasting
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from srlm_kedro import provenance
-from srlm_kedro.provenance import engine_made_by, made_by
+from srlm_kedro.freshness import provenance
+from srlm_kedro.freshness.provenance import engine_made_by, made_by
 
 NODES = """
 from world.reading import read
@@ -126,14 +126,14 @@ def test_the_engines_of_this_project_count_what_their_texts_hang_on():
     sampler = engine_made_by(
         {"engine": "srlm_kedro.engines.generation.transformers.TransformersEngine"}
     )
-    trainer = engine_made_by({"engine": "srlm_kedro.engines.training.trl.TrlEngine"})
+    trainer = engine_made_by({"engine": "srlm_kedro.engines.training.trl.engine.TrlEngine"})
     for module in ("engines.chat", "engines.thoughts", "engines.template"):
         assert f"code of srlm_kedro.{module}" in sampler.keys() & trainer.keys()
-    assert "code of srlm_kedro.engines.generation.drawing" in sampler
+    assert "code of srlm_kedro.engines.generation.tiered.drawing" in sampler
     libraries = {"library torch", "library transformers", "library tokenizers"}
     assert sampler.keys() >= libraries
     assert trainer.keys() >= libraries | {"library trl", "library peft", "library accelerate"}
-    annotator = {"engine": "srlm_kedro.engines.annotation.alpaca_eval.AlpacaAnnotator"}
+    annotator = {"engine": "srlm_kedro.engines.published.alpaca_eval.AlpacaAnnotator"}
     assert "library alpaca_eval" in engine_made_by(annotator)
     assert not any(".pipelines" in name or ".microworld" in name for name in sampler | trainer)
 

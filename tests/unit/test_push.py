@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from kedro.io import DataCatalog
 from kedro_datasets.pandas import ParquetDataset
 
-from srlm_kedro.datasets.checkpoint import CheckpointDataset
+from srlm_kedro.commands.push import Parcel, pack, send
+from srlm_kedro.datasets.models import CheckpointDataset
 from srlm_kedro.errors import InputError
-from srlm_kedro.manifest import manifest_path, write_manifest
-from srlm_kedro.push import Parcel, pack, send
+from srlm_kedro.freshness.manifest import manifest_path, write_manifest
 
 TOKEN = "hf_secret"
 

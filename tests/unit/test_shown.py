@@ -2,7 +2,7 @@
 
 import pytest
 
-from srlm_kedro.shown import ending, one_line, page, sound, visible
+from srlm_kedro.display.safe_text import ending, one_line, page, sound, visible
 from tests.hostile import HOSTILE, Skeleton, is_calm
 
 each = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)

@@ -11,9 +11,9 @@ from srlm_kedro.pipelines.checks.counts import (
     too_few_prompts,
 )
 from srlm_kedro.pipelines.eft.params import EftParams
-from srlm_kedro.pipelines.pairs.params import PairsParams
+from srlm_kedro.pipelines.pairs import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
-from srlm_kedro.starting import model_faults
+from srlm_kedro.running.input_faults import model_faults
 
 
 class Referee:

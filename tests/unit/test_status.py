@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from srlm_kedro.freshness import make_plan
-from srlm_kedro.status import status_table
+from srlm_kedro.freshness.plan import make_plan
+from srlm_kedro.running.status import status_table
 from tests.unit.test_freshness import PIPELINE, catalog, run
 
 

@@ -13,11 +13,11 @@ import pytest
 from kedro.io import DatasetError
 from kedro.pipeline import Node
 
-from srlm_kedro.stopping import RunWatch, Terminated, is_full_disk, stoppable
+from srlm_kedro.running.stopping import RunWatch, Terminated, is_full_disk, stoppable
 
 HANGS = """
 import os, signal, time
-from srlm_kedro.stopping import stoppable
+from srlm_kedro.running.stopping import stoppable
 with stoppable(signal.SIGTERM, patience=0.2):
     try:
         os.kill(os.getpid(), signal.SIGTERM)

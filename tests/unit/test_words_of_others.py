@@ -3,7 +3,7 @@
 import pytest
 
 from srlm_kedro.engines.generation.base import Completion, Sampling
-from srlm_kedro.engines.generation.replies import Failure, failure, read_reply
+from srlm_kedro.engines.generation.servers.replies import Failure, failure, read_reply
 from srlm_kedro.errors import GateError, InputError
 from tests.hostile import HOSTILE, is_calm
 

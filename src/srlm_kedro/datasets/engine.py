@@ -11,8 +11,9 @@ from kedro.utils import load_obj
 from srlm_kedro.datasets.options import fitted
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import InputError
-from srlm_kedro.manifest import content_digest
-from srlm_kedro.provenance import engine_made_by
+from srlm_kedro.freshness.manifest import content_digest
+from srlm_kedro.freshness.plan import is_engine
+from srlm_kedro.freshness.provenance import engine_made_by
 
 _FOLDERS = ("model_path", "task_folder")
 """Options that name a folder; what lies there is part of the recipe."""
@@ -95,11 +96,6 @@ class EngineDataset(AbstractDataset[None, Any]):
 
 
 _TYPE = f"{EngineDataset.__module__}.{EngineDataset.__qualname__}"
-
-
-def is_engine(catalog: CatalogProtocol, name: str) -> bool:
-    """Whether a name of the catalog is an engine's; nothing is built to tell."""
-    return catalog.get_type(name) == _TYPE
 
 
 def free_engines(catalog: CatalogProtocol, names: Iterable[str]) -> None:

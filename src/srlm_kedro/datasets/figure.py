@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import PlotlyPreview
 
-from srlm_kedro.disk import write_whole
+from srlm_kedro.freshness.files import write_whole
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

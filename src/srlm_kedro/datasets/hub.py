@@ -5,10 +5,10 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from srlm_kedro.datasets.checkpoint import CheckpointDataset
-from srlm_kedro.datasets.folder import refuse_unless_checkpoint
+from srlm_kedro.datasets.model_folder import refuse_unless_checkpoint
+from srlm_kedro.datasets.models import CheckpointDataset
 from srlm_kedro.errors import InputError
-from srlm_kedro.manifest import content_digest
+from srlm_kedro.freshness.manifest import content_digest
 from srlm_kedro.records import Checkpoint
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer*", "*.model", "merges.txt", "vocab.txt")

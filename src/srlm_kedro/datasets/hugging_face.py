@@ -10,12 +10,12 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from pydantic import BaseModel
 
-from srlm_kedro.datasets.columns import Columns, refuse_columns
-from srlm_kedro.datasets.rankings import refuse_reasons
+from srlm_kedro.datasets.rows.columns import Columns, refuse_columns
+from srlm_kedro.datasets.rows.files import Table, filled, numbered
+from srlm_kedro.datasets.rows.rankings import refuse_reasons
 from srlm_kedro.datasets.seed import seed_table
-from srlm_kedro.datasets.tables import Table, filled, numbered
 from srlm_kedro.errors import InputError
-from srlm_kedro.manifest import content_digest
+from srlm_kedro.freshness.manifest import content_digest
 
 
 class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):

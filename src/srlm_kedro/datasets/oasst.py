@@ -11,8 +11,8 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from srlm_kedro.datasets.seed_rows import as_id, said
-from srlm_kedro.datasets.tables import Row, Table, read_table
+from srlm_kedro.datasets.rows.fields import as_id, said
+from srlm_kedro.datasets.rows.files import Row, Table, read_table
 
 COLUMNS = [
     *("message_id", "parent_id", "tree_id", "tree_state", "depth", "role", "text", "lang"),

@@ -12,7 +12,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from pydantic import BaseModel
 
-from srlm_kedro.datasets.columns import (
+from srlm_kedro.datasets.rows.columns import (
     Choice,
     Columns,
     advice,
@@ -20,13 +20,13 @@ from srlm_kedro.datasets.columns import (
     refuse_columns,
     refuse_missing,
 )
-from srlm_kedro.datasets.dialogues import UnfitError
-from srlm_kedro.datasets.preferences import fields_of, further_columns, kind_of
-from srlm_kedro.datasets.rankings import Useless, counts, refusals, refuse_reasons, together
-from srlm_kedro.datasets.seed_rows import Fitted, Rules
-from srlm_kedro.datasets.tables import Row, Table, read_table
+from srlm_kedro.datasets.rows.dialogues import UnfitError
+from srlm_kedro.datasets.rows.fields import Fitted, Rules
+from srlm_kedro.datasets.rows.files import Row, Table, read_table
+from srlm_kedro.datasets.rows.preferences import fields_of, further_columns, kind_of
+from srlm_kedro.datasets.rows.rankings import Useless, counts, refusals, refuse_reasons, together
 from srlm_kedro.errors import InputError
-from srlm_kedro.manifest import content_digest
+from srlm_kedro.freshness.manifest import content_digest
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A table kept as JSON lines, JSON array, Parquet or CSV; `record` is the class of its rows.
 
     Rows may be in the record's own form, or pairs, chats and scored completions as other data sets
-    have them (see `datasets.preferences`). It is saved as JSON lines.
+    have them (see `datasets.rows.preferences`). It is saved as JSON lines.
     """
 
     INTERPRETS = True
@@ -59,7 +59,7 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
                 of several (`prompt: [instruction, input]`) are joined by a blank line. Other
                 columns of the file are passed over, and named in the log. Without it every column
                 must be a field, or stand under `ignore`.
-            drop: Reasons for which rows may be left out, of `datasets.preferences.REASONS`; a row
+            drop: Reasons for which rows may be left out, of `rows.preferences.REASONS`; a row
                 of no use for another reason is refused.
             ignore: Columns that are passed over knowingly, with or without `columns`: without a
                 word, and even if they hold what belongs to the prompts (`input`, `context`,
@@ -129,7 +129,7 @@ def seed_table(
     """The rows as `record` has them; one without an id gets its number: `ift-0001`.
 
     Args:
-        table: The rows of a file, in the record's own form or in one of `datasets.preferences`.
+        table: The rows of a file, in the record's own form or in one of `rows.preferences`.
         record: The class of the rows.
         columns: Which column each field comes from; None: the columns are the fields.
         drop: Reasons for which sound rows may be left out; they are counted, and logged.

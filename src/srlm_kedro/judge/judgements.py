@@ -4,6 +4,7 @@ A judgement's raw text is always kept, so that a better parser needs no new judg
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pandas as pd
 
@@ -99,3 +100,44 @@ def _unscored(rows: Sequence[tuple]) -> list[tuple[str, int]]:
     """What may be asked again: a response that left no room will leave none."""
     score, finish = COLUMNS.index("score"), COLUMNS.index("finish")
     return [(row[0], row[1]) for row in rows if row[score] is None and row[finish] != "no_room"]
+
+
+def with_rewards(responses: pd.DataFrame, read: pd.DataFrame, min_scores: int) -> pd.DataFrame:
+    """`responses` with the mean and the number of the scores in `read`, row by row.
+
+    A judgement without a score is no number: it enters no mean. A response with fewer scores than
+    `min_scores` has no reward.
+    """
+    by_response = read.groupby("response_id")["score"].agg(["mean", "count"])
+    own = by_response.reindex(responses["response_id"]).set_axis(responses.index)
+    scores = own["count"].fillna(0).astype(int)
+    # The last bits of a mean hang on the order of the sum; without them, equals do tie.
+    reward = own["mean"].where(scores >= min_scores).round(9)
+    return responses.assign(reward=reward, scores=scores)
+
+
+Policy = Literal["drop", "keep"]
+
+DROPS = ("cut", "empty", "unanswered")
+"""Why a response is no candidate: cut at the token limit; nothing but blanks; not drawn at all, for
+its prompt left the model no room."""
+
+
+def candidacy(responses: pd.DataFrame, cut: Policy, empty: Policy) -> pd.Series:
+    """`ok` for each response that is a candidate, or else the reason out of `DROPS`.
+
+    A response that is empty and cut holds neither text nor end, and one that was not drawn is none:
+    nothing can be learnt from them, so no policy keeps them.
+
+    Args:
+        responses: `response` and `finish`.
+        cut: What becomes of responses cut at the token limit.
+        empty: What becomes of empty responses.
+    """
+    blank = responses["response"].str.strip() == ""
+    unended = responses["finish"] == "length"
+    reasons = pd.Series("ok", index=responses.index, dtype=object)
+    if cut == "drop":
+        reasons = reasons.mask(unended, "cut")
+    reasons = reasons.mask(blank if empty == "drop" else blank & unended, "empty")
+    return reasons.mask(responses["finish"] == "no_room", "unanswered").astype(str)

@@ -35,7 +35,7 @@ from srlm_kedro.judge.json_scores import json_scores
 from srlm_kedro.judge.numbers import BLANK, FLAGS, MARK, SPACE, Number, read_number
 
 READS_AGAIN = True
-"""See `srlm_kedro.provenance`: judgements are kept raw."""
+"""See `srlm_kedro.freshness.provenance`: judgements are kept raw."""
 
 Reason = Literal[
     "ok",  # there is a score

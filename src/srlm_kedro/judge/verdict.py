@@ -25,7 +25,7 @@ from srlm_kedro.judge import hedges, parsing
 from srlm_kedro.judge.parsing import Finish, Parsed
 
 READS_AGAIN = True
-"""See `srlm_kedro.provenance`: judgements are kept raw."""
+"""See `srlm_kedro.freshness.provenance`: judgements are kept raw."""
 
 Winner = Literal["first", "second", "tie"]
 Reason = Literal[

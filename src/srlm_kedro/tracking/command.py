@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from srlm_kedro.disk import json_digest
+from srlm_kedro.freshness.files import json_digest
 from srlm_kedro.tracking.process import held, is_left
 
 if TYPE_CHECKING:

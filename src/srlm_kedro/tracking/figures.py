@@ -5,7 +5,7 @@ from html import escape
 
 import pandas as pd
 
-from srlm_kedro.shown import visible
+from srlm_kedro.display.safe_text import visible
 
 _WIDTH, _HEIGHT, _MARGIN = 560, 280, 40
 

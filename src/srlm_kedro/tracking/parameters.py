@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from srlm_kedro.display.safe_text import visible
 from srlm_kedro.params import Params, at, is_schedule
-from srlm_kedro.shown import visible
 
 _LONGEST = 500
 

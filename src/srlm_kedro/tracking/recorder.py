@@ -17,7 +17,7 @@ from srlm_kedro.tracking.registry import (
     register_checkpoint,
     tag_version,
 )
-from srlm_kedro.tracking.runs import RunTree, compare_link, iteration_of, origin_of
+from srlm_kedro.tracking.run_tree import RunTree, compare_link, iteration_of, origin_of
 from srlm_kedro.tracking.tables import log_sample, log_training_input
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
 from mlflow.entities import DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
-from srlm_kedro.shown import visible
+from srlm_kedro.display.safe_text import visible
 
 SAMPLE = 40
 """Judged responses that are kept for reading with a run."""

@@ -6,7 +6,7 @@ Great Expectations' own page loads fifteen scripts and styles from other people'
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srlm_kedro.shown import page
+from srlm_kedro.display.safe_text import page
 from srlm_kedro.validation.wording import found_in_words, limits_in_words
 
 _PAGE = """<!doctype html>

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from srlm_kedro.display.safe_text import one_line
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.shown import one_line
 from srlm_kedro.validation.suite import Entry, read_suite, suite_parameters
 
 Result = dict[str, Any]

@@ -8,18 +8,20 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
-from srlm_kedro.engines.annotation.base import COLUMNS
-from srlm_kedro.engines.annotation.scripted import ScriptedAnnotator
+from srlm_kedro.engines.published.annotator import COLUMNS
+from srlm_kedro.engines.published.scripted_annotator import ScriptedAnnotator
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.pipelines.alpaca_eval import create_leaderboard_pipeline, create_pipeline
-from srlm_kedro.pipelines.alpaca_eval.leaderboard import COLUMNS as LEADERBOARD
-from srlm_kedro.pipelines.alpaca_eval.leaderboard import collect_leaderboard, describe_model
-from srlm_kedro.pipelines.alpaca_eval.nodes import (
+from srlm_kedro.pipelines.published.alpaca_eval import COLUMNS as LEADERBOARD
+from srlm_kedro.pipelines.published.alpaca_eval import (
+    AlpacaEvalParams,
     annotate_alpaca_outputs,
+    collect_leaderboard,
+    create_leaderboard_pipeline,
+    create_pipeline,
+    describe_model,
     draw_alpaca_outputs,
     measure_alpaca_outputs,
 )
-from srlm_kedro.pipelines.alpaca_eval.params import AlpacaEvalParams
 from srlm_kedro.records import Checkpoint
 from tests.unit.fakes import M1, FakeEngine
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srlm_kedro.engines.annotation.length_control import length_controlled_win_rate
+from srlm_kedro.engines.published.length_control import length_controlled_win_rate
 from srlm_kedro.errors import InputError
 
 pytestmark = pytest.mark.skipif(

@@ -7,17 +7,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from srlm_kedro.engines.benchmarks.scripted import ScriptedEngine
+from srlm_kedro.engines.published.scripted_harness import ScriptedEngine
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.pipelines.benchmarks import create_guard_pipeline, create_pipeline
-from srlm_kedro.pipelines.benchmarks.nodes import (
+from srlm_kedro.pipelines.published.lm_eval import (
     ALIGNMENT,
+    AlignmentParams,
+    BenchmarksParams,
     benchmark_metrics,
     compare_with_m1,
+    create_guard_pipeline,
+    create_pipeline,
     guard_alignment,
     run_benchmarks,
 )
-from srlm_kedro.pipelines.benchmarks.params import AlignmentParams, BenchmarksParams
 from srlm_kedro.records import Checkpoint
 
 NONE_YET = pd.DataFrame({"model": []})

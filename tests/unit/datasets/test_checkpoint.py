@@ -6,8 +6,8 @@ import re
 import pytest
 from kedro.io import DatasetError
 
-from srlm_kedro.datasets.checkpoint import CheckpointDataset
-from srlm_kedro.datasets.folder import checkpoint_faults
+from srlm_kedro.datasets.model_folder import checkpoint_faults
+from srlm_kedro.datasets.models import CheckpointDataset
 from srlm_kedro.records import Checkpoint
 
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from kedro.io import DatasetError
 
-from srlm_kedro.datasets.chosen import ChosenCheckpointDataset
-from srlm_kedro.manifest import content_digest, mark_thinned, write_manifest
+from srlm_kedro.datasets.models import ChosenCheckpointDataset
+from srlm_kedro.freshness.manifest import content_digest, mark_thinned, write_manifest
 from srlm_kedro.records import Checkpoint
 
 

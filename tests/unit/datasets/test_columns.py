@@ -10,7 +10,7 @@ from kedro.io import DatasetError
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 
-IFT, EFT = (f"srlm_kedro.pipelines.ift.records.{name}Row" for name in ("Ift", "Eft"))
+IFT, EFT = (f"srlm_kedro.pipelines.ift.{name}Row" for name in ("Ift", "Eft"))
 ALPACA = [
     {"instruction": "Add.", "input": "1 + 1", "output": "2"},
     {"instruction": "Greet me.", "input": "", "output": "Hello."},

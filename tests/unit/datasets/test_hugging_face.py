@@ -13,10 +13,10 @@ from srlm_kedro.datasets.hugging_face import HubSeedDataset
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.ift import create_pipeline
-from srlm_kedro.starting import data_faults
+from srlm_kedro.running.input_faults import data_faults
 
-IFT = "srlm_kedro.pipelines.ift.records.IftRow"
-EFT = "srlm_kedro.pipelines.ift.records.EftRow"
+IFT = "srlm_kedro.pipelines.ift.IftRow"
+EFT = "srlm_kedro.pipelines.ift.EftRow"
 ROWS = [{"instruction": "p", "output": "r", "n": 1}, {"instruction": "q", "output": "s", "n": None}]
 COLUMNS = {"prompt": "instruction", "response": "output"}
 WANTED = [

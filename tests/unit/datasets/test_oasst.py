@@ -9,7 +9,7 @@ from kedro.io import DataCatalog, DatasetError
 
 from srlm_kedro.datasets.oasst import COLUMNS, OasstDataset
 from srlm_kedro.pipelines.oasst import create_pipeline
-from srlm_kedro.starting import data_faults
+from srlm_kedro.running.input_faults import data_faults
 from tests.unit.oasst.trees import SERIALISATIONS, flat, json_lines, prompt, reply, trapped, tree
 
 

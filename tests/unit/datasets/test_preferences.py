@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from srlm_kedro.datasets.dialogues import UnfitError
-from srlm_kedro.datasets.preferences import CONTRADICTING, REASONS, common_ranking
+from srlm_kedro.datasets.rows.dialogues import UnfitError
+from srlm_kedro.datasets.rows.preferences import CONTRADICTING, REASONS, common_ranking
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
-from srlm_kedro.pipelines.ift.nodes import prepare_eft
+from srlm_kedro.pipelines.ift import prepare_eft
 
-IFT, EFT, EVAL = (f"srlm_kedro.pipelines.ift.records.{name}Row" for name in ("Ift", "Eft", "Eval"))
+IFT, EFT, EVAL = (f"srlm_kedro.pipelines.ift.{name}Row" for name in ("Ift", "Eft", "Eval"))
 
 
 def said(role, content):

@@ -10,8 +10,8 @@ from kedro.io import DatasetError
 
 from srlm_kedro.datasets.seed import SeedDataset
 
-IFT = "srlm_kedro.pipelines.ift.records.IftRow"
-EFT = "srlm_kedro.pipelines.ift.records.EftRow"
+IFT = "srlm_kedro.pipelines.ift.IftRow"
+EFT = "srlm_kedro.pipelines.ift.EftRow"
 
 
 def dataset(path, lines, record=IFT):
@@ -70,7 +70,7 @@ def test_ranked_responses_need_two_and_a_rank_from_zero(tmp_path):
 
 
 RANKED = [{"text": "x", "rank": 1}, {"text": "y", "rank": 0}]
-EVAL = "srlm_kedro.pipelines.ift.records.EvalRow"
+EVAL = "srlm_kedro.pipelines.ift.EvalRow"
 
 
 def brought(path, content, record=IFT, **options):

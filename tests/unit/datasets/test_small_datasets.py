@@ -4,11 +4,10 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from srlm_kedro.datasets.constant import ConstantDataset
 from srlm_kedro.datasets.engine import EngineDataset
 from srlm_kedro.datasets.figure import FigureDataset
-from srlm_kedro.datasets.timings import TimingsDataset
-from srlm_kedro.manifest import write_manifest
+from srlm_kedro.datasets.values import ConstantDataset, TimingsDataset
+from srlm_kedro.freshness.manifest import write_manifest
 
 FRACTION = "fractions.Fraction"
 

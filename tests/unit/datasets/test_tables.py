@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from srlm_kedro.datasets.tables import read_table
+from srlm_kedro.datasets.rows.files import read_table
 from srlm_kedro.errors import InputError
 from tests.hostile import SOUND, is_calm
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlm_kedro.engines.generation.planning import Share, waves
+from srlm_kedro.engines.generation.tiered.planning import Share, waves
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=30)
 MEMORY = st.integers(1, 500)

@@ -12,8 +12,8 @@ from huggingface_hub import constants
 from kedro.io import DatasetError
 from pydantic import ValidationError
 
-from srlm_kedro.datasets.machine import MachineDataset
 from srlm_kedro.datasets.model_size import ModelSizeDataset
+from srlm_kedro.datasets.values import MachineDataset
 from srlm_kedro.engines import machine
 from srlm_kedro.engines.training.base import DpoParams, PretrainParams, SftParams
 from srlm_kedro.errors import InputError
@@ -27,7 +27,7 @@ from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
-from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
 from srlm_kedro.pipelines.study.params import RubricParams, StudyParams
 

@@ -8,7 +8,7 @@ import pytest
 
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.judge.judgements import COLUMNS as JUDGEMENT_COLUMNS
-from srlm_kedro.judge.reward_modelling import measure_reward_modelling
+from srlm_kedro.judge.statistics import measure_reward_modelling
 from srlm_kedro.pipelines.evaluation import create_head_to_head_pipeline, create_pipeline
 from srlm_kedro.pipelines.evaluation.nodes import (
     COLUMNS,

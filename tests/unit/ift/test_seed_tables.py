@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.pipelines.ift.nodes import prepare_eft, prepare_ift, refuse_faulty_seed
+from srlm_kedro.pipelines.ift import prepare_eft, prepare_ift, refuse_faulty_seed
 
 
 def ift(*prompts):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srlm_kedro.judge.duels import bootstrap_interval, tally
+from srlm_kedro.judge.statistics import bootstrap_interval, tally
 
 
 def test_interval_is_as_wide_as_theory_says():

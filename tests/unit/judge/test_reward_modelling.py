@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from srlm_kedro.judge.reward_modelling import METRICS, measure_reward_modelling
+from srlm_kedro.judge.statistics import METRICS, measure_reward_modelling
 
 UNPARSED = "I would rather not say."
 

@@ -11,22 +11,22 @@ from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.engines.generation.base import Completion
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.pipelines.mt_bench import create_pipeline
-from srlm_kedro.pipelines.mt_bench.nodes import (
+from srlm_kedro.pipelines.published.mt_bench import (
     ANSWERS,
     JUDGEMENTS,
+    MtBenchParams,
     answer_questions,
+    create_pipeline,
     judge_answers,
+    measure_mt_bench,
 )
-from srlm_kedro.pipelines.mt_bench.params import MtBenchParams
-from srlm_kedro.pipelines.mt_bench.scores import measure_mt_bench
 from srlm_kedro.referee.llm_judge import LlmJudge
 
 from ..fakes import M1, FakeEngine
 
 PROMPT = "Reference: {reference}\nTalk: {conversation}\nRating: [[n]]"
 SHIPPED = Path(__file__).parents[3] / "conf/base/prompts/mt_bench.txt"
-RECORD = "srlm_kedro.pipelines.mt_bench.records.MtBenchQuestion"
+RECORD = "srlm_kedro.pipelines.published.mt_bench.MtBenchQuestion"
 ROWS = [
     {"question_id": 81, "category": "writing", "turns": ["Write.", "Shorter."]},
     {

@@ -8,8 +8,14 @@ from pandas.testing import assert_frame_equal
 
 from srlm_kedro.datasets.oasst import OasstDataset
 from srlm_kedro.errors import InputError
-from srlm_kedro.pipelines.ift.nodes import prepare_eft, prepare_ift, refuse_faulty_seed
-from srlm_kedro.pipelines.ift.records import EftRow, EvalRow, IftRow
+from srlm_kedro.pipelines.ift import (
+    EftRow,
+    EvalRow,
+    IftRow,
+    prepare_eft,
+    prepare_ift,
+    refuse_faulty_seed,
+)
 from srlm_kedro.pipelines.oasst.nodes import select_oasst
 from srlm_kedro.pipelines.oasst.params import OasstParams
 from tests.unit.oasst.trees import SERIALISATIONS, flat, prompt, reply, trapped, tree

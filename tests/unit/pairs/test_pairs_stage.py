@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.pipelines.pairs.nodes import COLUMNS, make_pairs
-from srlm_kedro.pipelines.pairs.params import PairsParams
+from srlm_kedro.pipelines.pairs import COLUMNS, PairsParams, make_pairs
 
 NONE = float("nan")
 

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from srlm_kedro.display.safe_text import visible
 from srlm_kedro.pipelines.reporting.plots import (
     plot_errors,
     plot_head_to_head,
@@ -16,7 +17,6 @@ from srlm_kedro.pipelines.reporting.plots import (
 from srlm_kedro.pipelines.reporting.report import write_report
 from srlm_kedro.pipelines.reporting.samples import pick_answers, pick_judged
 from srlm_kedro.pipelines.reporting.summary import summarise_run
-from srlm_kedro.shown import visible
 from tests.hostile import SOUND, Skeleton, is_calm
 
 from . import tables

@@ -5,8 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
-from srlm_kedro.pipelines.responses.nodes import COLUMNS, draw_responses
-from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.responses import COLUMNS, ResponsesParams, draw_responses
 from tests.unit.fakes import M1, FakeEngine
 
 PROMPTS = pd.DataFrame({"prompt_id": ["m2-p0001", "m2-p0002"], "prompt": ["Name two", "Say hi"]})

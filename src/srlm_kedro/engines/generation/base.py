@@ -6,9 +6,9 @@ from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
+from srlm_kedro.display.safe_text import sound
 from srlm_kedro.params import MANY, TOKENS, Params
 from srlm_kedro.records import Checkpoint
-from srlm_kedro.shown import sound
 
 
 class Sampling(Params):

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srlm_kedro.disk import json_digest, write_whole
+from srlm_kedro.display.progress import Progress
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
 from srlm_kedro.engines.generation.journal import weights_mark
-from srlm_kedro.engines.own import Own
+from srlm_kedro.engines.per_thread import Own
+from srlm_kedro.freshness.files import json_digest, write_whole
 from srlm_kedro.params import Count
-from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint
 
 _VERSION = 2

@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from srlm_kedro.display.progress import Progress
 from srlm_kedro.engines import precision
-from srlm_kedro.engines.generation.answers import opened_thoughts, read_answer
+from srlm_kedro.engines.device_memory import reclaim
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
-from srlm_kedro.engines.generation.drawing import Drawing, Limits
+from srlm_kedro.engines.generation.completions import opened_thoughts, read_answer
 from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load, read_limits
 from srlm_kedro.engines.generation.prompts import draw_fitting, misfits, tokenised
-from srlm_kedro.engines.generation.sampling import stream
-from srlm_kedro.engines.generation.ways import Found, Way, find_way
-from srlm_kedro.engines.memory import reclaim
+from srlm_kedro.engines.generation.tiered.drawing import Drawing, Limits
+from srlm_kedro.engines.generation.tiered.sampling import stream
+from srlm_kedro.engines.generation.tiered.strategies import Found, Way, find_way
 from srlm_kedro.engines.template import checked
 from srlm_kedro.errors import InputError
 from srlm_kedro.params import Count, Threads
-from srlm_kedro.progress import Progress
 from srlm_kedro.records import Checkpoint
 
 _log = logging.getLogger(__name__)

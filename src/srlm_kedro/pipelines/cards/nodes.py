@@ -12,9 +12,9 @@ from srlm_kedro.params import Params
 from srlm_kedro.pipelines.cards.params import CardParams
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
-from srlm_kedro.pipelines.pairs.params import PairsParams
+from srlm_kedro.pipelines.pairs import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
-from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.records import Checkpoint
 
 Metrics = dict[str, float]

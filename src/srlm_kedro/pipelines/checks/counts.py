@@ -3,7 +3,7 @@
 import pandas as pd
 
 from srlm_kedro.pipelines.eft.params import EftParams
-from srlm_kedro.pipelines.pairs.params import PairsParams
+from srlm_kedro.pipelines.pairs import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 
 

@@ -21,7 +21,7 @@ from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams, fill_few_shot_prompt
-from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
 from srlm_kedro.records import Checkpoint, Example
 

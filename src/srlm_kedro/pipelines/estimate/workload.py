@@ -24,7 +24,7 @@ from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.microworld.params import CorpusParams, MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
-from srlm_kedro.pipelines.responses.params import ResponsesParams
+from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.pipelines.selection.params import SelectionParams
 from srlm_kedro.pipelines.study.params import RubricParams, StudyParams
 

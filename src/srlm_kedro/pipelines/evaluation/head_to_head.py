@@ -6,12 +6,12 @@ Paper: section 3.1, every comparison is made in both orders, and disagreement is
 import numpy as np
 import pandas as pd
 
+from srlm_kedro.display.safe_text import ending
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge.duels import tally
+from srlm_kedro.judge.statistics import tally
 from srlm_kedro.pipelines.evaluation.comparisons import ORDERS, elders, pair_up, read_again
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import derive_seed
-from srlm_kedro.shown import ending
 
 COLUMNS = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
 """One row an opponent: win, tie, loss in %, n prompts; low and high bound win minus loss."""

@@ -6,7 +6,7 @@ import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.judge.judgements import judge_responses
-from srlm_kedro.judge.reward_modelling import METRICS
+from srlm_kedro.judge.statistics import METRICS
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import Checkpoint, derive_seed

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from srlm_kedro.judge.reward_modelling import measure_reward_modelling
+from srlm_kedro.judge.statistics import measure_reward_modelling
 from srlm_kedro.pipelines.evaluation.comparisons import compare_with_elders
 from srlm_kedro.pipelines.evaluation.head_to_head import settle_comparisons
 from srlm_kedro.pipelines.evaluation.nodes import (

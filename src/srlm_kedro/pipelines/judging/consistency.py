@@ -6,8 +6,7 @@ Source: CREAM (2410.12735): where they disagree, the rewards deserve less trust.
 import pandas as pd
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge.judgements import reparse, settled
-from srlm_kedro.judge.rewards import with_rewards
+from srlm_kedro.judge.judgements import reparse, settled, with_rewards
 from srlm_kedro.pipelines.judging.params import JudgingParams
 
 

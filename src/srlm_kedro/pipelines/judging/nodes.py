@@ -5,8 +5,7 @@ from typing import Annotated
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
-from srlm_kedro.judge.candidates import candidacy
-from srlm_kedro.judge.judgements import judge_responses
+from srlm_kedro.judge.judgements import candidacy, judge_responses
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.judging.params import JudgingParams
 from srlm_kedro.records import Checkpoint, derive_seed

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from srlm_kedro.engines.generation.base import StageSampling
-from srlm_kedro.judge.candidates import Policy
+from srlm_kedro.judge.judgements import Policy
 from srlm_kedro.params import LIMIT, TOKENS, Params
 
 

@@ -5,14 +5,12 @@ Apart from the judging itself, so that a better parser gives new rewards without
 
 import pandas as pd
 
+from srlm_kedro.display.safe_text import ending
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
-from srlm_kedro.judge.candidates import DROPS, candidacy
-from srlm_kedro.judge.judgements import reparse, settled
+from srlm_kedro.judge.judgements import DROPS, candidacy, reparse, settled, with_rewards
 from srlm_kedro.judge.prompt import is_escaped
-from srlm_kedro.judge.rewards import with_rewards
 from srlm_kedro.pipelines.judging.params import JudgingParams
-from srlm_kedro.shown import ending
 
 _TOP = 5
 _SCORES = range(_TOP + 1)

@@ -10,8 +10,8 @@ from typing import Annotated
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from srlm_kedro.disk import file_digest
 from srlm_kedro.engines.training.base import Document, PretrainParams, TrainingEngine
+from srlm_kedro.freshness.files import file_digest
 from srlm_kedro.microworld import seed_data as seeds
 from srlm_kedro.microworld.answers import PERFECT, Habits
 from srlm_kedro.microworld.corpus import Mixture, corpus

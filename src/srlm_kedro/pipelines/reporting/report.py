@@ -4,9 +4,9 @@ from importlib.resources import files
 
 import pandas as pd
 
+from srlm_kedro.display.safe_text import page
 from srlm_kedro.pipelines.reporting.study import SECTIONS
 from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
-from srlm_kedro.shown import page
 
 
 def write_report(

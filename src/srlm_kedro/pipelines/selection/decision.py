@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge.duels import tally
-from srlm_kedro.judge.judgements import reparse, settled
-from srlm_kedro.judge.rewards import with_rewards
+from srlm_kedro.judge.judgements import reparse, settled, with_rewards
+from srlm_kedro.judge.statistics import tally
 from srlm_kedro.pipelines.selection.params import RollbackParams
 from srlm_kedro.records import Checkpoint, derive_seed
 

@@ -5,8 +5,7 @@ from typing import Annotated
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
-from srlm_kedro.judge.judgements import judge_responses, reparse, settled
-from srlm_kedro.judge.rewards import with_rewards
+from srlm_kedro.judge.judgements import judge_responses, reparse, settled, with_rewards
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures

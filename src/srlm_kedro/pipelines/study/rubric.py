@@ -9,7 +9,7 @@ import pandas as pd
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses
 from srlm_kedro.judge.prompt import INSTRUCTION, RESPONSE
-from srlm_kedro.judge.reward_modelling import measure_reward_modelling
+from srlm_kedro.judge.statistics import measure_reward_modelling
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.params import RubricParams

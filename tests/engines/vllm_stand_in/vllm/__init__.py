@@ -10,11 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.decoding import Group, complete
 from srlm_kedro.engines.generation.loading import load
-from srlm_kedro.engines.generation.plain import PlainDecoder
-from srlm_kedro.engines.generation.sampling import stream
-from srlm_kedro.engines.generation.stopping import StopStrings, cut, decode
+from srlm_kedro.engines.generation.stop_strings import StopStrings, cut, decode
+from srlm_kedro.engines.generation.tiered.decoding import Group, complete
+from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
+from srlm_kedro.engines.generation.tiered.sampling import stream
 from srlm_kedro.records import Checkpoint
 
 print("vLLM says hello on standard output, as it does")

@@ -1,0 +1,1 @@
+"""What people see of a run: text made safe, progress, lines in a log."""

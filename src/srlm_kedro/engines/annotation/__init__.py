@@ -1,1 +1,0 @@
-"""Annotators: who prefers which of two outputs to one instruction."""

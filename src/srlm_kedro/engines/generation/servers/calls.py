@@ -1,0 +1,195 @@
+"""Calls of OpenAI-compatible servers: again where that may help, within a budget of tokens."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import SecretStr
+
+from srlm_kedro.display.safe_text import without
+from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.servers.pool import LONGEST_WAIT, Server, no_connection
+from srlm_kedro.engines.generation.servers.replies import Failure, Reply
+from srlm_kedro.errors import GateError, InputError
+
+_ADVICE = {
+    401: "Name a valid key: `credentials` of the engine's entry in the catalog.",
+    403: "Name a key that may use this model: `credentials` of the engine's entry in the catalog.",
+    404: "Check base_url, and that the server has a model of this name (option `model`).",
+    429: "The account is used up: see to the server's billing.",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Caller:
+    """Asks the servers of one model. Their key appears in no message, no log and no `repr`."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        credentials: Mapping[str, str] | None,
+        retries: int,
+        backoff: float,
+        timeout: float,
+        budget: int | None,
+        kept: str,
+    ):
+        """Names the servers; `kept` tells in errors what became of finished answers.
+
+        Raises:
+            InputError: The package `openai` is missing, or the credentials are of another shape.
+        """
+        _require_client()
+        self._key, self._backoff, self._timeout = _key(credentials), backoff, timeout
+        self._servers = [Server(url, backoff, timeout, self._redacted) for url in urls]
+        # The first try at another server repeats nothing.
+        self._tries = len(urls) + retries
+        self._budget, self._spent, self._kept = budget, 0, kept
+
+    def refuse_silence(self) -> None:
+        """Asks whether somebody answers; of several servers one is enough.
+
+        Raises:
+            InputError: Nobody does.
+        """
+        said = []
+        for server in self._servers:
+            fault = no_connection(server.url, self._shown_key(), self._timeout, self._redacted)
+            if fault is None:
+                return
+            said.append(f"{server.url}: {fault}")
+        raise InputError(
+            f"OpenAIEngine: no server answers ({'; '.join(said)}). Start it, or correct `base_url` "
+            "of the engine's entry in the catalog."
+        )
+
+    async def __aenter__(self) -> Self:
+        for server in self._servers:
+            server.open(self._shown_key())
+        self._over = asyncio.Event()
+        self.first: BaseException | None = None
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for server in self._servers:
+            await server.close()
+
+    @property
+    def over(self) -> bool:
+        """Whether calls are stopped: one has failed for good."""
+        return self._over.is_set()
+
+    def stop(self, error: BaseException) -> None:
+        """Calls off what has not been asked yet; waiting calls end, and the first error stays."""
+        self.first = self.first or error
+        self._over.set()
+
+    async def ask(self, path: str, body: Mapping[str, Any], sampling: Sampling) -> Reply:
+        """The answer of a server.
+
+        Raises:
+            InputError: A server refuses what is asked.
+            GateError: The budget is spent, or every try has failed.
+        """
+        for attempt in range(self._tries):
+            self._check_budget()
+            server = min(self._servers, key=lambda each: each.turn)
+            outcome = await server.ask(path, body, sampling)
+            if isinstance(outcome, Reply):
+                self._spent += outcome.prompt_tokens + outcome.completion_tokens
+                return outcome
+            self._spent += outcome.spent
+            if not outcome.again:
+                raise self._refusal(server, outcome, path, body["model"])
+            if attempt + 1 == self._tries or await self._paused(server, outcome, attempt):
+                break
+        raise self._silence(path, body["model"], attempt + 1)
+
+    async def _paused(self, server: Server, outcome: Failure, attempt: int) -> bool:
+        """Waits before the next try; True when another call has meanwhile failed for good."""
+        wait = self._wait(outcome, attempt)
+        _log.info(
+            "%s: %s; next try in %.1f s (%d of %d)",
+            server.url,
+            outcome.reason,
+            wait,
+            attempt + 1,
+            self._tries - 1,
+        )
+        try:
+            await asyncio.wait_for(self._over.wait(), wait)
+        except TimeoutError:
+            return self.over
+        return True
+
+    def _wait(self, outcome: Failure, attempt: int) -> float:
+        """Seconds before the next try: none where another server is well."""
+        soonest = min(server.rest for server in self._servers)
+        if not soonest:
+            return 0.0
+        if outcome.wait is not None:
+            return min(outcome.wait, soonest)
+        # Chance spreads callers that failed together; it changes no result.
+        return min(self._backoff * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1)
+
+    def _check_budget(self) -> None:
+        if self._budget is not None and self._spent >= self._budget:
+            where = ", ".join(server.url for server in self._servers)
+            raise GateError(
+                f"{where}: {self._spent} tokens are spent, and `budget` allows {self._budget}. "
+                f"Raise it, or ask for less. {self._kept}"
+            )
+
+    def _refusal(self, server: Server, outcome: Failure, path: str, model: str) -> InputError:
+        """The error of a call that a server does not take."""
+        advice = _ADVICE.get(outcome.status or 0, "Correct the engine's options or the prompts.")
+        if outcome.status in (404, 405) and path == "/completions":
+            advice += " If it has no /completions, set `prompts.chat: true`."
+        where = f"{server.url}{path}, model {model}"
+        return InputError(f"{where}: {outcome.reason}. {advice} {self._kept}")
+
+    def _silence(self, path: str, model: str, tries: int) -> GateError:
+        """The error of a call that no server has answered: what each of them said last."""
+        said = [f"{each.url}{path}: {each.said}" for each in self._servers]
+        return GateError(
+            f"OpenAIEngine, model {model}: no answer after {tries} tries. "
+            f"Last, {'; '.join(said)}. "
+            f"Start what is down, or raise `retries` or `timeout`. {self._kept}"
+        )
+
+    def _shown_key(self) -> str:
+        # Never None: the client would send the environment's key to whatever server this is.
+        return self._key.get_secret_value() if self._key else "none"
+
+    def _redacted(self, text: str) -> str:
+        return without(text, self._key.get_secret_value()) if self._key else text
+
+
+def _require_client() -> None:
+    try:
+        import openai  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "OpenAIEngine needs the package `openai`: pip install 'srlm_kedro[openai]'."
+        ) from None
+
+
+def _key(credentials: Mapping[str, str] | None) -> SecretStr | None:
+    if credentials is None:
+        return None
+    if set(credentials) != {"api_key"} or not credentials["api_key"]:
+        raise InputError(
+            "OpenAIEngine: credentials are `api_key: ...` and nothing else, "
+            f"found the keys {', '.join(sorted(map(str, credentials))) or 'none'}. "
+            "Correct credentials.yml in conf/local, or in the environment's own folder."
+        )
+    key = str(credentials["api_key"]).strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise InputError(
+            "OpenAIEngine: `api_key` is empty, or holds a space, a line break or a character that "
+            "no header can carry. Correct it in credentials.yml."
+        )
+    return SecretStr(key)

@@ -1,0 +1,184 @@
+"""All completions of one call: in waves that fit into memory, smaller ones where they did not."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from srlm_kedro.engines.device_memory import is_out_of_memory, reclaim
+from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.loading import Loaded
+from srlm_kedro.engines.generation.stop_strings import StopStrings
+from srlm_kedro.engines.generation.tiered.decoding import Decoder, Group, Row, complete
+from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
+from srlm_kedro.engines.generation.tiered.planning import Share, Wave, waves
+from srlm_kedro.engines.generation.tiered.row_memory import (
+    Costs,
+    Work,
+    allowed,
+    groups_beside,
+    plain_rows,
+    tiered_rows,
+    uncached_rows,
+)
+from srlm_kedro.engines.generation.tiered.strategies import Way
+from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
+from srlm_kedro.engines.generation.tiered.tiers import Room
+
+_WORTH_SHARING = 16
+"""Tokens of a common prefix from which a tier of its own saves more than it costs."""
+_FEW = 8
+"""Rows below which drawing is slow enough to say so."""
+_FITTING = {
+    Way.TIERED: tiered_rows,
+    Way.PADDED: plain_rows,
+    Way.ALIKE: plain_rows,
+    Way.UNCACHED: uncached_rows,
+}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may be drawn at once."""
+
+    max_rows: int
+    memory_gib: float | None
+    """See `memory.allowed`."""
+
+
+class Drawing:
+    """What is drawn from one model with one set of settings."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        limits: Limits,
+        way: Way,
+        opened: Sequence[str] = (),
+    ):
+        """Sizes the batches.
+
+        Args:
+            loaded: The model.
+            prompts: Token ids of each request.
+            sampling: How tokens are drawn.
+            limits: What may be drawn at once.
+            way: How the model's rows are drawn.
+            opened: The thought in which each request's rows begin; see `StopStrings`.
+        """
+        self._loaded, self._prompts, self._sampling = loaded, prompts, sampling
+        self._stops = StopStrings(loaded.tokenizer, sampling.stop, opened)
+        # A tokenizer may know of ends that the model cannot draw.
+        vocabulary = loaded.model.config.get_text_config(decoder=True).vocab_size
+        self._ends = [end for end in loaded.ends if end < vocabulary]
+        self._max_rows, self._way = limits.max_rows, way
+        self._shared = _common(prompts) if way is Way.TIERED else 0
+        self._costs = Costs.of(loaded.model)
+        self._budget = allowed(limits.memory_gib, loaded.model.device)
+
+    def rows(self, keys: Sequence[Sequence[int]]) -> Iterator[Row]:
+        """Every completion, in the order in which they finish.
+
+        Where a device refuses memory, what is not finished is drawn again by half as many rows at
+        once. `keys` holds the random stream of each sample of each prompt.
+
+        Raises:
+            torch.OutOfMemoryError: One row alone does not fit.
+        """
+        missing = {
+            (prompt, sample) for prompt, row in enumerate(keys) for sample in range(len(row))
+        }
+        halved = 0
+        while missing:
+            try:
+                for row in self._pass(missing, keys):
+                    missing.discard((row.request, row.sample))
+                    yield row
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self._at_once == 1:
+                    raise
+                halved += 1
+            # Not inside the handler, whose error holds on to what the failed pass had made.
+            if missing:
+                self._halve(halved, len(missing))
+
+    def _halve(self, times: int, missing: int) -> None:
+        self._max_rows = self._at_once // 2
+        reclaim(self._loaded.model.device.type == "cuda")
+        _log.warning(
+            "Out of memory for the %d. time: %d completions are left and are drawn by %d at once. "
+            "A lower memory_gib or max_rows avoids it.",
+            times,
+            missing,
+            self._max_rows,
+        )
+
+    def _pass(self, missing: set[tuple[int, int]], keys: Sequence[Sequence[int]]) -> Iterator[Row]:
+        for wave in self._waves(_shares(missing)):
+            self._at_once = wave.rows
+            if wave.rows < min(_FEW, self._max_rows, len(missing)):
+                _log.warning("Memory leaves room for %d rows at once; see memory_gib.", wave.rows)
+            groups = (
+                Group(
+                    share.request,
+                    self._prompts[share.request],
+                    share.samples,
+                    [keys[share.request][sample] for sample in share.samples],
+                )
+                for share in wave.shares
+            )
+            yield from complete(
+                self._decoder(wave),
+                groups,
+                wave.rows,
+                self._sampling,
+                self._ends,
+                self._stops,
+            )
+
+    def _waves(self, shares: Sequence[Share]) -> Iterator[Wave]:
+        """Waves of prompts that may draw together."""
+        lengths = [len(prompt) - self._shared for prompt in self._prompts]
+        if self._way in (Way.TIERED, Way.PADDED):
+            yield from waves(shares, lengths, self._capacity)
+            return
+        for length in sorted({lengths[share.request] for share in shares}, reverse=True):
+            alike = [share for share in shares if lengths[share.request] == length]
+            yield from waves(alike, lengths, self._capacity)
+
+    def _capacity(self, own: int) -> int:
+        """Rows at once beside prompts of `own` tokens behind what all share."""
+        work = Work(self._shared, own, self._sampling.n, self._sampling.max_new_tokens)
+        return min(self._max_rows, _FITTING[self._way](self._budget, self._costs, work))
+
+    def _decoder(self, wave: Wave) -> Decoder:
+        if self._way is not Way.TIERED:
+            return PlainDecoder(self._loaded.model, cached=self._way is not Way.UNCACHED)
+        # After an out-of-memory, single samples may be left of a prompt's N.
+        width = sum(len(share.samples) for share in wave.shares) / len(wave.shares)
+        groups = min(groups_beside(wave.rows, width), len(wave.shares))
+        room = Room(groups, wave.rows, self._sampling.max_new_tokens)
+        return TieredDecoder(self._loaded.model, self._prompts[0][: self._shared], room)
+
+
+def _shares(missing: set[tuple[int, int]]) -> list[Share]:
+    """Runs of samples of one request."""
+    shares: list[Share] = []
+    for request, sample in sorted(missing):
+        if shares and (shares[-1].request, shares[-1].samples.stop) == (request, sample):
+            shares[-1] = Share(request, range(shares[-1].samples.start, sample + 1))
+        else:
+            shares.append(Share(request, range(sample, sample + 1)))
+    return shares
+
+
+def _common(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that are computed once for all; each prompt keeps one of its own at least."""
+    first, last = min(prompts), max(prompts)
+    shortest = min(map(len, prompts))
+    differing = (place for place in range(shortest) if first[place] != last[place])
+    length = min(next(differing, shortest), shortest - 1)
+    return length if len(prompts) > 1 and length >= _WORTH_SHARING else 0

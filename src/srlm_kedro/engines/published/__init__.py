@@ -1,0 +1,1 @@
+"""Engines of published benchmarks: who annotates, who measures."""

@@ -1,0 +1,237 @@
+"""Benchmarks through EleutherAI's lm-eval, in this process, on a checkpoint's folder."""
+
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from srlm_kedro.engines import precision, thoughts
+from srlm_kedro.engines.device_memory import reclaim
+from srlm_kedro.engines.generation.loading import load
+from srlm_kedro.engines.published.harness import STDERR
+from srlm_kedro.engines.template import checked
+from srlm_kedro.errors import InputError, summary
+from srlm_kedro.params import Count
+from srlm_kedro.records import Checkpoint, derive_seed
+
+_NUMPY_SEEDS = 2**32
+_FILTERLESS = "none"
+
+_log = logging.getLogger(__name__)
+
+
+class LmEvalEngine:
+    """Tasks of lm-eval and of a folder of the user's own, by its Hugging Face model class.
+
+    Figures depend on the model, the tasks, the seed and, by floating-point noise, the batch size.
+    """
+
+    def __init__(
+        self,
+        dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
+        device: str = "auto",
+        batch_size: Count | str = 8,
+        task_folder: str | None = None,
+        online: bool = False,
+        chat: bool = False,
+        trust_remote_code: bool = False,
+        template: Mapping[str, Any] | None = None,
+    ):
+        """Sets precision, resources and where tasks come from.
+
+        Args:
+            dtype: Precision of the weights; `auto` takes bfloat16 on a GPU made for it,
+                and float32 elsewhere.
+            device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU when there is one.
+            batch_size: Items at once, or `auto`.
+            task_folder: YAML files of further tasks; they come before lm-eval's of the same name.
+            online: Lets tasks fetch their data from the Hugging Face Hub. False uses what lies on
+                this machine. Models never come from there.
+            chat: Puts items into the model's chat template (the usual way is raw text).
+            trust_remote_code: Runs code that a checkpoint brings along.
+            template: Arguments of the chat template, as the generation engine's.
+
+        Raises:
+            InputError: Arguments that no template can be given.
+        """
+        self._dtype = dtype
+        self._device = precision.device_of(device)
+        self._batch_size = batch_size
+        self._folder = task_folder
+        self._online = online
+        self._chat = chat
+        self._trust_remote_code = trust_remote_code
+        self._template = checked(template)
+
+    def run(
+        self,
+        model: Checkpoint,
+        tasks: Sequence[str],
+        limit: int | None,
+        seed: int,
+        num_fewshot: int | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Task to metric to value; a filter's name stands behind the metric's.
+
+        Raises:
+            InputError: lm-eval is not installed, a task is unknown or its data cannot be had, or
+                the checkpoint cannot be read.
+        """
+        _refuse_without_package()
+        figures: dict[str, dict[str, float]] = {}
+        with _calm():
+            manager = self._manager(tasks)
+            harness = self._harness(model)
+            for number, task in enumerate(tasks, 1):
+                _log.info("%s: benchmark %s (%d of %d)", model.name, task, number, len(tasks))
+                with ExitStack() as stack:
+                    if not self._online:
+                        stack.enter_context(_offline())
+                    results = self._evaluate(harness, manager, task, limit, seed, num_fewshot)
+                figures |= _figures(results, task)
+        del harness
+        self._free()
+        return figures
+
+    def _evaluate(
+        self,
+        harness: Any,
+        manager: Any,
+        task: str,
+        limit: int | None,
+        seed: int,
+        num_fewshot: int | None,
+    ) -> Mapping[str, Mapping[str, Any]]:
+        import lm_eval
+
+        own = derive_seed(seed, "benchmarks") % _NUMPY_SEEDS
+        return lm_eval.simple_evaluate(
+            harness,
+            tasks=self._data(manager, task),
+            task_manager=manager,
+            num_fewshot=num_fewshot,
+            limit=limit,
+            log_samples=False,
+            apply_chat_template=self._chat,
+            fewshot_as_multiturn=self._chat,
+            random_seed=own,
+            numpy_random_seed=own,
+            torch_random_seed=own,
+            fewshot_random_seed=own,
+        )["results"]
+
+    def _harness(self, model: Checkpoint) -> Any:
+        """The harness's own class around the model, an adapter merged into its base."""
+        from lm_eval.models.huggingface import HFLM
+
+        from srlm_kedro.engines.published.lm_eval_answers import AnsweringLM
+
+        loaded = load(model, self._dtype, self._device, self._trust_remote_code, self._template)
+        thinks = thoughts.marked(str(loaded.tokenizer.chat_template))
+        return (AnsweringLM if thinks else HFLM)(
+            loaded.model, tokenizer=loaded.tokenizer, batch_size=self._batch_size
+        )
+
+    def _manager(self, tasks: Sequence[str]) -> Any:
+        """The index of tasks: the folder's alone if it holds all, for lm-eval's takes seconds."""
+        from lm_eval.tasks import TaskManager
+
+        if self._folder is not None and not Path(self._folder).is_dir():
+            raise InputError(
+                f"lm-eval: {self._folder} is no folder. Correct the engine's `task_folder`."
+            )
+        own = TaskManager(include_path=self._folder, include_defaults=False)
+        if set(tasks) <= set(own.all_tasks):
+            return own
+        whole = TaskManager(include_path=self._folder)
+        if unknown := [task for task in tasks if task not in whole.task_index]:
+            raise InputError(_unknown(unknown, own.all_tasks, whole.all_tasks))
+        return whole
+
+    def _data(self, manager: Any, task: str) -> list[Any]:
+        """What the name stands for, with its data."""
+        from datasets.exceptions import DatasetsError
+
+        try:
+            found = manager.load([task])
+        except (OSError, ValueError, DatasetsError) as error:
+            advice = "" if self._online else " With the engine's `online: true` the Hub is asked."
+            raise InputError(
+                f"lm-eval: the data of task {task} cannot be had: {error}.{advice}"
+            ) from error
+        groups = found.get("groups") or {}
+        return [groups[task]] if task in groups else list(found["tasks"].values())
+
+    def _free(self) -> None:
+        reclaim(self._device.startswith("cuda"))
+
+
+def _figures(results: Mapping[str, Mapping[str, Any]], task: str) -> dict[str, dict[str, float]]:
+    """The task's own figures; for a name without any, those of its tasks."""
+    found = {name: metrics for name, row in results.items() if (metrics := _metrics(row))}
+    return {task: found[task]} if task in found else found
+
+
+def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    """`acc,none` is `acc`, `exact_match_stderr,strict` is `exact_match_strict_stderr`."""
+    found = {}
+    for key, value in row.items():
+        metric, comma, kind = key.partition(",")
+        if comma and not isinstance(value, str):
+            name = metric.removesuffix(STDERR)
+            ending = STDERR if metric.endswith(STDERR) else ""
+            found[f"{name}{'' if kind == _FILTERLESS else f'_{kind}'}{ending}"] = float(value)
+    return found
+
+
+def _unknown(unknown: Sequence[str], local: Sequence[str], known: Sequence[str]) -> str:
+    faults = [
+        f"{name}: did you mean {close[0]}?"
+        if (close := get_close_matches(name, known, 1))
+        else name
+        for name in unknown
+    ]
+    own = ", ".join(local) or "none"
+    return summary(f"lm-eval: {len(unknown)} unknown tasks (of your own: {own}).", faults)
+
+
+def _refuse_without_package() -> None:
+    try:
+        import lm_eval  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "Benchmarks need lm-eval, which is not installed: pip install 'srlm_kedro[lm-eval]'."
+        ) from error
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """No bars of the harness, and no word of it below an error."""
+    spoken = logging.getLogger("lm_eval")
+    level = spoken.level
+    spoken.setLevel(logging.ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        spoken.setLevel(level)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Nothing is fetched; the switch of the environment is read once, at import, so not by it."""
+    import datasets
+    import huggingface_hub
+
+    switches = [huggingface_hub.constants, datasets.config]
+    before = [switch.HF_HUB_OFFLINE for switch in switches]
+    for switch in switches:
+        switch.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.HF_HUB_OFFLINE = value

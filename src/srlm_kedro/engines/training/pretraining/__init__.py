@@ -1,0 +1,1 @@
+"""A small model made from nothing."""

@@ -1,0 +1,128 @@
+"""A trainer's whole state, kept now and then, and taken up again to the same bits."""
+
+import dataclasses
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+
+from srlm_kedro.engines.training.resume.snapshots import Snapshot
+from srlm_kedro.engines.training.resume.unfinished import Unfinished
+
+
+class Resumable:
+    """A TRL trainer that keeps its state in `unfinished` and goes on from what it finds there.
+
+    What transformers would pickle is overridden; its own part is to skip the rows already read.
+    """
+
+    def __init__(self, *args: Any, unfinished: Unfinished | None = None, **kwargs: Any):
+        """As TRL's; `unfinished` None keeps nothing."""
+        self.unfinished = unfinished or Unfinished("training")
+        self._found: Snapshot | None = None
+        super().__init__(*args, **kwargs)
+        self.add_callback(_Keeping(self))
+
+    def train(self) -> None:
+        """Trains from the first step, or from the state that was kept last."""
+        self._found = self.unfinished.newest()
+        if self._found is None:
+            super().train()
+            return
+        folder = Path(self.args.output_dir) / "found"
+        folder.mkdir(parents=True)
+        (folder / TRAINER_STATE_NAME).write_text(json.dumps(self._found["trainer"]), "utf-8")
+        super().train(resume_from_checkpoint=str(folder))
+
+    def take_up_sums(self) -> None:
+        """Puts back what has been summed up since the last row of the log."""
+        if self._found is None:
+            return
+        sums = self._found["sums"]
+        self._tr_loss = sums["loss"].to(self._tr_loss.device)
+        self._total_loss_scalar = sums["total_loss"]
+        self._globalstep_last_logged = sums["last_logged"]
+        self._metrics["train"].update(sums["metrics"])
+        self._total_train_tokens = sums["tokens"]
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        sums = {
+            "loss": self._tr_loss,
+            "total_loss": self._total_loss_scalar,
+            "last_logged": self._globalstep_last_logged,
+            "metrics": self._metrics["train"],
+            "tokens": self._total_train_tokens,
+        }
+        parts = {
+            "weights": trained_weights(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.lr_scheduler.state_dict(),
+            "random": random_states(),
+            "trainer": dataclasses.asdict(self.state),
+            "sums": sums,
+        }
+        self.unfinished.keep(self.state.global_step, self.state.max_steps, parts)
+
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        put_weights(self.model, self._found["weights"])
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            self.optimizer.load_state_dict(self._found["optimizer"])
+            self.lr_scheduler.load_state_dict(self._found["scheduler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            put_random_states(self._found["random"])
+
+
+class _Keeping(TrainerCallback):
+    """Says when the trainer's state is kept, and puts its sums back before the first step."""
+
+    def __init__(self, trainer: Resumable):
+        self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._trainer.take_up_sums()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        control.should_save = self._trainer.unfinished.due()
+        return control
+
+
+def trained_weights(model: Any) -> dict[str, torch.Tensor]:
+    """The parameters that training moves, by name: all, or an adapter's."""
+    return {name: one.detach() for name, one in model.named_parameters() if one.requires_grad}
+
+
+def put_weights(model: Any, kept: Mapping[str, torch.Tensor]) -> None:
+    """Gives the trained parameters the kept values, in place."""
+    for name, weight in trained_weights(model).items():
+        weight.copy_(kept[name])
+
+
+def random_states() -> dict[str, Any]:
+    """Where the global generators stand: Python's, NumPy's, torch's on the CPU and on its GPU."""
+    algorithm, keys, *rest = np.random.get_state()
+    gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    return {
+        "python": random.getstate(),
+        "numpy": (algorithm, keys.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+        "gpu": gpu,
+    }
+
+
+def put_random_states(kept: Mapping[str, Any]) -> None:
+    """Sets the global generators to where they stood."""
+    random.setstate(kept["python"])
+    np.random.set_state(kept["numpy"])
+    torch.set_rng_state(kept["torch"])
+    if kept["gpu"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(kept["gpu"])

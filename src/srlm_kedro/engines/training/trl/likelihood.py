@@ -1,0 +1,81 @@
+"""How probable a model finds given completions."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from trl.trainer.utils import add_fused_lm_head
+
+from srlm_kedro.engines.training.trl.policy import Setup, load_policy
+from srlm_kedro.engines.training.trl.scoring import CompletionScorer, lacks_backbone
+from srlm_kedro.engines.training.trl.token_rows import (
+    IGNORED,
+    POSITIONS,
+    Limit,
+    Row,
+    length,
+    refuse_long,
+    sft_rows,
+)
+from srlm_kedro.records import Checkpoint, Example
+
+_BATCH = 8192
+"""Tokens that a batch holds at most, padding included; a longer row is a batch of its own."""
+
+
+def log_probs(checkpoint: Checkpoint, examples: Sequence[Example], setup: Setup) -> list[float]:
+    """Sum over each completion's tokens and the end of its turn, in nats, without dropout.
+
+    A completion that was cut has no such end.
+
+    Raises:
+        InputError: The folder is no readable checkpoint, or it cannot see rows as long as these.
+    """
+    if not examples:
+        return []
+    policy = load_policy(checkpoint, 0.0, setup)
+    rows = sft_rows(policy.tokenizer, examples)
+    if policy.positions:
+        prompts = [example.prompt for example in examples]
+        refuse_long(rows, prompts, Limit(policy.positions, POSITIONS))
+    model = policy.model.eval().to("cpu" if setup.cpu else "cuda")
+    add_fused_lm_head(model)
+    scorer = CompletionScorer(model) if setup.cpu or lacks_backbone(model) else model
+    found = [0.0] * len(rows)
+    with torch.inference_mode(), _precision(setup):
+        for batch in _batches(rows):
+            inputs = _padded([rows[place] for place in batch], model.device)
+            said = scorer(**inputs, use_cache=False, fused_lm_head=True).log_probs
+            for place, value in zip(batch, said.double().sum(1).tolist(), strict=True):
+                found[place] = value
+    return found
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
+    """Places of rows of like length, the longest first."""
+    batch: list[int] = []
+    for place in sorted(range(len(rows)), key=lambda place: length(rows[place]), reverse=True):
+        if batch and (len(batch) + 1) * length(rows[batch[0]]) > _BATCH:
+            yield batch
+            batch = []
+        batch.append(place)
+    yield batch
+
+
+def _padded(rows: Sequence[Row], device: torch.device) -> dict[str, torch.Tensor]:
+    """The rows one below the other; nothing is read of what pads them."""
+    ids, labels = ([torch.tensor(row[name]) for row in rows] for name in ("input_ids", "labels"))
+    mask = [torch.ones_like(one) for one in ids]
+    parts = {"input_ids": (ids, 0), "labels": (labels, IGNORED), "attention_mask": (mask, 0)}
+    return {
+        name: pad_sequence(one, batch_first=True, padding_value=fill).to(device)
+        for name, (one, fill) in parts.items()
+    }
+
+
+def _precision(setup: Setup) -> AbstractContextManager[Any]:
+    """The precision in which training computes, too."""
+    kind = "cpu" if setup.cpu else "cuda"
+    return torch.autocast(kind, torch.bfloat16) if setup.bf16 else nullcontext()

@@ -1,0 +1,200 @@
+"""The model under training: loaded with dropout on, saved as if training had never touched it."""
+
+import copy
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srlm_kedro.engines import chat
+from srlm_kedro.engines.fitting import refuse_larger_tokenizer
+from srlm_kedro.engines.template import Argument
+from srlm_kedro.engines.training.base import TuningParams
+from srlm_kedro.engines.training.trl.token_rows import limit_of, sft_rows
+from srlm_kedro.engines.weights import (
+    positions_of,
+    read_config,
+    read_model,
+    read_tokenizer,
+    root_of,
+    unreadable,
+)
+from srlm_kedro.errors import InputError
+from srlm_kedro.records import Checkpoint, Example
+
+_OTHER_HEADS = ("classifier", "summary")
+"""Prefixes of dropout fields that belong to heads other than the language model's."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How an engine holds its models."""
+
+    trust_remote_code: bool = False
+    bf16: bool = False
+    """Whether it computes in bfloat16."""
+    cpu: bool = True
+    template: Mapping[str, Argument] = field(default_factory=dict)
+    """Arguments of the chat template."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model in float32, its tokenizer, and the configurations it came with."""
+
+    model: Any
+    tokenizer: Any
+    config: Any
+    generation_config: Any
+    setup: Setup
+
+    @property
+    def positions(self) -> int | None:
+        """Longest sequence the model can see, in tokens; None when it names no limit."""
+        return positions_of(self.config)
+
+    def save(self, checkpoint: Checkpoint, work_dir: Path | None) -> Checkpoint:
+        """A new scratch folder with the weights as they are now.
+
+        Dropout and padding leave no trace in the configurations, and the tokenizer's files are
+        those of `checkpoint`. The weights stay in float32: a step of 1e-6 would
+        be lost in bfloat16.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="model-", dir=work_dir))
+        try:
+            self.write(folder)
+            _copy_code_and_tokenizer(checkpoint, folder, self.setup)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return Checkpoint(folder, "scratch")
+
+    def write(self, folder: Path) -> None:
+        """The weights and configurations, into `folder`."""
+        self.write_full(self.model, folder)
+
+    def write_full(self, model: Any, folder: Path) -> None:
+        """A full checkpoint of `model` with the configurations the policy came with."""
+        model.config = self.config
+        model.generation_config = self.generation_config
+        model.save_pretrained(folder)
+
+
+def load_policy(checkpoint: Checkpoint, dropout: float, setup: Setup | None = None) -> Policy:
+    """The checkpoint's model with `dropout` set wherever its architecture has a dropout.
+
+    Deviation: Llama-like architectures of transformers have dropout on attention weights alone;
+    where the paper put its 0.1 is not stated.
+
+    Raises:
+        InputError: The folder is no readable checkpoint, or the architecture has no dropout.
+    """
+    setup = setup or Setup()
+    config, original = configs(checkpoint, dropout, setup)
+    try:
+        model = read_model(checkpoint, torch.float32, setup.trust_remote_code, config=config)
+        tokenizer = load_tokenizer(checkpoint, setup)
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(checkpoint, error) from error
+    return Policy(model, tokenizer, original, ending(model.generation_config, tokenizer), setup)
+
+
+def misfits(
+    checkpoint: Checkpoint, examples: Sequence[Example], params: TuningParams, setup: Setup
+) -> list[str]:
+    """Why each example is too long, from tokenizer and configuration alone; empty where it fits."""
+    try:
+        tokenizer = load_tokenizer(checkpoint, setup)
+        config = read_config(checkpoint, setup.trust_remote_code)
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(checkpoint, error) from error
+    limit = limit_of(params.max_length, positions_of(config))
+    return [limit.fault(row) for row in sft_rows(tokenizer, examples)]
+
+
+def load_reference(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
+    """The checkpoint's frozen model, without dropout."""
+    model = load_policy(checkpoint, 0.0, setup).model
+    return model.eval().requires_grad_(False)
+
+
+def configs(checkpoint: Checkpoint, dropout: float, setup: Setup) -> tuple[Any, Any]:
+    """The configuration with `dropout` everywhere, and as it is to be saved."""
+    try:
+        config = read_config(checkpoint, setup.trust_remote_code)
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(checkpoint, error) from error
+    original = copy.deepcopy(config)
+    original.dtype = torch.float32
+    _set_dropout(checkpoint, config, dropout)
+    return config, original
+
+
+def load_tokenizer(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
+    """The checkpoint's tokenizer, its chat template with the setup's arguments.
+
+    Raises:
+        InputError: It has no end token, so that a model could not learn to stop, or its chat
+            template reads no such argument, or it has tokens for which the model has no embedding.
+    """
+    setup = setup or Setup()
+    tokenizer = read_tokenizer(checkpoint, setup.trust_remote_code, setup.template)
+    config = read_config(checkpoint, setup.trust_remote_code)
+    refuse_larger_tokenizer(checkpoint, tokenizer, config)
+    if chat.end_of_turn(tokenizer) is None:
+        raise InputError(
+            f"{checkpoint.name}: the tokenizer in {checkpoint.path} has no end token, so responses "
+            "would never end. Set eos_token in its tokenizer_config.json."
+        )
+    return tokenizer
+
+
+def ending(generation_config: Any, tokenizer: Any) -> Any:
+    """The configuration with the turn's end among its end tokens, for whoever samples with it."""
+    changed, end = copy.deepcopy(generation_config), chat.end_of_turn(tokenizer)
+    named = changed.eos_token_id
+    known = named if isinstance(named, list) else [] if named is None else [named]
+    if known and end not in known:
+        changed.eos_token_id = [*known, end]
+    return changed
+
+
+def _copy_code_and_tokenizer(checkpoint: Checkpoint, folder: Path, setup: Setup) -> None:
+    tokenizer = read_tokenizer(checkpoint, setup.trust_remote_code)
+    # Written anew, its configuration would also hold the arguments with which it was loaded.
+    for written in map(Path, tokenizer.save_pretrained(folder)):
+        source = checkpoint.path / written.name
+        if source.is_file():
+            shutil.copyfile(source, written)
+    if not tokenizer.chat_template:
+        # Trained and sampled with it, the model is served with it too.
+        (folder / "chat_template.jinja").write_text(chat.PLAIN_TEMPLATE, "utf-8")
+    if setup.trust_remote_code:
+        for source in root_of(checkpoint).path.glob("*.py"):
+            shutil.copyfile(source, folder / source.name)
+
+
+def dropout_fields(config: Any) -> list[str]:
+    """Names of the configuration's dropout probabilities: `attention_dropout`, `resid_pdrop`..."""
+    return [
+        name
+        for name, value in config.get_text_config(decoder=True).to_dict().items()
+        if name.endswith(("dropout", "pdrop"))
+        and not name.startswith(_OTHER_HEADS)
+        and isinstance(value, int | float)
+    ]
+
+
+def _set_dropout(checkpoint: Checkpoint, config: Any, dropout: float) -> None:
+    fields = dropout_fields(config)
+    if dropout and not fields:
+        raise InputError(
+            f"{checkpoint.name}: the architecture {config.model_type} has no dropout, but "
+            f"dropout = {dropout}. Set it to 0."
+        )
+    for name in fields:
+        setattr(config.get_text_config(decoder=True), name, dropout)

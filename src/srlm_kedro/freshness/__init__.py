@@ -1,0 +1,1 @@
+"""What every output was made from, and what has to be made again."""

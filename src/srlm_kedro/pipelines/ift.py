@@ -1,0 +1,172 @@
+"""Seed data into the tables that the stages read, with every fault named before work starts."""
+
+import math
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from kedro.pipeline import Node, Pipeline
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from srlm_kedro.datasets.rows.dialogues import is_blank
+from srlm_kedro.errors import InputError, summary
+
+
+def _with_words(what: Literal["prompt", "response"]) -> AfterValidator:
+    def checked(text: str) -> str:
+        if is_blank(text):
+            # The type tells a reader which rows may be dropped.
+            raise PydanticCustomError(f"blank_{what}", "Text should hold more than blanks")
+        return text
+
+    return AfterValidator(checked)
+
+
+def _whole(rank: Any) -> Any:
+    """Many formats know no whole numbers beside missing ones."""
+    if rank is None or (isinstance(rank, float) and math.isnan(rank)):
+        raise PydanticCustomError("no_rank", "A rank should be given")
+    if not isinstance(rank, float):
+        return rank
+    if not rank.is_integer():
+        raise PydanticCustomError(
+            "broken_rank", "A rank should be whole (0 is best), found {rank}", {"rank": rank}
+        )
+    return int(rank)
+
+
+_Prompt = Annotated[str, _with_words("prompt")]
+_Text = Annotated[str, Field(min_length=1), _with_words("response")]
+_Rank = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_whole)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str = Field(min_length=1)
+
+
+class IftRow(_Row):
+    """A prompt with the response that people liked best."""
+
+    prompt: _Prompt
+    response: _Text
+
+
+class RankedResponse(BaseModel):
+    """One of several responses to a prompt; rank 0 is the best."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: _Text
+    rank: _Rank
+
+
+class EftRow(_Row):
+    """A prompt with two or more responses that people ranked.
+
+    Given as `responses` = [{text, rank}, ...], or as the parallel lists `responses` and `ranks`.
+    """
+
+    prompt: _Prompt
+    responses: list[RankedResponse] = Field(min_length=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paired(cls, row: Any) -> Any:
+        if not isinstance(row, dict):
+            return row
+        texts, ranks = row.get("responses"), row.get("ranks")
+        bare = isinstance(texts, list) and any(isinstance(text, str) for text in texts)
+        if "ranks" not in row and not bare:
+            return row
+        if not isinstance(texts, list) or not isinstance(ranks, list) or len(texts) != len(ranks):
+            raise ValueError("`responses` and `ranks` must be lists of the same length")
+        paired = [{"text": text, "rank": rank} for text, rank in zip(texts, ranks, strict=True)]
+        return {name: value for name, value in row.items() if name != "ranks"} | {
+            "responses": paired
+        }
+
+
+class EvalRow(_Row):
+    """A held-out prompt; `seen` tells whether training holds prompts of its kind."""
+
+    prompt: _Prompt
+    kind: str = ""
+    seen: bool = True
+
+
+def prepare_ift(ift_seed: pd.DataFrame) -> pd.DataFrame:
+    """Instruction fine-tuning examples: prompt_id, prompt, response. Paper: section 2.1."""
+    return ift_seed.rename(columns={"id": "prompt_id"})[["prompt_id", "prompt", "response"]]
+
+
+def prepare_eft(eft_seed: pd.DataFrame) -> pd.DataFrame:
+    """One row a human-ranked response: prompt_id, prompt, response_id, response, rank (0 best)."""
+    rows = [
+        (row.id, row.prompt, f"{row.id}-r{number}", response["text"], response["rank"])
+        for row in eft_seed.itertuples()
+        for number, response in enumerate(row.responses)
+    ]
+    columns = ["prompt_id", "prompt", "response_id", "response", "rank"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def refuse_faulty_seed(tables: dict[str, pd.DataFrame]) -> None:
+    """Refuses empty and duplicate prompts, and prompts that two tables share.
+
+    Args:
+        tables: Seed tables by name, each with the columns `id` and `prompt`.
+
+    Raises:
+        InputError: All faults of all tables.
+    """
+    faults = [fault for name, table in tables.items() for fault in _own_faults(name, table)]
+    names = list(tables)
+    for position, name in enumerate(names):
+        for other in names[position + 1 :]:
+            faults += _shared(name, tables[name], other, tables[other])
+    if faults:
+        rule = (
+            "prompts must be unique (`drop: [repeated prompt]` in the catalog keeps the first), "
+            "not empty, and in one table alone"
+        )
+        raise InputError(summary(f"Seed data: {len(faults)} faults; {rule}.", faults))
+
+
+def _own_faults(name: str, table: pd.DataFrame) -> list[str]:
+    if table.empty:
+        return [f"{name}: holds no rows"]
+    key = _normal(table["prompt"])
+    repeated = key.duplicated() & key.ne("")
+    same_ids = table.loc[table["id"].duplicated(), "id"]
+    return [
+        *(f"{name}, id {id_}: the prompt is empty" for id_ in table.loc[key.eq(""), "id"]),
+        *(
+            f"{name}, id {row.id}: the prompt {row.prompt[:60]!r} stands there twice"
+            for row in table[repeated].itertuples()
+        ),
+        *(f"{name}: the id {id_} stands there twice" for id_ in same_ids),
+    ]
+
+
+def _shared(name: str, table: pd.DataFrame, other: str, other_table: pd.DataFrame) -> list[str]:
+    both = table[_normal(table["prompt"]).isin(set(_normal(other_table["prompt"])) - {""})]
+    return [
+        f"{name} and {other} both hold the prompt {row.prompt[:60]!r} ({name}, id {row.id})"
+        for row in both.itertuples()
+    ]
+
+
+def _normal(prompts: pd.Series) -> pd.Series:
+    return prompts.str.split().str.join(" ").str.lower()
+
+
+def create_pipeline() -> Pipeline:
+    """`ift_seed`, `eft_seed` -> `ift`, `eft_ranked`."""
+    return Pipeline(
+        [
+            Node(prepare_ift, "ift_seed", "ift", name="prepare_ift"),
+            Node(prepare_eft, "eft_seed", "eft_ranked", name="prepare_eft"),
+        ]
+    )

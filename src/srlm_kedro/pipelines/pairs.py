@@ -1,0 +1,159 @@
+"""The best and the worst response to a prompt make a pair. Paper: section 2.3."""
+
+import random
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from kedro.pipeline import Node, Pipeline
+from pydantic import Field
+
+from srlm_kedro.errors import GateError
+from srlm_kedro.params import LIMIT, MANY, Params
+from srlm_kedro.records import derive_seed
+
+
+class PairsParams(Params):
+    """From judged responses to preference pairs."""
+
+    order: Literal["reward", "random"] = "reward"
+    """`reward`: chosen is the higher one (paper). `random`: the same two responses in an order
+    drawn at random, the control that shows what the rewards are worth."""
+    length_control: float = Field(0.0, ge=0, lt=0.5)
+    """0: highest against lowest reward (paper). Above: chosen is the shortest of the responses
+    within this share of the span of rewards from the top, rejected the longest within it from the
+    bottom, so that length alone wins less. Source: Meta-Rewarding (2407.19594)."""
+    min_pairs: Annotated[int, LIMIT] = Field(1, ge=1, le=MANY)
+    """The run stops with fewer pairs than this."""
+
+
+COLUMNS = [
+    *("prompt_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id"),
+    *("chosen_reward", "rejected_reward", "chosen_finish", "rejected_finish"),
+]
+"""`..._finish` is `length` where the response was cut: no end token follows it in training."""
+DROPS = ("short_group", "few_complete", "tie", "identical")
+"""Why a prompt gives no pair: fewer than two rewards; fewer than two because responses were cut or
+empty; all equal; best and worst one text."""
+
+
+def make_pairs(
+    judged_responses: pd.DataFrame, pairs: PairsParams, seed: int
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """One pair a prompt at most: highest reward against lowest, of equals the first by id.
+
+    Responses without a reward take no part; those that were dropped as cut or empty have none.
+    Paper: section 2.3, equal scores give no pair.
+
+    Raises:
+        GateError: Fewer pairs than `min_pairs`.
+    """
+    made, drops = [], dict.fromkeys(DROPS, 0)
+    groups: dict[str, list[Any]] = {}
+    for row in judged_responses.itertuples():
+        groups.setdefault(row.prompt_id, []).append(row)
+    for group in groups.values():
+        best, worst, drop = _extremes(group, pairs.length_control)
+        if drop:
+            drops[drop] += 1
+        else:
+            made.append(_ordered(best, worst, pairs, seed))
+    prompts = len(groups)
+    if len(made) < pairs.min_pairs:
+        raise GateError(
+            f"pairs: {len(made)} pairs of {prompts} prompts (limit `pairs.min_pairs` = "
+            f"{pairs.min_pairs}). Dropped: {drops}. {_advice(groups, drops)}"
+        )
+    table = pd.DataFrame([{name: pair[name] for name in COLUMNS} for pair in made])
+    return table, _metrics(made, drops, prompts)
+
+
+def _advice(groups: dict[str, list[Any]], drops: dict[str, int]) -> str:
+    """What to do where too few prompts gave a pair: the candidates' fault before the judge's."""
+    parts = []
+    alike = sum(len(group) > 1 and _is_one_text(group) for group in groups.values())
+    if drops["few_complete"]:
+        parts.append("Allow longer responses (`responses.sampling.max_new_tokens`).")
+    if alike:
+        parts.append(
+            f"The candidates of {alike} prompts are one and the same text, which no judge could "
+            "order: raise `responses.sampling.temperature` or `top_p`."
+        )
+    if alike < len(groups):
+        parts.append(
+            "Write more prompts (`prompts.count`), or read the judged responses: a judge whose "
+            "scores all agree gives no pairs."
+        )
+    return " ".join(parts)
+
+
+def _is_one_text(group: list[Any]) -> bool:
+    return len({row.response for row in group}) == 1
+
+
+def _extremes(group: list[Any], length_control: float) -> tuple[Any, Any, str | None]:
+    """Best and worst of a prompt's responses, and the reason if they make no pair."""
+    rows = [row for row in group if pd.notna(row.reward)]
+    if len(rows) < 2:
+        dropped = sum(row.reason != "ok" for row in group)
+        return None, None, "few_complete" if len(rows) + dropped > 1 else "short_group"
+    rows.sort(key=lambda row: (len(row.response_id), row.response_id))  # r2 before r10
+    best = max(rows, key=lambda row: row.reward)
+    worst = min(rows, key=lambda row: row.reward)
+    if best.reward == worst.reward:
+        return best, worst, "tie"
+    if length_control:
+        band = length_control * (best.reward - worst.reward)
+        top, bottom = best.reward - band, worst.reward + band
+        best = min((row for row in rows if row.reward >= top), key=lambda row: row.tokens)
+        worst = max((row for row in rows if row.reward <= bottom), key=lambda row: row.tokens)
+    return best, worst, "identical" if best.response == worst.response else None
+
+
+def _ordered(best: Any, worst: Any, pairs: PairsParams, seed: int) -> dict[str, Any]:
+    draw = random.Random(derive_seed(seed, "pair order", best.prompt_id))
+    swapped = pairs.order == "random" and draw.random() < 0.5
+    chosen, rejected = (worst, best) if swapped else (best, worst)
+    return {
+        "prompt_id": best.prompt_id,
+        "prompt": best.prompt,
+        "chosen": chosen.response,
+        "rejected": rejected.response,
+        "chosen_id": chosen.response_id,
+        "rejected_id": rejected.response_id,
+        "chosen_reward": chosen.reward,
+        "rejected_reward": rejected.reward,
+        "chosen_finish": chosen.finish,
+        "rejected_finish": rejected.finish,
+        "chosen_tokens": chosen.tokens,
+        "rejected_tokens": rejected.tokens,
+    }
+
+
+def _metrics(made: list[dict[str, Any]], drops: dict[str, int], prompts: int) -> dict[str, float]:
+    table = pd.DataFrame(made)
+    longer = table["chosen_tokens"] > table["rejected_tokens"]
+    return {
+        "pairs/count": float(len(made)),
+        "pairs/yield": len(made) / prompts,
+        **{f"pairs/dropped_{reason}": float(count) for reason, count in drops.items()},
+        "pairs/mean_margin": float((table["chosen_reward"] - table["rejected_reward"]).mean()),
+        "pairs/chosen_reward": float(table["chosen_reward"].mean()),
+        "pairs/rejected_reward": float(table["rejected_reward"].mean()),
+        "pairs/chosen_tokens": float(table["chosen_tokens"].mean()),
+        "pairs/rejected_tokens": float(table["rejected_tokens"].mean()),
+        "pairs/chosen_longer": float(longer.mean()),
+    }
+
+
+def create_pipeline() -> Pipeline:
+    """`judged_responses` -> `pairs`, `pair_metrics`."""
+    return Pipeline(
+        [
+            Node(
+                make_pairs,
+                ["judged_responses", "params:pairs", "params:seed"],
+                ["pairs", "pair_metrics"],
+                name="make_pairs",
+            )
+        ]
+    )

@@ -1,0 +1,265 @@
+"""NLP benchmarks, and the guard against the alignment tax. Paper: results, NLP benchmarks.
+
+Figures are written by one node, compared by the next and judged by the last: when the guard stops a
+run, all of them are on disk already.
+"""
+
+import logging
+import math
+from typing import Self
+
+import pandas as pd
+from kedro.pipeline import Node, Pipeline
+from pydantic import Field, model_validator
+
+from srlm_kedro.engines.published.harness import STDERR, BenchmarkEngine
+from srlm_kedro.errors import GateError, InputError, summary
+from srlm_kedro.params import MANY, Params
+from srlm_kedro.records import Checkpoint
+
+
+class BenchmarksParams(Params):
+    """What is measured of each model. Paper: results, NLP benchmarks."""
+
+    tasks: tuple[str, ...] = Field(
+        (
+            *("arc_easy", "arc_challenge", "hellaswag", "social_iqa", "piqa"),
+            *("gsm8k", "mmlu", "openbookqa", "nq_open"),
+        ),
+        min_length=1,
+    )
+    """Tasks by the harness's names (the paper's nine, as lm-eval calls them)."""
+    limit: int | None = Field(None, ge=1, le=MANY)
+    """Items of each task, the first ones; None takes all."""
+    num_fewshot: int | None = Field(None, ge=0, le=1000)
+    """Worked examples before each item; None leaves each task its own number."""
+
+
+class DropLimit(Params):
+    """How far a figure may fall below M1's, in points."""
+
+    warn: float | None = Field(None, gt=0, le=100)
+    """A larger drop is logged as a warning."""
+    stop: float | None = Field(None, gt=0, le=100)
+    """A larger drop stops the run; the model and its figures stay on disk."""
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Self:
+        if self.warn is not None and self.stop is not None and self.warn > self.stop:
+            raise ValueError(
+                f"warn = {self.warn} is above stop = {self.stop}: nobody would be warned"
+            )
+        return self
+
+
+class AlignmentParams(Params):
+    """How much of M1's abilities the later models may lose: the alignment tax.
+
+    The paper reports it and sets no limit: M3 lies 4.4 points below M1 on ARC-Challenge and 2.6
+    below on GSM8K.
+    """
+
+    every: DropLimit = DropLimit(warn=3.0, stop=10.0)
+    """For each figure that `limits` does not name."""
+    limits: dict[str, DropLimit] = Field({})
+    """By task (`gsm8k`), or by task and metric (`arc_challenge/acc_norm`), which goes first. An
+    empty entry guards nothing."""
+
+    def limit(self, task: str, metric: str) -> DropLimit:
+        """The limit of one figure."""
+        return self.limits.get(f"{task}/{metric}") or self.limits.get(task) or self.every
+
+
+COLUMNS = ["task", "metric", "value", "stderr"]
+"""Of `benchmark_results`: one row a figure, `stderr` NaN where the harness tells none."""
+ALIGNMENT = ["model", "task", "metric", "m1", "value", "drop", "noise"]
+"""Of `alignment`: one row a model and figure, this model's after those of the models before it.
+`drop` is what is lost against M1 in points; `noise` its 95% half-width, M1's and the model's errors
+taken as independent."""
+
+_TWO_SIDED_95 = 1.96
+
+_log = logging.getLogger(__name__)
+
+
+def run_benchmarks(
+    model: Checkpoint, benchmark_engine: BenchmarkEngine, benchmarks: BenchmarksParams, seed: int
+) -> pd.DataFrame:
+    """The model's figures on every task: task, metric, value, stderr."""
+    found = benchmark_engine.run(
+        model, benchmarks.tasks, benchmarks.limit, seed, benchmarks.num_fewshot
+    )
+    rows = [
+        (task, metric, value, figures.get(f"{metric}{STDERR}", math.nan))
+        for task, figures in found.items()
+        for metric, value in figures.items()
+        if not metric.endswith(STDERR)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def benchmark_metrics(benchmark_results: pd.DataFrame) -> dict[str, float]:
+    """The figures as `benchmarks/<task>/<metric>`, in the harness's unit."""
+    return {
+        f"benchmarks/{row.task}/{row.metric}": float(row.value)
+        for row in benchmark_results.itertuples()
+    }
+
+
+def compare_with_m1(
+    model: Checkpoint,
+    benchmark_results: pd.DataFrame,
+    m1_benchmark_results: pd.DataFrame,
+    earlier_alignment: pd.DataFrame,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """What the model lost against M1, under what the models before it lost; and as metrics.
+
+    Figures that are no shares (a perplexity) are left out: more of them need not be better.
+
+    Returns:
+        `alignment`, and `benchmarks/<task>/<metric>_against_m1` in points, negative for a loss.
+
+    Raises:
+        InputError: The two have no figure in common.
+    """
+    both = benchmark_results.merge(m1_benchmark_results, on=["task", "metric"], suffixes=("", "_1"))
+    both = both[both["value"].between(0, 1) & both["value_1"].between(0, 1)]
+    if both.empty:
+        raise InputError(
+            f"{model.name}: its benchmarks and M1's have no figure in common. Run both with the "
+            "same `benchmarks.tasks`."
+        )
+    table = pd.DataFrame(
+        {
+            "model": model.name,
+            "task": both["task"],
+            "metric": both["metric"],
+            "m1": both["value_1"],
+            "value": both["value"],
+            "drop": 100 * (both["value_1"] - both["value"]),
+            "noise": 100 * _TWO_SIDED_95 * (both["stderr"] ** 2 + both["stderr_1"] ** 2) ** 0.5,
+        }
+    )
+    metrics = {
+        f"benchmarks/{row.task}/{row.metric}_against_m1": -float(row.drop)
+        for row in table.itertuples()
+    }
+    if earlier_alignment.empty:
+        return table.reset_index(drop=True), metrics
+    return pd.concat([earlier_alignment[ALIGNMENT], table], ignore_index=True), metrics
+
+
+def guard_alignment(
+    model: Checkpoint, alignment: pd.DataFrame, guard: AlignmentParams
+) -> dict[str, bool]:
+    """Lets the loop go on from the model; drops that a limit warns of are logged.
+
+    Raises:
+        InputError: A limit names a figure that there is not.
+        GateError: A figure fell further below M1 than its limit; the message names the newest
+            model that every limit bears, to go back to.
+    """
+    _refuse_unknown_limits(alignment, guard)
+    own = alignment[alignment["model"] == model.name]
+    for row in own.itertuples():
+        limit = guard.limit(row.task, row.metric).warn
+        if limit is not None and row.drop > limit:
+            _log.warning("%s: %s", model.name, _in_words(row, "warn", limit))
+    if stopped := _stopped(own, guard):
+        raise GateError(summary(_heading(model, alignment, guard, len(stopped)), stopped))
+    return {"checked": True}
+
+
+def _stopped(rows: pd.DataFrame, guard: AlignmentParams) -> list[str]:
+    """The drops over their limits, largest first, in words."""
+    ordered = rows.sort_values("drop", ascending=False, kind="stable").itertuples()
+    limits = [(row, guard.limit(row.task, row.metric).stop) for row in ordered]
+    return [
+        _in_words(row, "stop", limit)
+        for row, limit in limits
+        if limit is not None and row.drop > limit
+    ]
+
+
+def _heading(
+    model: Checkpoint, alignment: pd.DataFrame, guard: AlignmentParams, number: int
+) -> str:
+    best = _newest_within(model, alignment, guard)
+    return (
+        f"{model.name}: {number} benchmark figures fell further below M1 than `alignment` bears. "
+        f"The model and its figures stay on disk. Go back to {best}, the newest model within every "
+        f"limit, and make {model.name} again with a smaller `dpo.learning_rate` or a larger "
+        "`dpo.beta`; or raise the limit."
+    )
+
+
+def _newest_within(model: Checkpoint, alignment: pd.DataFrame, guard: AlignmentParams) -> str:
+    """The last model before this one whose drops every limit bears; M1 lost nothing to itself."""
+    before = alignment[alignment["model"] != model.name]
+    models = before["model"].drop_duplicates().to_list()
+    return next(
+        (name for name in reversed(models) if not _stopped(before[before["model"] == name], guard)),
+        "m1",
+    )
+
+
+def _refuse_unknown_limits(alignment: pd.DataFrame, guard: AlignmentParams) -> None:
+    tasks = set(alignment["task"])
+    known = tasks | {f"{row.task}/{row.metric}" for row in alignment.itertuples()}
+    if unknown := sorted(set(guard.limits) - known):
+        raise InputError(
+            f"`alignment.limits` names figures that there are not: {', '.join(unknown)}. "
+            f"Known tasks: {', '.join(sorted(tasks))}."
+        )
+
+
+def _in_words(row, kind: str, limit: float) -> str:
+    noise = "" if math.isnan(row.noise) else f", noise ±{row.noise:.1f}"
+    return (
+        f"{row.task}/{row.metric} fell by {row.drop:.1f} points, from {100 * row.m1:.1f} to "
+        f"{100 * row.value:.1f} (`{kind}` limit {limit:g}{noise})"
+    )
+
+
+def create_pipeline() -> Pipeline:
+    """`model`, `benchmark_engine` -> `benchmark_results`, `benchmark_metrics`."""
+    return Pipeline(
+        [
+            Node(
+                run_benchmarks,
+                ["model", "benchmark_engine", "params:benchmarks", "params:seed"],
+                "benchmark_results",
+                name="run_benchmarks",
+            ),
+            Node(
+                benchmark_metrics,
+                "benchmark_results",
+                "benchmark_metrics",
+                name="benchmark_metrics",
+            ),
+        ]
+    )
+
+
+def create_guard_pipeline() -> Pipeline:
+    """`benchmark_results`, M1's, `earlier_alignment` -> `alignment`, `..._metrics`, `..._checked`.
+
+    `earlier_alignment` is the `alignment` of the model before; of M2 it is empty.
+    """
+    results = ["benchmark_results", "m1_benchmark_results", "earlier_alignment"]
+    return Pipeline(
+        [
+            Node(
+                compare_with_m1,
+                ["model", *results],
+                ["alignment", "alignment_metrics"],
+                name="compare_with_m1",
+            ),
+            Node(
+                guard_alignment,
+                ["model", "alignment", "params:alignment"],
+                "alignment_checked",
+                name="guard_alignment",
+            ),
+        ]
+    )

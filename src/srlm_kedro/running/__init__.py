@@ -1,0 +1,1 @@
+"""How a run is composed, refused, started, stopped and shown."""

@@ -1,0 +1,145 @@
+"""The files of conf/, looked at before Kedro reads them: a broken one is told by file and line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kedro.config import OmegaConfigLoader
+
+from srlm_kedro.display.safe_text import one_line
+from srlm_kedro.errors import InputError, summary
+
+_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_READ = ("catalog", "parameters", "globals", "credentials", "mlflow", "expectations")
+"""How names of files, or of folders around them, begin that a run reads."""
+_OF_THE_MACHINE = "mlflow"
+"""What is read from the folder of no environment (conf/local) with every environment."""
+_ENDINGS = (".yml", ".yaml", ".json")
+_LONGEST = 200
+"""Characters that a message quotes."""
+
+
+class CheckedConfigLoader(OmegaConfigLoader):
+    """Kedro's own, which refuses broken files of its environments as soon as it is made."""
+
+    def __init__(
+        self,
+        conf_source: str,
+        env: str | None = None,
+        runtime_params: dict[str, Any] | None = None,
+        *,
+        base_env: str | None = None,
+        default_run_env: str | None = None,
+        **options: Any,
+    ) -> None:
+        """As Kedro's, which itself reads a file already.
+
+        Raises:
+            InputError: All files that cannot be read, each with its line and what is wrong there.
+        """
+        files = _all_files(Path(conf_source), base_env, env, default_run_env)
+        if faults := [fault for file in files for fault in file_faults(file)]:
+            raise InputError(summary("The configuration cannot be read:", faults))
+        options |= {"base_env": base_env, "default_run_env": default_run_env}
+        super().__init__(conf_source, env, runtime_params, **options)
+
+
+def file_faults(path: Path) -> list[str]:
+    """What is wrong with a file of conf/, one line each: the file, its line, the rule, a way out.
+
+    What a file of credentials holds is quoted in no message.
+    """
+    secret = path.name.startswith("credentials")
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8")
+        node = yaml.compose(text, Loader=_PARSER)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return [f"{path}, line {line}: is not UTF-8. Save the file as UTF-8"]
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        return [f"{path}, line {line}: holds a character that YAML forbids. Remove it"]
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        why = "" if secret else f" ({one_line(str(error.problem), _LONGEST)})"
+        return [f"{path}, line {line}: is no YAML{why}. Correct it there, or in the line before"]
+    if node is None:
+        return []
+    if not isinstance(node, yaml.MappingNode):
+        return [f"{path}, {_line(node)}: holds {_kind(node)}, where lines `name: value` belong"]
+    faults = [
+        f"{path}, {_line(key)}: {'a name' if secret else f'`{key.value}`'} stands there a second "
+        "time. Remove one of them"
+        for key in _repeated(node)
+    ]
+    return faults + (_entry_faults(path, node) if path.name.startswith("catalog") else [])
+
+
+def _all_files(conf: Path, base: str | None, env: str | None, local: str | None) -> list[Path]:
+    """What a run in an environment reads; nothing of an archive, or of a place elsewhere."""
+    folders = dict.fromkeys(name for name in (base, env or local) if name)
+    files = [file for name in folders for file in _files(conf / name)]
+    if local and local not in folders:
+        files += [one for one in _files(conf / local) if one.name.startswith(_OF_THE_MACHINE)]
+    return files
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of an environment that a run reads."""
+    found = []
+    for file in sorted(folder.rglob("*")):
+        parts = file.relative_to(folder).parts
+        if file.suffix in _ENDINGS and file.is_file() and not parts[0].startswith("."):
+            found += [file] if any(part.startswith(_READ) for part in parts) else []
+    return found
+
+
+def _entry_faults(path: Path, catalog: yaml.MappingNode) -> list[str]:
+    """Entries of a catalog that are no mapping, or name no type."""
+    faults = []
+    for key, value in catalog.value:
+        name = str(key.value)
+        text = value.value if isinstance(value, yaml.ScalarNode) else ""
+        if name.startswith("_") or text.startswith("${"):
+            continue
+        where = f"{path}, {_line(key)}: the catalog's entry `{one_line(name, _LONGEST)}`"
+        if not isinstance(value, yaml.MappingNode):
+            faults.append(
+                f"{where} is {_kind(value)}, where its `type: ...` and options belong, indented, "
+                "on lines of their own"
+            )
+        elif not {"type", "<<"} & {str(one.value) for one, _ in value.value}:
+            faults.append(
+                f"{where} names no `type`. An entry replaces that of conf/base as a whole: copy "
+                "all of that, and change the copy"
+            )
+    return faults
+
+
+def _repeated(node: yaml.Node) -> Iterator[yaml.Node]:
+    """Names that stand in one mapping twice, at any depth."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    yield key
+                seen.add(key.value)
+            yield from _repeated(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated(item)
+
+
+def _line(node: yaml.Node) -> str:
+    return f"line {node.start_mark.line + 1}"
+
+
+def _kind(node: yaml.Node) -> str:
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    return "a single value" if node.value else "empty"
