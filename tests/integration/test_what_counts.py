@@ -91,8 +91,10 @@ def test_a_parameter_counts_where_it_is_read(done):
     assert changed(done) == set()
 
 
-def test_what_comes_out_as_it_was_has_nothing_drawn_for_it(done, ran):
+def test_what_comes_out_as_it_was_has_nothing_drawn_for_it(done, ran, capsys):
     """Other draws of the bootstrap change tables of results, and no text and no model."""
+    done.run("status", params={"judging": {"min_scores": 3}})
+    assert "at most: the cheap ones come first" in capsys.readouterr().out
     done.run(params={"evaluation": {"resamples": 150}})
     assert "settle_comparisons" in short(ran)
     assert not short(ran) & DRAWN

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,10 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         return seed_table(table, self._record, self._columns, self._drop, self._ignore)
 
     def save(self, data: pd.DataFrame) -> None:
-        """Writes one JSON object a line, in the order of the rows."""
+        """Writes one JSON object a line, in the order of the rows.
+
+        Other rows that are there, which somebody may have edited, are kept beside it.
+        """
         if self._is_read_otherwise():
             raise DatasetError(
                 f"{self._filepath}: a table read by `columns`, `drop` or `ignore` cannot be saved."
@@ -96,7 +100,10 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
         rows = [self._record.model_validate(row).model_dump() for row in data.to_dict("records")]
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-        self._filepath.write_text("\n".join(lines) + "\n", "utf-8")
+        content = ("\n".join(lines) + "\n").encode()
+        if self._filepath.exists() and self._filepath.read_bytes() != content:
+            _keep(self._filepath)
+        self._filepath.write_bytes(content)
 
     def described(self) -> str:
         """The file and, once it was loaded, what it was taken for."""
@@ -191,3 +198,11 @@ def _fitted(
 def _tell_once(line: str) -> None:
     """A table is read several times in a run."""
     _log.info(line)
+
+
+def _keep(file: Path) -> None:
+    """Moves a file aside, under a name that is free."""
+    names = (file.with_name(f"{file.name}.before-{number}") for number in count(1))
+    aside = next(path for path in names if not path.exists())
+    file.replace(aside)
+    _log.warning("%s held other rows; they are kept as %s.", file, aside.name)

@@ -191,6 +191,8 @@ def _fault(node: Node, catalog: CatalogProtocol) -> str | None:
     for name in node.outputs:
         path = output_path(catalog, name)
         fault = "is kept nowhere" if path is None else output_fault(path)
+        if fault and _interprets(catalog, name) and path is not None and path.exists():
+            fault = "is not as this pipeline wrote it"
         if fault:
             return f"{name} {fault}"
     return None

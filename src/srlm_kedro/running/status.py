@@ -38,7 +38,7 @@ def status_table(pipeline: Pipeline, catalog: CatalogProtocol, plan: Plan) -> st
     width = max((len(node.name) for node in pipeline.nodes), default=0)
     parts = [_block(name, rows, width) for name, rows in groups.items()]
     gone = foreseen(pipeline, catalog, plan)
-    closing = _closing([row for rows in groups.values() for row in rows], gone)
+    closing = _closing([row for rows in groups.values() for row in rows], gone, bool(plan.first))
     return "\n\n".join([*parts, closing])
 
 
@@ -58,12 +58,18 @@ def _block(name: str, rows: list[tuple[str, str, str]], width: int) -> str:
     return "\n".join([name, *lines])
 
 
-def _closing(rows: list[tuple[str, str, str]], gone: Sequence[str]) -> str:
+def _closing(rows: list[tuple[str, str, str]], gone: Sequence[str], hoping: bool) -> str:
     counts = Counter(state for _, state, _ in rows)
     told = ", ".join(f"{counts[state]} {state}" for state in _STATES)
     due = len(rows) - counts["fresh"]
     nothing = "A run makes nothing." if gone else "A run has nothing to do."
-    makes = f"A run makes the {due} that are not fresh." if due else nothing
+    at_most = (
+        f"A run makes {due} at most: the cheap ones come first, and what was made from them is "
+        "made anew only if they come out otherwise."
+    )
+    makes = (
+        (at_most if hoping else f"A run makes the {due} that are not fresh.") if due else nothing
+    )
     names = ", ".join(name.removesuffix(".model").upper() for name in gone)
     deletes = f"\nkeep_models: a run deletes the weights of {names}; all else of theirs stays."
     return f"{len(rows)} nodes: {told}. {makes}{deletes if gone else ''}"

@@ -32,6 +32,19 @@ def test_rows_come_back_as_they_were_saved(tmp_path):
     assert "你好" in (tmp_path / "ift.jsonl").read_text("utf-8")
 
 
+def test_rows_that_were_edited_are_kept_where_others_are_saved(tmp_path, caplog):
+    """Beside the new ones, each time under another name; the same rows again keep nothing."""
+    file = tmp_path / "ift.jsonl"
+    seed = dataset(file, [row(response="edited")])
+    edited = file.read_bytes()
+    for response in ("made", "made", "made otherwise"):
+        seed.save(pd.DataFrame([{"id": "a", "prompt": "p", "response": response}]))
+    assert (tmp_path / "ift.jsonl.before-1").read_bytes() == edited
+    assert b'"made"' in (tmp_path / "ift.jsonl.before-2").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 3
+    assert "held other rows; they are kept as ift.jsonl.before-1" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
