@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Completion
 from srlm_kedro.records import Checkpoint
+from tests.engines.rendering import render
 
 _CLEAR = 1e-3
 """Gap between the two largest logits that rounding does not close."""
@@ -24,7 +24,7 @@ class Alone:
 
     def written(self, prompt: str, count: int) -> tuple[list[int], list[float]]:
         """What `generate` writes greedily, and each step's gap between the top two logits."""
-        ids = torch.tensor([chat.render(self._tokenizer, prompt)])
+        ids = torch.tensor([render(self._tokenizer, prompt)])
         out = self._model.generate(
             ids,
             attention_mask=torch.ones_like(ids),

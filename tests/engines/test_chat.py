@@ -5,6 +5,7 @@ import pytest
 from srlm_kedro.engines import chat
 from srlm_kedro.errors import InputError
 from tests.engines.models import word_tokenizer
+from tests.engines.rendering import render, render_all, render_completion
 
 
 @pytest.fixture
@@ -17,18 +18,18 @@ def test_a_turn_is_the_templates_own_tokens(tokenizer):
     expected = tokenizer.apply_chat_template(
         [{"role": "user", "content": "w1 w2"}], add_generation_prompt=True, return_dict=False
     )
-    assert chat.render(tokenizer, "w1 w2") == expected
+    assert render(tokenizer, "w1 w2") == expected
     assert tokenizer.convert_ids_to_tokens(expected) == ["<s>", "<user>", "w1", "w2", "<assistant>"]
 
 
 def test_special_tokens_in_user_text_stay_text(tokenizer):
     """A user cannot end the turn by writing the end token."""
-    ids = chat.render(tokenizer, "w1 </s> <assistant> w2")
+    ids = render(tokenizer, "w1 </s> <assistant> w2")
     assert tokenizer.eos_token_id not in ids
     assert ids.count(tokenizer.convert_tokens_to_ids("<assistant>")) == 1
-    raw = chat.raw_all(tokenizer, ["w1 </s> w2"])[0]
+    raw = chat.render_raw(tokenizer, ["w1 </s> w2"])[0]
     assert tokenizer.eos_token_id not in raw
-    completion = chat.render_completion(tokenizer, "w1 </s> w2")
+    completion = render_completion(tokenizer, "w1 </s> w2")
     assert completion.index(tokenizer.eos_token_id) == len(completion) - 1
 
 
@@ -36,20 +37,20 @@ def test_without_a_template_the_plain_format_is_used():
     """The plain format puts each turn under a heading and opens the assistant's."""
     tokenizer = word_tokenizer(5, template=None)
     tokenizer.backend_tokenizer.add_tokens(["### User:\n", "### Assistant:\n"])
-    seen = tokenizer.convert_ids_to_tokens(chat.render(tokenizer, "w1 w2"))
+    seen = tokenizer.convert_ids_to_tokens(render(tokenizer, "w1 w2"))
     assert seen == ["<s>", "### User:\n", "w1", "w2", "### Assistant:\n"]
 
 
 def test_many_prompts_are_rendered_as_one_is(tokenizer):
     """Rendering in one call or one by one gives the same tokens."""
     prompts = ["w1", "w2 w3 <user>", "w4 w4 w4"]
-    assert chat.render_all(tokenizer, prompts) == [chat.render(tokenizer, p) for p in prompts]
-    assert chat.render_all(tokenizer, []) == []
+    assert render_all(tokenizer, prompts) == [render(tokenizer, p) for p in prompts]
+    assert render_all(tokenizer, []) == []
 
 
 def test_a_completion_ends_with_the_end_token(tokenizer):
     """What training learns to write last is what stops sampling."""
-    ids = chat.render_completion(tokenizer, "w3 w4")
+    ids = render_completion(tokenizer, "w3 w4")
     assert tokenizer.convert_ids_to_tokens(ids) == ["w3", "w4", "</s>"]
 
 

@@ -37,10 +37,14 @@ def test_the_page_of_bounds_is_up_to_date():
         (TRANSFORMERS, {"memory_gib": -1}, "`memory_gib`: Input should be greater than 0"),
         (TRANSFORMERS, {"threads": True}, "`threads`: a number is wanted here"),
         (TRANSFORMERS, {"dtype": "flaot32"}, "`dtype`: Input should be 'float32'"),
-        (f"{ENGINES}.training.trl.TrlEngine", {"checkpoint_seconds": math.inf}, "finite number"),
-        (f"{ENGINES}.benchmarks.lm_eval.LmEvalEngine", {"batch_size": -8}, "`batch_size`"),
         (
-            f"{ENGINES}.generation.openai.OpenAIEngine",
+            f"{ENGINES}.training.trl.engine.TrlEngine",
+            {"checkpoint_seconds": math.inf},
+            "finite number",
+        ),
+        (f"{ENGINES}.published.lm_eval.LmEvalEngine", {"batch_size": -8}, "`batch_size`"),
+        (
+            f"{ENGINES}.generation.servers.openai.OpenAIEngine",
             {"base_url": "http://127.0.0.1:9/v1", "extra_body": {"min_p": math.nan}},
             "`extra_body`: a number is not finite",
         ),

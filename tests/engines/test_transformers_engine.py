@@ -8,7 +8,6 @@ import torch
 from scipy.stats import chi2_contingency, chisquare
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
 from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
@@ -17,6 +16,7 @@ from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
 from tests.engines.alone import Alone
 from tests.engines.models import write_model
+from tests.engines.rendering import render
 
 RUBRIC = " ".join(f"w{i}" for i in range(12))
 TEXTS = ["w3", "w1 w2", "w7 w8 w9 w1 w1", "w30 w31 w32 w33 w34 w35 w36 w37 w38", "w20 w21 w22"]
@@ -108,7 +108,7 @@ def test_samples_follow_the_models_distribution(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
     model = AutoModelForCausalLM.from_pretrained(checkpoint.path).eval()
     with torch.no_grad():
-        logits = model(torch.tensor([chat.render(tokenizer, "w1")])).logits[0, -1]
+        logits = model(torch.tensor([render(tokenizer, "w1")])).logits[0, -1]
     ordered, ids = torch.softmax(logits / 1.5, -1).sort(descending=True)
     size = int((ordered.cumsum(0) < 0.9).sum()) + 1
     expected = ordered[:size] / ordered[:size].sum()

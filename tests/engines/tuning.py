@@ -5,9 +5,9 @@ import hashlib
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from srlm_kedro.engines import chat
 from srlm_kedro.engines.training.base import DpoParams, SftParams
 from srlm_kedro.records import Checkpoint, Example, Preference
+from tests.engines.rendering import render, render_completion
 
 EXAMPLES = [
     Example("w1 w2 w3", "w4 w5 w6 w5 w7 w8"),
@@ -43,8 +43,8 @@ def completion_logps(checkpoint: Checkpoint, prompt: str, completion: str) -> to
     """Log-probability of each completion token, the end token included, one text at a time."""
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
     model = AutoModelForCausalLM.from_pretrained(checkpoint.path).eval()
-    start = chat.render(tokenizer, prompt)
-    ids = torch.tensor([start + chat.render_completion(tokenizer, completion)])
+    start = render(tokenizer, prompt)
+    ids = torch.tensor([start + render_completion(tokenizer, completion)])
     with torch.no_grad():
         logps = model(input_ids=ids).logits.log_softmax(-1)
     return logps[0, :-1].gather(1, ids[0, 1:, None])[len(start) - 1 :, 0]

@@ -1,4 +1,7 @@
-"""A checkpoint behind MLflow's serving: prompts in, one response each out."""
+"""A checkpoint behind MLflow's serving: it answers each prompt with one response.
+
+MLflow finds this module by its name in the file `MLmodel` of every registered model.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.records import Checkpoint
 
 
-class Server:
+class ServedCheckpoint:
     """Answers tables with a column `prompt`, in the model's chat format."""
 
     def __init__(self, folder: Path):
@@ -23,13 +26,13 @@ class Server:
             table: A DataFrame with a column `prompt`.
             params: Fields of `Sampling` (`temperature`, `max_new_tokens`, ...), and `seed`.
         """
-        asked = dict(params or {})
-        seed = asked.pop("seed", 0)
+        options = dict(params or {})
+        seed = options.pop("seed", 0)
         requests = [Request(str(row), text) for row, text in enumerate(table["prompt"])]
-        drawn = self._engine.generate(self._checkpoint, requests, Sampling(**asked), seed)
-        return [completions[0].text for completions in drawn]
+        rows = self._engine.generate(self._checkpoint, requests, Sampling(**options), seed)
+        return [completions[0].text for completions in rows]
 
 
-def _load_pyfunc(path: str) -> Server:
-    """What MLflow calls to load the folder that holds its file `MLmodel`."""
-    return Server(Path(path))
+def _load_pyfunc(path: str) -> ServedCheckpoint:
+    """Loads the folder that holds the file `MLmodel`; MLflow calls this by its name."""
+    return ServedCheckpoint(Path(path))

@@ -1,6 +1,6 @@
-"""What a chat template is told beside the chat: the engines' option `template`, and the date.
+"""What a chat template gets beside the chat: the engines' option `template`, and one date.
 
-Both are written in front of the template's own text when a tokenizer is read, so that whoever
+Both are written in front of the template's own text when a tokenizer is read. So everyone who
 renders with it renders the same: sampling, judging, training and benchmarks. Imports nothing heavy.
 """
 
@@ -14,9 +14,9 @@ from typing import Any
 from srlm_kedro.errors import InputError, summary
 
 DATE = date(2024, 7, 26)
-"""Today, for templates that ask: a day of its own would make every day's prompts other prompts.
+"""The date for templates that ask for today: with the real one each day would change the prompts.
 
-It is the day that Llama 3's templates name where there is no clock.
+Llama 3's templates name this date if they have no clock.
 """
 Argument = bool | int | float | str
 _DATE = "date"
@@ -36,7 +36,7 @@ def checked(arguments: Mapping[str, Any] | None) -> dict[str, Argument]:
         if not (isinstance(name, str) and name.isidentifier()):
             faults.append(f"{name!r} is no name of a variable")
         elif name in _RENDERERS_OWN:
-            faults.append(f"{name} is what the chat itself is rendered with")
+            faults.append(f"{name} is reserved: the chat itself is rendered with it")
         elif name == _DATE:
             faults += _date_faults(value)
         elif not isinstance(value, Argument):
@@ -52,28 +52,28 @@ def bind(tokenizer: Any, arguments: Mapping[str, Argument], model: str) -> None:
     A template that reads neither stays as it is.
 
     Args:
-        tokenizer: Changed in memory alone: a model that is saved keeps its own template.
-        arguments: As `checked` gives them; `date` is the day that the template's clock tells.
-        model: Whose tokenizer it is, for messages.
+        tokenizer: It is changed only in memory: a model that is saved keeps its own template.
+        arguments: As `checked` gives them; `date` is the day that the template's clock returns.
+        model: The name of the tokenizer's model, for messages.
 
     Raises:
-        InputError: An argument that the template never reads.
+        InputError: The template never reads an argument.
     """
     template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
-    asks = _CLOCK in template
-    known = _words(template) | ({_DATE} if asks else set())
+    has_clock = _CLOCK in template
+    known = _words(template) | ({_DATE} if has_clock else set())
     if unread := [name for name in arguments if name not in known]:
         faults = [f"{name}{_hint(name, known)}" for name in unread]
         raise InputError(
             summary(
-                f"{model}: its chat template reads {len(unread)} of the arguments nowhere. Correct "
+                f"{model}: its chat template never reads {len(unread)} of the arguments. Correct "
                 "the engine's option `template`.",
                 faults,
             )
         )
     given = [f"{{% set {name} = {_literal(value)} %}}\n" for name, value in arguments.items()]
     day = date.fromisoformat(str(arguments.get(_DATE, DATE.isoformat())))
-    head = [_clock(day, template)] if asks else []
+    head = [_clock(day, template)] if has_clock else []
     if given or head:
         tokenizer.chat_template = "".join([*head, *given, template])
 
@@ -82,17 +82,17 @@ def _date_faults(value: Any) -> list[str]:
     try:
         date.fromisoformat(str(value))
     except ValueError:
-        return [f"{_DATE} = {value!r} is no day such as {DATE}"]
+        return [f"{_DATE} = {value!r} is no date such as {DATE}"]
     return []
 
 
 def _clock(day: date, template: str) -> str:
-    """A macro in the place of the renderer's clock, for the directives that the template names."""
+    """A macro that replaces the renderer's clock, for the directives that the template names."""
     midnight = datetime.combine(day, time())
     named = sorted(set(re.findall(rf"%-?[{_DIRECTIVES}]", template)))
-    told = {one: midnight.strftime(one.replace("-", "")) for one in named}
-    told = {one: text.lstrip("0") or "0" if "-" in one else text for one, text in told.items()}
-    filled = "".join(f" | replace({_literal(k)}, {_literal(v)})" for k, v in told.items())
+    texts = {one: midnight.strftime(one.replace("-", "")) for one in named}
+    texts = {one: text.lstrip("0") or "0" if "-" in one else text for one, text in texts.items()}
+    filled = "".join(f" | replace({_literal(k)}, {_literal(v)})" for k, v in texts.items())
     return f"{{% macro {_CLOCK}(format) %}}{{{{ format{filled} }}}}{{% endmacro %}}\n"
 
 
@@ -102,6 +102,7 @@ def _literal(value: Argument) -> str:
 
 
 def _words(template: str) -> set[str]:
+    """All names in the code of a template."""
     code = " ".join(re.findall(r"\{[{%].*?[%}]\}", template, re.DOTALL))
     return set(re.findall(r"[^\W\d]\w*", code))
 

@@ -1,8 +1,8 @@
 """Where a model's thoughts end and its answer begins. Imports nothing heavy.
 
 A reasoning model thinks before it answers, between marks (`<think>...</think>`, `[THINK]`) or on a
-channel of its own. Only the answer is a response, a judgement or a prompt. A thought that never
-ends has none: what it holds is no answer, whatever it says.
+separate channel. Only the answer is a response, a judgement or a prompt. After a thought that never
+ends there is no answer, whatever the thought says.
 """
 
 import re
@@ -18,11 +18,11 @@ PAIRS = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A Reasoning
     ("<|channel>", "<channel|>"),  # Gemma 4
 )
-"""What opens a thought, and what closes it."""
+"""The mark that opens a thought, and the mark that closes it."""
 CHANNEL, MESSAGE = "<|channel|>", "<|message|>"
-"""Harmony (gpt-oss): a channel's name stands between them, and the answer is on `final`."""
+"""Harmony (gpt-oss): a channel's name is between them, and the answer is on `final`."""
 MARKS = frozenset({mark for pair in PAIRS for mark in pair} | {CHANNEL, MESSAGE})
-"""All of them; they are kept when drawn tokens become text, special tokens or not."""
+"""All marks. They are kept when sampled tokens become text, even if they are special tokens."""
 
 _FINAL = f"{CHANNEL}final{MESSAGE}"
 _CLOSE = dict(PAIRS)
@@ -33,7 +33,7 @@ _BOTH = {
 _HEADER = re.compile(r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
 _ON_A_CHANNEL = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>")
 _MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>|(?:assistant)?<\|channel\|>")
-# What harmony leaves where its special tokens were taken off.
+# What remains of harmony's format after its special tokens were removed.
 _BARE_CHANNEL = re.compile(r"\s*(?:analysis|commentary)(?=[A-Z])")
 _BARE_FINAL = "assistantfinal"
 _WRAPPING = ("<answer>", "</answer>")  # Hunyuan
@@ -41,30 +41,30 @@ _SPACES = re.compile(r"\s*+")
 
 
 def split(text: str, cut: bool = False, whole: bool = False) -> tuple[str, str]:
-    """The thought, marks and spaces behind it included, and the answer.
+    """The thought, with its marks and the spaces after it, and the answer.
 
-    A thought stands at the text's beginning, or ends with a mark that nothing opened (where a chat
-    template had opened it). Marks further behind are words of the answer. A text without a thought
-    is an answer as it is.
+    A thought begins where the text begins. If a chat template opened it, it ends with a mark that
+    nothing in the text opened. Later marks are words of the answer. A text without a thought is an
+    answer as it is.
 
     Args:
-        text: All that was drawn, behind what the chat template opened (`opened`).
-        cut: Whether the limit of tokens ended it; then a mark that is quoted within an unfinished
-            thought does not end it.
-        whole: Whether nothing was taken off its beginning: then a mark that nothing opened is a
+        text: Everything that was sampled, after what the chat template opened (`opened`).
+        cut: Whether the limit of tokens ended it. Then a mark that an unfinished thought quotes
+            does not end that thought.
+        whole: Whether nothing was removed from its beginning. Then a mark that nothing opened is a
             word of the answer.
     """
     if _ON_A_CHANNEL.match(text):
-        return _by_channel(text)
+        return _split_channels(text)
     if _BARE_CHANNEL.match(text):
         place = text.rfind(_BARE_FINAL)
-        return _at(text, len(text) if place < 0 else place + len(_BARE_FINAL))
-    place = _behind_thoughts(text, cut, whole)
-    return _at(text, place) if place else ("", text)
+        return _split_at(text, len(text) if place < 0 else place + len(_BARE_FINAL))
+    place = _end_of_thoughts(text, cut, whole)
+    return _split_at(text, place) if place else ("", text)
 
 
 def opened(text: str) -> str:
-    """The thought that a generation prompt leaves open, from its mark on; empty if none."""
+    """The thought that a generation prompt leaves open, from its opening mark on; empty if none."""
     headers = list(_HEADER.finditer(text))
     if headers:
         return "" if headers[-1]["name"] == "final" else text[headers[-1].start() :]
@@ -73,40 +73,40 @@ def opened(text: str) -> str:
 
 
 def closing(opening: str) -> str:
-    """What ends the thought of `opened`, with no word in it, and begins the answer."""
+    """The text that ends a thought of `opened` without a word in it, and begins the answer."""
     if opening.startswith(CHANNEL):
         return f"<|end|><|start|>assistant{_FINAL}"
     mark = next(mark for mark in _CLOSE if opening.startswith(mark))
     return f"\n{_CLOSE[mark]}\n\n" if opening.endswith("\n") else _CLOSE[mark]
 
 
-def marked(text: str) -> bool:
-    """Whether any mark stands in the text: a template's that may think, an opened answer's."""
+def has_marks(text: str) -> bool:
+    """Whether any mark is in the text, such as a chat template for models that think."""
     return any(mark in text for mark in MARKS)
 
 
-def _at(text: str, place: int) -> tuple[str, str]:
-    """Cut where the answer's first word stands; what wraps an answer is taken off."""
-    place = _word(text, place)
+def _split_at(text: str, place: int) -> tuple[str, str]:
+    """The text cut where the answer's first word begins; tags that wrap the answer are removed."""
+    place = _next_word(text, place)
     if not text.startswith(_WRAPPING[0], place):
         return text[:place], text[place:]
-    place = _word(text, place + len(_WRAPPING[0]))
+    place = _next_word(text, place + len(_WRAPPING[0]))
     inside = text[place:].partition(_WRAPPING[1])[0]
     return text[:place], inside.rstrip()
 
 
-def _by_channel(text: str) -> tuple[str, str]:
-    """The last message on `final`; nothing where none was begun."""
+def _split_channels(text: str) -> tuple[str, str]:
+    """What precedes the last message on `final`, and that message; it is empty if none began."""
     ends = [header.end() for header in _HEADER.finditer(text) if header["name"] == "final"]
     place = ends[-1] if ends else len(text)
     return text[:place], _MESSAGE_END.split(text[place:], maxsplit=1)[0]
 
 
-def _behind_thoughts(text: str, cut: bool, whole: bool) -> int:
-    """Where the thoughts at the beginning have ended: 0 without any, the end if one never does."""
-    place = 0 if whole or _opening_at(text, 0) else _behind_unopened(text)
+def _end_of_thoughts(text: str, cut: bool, whole: bool) -> int:
+    """Where the thoughts at the beginning end: 0 without any, the text's end if one never ends."""
+    place = 0 if whole or _opening_at(text, 0) else _end_of_unopened(text)
     while opening := _opening_at(text, place):
-        end = _end(text, text.index(opening, place), opening, cut)
+        end = _end_of_thought(text, text.index(opening, place), opening, cut)
         if end is None:
             return len(text)
         place = end
@@ -114,18 +114,18 @@ def _behind_thoughts(text: str, cut: bool, whole: bool) -> int:
 
 
 def _opening_at(text: str, place: int) -> str | None:
-    """The mark that opens a thought there, spaces aside."""
-    place = _word(text, place)
+    """The mark that opens a thought at this place, apart from spaces."""
+    place = _next_word(text, place)
     return next((opening for opening, _ in PAIRS if text.startswith(opening, place)), None)
 
 
-def _word(text: str, place: int) -> int:
+def _next_word(text: str, place: int) -> int:
     """Where the first word from `place` on begins."""
     return _SPACES.match(text, place).end()  # type: ignore[union-attr]
 
 
-def _behind_unopened(text: str) -> int:
-    """Behind the first mark that closes what was never opened; 0 without any."""
+def _end_of_unopened(text: str) -> int:
+    """The end of the first mark that closes what was never opened; 0 if there is none."""
     found = ((text.find(close), opening, close) for opening, close in PAIRS)
     places = [
         place + len(close)
@@ -135,11 +135,11 @@ def _behind_unopened(text: str) -> int:
     return min(places, default=0)
 
 
-def _end(text: str, start: int, opening: str, cut: bool) -> int | None:
-    """Behind the mark that closes the thought which begins at `start`; None if none does.
+def _end_of_thought(text: str, start: int, opening: str, cut: bool) -> int | None:
+    """The end of the mark that closes the thought which begins at `start`; None if none does.
 
-    A thought may quote both marks: they count in pairs. Where they never add up, the last mark
-    closes it, unless the text was cut.
+    A thought may quote both marks: they count in pairs. If they never add up, the last mark closes
+    it, unless the text was cut.
     """
     depth, last = 0, None
     for mark in _BOTH[opening].finditer(text, start):

@@ -9,25 +9,25 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from srlm_kedro.engines.fitting import ill_fitting, size_faults
+from srlm_kedro.engines.size_checks import size_faults, wrong_sizes
 from srlm_kedro.engines.template import Argument, bind
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
 
 ADAPTER = "adapter_config.json"
-"""The file that tells an adapter's folder from a full checkpoint's."""
+"""The file by which an adapter's folder differs from a full checkpoint's."""
 
 
 def is_adapter(checkpoint: Checkpoint) -> bool:
-    """Whether the folder holds an adapter alone, which stands on a base elsewhere."""
+    """Whether the folder holds only an adapter, whose base is elsewhere."""
     return (checkpoint.path / ADAPTER).is_file()
 
 
 def base_of(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint that an adapter stands on.
+    """The checkpoint that an adapter was trained on.
 
     Raises:
-        InputError: There is none where the adapter's configuration says.
+        InputError: It is not where the adapter's configuration says.
     """
     named = json.loads((checkpoint.path / ADAPTER).read_text("utf-8"))["base_model_name_or_path"]
     base = Checkpoint(Path(str(named)), f"{checkpoint.name}'s base")
@@ -40,10 +40,10 @@ def base_of(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def root_of(checkpoint: Checkpoint) -> Checkpoint:
-    """The full checkpoint at the bottom: the given one, or what its adapter stands on.
+    """The full checkpoint below all adapters; a full checkpoint is its own root.
 
     Raises:
-        InputError: A folder holds no config.json, or an adapter's base is not there.
+        InputError: A folder holds no config.json, or an adapter's base is missing.
     """
     while is_adapter(checkpoint):
         checkpoint = base_of(checkpoint)
@@ -56,25 +56,38 @@ def root_of(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def read_config(checkpoint: Checkpoint, trust_remote_code: bool = False) -> Any:
-    """The model's configuration, an adapter's being its base's."""
+    """The model's configuration; an adapter has that of its base."""
     return AutoConfig.from_pretrained(root_of(checkpoint).path, **_local(trust_remote_code))
 
 
 def positions_of(config: Any) -> int | None:
-    """Longest sequence that a model can see, in tokens; None when it names no limit."""
+    """Longest sequence that a model can see, in tokens; None if it names no limit."""
     return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+
+
+def config_size(config: Any, name: str) -> int:
+    """A size in a model's configuration: the largest if layers differ, 0 if it has none."""
+    try:
+        value = getattr(config, name, None) or 0
+    except RuntimeError:  # what transformers raises if each layer has its own value
+        value = [getattr(one, name, None) or 0 for one in config.per_layer_config]
+    return max(value) if isinstance(value, list | tuple) else value
 
 
 def read_model(
     checkpoint: Checkpoint, dtype: Any, trust_remote_code: bool = False, **options: Any
 ) -> Any:
-    """The model; an adapter is merged into its base in float32 and rounded to `dtype` then.
+    """The model; an adapter is merged into its base in float32 and then rounded to `dtype`.
 
     Args:
-        checkpoint: A full checkpoint's folder or an adapter's.
+        checkpoint: The folder of a full checkpoint or of an adapter.
         dtype: Precision of the weights.
         trust_remote_code: Lets the checkpoint run Python code of its own.
         options: Further arguments of `from_pretrained`.
+
+    Raises:
+        InputError: The folder holds an encoder, weights of other sizes than its configuration
+            says, or an adapter that is no safetensors file.
     """
     local = _local(trust_remote_code)
     if not is_adapter(checkpoint):
@@ -86,7 +99,7 @@ def read_model(
         except RuntimeError as error:
             config = read_config(checkpoint, trust_remote_code)
             if faults := size_faults(checkpoint, config, trust_remote_code):
-                raise ill_fitting(checkpoint, faults) from error
+                raise wrong_sizes(checkpoint, faults) from error
             raise
     from peft import PeftModel
 
@@ -96,17 +109,17 @@ def read_model(
         # peft 0.21 itself still reads the name that transformers 5 renamed.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is depr", FutureWarning)
         model = PeftModel.from_pretrained(base, checkpoint.path).merge_and_unload()
-    model.requires_grad_(True)  # frozen by peft
+    model.requires_grad_(True)  # peft froze them
     return model.to(dtype)
 
 
 def refuse_encoder(checkpoint: Checkpoint, trust_remote_code: bool = False) -> None:
-    """Raises InputError where another part than the one that writes reads the prompt."""
+    """Raises InputError if an encoder reads the prompt and a decoder writes the response."""
     config = read_config(checkpoint, trust_remote_code)
     if config.is_encoder_decoder:
         raise InputError(
             f"{checkpoint.name}: {checkpoint.path} holds an encoder and a decoder "
-            f"({config.model_type}). Here the prompt and its answer are one text, which a causal "
+            f"({config.model_type}). Here the prompt and its response are one text, which a causal "
             "language model reads and writes. Start from one."
         )
 
@@ -116,10 +129,10 @@ def read_tokenizer(
     trust_remote_code: bool = False,
     template: Mapping[str, Argument] | None = None,
 ) -> Any:
-    """The tokenizer whose files lie in the folder.
+    """The tokenizer in the checkpoint's folder.
 
-    With `template`, empty or not, its chat template has these arguments and one date (`bind`);
-    None leaves it as it lies there.
+    With a `template`, even an empty one, the chat template gets these arguments and one fixed date
+    (see `bind`). With None it stays as it is in the folder.
     """
     local = _local(trust_remote_code)
     if is_adapter(checkpoint):
@@ -131,14 +144,14 @@ def read_tokenizer(
 
 
 def unreadable(checkpoint: Checkpoint, error: Exception) -> InputError:
-    """The error to raise where a library could not read a checkpoint."""
+    """The error to raise if a library could not read a checkpoint."""
     if isinstance(error, InputError):
         return error
     hint = ""
     if "trust_remote_code" in str(error):
         hint = " Set the engine's option trust_remote_code, if you trust that code."
-    said = str(error).split("Please pass")[0].strip()
-    return InputError(f"{checkpoint.name}: {checkpoint.path} cannot be read: {said}{hint}")
+    reason = str(error).split("Please pass")[0].strip()
+    return InputError(f"{checkpoint.name}: {checkpoint.path} cannot be read: {reason}{hint}")
 
 
 def _local(trust_remote_code: bool) -> dict[str, Any]:
@@ -149,5 +162,5 @@ def _refuse_pickle(checkpoint: Checkpoint) -> None:
     if not (checkpoint.path / "adapter_model.safetensors").is_file():
         raise InputError(
             f"{checkpoint.name}: {checkpoint.path} holds no adapter_model.safetensors. Adapters "
-            "are read from safetensors alone."
+            "are read only from safetensors files."
         )

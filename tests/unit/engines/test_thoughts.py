@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlm_kedro.engines.thoughts import MARKS, PAIRS, closing, marked, opened, split
+from srlm_kedro.engines.thoughts import MARKS, PAIRS, closing, has_marks, opened, split
 
 HARMONY = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>"
 
@@ -152,8 +152,8 @@ def test_a_prompt_may_leave_nothing_open(prompt):
 
 def test_marks_are_found_in_a_template():
     """They tell a template that knows of thoughts."""
-    assert marked("{% if thinking %}<think>{% endif %}")
-    assert not marked("<|im_start|>assistant")
+    assert has_marks("{% if thinking %}<think>{% endif %}")
+    assert not has_marks("<|im_start|>assistant")
 
 
 def test_a_whole_text_keeps_the_closing_marks_it_names():

@@ -13,7 +13,7 @@ def opened_thoughts(tokenizer: Any, requests: Sequence[Request]) -> list[str]:
     """The thought in which each request's completion begins; empty for raw texts."""
     if not any(request.chat for request in requests):
         return [""] * len(requests)
-    opened = chat.thought_opened(tokenizer)
+    opened = chat.opened_thought(tokenizer)
     return [opened if request.chat else "" for request in requests]
 
 

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 def tokenised(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
     """Token ids of each request, chat turns and raw texts each in one call of the tokenizer."""
     turns = iter(chat.render_chats(tokenizer, [r.messages for r in requests if r.chat]))
-    texts = iter(chat.raw_all(tokenizer, [r.prompt for r in requests if not r.chat]))
+    texts = iter(chat.render_raw(tokenizer, [r.prompt for r in requests if not r.chat]))
     return [next(turns if request.chat else texts) for request in requests]
 
 

@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
-from srlm_kedro.engines import precision
-from srlm_kedro.engines.device_memory import reclaim
+from srlm_kedro.engines import devices
+from srlm_kedro.engines.devices import free_unused_memory
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.completions import opened_thoughts, read_answer
 from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load, read_limits
@@ -62,7 +62,7 @@ class TransformersEngine:
             InputError: Arguments that no template can be given.
         """
         self._dtype = dtype
-        self._device = precision.device_of(device)
+        self._device = devices.device_of(device)
         self._threads = threads
         self._max_rows = max_rows
         self._memory_gib = memory_gib
@@ -117,7 +117,7 @@ class TransformersEngine:
     def release(self) -> None:
         """Drops the model that is kept between calls."""
         self._ready = None
-        reclaim(self._device.startswith("cuda"))
+        free_unused_memory(self._device.startswith("cuda"))
 
     def _load(self, checkpoint: Checkpoint) -> "_Ready":
         """The checkpoint's model: the one of the last call when its files are the same."""

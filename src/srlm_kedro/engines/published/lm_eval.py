@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from srlm_kedro.engines import precision, thoughts
-from srlm_kedro.engines.device_memory import reclaim
+from srlm_kedro.engines import devices, thoughts
+from srlm_kedro.engines.devices import free_unused_memory
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.published.harness import STDERR
 from srlm_kedro.engines.template import checked
@@ -58,7 +58,7 @@ class LmEvalEngine:
             InputError: Arguments that no template can be given.
         """
         self._dtype = dtype
-        self._device = precision.device_of(device)
+        self._device = devices.device_of(device)
         self._batch_size = batch_size
         self._folder = task_folder
         self._online = online
@@ -130,7 +130,7 @@ class LmEvalEngine:
         from srlm_kedro.engines.published.lm_eval_answers import AnsweringLM
 
         loaded = load(model, self._dtype, self._device, self._trust_remote_code, self._template)
-        thinks = thoughts.marked(str(loaded.tokenizer.chat_template))
+        thinks = thoughts.has_marks(str(loaded.tokenizer.chat_template))
         return (AnsweringLM if thinks else HFLM)(
             loaded.model, tokenizer=loaded.tokenizer, batch_size=self._batch_size
         )
@@ -166,7 +166,7 @@ class LmEvalEngine:
         return [groups[task]] if task in groups else list(found["tasks"].values())
 
     def _free(self) -> None:
-        reclaim(self._device.startswith("cuda"))
+        free_unused_memory(self._device.startswith("cuda"))
 
 
 def _figures(results: Mapping[str, Mapping[str, Any]], task: str) -> dict[str, dict[str, float]]:

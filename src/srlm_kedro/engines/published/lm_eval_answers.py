@@ -25,7 +25,7 @@ class AnsweringLM(HFLM):
             for one, is_chat in zip(requests, chats, strict=True)
         ]
         drawn = super().generate_until(asked, disable_tqdm=disable_tqdm)
-        opened = chat.thought_opened(self.tokenizer)
+        opened = chat.opened_thought(self.tokenizer)
         return [
             self._answer(f"{opened}{text}" if is_chat else text, one.args[1].get("until"))
             for one, text, is_chat in zip(requests, drawn, chats, strict=True)

@@ -214,7 +214,7 @@ class _Held:
         vLLM looks for stop strings in thoughts too, where they end nothing. A chat with a model
         whose template knows thoughts is drawn to its end, and its answer cut here.
         """
-        thinks = thoughts.marked(str(self.tokenizer.chat_template))
+        thinks = thoughts.has_marks(str(self.tokenizer.chat_template))
         common = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from srlm_kedro.engines.device_memory import is_out_of_memory, reclaim
+from srlm_kedro.engines.devices import free_unused_memory, is_out_of_memory
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.loading import Loaded
 from srlm_kedro.engines.generation.stop_strings import StopStrings
@@ -107,7 +107,7 @@ class Drawing:
 
     def _halve(self, times: int, missing: int) -> None:
         self._max_rows = self._at_once // 2
-        reclaim(self._loaded.model.device.type == "cuda")
+        free_unused_memory(self._loaded.model.device.type == "cuda")
         _log.warning(
             "Out of memory for the %d. time: %d completions are left and are drawn by %d at once. "
             "A lower memory_gib or max_rows avoids it.",

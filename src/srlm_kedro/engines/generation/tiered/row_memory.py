@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from srlm_kedro.engines.device_memory import GIB, largest
+from srlm_kedro.engines.devices import GIB
 from srlm_kedro.engines.generation.tiered.attention import queries_together
 from srlm_kedro.engines.generation.tiered.tiered_rows import PREFILL_TOKENS
+from srlm_kedro.engines.weights import config_size
 
 _ON_CPU = 2.0
 """Default on a CPU, in GiB: a constant, so that batches, and with them bits, do not hang on the
@@ -54,10 +55,10 @@ class Costs:
     def of(cls, model: Any) -> "Costs":
         """Read off the model's configuration."""
         config, size = model.config.get_text_config(decoder=True), model.dtype.itemsize
-        heads = largest(config, "num_attention_heads") or 1
-        key_heads = largest(config, "num_key_value_heads") or heads
-        width = largest(config, "head_dim") or config.hidden_size // heads
-        inner = largest(config, "intermediate_size") or 4 * config.hidden_size
+        heads = config_size(config, "num_attention_heads") or 1
+        key_heads = config_size(config, "num_key_value_heads") or heads
+        width = config_size(config, "head_dim") or config.hidden_size // heads
+        inner = config_size(config, "intermediate_size") or 4 * config.hidden_size
         return cls(
             token=2 * config.num_hidden_layers * key_heads * width * size,
             # Logits, joined with those of new rows; in float32 divided, as weights, those above.

@@ -15,7 +15,7 @@ from transformers.cache_utils import (
     LinearAttentionLayer,
 )
 
-from srlm_kedro.engines.device_memory import is_out_of_memory
+from srlm_kedro.engines.devices import is_out_of_memory
 from srlm_kedro.engines.generation.tiered.cache import GrowingLayer
 from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
 from srlm_kedro.engines.generation.tiered.support import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from srlm_kedro.engines.device_memory import is_out_of_memory
+from srlm_kedro.engines.devices import is_out_of_memory
 from srlm_kedro.engines.generation.tiered.attention import NAME
 from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
 from srlm_kedro.engines.generation.tiered.tiers import Room

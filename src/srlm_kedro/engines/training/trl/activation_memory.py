@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from srlm_kedro.engines import machine
-from srlm_kedro.engines.device_memory import GIB, largest
+from srlm_kedro.engines.devices import GIB
 from srlm_kedro.engines.training.trl.policy import Setup
+from srlm_kedro.engines.weights import config_size
 
 _log = logging.getLogger(__name__)
 _SHARE = 0.8
@@ -60,14 +61,14 @@ def activation_bytes(config: Any, rows: int, longest: int, cpu: bool, bf16: bool
         bf16: Whether it computes in bfloat16.
     """
     text = config.get_text_config(decoder=True)
-    width = largest(text, "hidden_size")
-    inner = largest(text, "intermediate_size") or 4 * width
+    width = config_size(text, "hidden_size")
+    inner = config_size(text, "intermediate_size") or 4 * width
     block = 4 * _BLOCK_WIDTHS * width + (2 if bf16 else 4) * _BLOCK_INNER * inner
     drops = cpu and getattr(text, "attention_dropout", 0)
     if drops or text._attn_implementation == "eager":
-        block += 4 * _SPELLED_OUT * largest(text, "num_attention_heads") * longest
-    logits = 4 * largest(text, "vocab_size") if cpu else 0
-    return rows * longest * (largest(text, "num_hidden_layers") * block + logits)
+        block += 4 * _SPELLED_OUT * config_size(text, "num_attention_heads") * longest
+    logits = 4 * config_size(text, "vocab_size") if cpu else 0
+    return rows * longest * (config_size(text, "num_hidden_layers") * block + logits)
 
 
 def _free(cpu: bool) -> int:

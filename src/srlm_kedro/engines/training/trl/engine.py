@@ -13,8 +13,8 @@ from pydantic import Field
 from transformers import PrinterCallback
 from trl import DPOConfig, SFTConfig
 
-from srlm_kedro.engines import precision
-from srlm_kedro.engines.device_memory import reclaim
+from srlm_kedro.engines import devices
+from srlm_kedro.engines.devices import free_unused_memory
 from srlm_kedro.engines.template import checked
 from srlm_kedro.engines.training.base import (
     Document,
@@ -74,7 +74,7 @@ class TrlEngine:
         Args:
             dtype: `bfloat16` computes in it (autocast); weights that are trained stay in float32,
                 those that an adapter leaves frozen are held in it. `auto` takes it on a GPU made
-                for it, and `float32` elsewhere (`engines/precision.py`).
+                for it, and `float32` elsewhere (`engines/devices.py`).
             device: `cpu` or `cuda`; `auto` takes a GPU when there is one.
             threads: CPU threads; None leaves torch's own choice. Sums are rounded differently
                 with other numbers of threads, so name one where bits must agree between machines.
@@ -94,11 +94,11 @@ class TrlEngine:
         Raises:
             InputError: An option of another shape.
         """
-        self._cpu = precision.device_of(device) == "cpu"
+        self._cpu = devices.device_of(device) == "cpu"
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)
-        bf16 = precision.chosen(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16
+        bf16 = devices.dtype_of(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16
         self._setup = Setup(trust_remote_code, bf16, self._cpu, checked(template))
         self._threads = threads
         self._activation_checkpointing = activation_checkpointing
@@ -198,7 +198,7 @@ class TrlEngine:
             with calm(self._threads):
                 return log_probs(model, examples, self._setup)
         finally:
-            reclaim(cuda=not self._cpu)
+            free_unused_memory(cuda=not self._cpu)
 
     def _sft(
         self, job: Job, examples: Sequence[Example], output_dir: str, unfinished: Unfinished
@@ -282,7 +282,7 @@ class TrlEngine:
         folder = tempfile.TemporaryDirectory(prefix="trainer-", dir=self._work_dir)
         with calm(self._threads), folder as output_dir:
             yield output_dir
-        reclaim(cuda=not self._cpu)
+        free_unused_memory(cuda=not self._cpu)
 
     def _recomputed(self, job: Job, rows: Sequence[Row], *models: Any) -> bool:
         """Whether activations are computed twice; `models` are in memory, the trained one first."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from srlm_kedro.engines import chat
-from srlm_kedro.engines.fitting import refuse_larger_tokenizer
+from srlm_kedro.engines.size_checks import refuse_larger_tokenizer
 from srlm_kedro.engines.template import Argument
 from srlm_kedro.engines.training.base import TuningParams
 from srlm_kedro.engines.training.trl.token_rows import limit_of, sft_rows

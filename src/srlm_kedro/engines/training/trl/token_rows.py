@@ -22,7 +22,7 @@ def sft_rows(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
 
     A completion that was cut has no such end. Paper: section 3.1, loss on the target tokens only.
     """
-    prompts = chat.render_answered(tokenizer, [example.prompt for example in examples])
+    prompts = chat.render_for_answers(tokenizer, [example.prompt for example in examples])
     completions = chat.render_completions(
         tokenizer,
         [example.completion for example in examples],
@@ -36,7 +36,7 @@ def sft_rows(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
 
 def dpo_rows(tokenizer: Any, pairs: Sequence[Preference]) -> list[Row]:
     """Ids of each pair's prompt, chosen and rejected; a response that was not cut ends the turn."""
-    prompts = chat.render_answered(tokenizer, [pair.prompt for pair in pairs])
+    prompts = chat.render_for_answers(tokenizer, [pair.prompt for pair in pairs])
     chosen = chat.render_completions(
         tokenizer, [pair.chosen for pair in pairs], [pair.chosen_complete for pair in pairs]
     )

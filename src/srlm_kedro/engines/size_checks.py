@@ -1,27 +1,27 @@
-"""Whether a tokenizer and weights fit the configuration that lies beside them."""
+"""Checks that a tokenizer and weights have the sizes that the model's configuration states."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.records import Checkpoint
 
-_NAMED = ("bos_token_id", "eos_token_id", "unk_token_id", "pad_token_id")
-"""Special tokens that are written before, behind or beside texts, or stand for what is unknown."""
+_WRITTEN_TOKENS = ("bos_token_id", "eos_token_id", "unk_token_id", "pad_token_id")
+"""Special tokens that are written around texts, or that replace unknown pieces."""
 
 
 def refuse_larger_tokenizer(checkpoint: Checkpoint, tokenizer: Any, config: Any) -> None:
     """Refuses a tokenizer that feeds ids for which the model has no embedding.
 
-    A special token without an embedding does no harm as long as nothing writes it, as Gemma 3's
-    placeholder for images in its models of text.
+    A special token without an embedding does no harm if nothing writes it. Gemma 3's placeholder
+    for images is one, in its models that read only text.
 
     Raises:
-        InputError: Which token is the first beyond, and both sizes.
+        InputError: It names the first such token and both sizes.
     """
     size = getattr(config.get_text_config(decoder=True), "vocab_size", None)
     beyond = {} if size is None else _fed_beyond(tokenizer, size)
@@ -30,13 +30,13 @@ def refuse_larger_tokenizer(checkpoint: Checkpoint, tokenizer: Any, config: Any)
         raise InputError(
             f"{checkpoint.name}: the tokenizer in {checkpoint.path} has {len(tokenizer)} tokens, "
             f"of which {beyond[number]!r} has the id {number}, but the model has {size} embeddings "
-            f"(ids 0 to {size - 1}). They belong to different models, or tokens were added to one "
-            "of them alone. Put the model's own tokenizer there."
+            f"(ids 0 to {size - 1}). They belong to different models, or tokens were added to only "
+            "one of them. Put the model's own tokenizer there."
         )
 
 
 def size_faults(checkpoint: Checkpoint, config: Any, trust_remote_code: bool = False) -> list[str]:
-    """Weights whose sizes are others than the configuration's, one line each."""
+    """Weights whose sizes differ from the configuration's, one line each."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     wanted = {name: list(value.shape) for name, value in model.state_dict().items()}
@@ -48,11 +48,11 @@ def size_faults(checkpoint: Checkpoint, config: Any, trust_remote_code: bool = F
     ]
 
 
-def ill_fitting(checkpoint: Checkpoint, faults: list[str]) -> InputError:
-    """The error to raise for such weights."""
+def wrong_sizes(checkpoint: Checkpoint, faults: list[str]) -> InputError:
+    """The error to raise for the faults that `size_faults` found."""
     heading = (
         f"{checkpoint.name}: {checkpoint.path} holds weights that its config.json does not "
-        "describe. Put the configuration there that they were made with."
+        "describe. Put the configuration there with which they were made."
     )
     return InputError(summary(heading, faults))
 
@@ -64,7 +64,8 @@ def _fed_beyond(tokenizer: Any, size: int) -> dict[int, str]:
         return {}
     added = tokenizer.added_tokens_decoder
     template = str(tokenizer.chat_template)
-    written = {getattr(tokenizer, name) for name in _NAMED} | set(tokenizer("")["input_ids"])
+    named = {getattr(tokenizer, name) for name in _WRITTEN_TOKENS}
+    written = named | set(tokenizer("")["input_ids"])
     return {
         number: token
         for number, token in beyond.items()
@@ -73,12 +74,11 @@ def _fed_beyond(tokenizer: Any, size: int) -> dict[int, str]:
 
 
 def _shapes(folder: Path) -> dict[str, list[int]]:
-    """Each tensor's shape, from the headers of the files."""
+    """The shape of each tensor in the safetensors files; no weight is read."""
     found: dict[str, list[int]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        found |= {name: one["shape"] for name, one in header.items() if name != "__metadata__"}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            found |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     return found
 
 
