@@ -80,11 +80,11 @@ class DubbedEngine:
             return [_tasks(request, sampling, seed) for request in requests]
         return self._script.generate(model, requests, sampling, seed)
 
-    def misfits(
+    def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:
         """What the worker says."""
-        return self._worker.misfits(model, requests, sampling)
+        return self._worker.length_faults(model, requests, sampling)
 
     def release(self) -> None:
         """Drops the worker's model."""

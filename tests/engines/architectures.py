@@ -24,7 +24,7 @@ from transformers.utils import logging
 
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.loading import load
-from srlm_kedro.engines.generation.tiered.strategies import find_way
+from srlm_kedro.engines.generation.tiered.strategies import find_strategy
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
@@ -49,7 +49,7 @@ class Outcome:
 
     kind: str
     path: str
-    """A `Way`, `refused` or `not built`."""
+    """A `Strategy`, `refused` or `not built`."""
     reason: str = ""
     drawn: str = ""
     """Whether texts are those of each prompt alone: yes, or what was found."""
@@ -100,14 +100,14 @@ def tried(kind: str, folder: Path) -> Outcome:
     except Exception as error:
         return Outcome(kind, "not built", _said(error))
     try:
-        found = find_way(load(checkpoint, "float32", "cpu").model)
+        found = find_strategy(load(checkpoint, "float32", "cpu").model)
     except InputError as error:
         return Outcome(kind, "refused", _said(error))
     except Exception as error:
         return Outcome(kind, "cannot be tried", _said(error))
-    if found.way is None:
+    if found.strategy is None:
         return Outcome(kind, "refused", found.last_reason)
-    outcome = Outcome(kind, found.way.value, found.last_reason)
+    outcome = Outcome(kind, found.strategy.value, found.last_reason)
     outcome.drawn = _outcome(draws_as_alone, checkpoint)
     outcome.trained = _outcome(trains, checkpoint, folder)
     return outcome

@@ -8,28 +8,28 @@ import torch
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
-from srlm_kedro.engines.generation.tiered.strategies import Way, find_way
+from srlm_kedro.engines.generation.tiered.strategies import Strategy, find_strategy
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.errors import InputError
 from tests.engines.architectures import REQUESTS, draws_as_alone, trains, tried
 from tests.engines.tiny import write_tiny
 
 FAMILIES = {
-    "llama": Way.TIERED,
-    "olmo2": Way.TIERED,
-    "qwen3_moe": Way.TIERED,
-    "gemma3": Way.PADDED,
-    "gpt_oss": Way.PADDED,
-    "qwen3_next": Way.PADDED,
-    "qwen3_5": Way.PADDED,
-    "falcon_h1": Way.PADDED,
-    "lfm2": Way.PADDED,
-    "jamba": Way.PADDED,
-    "mamba": Way.PADDED,
-    "mamba2": Way.PADDED,
-    "deepseek_v4": Way.ALIKE,
-    "minimax": Way.ALIKE,
-    "rwkv": Way.UNCACHED,
+    "llama": Strategy.TIERED,
+    "olmo2": Strategy.TIERED,
+    "qwen3_moe": Strategy.TIERED,
+    "gemma3": Strategy.PADDED,
+    "gpt_oss": Strategy.PADDED,
+    "qwen3_next": Strategy.PADDED,
+    "qwen3_5": Strategy.PADDED,
+    "falcon_h1": Strategy.PADDED,
+    "lfm2": Strategy.PADDED,
+    "jamba": Strategy.PADDED,
+    "mamba": Strategy.PADDED,
+    "mamba2": Strategy.PADDED,
+    "deepseek_v4": Strategy.SAME_LENGTH,
+    "minimax": Strategy.SAME_LENGTH,
+    "rwkv": Strategy.UNCACHED,
 }
 
 
@@ -37,7 +37,7 @@ FAMILIES = {
 def test_texts_are_those_of_each_prompt_alone(tmp_path, kind):
     """Attention, windows, convolutions, recurrent states, experts: greedy as `generate`."""
     checkpoint = write_tiny(tmp_path, kind)
-    assert find_way(load(checkpoint, "float32", "cpu").model).way is FAMILIES[kind]
+    assert find_strategy(load(checkpoint, "float32", "cpu").model).strategy is FAMILIES[kind]
     assert draws_as_alone(checkpoint) > 10
 
 
@@ -57,7 +57,7 @@ def test_a_frequency_that_follows_the_longest_row_keeps_lengths_apart(tmp_path):
         "original_max_position_embeddings": 12,
     }
     checkpoint = write_tiny(tmp_path, "phi3", rope_parameters=rope, sliding_window=None)
-    assert find_way(load(checkpoint, "float32", "cpu").model).way is Way.ALIKE
+    assert find_strategy(load(checkpoint, "float32", "cpu").model).strategy is Strategy.SAME_LENGTH
     assert draws_as_alone(checkpoint) > 10
 
 
@@ -67,21 +67,21 @@ def test_why_it_is_not_faster_is_said_once(tmp_path, caplog):
     engine = TransformersEngine(device="cpu", threads=1)
     for seed in range(2):
         engine.generate(checkpoint, REQUESTS, Sampling(max_new_tokens=2), seed)
-    said = [r.getMessage() for r in caplog.records if "draw together" in r.getMessage()]
+    said = [r.getMessage() for r in caplog.records if "sampled together" in r.getMessage()]
     assert said == [
-        "m1: only prompts of one length draw together, so drawing is slower: it makes a cache of "
-        "its own."
+        "m1: only prompts of one length are sampled together, so sampling is slower: it makes a "
+        "cache of its own."
     ]
 
 
 def test_a_cache_that_takes_padding_in_is_not_padded(tmp_path, monkeypatch):
     """A recurrent layer that overlooks the mask shows in a trial of a few tokens."""
     model = load(write_tiny(tmp_path, "mamba"), "float32", "cpu").model
-    start = PlainDecoder._start
+    start = PlainDecoder._first_inputs
     unmasked = {"attention_mask": None}
-    monkeypatch.setattr(PlainDecoder, "_start", lambda *known: start(*known) | unmasked)
-    found = find_way(model)
-    assert found.way is Way.ALIKE
+    monkeypatch.setattr(PlainDecoder, "_first_inputs", lambda *known: start(*known) | unmasked)
+    found = find_strategy(model)
+    assert found.strategy is Strategy.SAME_LENGTH
     assert "differ" in found.last_reason
 
 
@@ -96,8 +96,8 @@ def test_a_cache_whose_rows_cannot_be_chosen_is_done_without(tmp_path, monkeypat
     plain = PlainDecoder._select
     monkeypatch.setattr(PlainDecoder, "_select", stuck)
     checkpoint = write_tiny(tmp_path, "qwen3_next")
-    found = find_way(load(checkpoint, "float32", "cpu").model)
-    assert (found.way, found.last_reason) == (Way.UNCACHED, "TypeError: no rows here")
+    found = find_strategy(load(checkpoint, "float32", "cpu").model)
+    assert (found.strategy, found.last_reason) == (Strategy.UNCACHED, "TypeError: no rows here")
     assert draws_as_alone(checkpoint) > 10
 
 
@@ -109,7 +109,9 @@ def test_a_model_that_looks_ahead_is_refused(tmp_path):
         lambda: engine.refuse_unfit(checkpoint),
         lambda: engine.generate(checkpoint, REQUESTS, Sampling(max_new_tokens=2), 0),
     ):
-        with pytest.raises(InputError, match=r"m1: nothing can be drawn .* bert .* differ"):
+        with pytest.raises(
+            InputError, match=r"m1: the architecture bert .* cannot be sampled from.* differ"
+        ):
             ask()
 
 

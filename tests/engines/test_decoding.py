@@ -3,7 +3,7 @@
 import torch
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.stop_strings import StopStrings
+from srlm_kedro.engines.generation.completions import StopStrings
 from srlm_kedro.engines.generation.tiered.decoding import Group, complete
 
 END = 0

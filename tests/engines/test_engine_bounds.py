@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 ENGINES = "srlm_kedro.engines"
 TRANSFORMERS = f"{ENGINES}.generation.transformers.TransformersEngine"
 SCRIPTED = f"{ENGINES}.generation.scripted.ScriptedEngine"
+TRL = f"{ENGINES}.training.trl.engine.TrlEngine"
 
 
 def test_every_number_of_every_engine_has_bounds():

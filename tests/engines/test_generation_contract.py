@@ -175,7 +175,7 @@ def test_stop_strings_cut_the_text(engine, checkpoint):
 
 def test_requests_that_fit_have_no_fault(engine, checkpoint):
     """Each is asked about, and nothing is drawn."""
-    assert engine.misfits(checkpoint, REQUESTS, SAMPLING) == [""] * len(REQUESTS)
+    assert engine.length_faults(checkpoint, REQUESTS, SAMPLING) == [""] * len(REQUESTS)
 
 
 @pytest.mark.parametrize("kind", ["transformers", "scripted", "vllm"])
@@ -192,7 +192,7 @@ def test_an_optional_request_without_room_is_answered_with_nothing(kind, checkpo
     first, second = engine.generate(checkpoint, REQUESTS[:2], SAMPLING, seed=0)
     rows = engine.generate(checkpoint, asked, SAMPLING, seed=0)
     assert rows == [first, [NO_ROOM] * 3, second]
-    faults = engine.misfits(checkpoint, asked, SAMPLING)
+    faults = engine.length_faults(checkpoint, asked, SAMPLING)
     assert (faults[0], faults[2]) == ("", "")
     assert faults[1].endswith("prompt tokens + 12 new ones > 128")
     with pytest.raises(InputError, match="request y: "):

@@ -34,7 +34,7 @@ def draw(server, requests=REQUESTS, sampling=SAMPLING, seed=0, **options):
     return engine(server, **options).generate(MODEL, requests, sampling, seed)
 
 
-def calm(**options):
+def undisturbed(**options):
     with serve(ScriptedEngine(), MODEL) as server:
         return draw(server, **options)
 
@@ -150,9 +150,9 @@ def test_a_running_event_loop_is_no_hindrance():
     """In a notebook a loop runs already; sampling works there too."""
 
     async def cell():
-        return calm()
+        return undisturbed()
 
-    assert asyncio.run(cell()) == calm()
+    assert asyncio.run(cell()) == undisturbed()
 
 
 # ---- what goes wrong ------------------------------------------------------------------------
@@ -162,16 +162,16 @@ def test_a_running_event_loop_is_no_hindrance():
     "fault", [429, (429, 0.01), 500, 503, "garbage", "odd", "empty", "cut"], ids=str
 )
 def test_passing_faults_are_asked_again(fault):
-    """After faults that pass, the completions are those of a calm server."""
+    """After faults that pass, the completions are those of a server without faults."""
     with serve(ScriptedEngine(), MODEL, faults=[fault] * 3) as server:
-        assert draw(server) == calm()
+        assert draw(server) == undisturbed()
     assert len(server.requests) == 12 + 3
 
 
 def test_a_hang_ends_in_a_retry():
     """A server that does not answer in time is asked again."""
     with serve(ScriptedEngine(), MODEL, faults=["hang"]) as server:
-        assert draw(server, timeout=0.5) == calm()
+        assert draw(server, timeout=0.5) == undisturbed()
 
 
 def test_the_servers_waiting_time_is_kept(caplog):
@@ -258,7 +258,7 @@ def test_the_budget_ends_the_run():
 
 
 def test_a_rerun_asks_for_what_is_missing_alone(tmp_path):
-    """After a failure half way nothing is asked twice, and the rows are a calm run's."""
+    """After a failure half way nothing is asked twice, and the rows are an undisturbed run's."""
     up = {"to": 5}
     faults = lambda n, body: 500 if n >= up["to"] else None  # noqa: E731
     with serve(ScriptedEngine(), MODEL, faults=faults) as server:
@@ -267,9 +267,9 @@ def test_a_rerun_asks_for_what_is_missing_alone(tmp_path):
         kept = len((tmp_path / "completions.jsonl").read_text().splitlines())
         assert kept == 5
         failed, up["to"] = len(server.requests), 10**9
-        assert draw(server, journal=str(tmp_path)) == calm()
+        assert draw(server, journal=str(tmp_path)) == undisturbed()
         assert len(server.requests) == failed + 12 - kept
-        assert draw(server, journal=str(tmp_path)) == calm()
+        assert draw(server, journal=str(tmp_path)) == undisturbed()
         assert len(server.requests) == failed + 12 - kept
 
 
@@ -299,7 +299,7 @@ def test_the_budget_leaves_answers_in_the_journal(tmp_path):
     with serve(ScriptedEngine(), MODEL) as server:
         with pytest.raises(GateError, match="kept in"):
             draw(server, journal=str(tmp_path), budget=60)
-        assert draw(server, journal=str(tmp_path), budget=10_000) == calm()
+        assert draw(server, journal=str(tmp_path), budget=10_000) == undisturbed()
         assert len(server.requests) == 12
 
 
@@ -309,8 +309,8 @@ def test_a_torn_line_is_asked_for_again(tmp_path):
         draw(server, journal=str(tmp_path))
         file = tmp_path / "completions.jsonl"
         file.write_bytes(file.read_bytes()[:-20])
-        assert draw(server, journal=str(tmp_path)) == calm()
-        assert draw(server, journal=str(tmp_path)) == calm()
+        assert draw(server, journal=str(tmp_path)) == undisturbed()
+        assert draw(server, journal=str(tmp_path)) == undisturbed()
         assert len(server.requests) == 12 + 1
 
 
@@ -319,7 +319,7 @@ def test_more_samples_take_the_fewer_from_the_journal(tmp_path):
     with serve(ScriptedEngine(), MODEL) as server:
         draw(server, journal=str(tmp_path))
         more = SAMPLING.model_copy(update={"n": 3})
-        assert draw(server, sampling=more, journal=str(tmp_path)) == calm(sampling=more)
+        assert draw(server, sampling=more, journal=str(tmp_path)) == undisturbed(sampling=more)
         assert len(server.requests) == 18
         draw(server, seed=1, journal=str(tmp_path))
         assert len(server.requests) == 30
@@ -345,7 +345,7 @@ def test_a_model_trained_anew_is_asked_again(tmp_path):
 def test_the_key_opens_the_server():
     """The server sees the key of the credentials."""
     with serve(ScriptedEngine(), MODEL, key=KEY) as server:
-        assert draw(server, credentials={"api_key": KEY}) == calm()
+        assert draw(server, credentials={"api_key": KEY}) == undisturbed()
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
-from srlm_kedro.engines.generation.servers import pool
+from srlm_kedro.engines.generation.servers import endpoint
 from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
 from srlm_kedro.engines.generation.servers.replies import Failure, Reply
 from srlm_kedro.engines.generation.shards import ShardedEngine
@@ -45,7 +45,7 @@ def always(fault):
 
 
 @pytest.fixture(scope="module")
-def calm():
+def undisturbed():
     """What one server that never fails answers."""
     with up() as server:
         return draw(server.url)
@@ -61,23 +61,23 @@ def nobody():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time that servers see."""
+    """The time that endpoints see."""
     time = {"now": 0.0}
-    monkeypatch.setattr(pool, "monotonic", lambda: time["now"])
+    monkeypatch.setattr(endpoint, "monotonic", lambda: time["now"])
     return time
 
 
-def alone(story, server):
+def observed(story, server):
     """What `story` finds out about a server whose first rest takes 10 seconds."""
 
-    async def told():
-        asked = pool.Server(server.url, 10.0, 20.0, str)
+    async def run():
+        asked = endpoint.Endpoint(server.url, 10.0, 20.0, str)
         asked.open("none")
         found = await story(asked)
         await asked.close()
         return found
 
-    return asyncio.run(told())
+    return asyncio.run(run())
 
 
 async def ask(server):
@@ -89,46 +89,46 @@ async def ask(server):
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_calls_are_spread(concurrency, calm):
+def test_calls_are_spread(concurrency, undisturbed):
     """Both servers are asked, each sample once, and who answers changes nothing."""
     with up() as one, up() as two:
-        assert draw(one.url, two.url, concurrency=concurrency) == calm
+        assert draw(one.url, two.url, concurrency=concurrency) == undisturbed
     assert len(one.requests) + len(two.requests) == 12
     assert min(len(one.requests), len(two.requests)) >= (6 if concurrency == 1 else 2)
 
 
-def test_a_server_that_is_busy_gets_fewer_calls(calm):
+def test_a_server_that_is_busy_gets_fewer_calls(undisturbed):
     """While one server thinks over a single call, the other one answers the rest."""
     rest = threading.Event()
     slow_fault = lambda n, body: rest.wait(20) and None  # noqa: E731
     with up(slow_fault) as slow, up(lambda n, body: rest.set() if n == 10 else None) as quick:
-        assert draw(slow.url, quick.url, concurrency=2) == calm
+        assert draw(slow.url, quick.url, concurrency=2) == undisturbed
     assert (len(slow.requests), len(quick.requests)) == (1, 11)
 
 
-def test_a_list_of_one_is_one_server(calm):
+def test_a_list_of_one_is_one_server(undisturbed):
     with up() as server:
-        assert draw(server.url) == calm
+        assert draw(server.url) == undisturbed
 
 
 # ---- what goes wrong ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_one_is_dead_from_the_start(place, calm, nobody):
+def test_one_is_dead_from_the_start(place, undisturbed, nobody):
     """The other one answers all, without a wait, and no retry is needed for that."""
     with up() as server:
         urls = [server.url]
         urls.insert(place, nobody)
-        assert draw(*urls, retries=0, backoff=LONG) == calm
+        assert draw(*urls, retries=0, backoff=LONG) == undisturbed
     assert len(server.requests) == 12
 
 
-def test_one_dies_half_way(calm):
+def test_one_dies_half_way(undisturbed):
     """Its calls go on at the other one."""
     with ExitStack() as life, up() as other:
         dying = life.enter_context(up(lambda n, body: life.close() if n == 2 else None))
-        assert draw(dying.url, other.url, backoff=LONG) == calm
+        assert draw(dying.url, other.url, backoff=LONG) == undisturbed
     assert len(dying.requests) >= 3
     assert len(other.requests) >= 12 - len(dying.requests)
 
@@ -136,19 +136,19 @@ def test_one_dies_half_way(calm):
 @pytest.mark.parametrize(
     "fault", [429, (429, 0), (429, LONG), 500, "garbage", "odd", "cut"], ids=str
 )
-def test_a_fault_sends_a_call_elsewhere_at_once(fault, calm):
+def test_a_fault_sends_a_call_elsewhere_at_once(fault, undisturbed):
     """A server that always fails gets the calls of the first moment, and then none for a while."""
     with up(always(fault)) as bad, up() as good:
         asking = engine(bad.url, good.url, backoff=LONG)
-        assert asking.generate(MODEL, REQUESTS, SAMPLING, 0) == calm
-        assert asking.generate(MODEL, REQUESTS, SAMPLING, 0) == calm
+        assert asking.generate(MODEL, REQUESTS, SAMPLING, 0) == undisturbed
+        assert asking.generate(MODEL, REQUESTS, SAMPLING, 0) == undisturbed
     assert 1 <= len(bad.requests) <= 4
     assert len(good.requests) == 24
 
 
-def test_a_hang_sends_a_call_elsewhere(calm):
+def test_a_hang_sends_a_call_elsewhere(undisturbed):
     with up(always("hang")) as bad, up() as good:
-        assert draw(bad.url, good.url, timeout=1.0) == calm
+        assert draw(bad.url, good.url, timeout=1.0) == undisturbed
     assert bad.requests
 
 
@@ -160,10 +160,10 @@ def test_a_refusal_ends_calls_that_go_on_at_once():
     assert len(server.requests) < 10
 
 
-def test_a_server_that_is_well_again_is_asked_again(calm):
+def test_a_server_that_is_well_again_is_asked_again(undisturbed):
     """After its rest a server gets calls as before."""
     with up([500]) as one, up() as two:
-        assert draw(one.url, two.url, backoff=0.001, concurrency=1) == calm
+        assert draw(one.url, two.url, backoff=0.001, concurrency=1) == undisturbed
     assert len(one.requests) >= 3
 
 
@@ -182,7 +182,7 @@ def test_one_call_sees_whether_a_server_is_well_again(clock):
         return rests
 
     with up([500]) as one:
-        assert alone(story, one) == [0.0, 10.0, 0.0]
+        assert observed(story, one) == [0.0, 10.0, 0.0]
 
 
 def test_rests_double_up_to_a_minute(clock):
@@ -197,7 +197,7 @@ def test_rests_double_up_to_a_minute(clock):
         return rests
 
     with up(always(500)) as one:
-        assert alone(story, one) == [10.0, 20.0, 40.0, 60.0]
+        assert observed(story, one) == [10.0, 20.0, 40.0, 60.0]
 
 
 def test_a_fault_after_an_answer_in_a_rest_is_a_first_one(clock):
@@ -212,7 +212,7 @@ def test_a_fault_after_an_answer_in_a_rest_is_a_first_one(clock):
         return rests
 
     with up([500, None, 500, (429, 7), 500]) as one:
-        assert alone(story, one) == [10.0, 9.0, 10.0, 7.0, 7.0]
+        assert observed(story, one) == [10.0, 9.0, 10.0, 7.0, 7.0]
 
 
 def test_all_are_dead(nobody):
@@ -241,7 +241,7 @@ def test_servers_without_a_scheme_are_refused_together():
     with pytest.raises(InputError, match=r"(?s)once.*'a:1'.*None") as caught:
         engine("a:1", None, "http://b/v1", "http://b/v1")
     assert "'http://b/v1'" not in str(caught.value)
-    with pytest.raises(InputError, match="names a server"):
+    with pytest.raises(InputError, match="names at least one server"):
         engine()
 
 
@@ -261,9 +261,9 @@ def test_one_budget_over_all():
     assert two.url in str(caught.value)
 
 
-def test_one_key_for_all(calm):
+def test_one_key_for_all(undisturbed):
     with up(key="sk-1") as one, up(key="sk-1") as two:
-        assert draw(one.url, two.url, credentials={"api_key": "sk-1"}) == calm
+        assert draw(one.url, two.url, credentials={"api_key": "sk-1"}) == undisturbed
     shown = {headers["authorization"] for headers in [*one.headers, *two.headers]}
     assert shown == {"Bearer sk-1"}
 
@@ -282,17 +282,17 @@ def test_the_key_is_shown_for_no_server(caplog):
     assert "sk-1" not in str(caught.value) + caplog.text
 
 
-def test_a_server_more_loses_nothing(tmp_path, calm):
+def test_a_server_more_loses_nothing(tmp_path, undisturbed):
     """Answers of one server stand in the journal when another is added after it."""
     journal = str(tmp_path)
     with up() as one, up() as two:
         alone = OpenAIEngine(one.url, journal=journal)
-        assert alone.generate(MODEL, REQUESTS, SAMPLING, 0) == calm
-        assert draw(one.url, two.url, journal=journal) == calm
+        assert alone.generate(MODEL, REQUESTS, SAMPLING, 0) == undisturbed
+        assert draw(one.url, two.url, journal=journal) == undisturbed
         assert (len(one.requests), len(two.requests)) == (12, 0)
         more = SAMPLING.model_copy(update={"n": 3})
         rows = draw(one.url, two.url, journal=journal, sampling=more)
-        assert [row[:2] for row in rows] == calm
+        assert [row[:2] for row in rows] == undisturbed
         assert len(one.requests) + len(two.requests) == 18
 
 

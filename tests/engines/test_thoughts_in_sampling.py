@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
-from srlm_kedro.engines.generation.journal import Journal
+from srlm_kedro.engines.generation.servers.journal import Journal
 from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
 from srlm_kedro.engines.generation.servers.replies import Reply, read_reply
 from srlm_kedro.engines.generation.servers.vllm import VllmEngine
@@ -147,7 +147,7 @@ class TestVllm:
         text = "Two.\n\nThree.\n</think>\n\nThe sea.\n\nThe oak."
         said = vllm(text, OPENING, sampling=Sampling(stop=("\n\n",)))
         assert (said.text, said.finish) == ("The sea.", "stop")
-        assert "stop strings: [[]]" in vllm.engine._held.child.last_words()
+        assert "stop strings: [[]]" in vllm.engine._held.child.last_lines()
 
 
 def reply(message: dict, finish: str = "stop", tokens: int = 100) -> Completion:

@@ -4,7 +4,7 @@ import pytest
 
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Request
-from srlm_kedro.engines.generation.prompts import tokenised
+from srlm_kedro.engines.generation.prompts import tokenise
 from srlm_kedro.engines.template import bind
 from srlm_kedro.engines.training.resume import unfinished
 from srlm_kedro.engines.training.trl.engine import TrlEngine
@@ -46,7 +46,7 @@ def as_text(tokenizer, ids) -> str:
 def test_the_thought_is_closed_before_the_answer(case):
     """SFT, DPO and scoring put the same tokens before an answer; no loss falls on them."""
     tokenizer, between = case
-    (sampled,) = tokenised(tokenizer, [Request("a", QUESTION)])
+    (sampled,) = tokenise(tokenizer, [Request("a", QUESTION)])
     (sft,) = sft_rows(tokenizer, [Example(QUESTION, ANSWER)])
     (dpo,) = dpo_rows(tokenizer, [Preference(QUESTION, ANSWER, "None.")])
     count = sft["labels"].count(-100)
@@ -56,7 +56,7 @@ def test_the_thought_is_closed_before_the_answer(case):
 
 
 def test_pieces_join_as_in_one_text(case):
-    """What closes a thought is tokenised with the prompt before it, as its model has seen it."""
+    """What closes a thought is tokenise with the prompt before it, as its model has seen it."""
     tokenizer, _ = case
     (row,) = dpo_rows(tokenizer, [Preference(QUESTION, ANSWER, "None.")])
     text = as_text(tokenizer, row["prompt_ids"])

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from srlm_kedro.engines.generation.tiered import tiered_rows, token_groups
+from srlm_kedro.engines.generation.tiered import tiered_rows, token_grids
 from srlm_kedro.engines.generation.tiered.attention import attend, join
-from srlm_kedro.engines.generation.tiered.support import refusal
+from srlm_kedro.engines.generation.tiered.strategies import refusal_of_tiers
 from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
 from srlm_kedro.engines.generation.tiered.tiers import Room
 from tests.engines.models import write_model
@@ -92,9 +92,9 @@ def test_logits_are_those_of_each_row_alone(tmp_path, monkeypatch, kind, prefix)
     """Rows join and leave, groups are long and short: within 1e-4 of a plain forward pass."""
     model = model_of(tmp_path, kind, initializer_range=0.2, **ALIKE[kind])
     alone = copy.deepcopy(model)
-    assert refusal(model) is None
+    assert refusal_of_tiers(model) is None
     monkeypatch.setattr(tiered_rows, "PREFILL_TOKENS", 16)
-    monkeypatch.setattr(token_groups, "_BLOCK", 1)  # buffers are refitted at every chance
+    monkeypatch.setattr(token_grids, "_BLOCK", 1)  # buffers are refitted at every chance
     session = Session(model, alone, list(range(3, 3 + prefix)), seed=prefix)
     session.admit([14, 9, 9, 3], [3, 1, 2, 3])
     for _ in range(3):
@@ -120,7 +120,7 @@ def test_what_attends_otherwise_is_refused(tmp_path, kind):
     """Windows, caps and biases show when a few tokens are tried; the model stays as it was."""
     model = model_of(tmp_path, kind, **OTHERWISE[kind])
     own = model.config._attn_implementation
-    reason = refusal(model)
+    reason = refusal_of_tiers(model)
     assert reason
     assert model.config._attn_implementation == own
     assert model(torch.tensor([[1, 2, 3]])).logits.isfinite().all()
@@ -139,7 +139,7 @@ def test_short_prompts_behind_a_long_one_are_not_padded_to_it():
 def test_buffers_go_with_their_decoder(tmp_path):
     """No reference of the tiers to themselves keeps a finished wave's memory."""
     model = model_of(tmp_path, "llama")
-    assert refusal(model) is None
+    assert refusal_of_tiers(model) is None
     gc.disable()
     try:
         decoder = TieredDecoder(model, [3, 4], Room(groups=1, rows=2, tail=4))
@@ -162,7 +162,7 @@ def test_float16_sums_do_not_overflow():
 def test_half_precision_is_supported(tmp_path):
     """In bfloat16 the tiers' logits are those of the model within its rounding."""
     shape = {"words": 4000, "num_hidden_layers": 6, "initializer_range": 0.02}
-    assert refusal(model_of(tmp_path, "llama", dtype=torch.bfloat16, **shape)) is None
+    assert refusal_of_tiers(model_of(tmp_path, "llama", dtype=torch.bfloat16, **shape)) is None
 
 
 def test_parts_join_to_the_whole_softmax():

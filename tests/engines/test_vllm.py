@@ -103,9 +103,9 @@ def test_one_process_serves_all_calls(start, checkpoint):
     assert engine.generate(checkpoint, REQUESTS, SAMPLING, 0) == first
     assert process(engine) == number
     child, patience = engine._held.child, time.monotonic() + 60
-    while not child.last_words() and time.monotonic() < patience:
+    while not child.last_lines() and time.monotonic() < patience:
         time.sleep(0.01)  # another thread takes it in
-    assert "hello on standard output" in child.last_words()
+    assert "hello on standard output" in child.last_lines()
 
 
 def test_each_sample_has_a_seed_of_its_own(start, checkpoint):
@@ -158,7 +158,7 @@ def test_an_engine_that_is_dropped_ends_its_process(start, checkpoint):
     assert gone(number)
 
 
-def test_a_dying_child_leaves_its_last_words(start, checkpoint):
+def test_a_dying_child_leaves_its_last_lines(start, checkpoint):
     """The message holds the status and the last lines of what vLLM said."""
     with pytest.raises(GateError, match=r"(?s)died \(status 7\).*the card is on fire"):
         start(DYING, retries=0).generate(checkpoint, REQUESTS, SAMPLING, 0)

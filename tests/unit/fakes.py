@@ -33,7 +33,7 @@ class FakeEngine:
         said = self._say(request, sample)
         return Completion(said, len(said.split()) + 1, "stop") if isinstance(said, str) else said
 
-    def misfits(self, model, requests, sampling):
+    def length_faults(self, model, requests, sampling):
         return [""] * len(requests)
 
     def release(self):

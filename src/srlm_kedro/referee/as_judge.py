@@ -44,7 +44,7 @@ class RefereeEngine:
         told = dict(zip(known, self._referee.assess_all(list(known)), strict=True))
         return [[_judgement(told.get(pair))] * sampling.n for pair in pairs]
 
-    def misfits(
+    def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:
         """None: a referee reads texts of any length."""

@@ -1,7 +1,8 @@
-"""The narrow protocol behind which every sampler stands. Imports nothing heavy."""
+"""The protocol of all generation engines, and the records it uses. Imports nothing heavy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -12,23 +13,26 @@ from srlm_kedro.records import Checkpoint
 
 
 class Sampling(Params):
-    """How completions are drawn. Paper: section 3.1, temperature 0.7 and top-p 0.9."""
+    """How completions are sampled.
+
+    Paper: section 3.1 samples with temperature 0.7 and top-p 0.9.
+    """
 
     n: int = Field(1, ge=1, le=MANY)
-    """Completions a request."""
+    """Completions per request."""
     temperature: float = Field(0.7, ge=0, le=10)
-    """0 is greedy."""
+    """0 is greedy: the most probable token is taken."""
     top_p: float = Field(0.9, gt=0, le=1)
     max_new_tokens: int = Field(512, ge=1, le=TOKENS)
     """Longest completion, in tokens, thoughts included. The paper does not state one."""
     min_new_tokens: int = Field(0, ge=0, le=TOKENS)
-    """The end token is not drawn before this many tokens."""
+    """The end token is not sampled before this many tokens."""
     stop: tuple[str, ...] = ()
     """An answer ends before the first of these strings; it is not part of the text."""
 
 
 class StageSampling(Sampling):
-    """Sampling as the knobs of a stage have it: several draws are asked for because they differ."""
+    """Sampling as a stage's parameter: several completions are useful only if they can differ."""
 
     @model_validator(mode="after")
     def _without_contradictions(self) -> Self:
@@ -50,7 +54,7 @@ class StageSampling(Sampling):
 
 @dataclass(frozen=True)
 class Request:
-    """A text to complete. Its samples depend on its id, its text and the seed alone."""
+    """A text to complete. Its samples depend only on its id, its text and the seed."""
 
     id: str
     prompt: str
@@ -59,9 +63,9 @@ class Request:
     history: tuple[tuple[str, str], ...] = ()
     """Earlier turns of a chat: what the user said, and what was answered."""
     optional: bool = False
-    """What follows when the prompt leaves the model no room for the longest completion. False: all
-    is refused. True: nothing is drawn for it, and its completions are `NO_ROOM`. For texts that a
-    model wrote: one that is too long must not end hours of work."""
+    """What happens if the prompt leaves the model no room for the longest completion. False: the
+    whole call is refused. True: nothing is sampled for it, and its completions are `NO_ROOM`. True
+    is for texts that a model wrote: one that is too long must not end hours of work."""
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -76,23 +80,22 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """What was drawn: the answer, and apart from it the thought before it."""
+    """What was sampled: the answer, and separately the thought before it."""
 
     text: str
-    """The answer as it is, special tokens and stop strings taken off; empty where a thought never
-    came to its end."""
+    """The answer without special tokens and stop strings; empty if a thought never ended."""
     tokens: int
-    """Of the answer, the end token included."""
+    """Tokens of the answer, the end token included."""
     finish: Literal["stop", "length", "no_room"]
-    """`no_room`: nothing was drawn, see `Request.optional`."""
+    """`no_room`: nothing was sampled, see `Request.optional`."""
     thought: str = ""
-    """What stands before the answer, with its marks (`engines/thoughts.py`). What was taken off
-    behind the answer (a stop string, the end of a wrapping or a message) is not kept."""
+    """What precedes the answer, with its marks (`engines/thoughts.py`). What was removed after the
+    answer (a stop string, the closing tag of a wrapping, the end of a message) is not kept."""
     drawn: int | None = None
-    """Tokens of the thought too: what the completion cost. None: there is no thought."""
+    """Tokens of the thought and the answer: what the completion cost. None: as many as `tokens`."""
 
     def __post_init__(self) -> None:
-        """Servers can send half a surrogate pair, which no file, hash or tokenizer takes."""
+        """Repairs texts: servers can send half a surrogate pair, which no file or hash accepts."""
         object.__setattr__(self, "text", sound(self.text))
         object.__setattr__(self, "thought", sound(self.thought))
         if self.drawn is None:
@@ -100,27 +103,41 @@ class Completion:
 
 
 NO_ROOM = Completion("", 0, "no_room")
-"""In place of a completion that was not drawn."""
+"""The completion of a request for which nothing was sampled."""
 
 
 class GenerationEngine(Protocol):
-    """Draws `sampling.n` completions for each request, in the order of the requests."""
+    """Samples `sampling.n` completions for each request, in the order of the requests.
+
+    An engine may also have `refuse_unready()` and `refuse_unfit(model)`, which raise `InputError`
+    before a run begins, and `forget()`, which deletes what it keeps of unfinished work.
+    """
 
     def release(self) -> None:
-        """Gives back what is held between calls: a model's memory, a process."""
+        """Frees what is held between calls: a model's memory, a process."""
         ...
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """Rows of `sampling.n` completions, one row a request."""
+        """Rows of `sampling.n` completions, one row per request."""
         ...
 
-    def misfits(
+    def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:
-        """Why each request leaves `model` no room, in tokens; empty where it fits.
+        """Why each request leaves `model` no room, in tokens; an empty text for one that fits.
 
-        Weights are not loaded. An engine that does not know its model's limit finds that all fit.
+        Weights are not loaded. An engine that does not know its model's limit returns empty texts.
         """
         ...
+
+
+def folder_state(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of each file in a model's folder; empty if there is no folder.
+
+    Engines know a model by its name or path. By this state they tell it from an earlier model at
+    the same place. Model cards do not count: they are written later.
+    """
+    files = [f for f in sorted(folder.glob("*")) if f.is_file() and not f.name.startswith("README")]
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]

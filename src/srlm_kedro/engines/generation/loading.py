@@ -1,4 +1,7 @@
-"""Models and tokenizers from disk: safetensors alone, no network, no remote code unasked."""
+"""Models and tokenizers from disk, only from safetensors files and without network access.
+
+Code that a checkpoint brings runs only if the user allows it.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +13,7 @@ from typing import Any
 from transformers.utils import logging
 
 from srlm_kedro.engines import chat, devices
-from srlm_kedro.engines.generation.journal import weights_mark
+from srlm_kedro.engines.generation.base import folder_state
 from srlm_kedro.engines.size_checks import refuse_larger_tokenizer
 from srlm_kedro.engines.template import Argument
 from srlm_kedro.engines.weights import (
@@ -37,7 +40,7 @@ class Loaded:
 
     @property
     def positions(self) -> int | None:
-        """Longest sequence the model can see, in tokens; None when it names no limit."""
+        """Longest sequence the model can see, in tokens; None if it names no limit."""
         return positions_of(self.model.config)
 
 
@@ -59,9 +62,9 @@ def load(
         template: Arguments of its chat template.
 
     Raises:
-        InputError: The folder is no readable Hugging Face checkpoint, its weights are of other
-            sizes than its configuration says, its tokenizer has tokens for which the model has no
-            embedding, or its chat template reads no such argument.
+        InputError: The folder is no readable Hugging Face checkpoint, its weights have other sizes
+            than its configuration says, its tokenizer has tokens for which the model has no
+            embedding, or its chat template does not read one of the arguments.
     """
     root_of(checkpoint)
     tokenizer, _ = read_limits(checkpoint, trust_remote_code, template)
@@ -79,7 +82,7 @@ def read_limits(
     trust_remote_code: bool = False,
     template: Mapping[str, Argument] = MappingProxyType({}),
 ) -> tuple[Any, int | None]:
-    """The tokenizer and the longest sequence that the model can see; weights stay on disk.
+    """The tokenizer and the longest sequence that the model can see; no weights are read.
 
     Raises:
         InputError: The folder is no readable Hugging Face checkpoint, or its tokenizer has tokens
@@ -94,25 +97,32 @@ def read_limits(
     return tokenizer, positions_of(config)
 
 
-def fingerprint(path: Path) -> tuple[Any, ...]:
-    """Changes when a file of the checkpoint, or of the base its adapter stands on, is replaced.
+def files_key(path: Path) -> tuple[Any, ...]:
+    """A key that changes if a file of the checkpoint, or of its adapter's base, is replaced.
 
-    Cards, which come later, do not count.
+    Model cards do not count: they are written later.
     """
-    own = (str(path.resolve()), *weights_mark(path))
+    key = (str(path.resolve()), *folder_state(path))
     checkpoint = Checkpoint(path, path.name)
-    return own + fingerprint(base_of(checkpoint).path) if is_adapter(checkpoint) else own
+    return key + files_key(base_of(checkpoint).path) if is_adapter(checkpoint) else key
+
+
+def end_tokens(configured: Iterable[Any], tokenizer: Any) -> tuple[int, ...]:
+    """What ends a turn, and every end token (one or a list) of the configurations and tokenizer."""
+    named = [*configured, tokenizer.eos_token_id, chat.end_of_turn(tokenizer)]
+    lists = [value if isinstance(value, list | tuple) else [value] for value in named]
+    return tuple(sorted({end for ends in lists for end in ends if end is not None}))
 
 
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
-    """Keeps the library from drawing a bar for each loading; stages load often."""
-    shown = logging.is_progress_bar_enabled()
+    """Keeps transformers from drawing a progress bar for each loading; stages load often."""
+    enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if enabled:
             logging.enable_progress_bar()
 
 
@@ -120,10 +130,3 @@ def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
     config = model.config.get_text_config(decoder=True)
     named = [model.generation_config.eos_token_id, getattr(config, "eos_token_id", None)]
     return end_tokens(named, tokenizer)
-
-
-def end_tokens(configured: Iterable[Any], tokenizer: Any) -> tuple[int, ...]:
-    """What ends a turn, and what the configurations (one or a list) and the tokenizer call eos."""
-    named = [*configured, tokenizer.eos_token_id, chat.end_of_turn(tokenizer)]
-    lists = [value if isinstance(value, list | tuple) else [value] for value in named]
-    return tuple(sorted({end for ends in lists for end in ends if end is not None}))

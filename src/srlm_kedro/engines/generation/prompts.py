@@ -1,4 +1,4 @@
-"""Requests into token ids, and which of them fit: for every engine that is fed with ids."""
+"""Requests as token ids, and which of them fit, for every engine that is given ids."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -12,24 +12,26 @@ from srlm_kedro.records import Checkpoint
 _log = logging.getLogger(__name__)
 
 
-def tokenised(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
-    """Token ids of each request, chat turns and raw texts each in one call of the tokenizer."""
+def tokenise(tokenizer: Any, requests: Sequence[Request]) -> list[list[int]]:
+    """Token ids of each request, by one call of the tokenizer for chats and one for raw texts."""
     turns = iter(chat.render_chats(tokenizer, [r.messages for r in requests if r.chat]))
     texts = iter(chat.render_raw(tokenizer, [r.prompt for r in requests if not r.chat]))
     return [next(turns if request.chat else texts) for request in requests]
 
 
-def misfits(
+def length_faults(
     prompts: Sequence[Sequence[int]], positions: int | None, sampling: Sampling
 ) -> list[str]:
-    """Why each prompt does not fit: it needs a token, and room for the longest completion.
+    """Why each prompt does not fit; an empty text for one that does.
+
+    A prompt needs at least one token, and it must leave room for the longest completion.
 
     Args:
         prompts: Token ids.
-        positions: Longest sequence that the model can see, in tokens; None when it names no limit.
-        sampling: Names the longest completion.
+        positions: Longest sequence that the model can see, in tokens; None if it names no limit.
+        sampling: Gives the longest completion.
     """
-    return [_misfit(len(ids), positions, sampling.max_new_tokens) for ids in prompts]
+    return [_length_fault(len(ids), positions, sampling.max_new_tokens) for ids in prompts]
 
 
 def draw_fitting(
@@ -40,22 +42,22 @@ def draw_fitting(
     sampling: Sampling,
     draw: Callable[[Sequence[Request], Sequence[list[int]]], list[list[Completion]]],
 ) -> list[list[Completion]]:
-    """What `draw` makes of the requests that fit, and `NO_ROOM` for the optional ones that do not.
+    """Completions by `draw` for requests that fit, and `NO_ROOM` for optional ones that do not.
 
     Args:
-        model: What is asked, for messages.
-        positions: See `misfits`.
-        requests: The prompts' requests.
-        prompts: Their token ids.
-        sampling: Names the longest completion.
-        draw: Gives a row of completions for each request, from requests and ids.
+        model: The model that samples, for messages.
+        positions: See `length_faults`.
+        requests: What is to be completed.
+        prompts: Token ids of each request.
+        sampling: Gives the longest completion.
+        draw: Returns a row of completions for each request, from requests and their ids.
 
     Raises:
-        InputError: Prompts that do not fit and are not optional, all of them.
+        InputError: It lists all prompts that do not fit and are not optional.
     """
-    faults = misfits(prompts, positions, sampling)
+    faults = length_faults(prompts, positions, sampling)
     _refuse(model, positions, requests, faults, sampling)
-    _tell(model, requests, faults)
+    _warn(model, requests, faults)
     fitting = [place for place, fault in enumerate(faults) if not fault]
     rows = [[NO_ROOM] * sampling.n for _ in requests]
     if fitting:
@@ -65,7 +67,7 @@ def draw_fitting(
     return rows
 
 
-def _misfit(tokens: int, positions: int | None, new: int) -> str:
+def _length_fault(tokens: int, positions: int | None, new: int) -> str:
     if not tokens:
         return "the prompt has no tokens. Give it some text"
     if positions and tokens + new > positions:
@@ -89,20 +91,20 @@ def _refuse(
         raise InputError(
             summary(
                 f"{model.name}: {len(wanted)} of {len(requests)} prompts do not fit the model "
-                f"(prompt tokens + max_new_tokens may be {positions} at most). "
+                f"(prompt tokens + max_new_tokens may be at most {positions}). "
                 f"Shorten them, or lower max_new_tokens (now {sampling.max_new_tokens}).",
                 wanted,
             )
         )
 
 
-def _tell(model: Checkpoint, requests: Sequence[Request], faults: Sequence[str]) -> None:
+def _warn(model: Checkpoint, requests: Sequence[Request], faults: Sequence[str]) -> None:
     left_out = [
         f"{request.id} ({fault})" for request, fault in zip(requests, faults, strict=True) if fault
     ]
     if left_out:
         _log.warning(
-            "%s: %d of %d prompts leave no room for the longest completion, and are answered with "
-            "nothing. First: %s.",
+            "%s: %d of %d prompts leave no room for the longest completion, and get no "
+            "completions. First: %s.",
             *(model.name, len(left_out), len(requests), left_out[0]),
         )

@@ -1,4 +1,4 @@
-"""An engine without a model: made-up text in no time, for tests and for trying the pipelines."""
+"""An engine without a model: it makes up text at once, for tests and for trying the pipelines."""
 
 import random
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
-from srlm_kedro.engines.generation.prompts import draw_fitting, misfits
+from srlm_kedro.engines.generation.prompts import draw_fitting, length_faults
 from srlm_kedro.errors import InputError
 from srlm_kedro.params import Count, Share
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -79,11 +79,12 @@ _TOP_SCORE = 5
 
 
 class ScriptedEngine:
-    """Answers every request at once, out of the seed, the request and the sample's number.
+    """Makes up every completion from the seed, the request and the sample's number.
 
-    A prompt that holds `judge_marker` gets a judgement that ends in `verdict`; the scores of one
-    prompt lie around a value of its own. Raw text to continue (`chat=False`) gets a new task, as
-    the writing of prompts wants. Anything else gets a sentence or two. A token is a word.
+    A prompt that holds `judge_marker` gets a judgement that ends in `verdict`. The scores of one
+    prompt are close to a value that depends on the prompt. Raw text to continue (`chat=False`) gets
+    a new task, as the stage that generates prompts needs it. Any other prompt gets one to three
+    sentences. A token is a word.
     """
 
     def __init__(
@@ -100,23 +101,23 @@ class ScriptedEngine:
         """Sets how well the script behaves.
 
         Args:
-            judge_marker: What tells a judging request from others.
-            score: The score of every judgement; None spreads them over 0 to 5.
-            verdict: How a judgement ends, with {} in the place of the score.
+            judge_marker: Text by which a prompt for the judge is recognised.
+            score: The score of every judgement; None spreads the scores over 0 to 5.
+            verdict: How a judgement ends, with {} in place of the score.
             unparsed: Share of judgements that end without a score.
-            repeated: Share of written tasks that are one and the same task.
-            unfinished: Share of completions that break off at half (`finish="length"`).
-            empty: Share of answers, judgements and tasks aside, that hold no word.
-            positions: Longest prompt with completion, in words; None: any.
+            repeated: Share of new tasks that are one and the same task.
+            unfinished: Share of completions that are cut in half (`finish="length"`).
+            empty: Share of ordinary answers (not judgements or new tasks) that hold no word.
+            positions: Longest prompt and completion together, in words; None sets no limit.
 
         Raises:
-            InputError: A share lies outside 0 to 1.
+            InputError: A share is outside 0 to 1.
         """
         shares = {"unparsed": unparsed, "repeated": repeated}
         shares |= {"unfinished": unfinished, "empty": empty}
         if faults := [f"{name} = {value}" for name, value in shares.items() if not 0 <= value <= 1]:
             raise InputError(
-                f"ScriptedEngine: shares lie between 0 and 1, not {', '.join(faults)}. "
+                f"ScriptedEngine: shares are between 0 and 1, not {', '.join(faults)}. "
                 "Correct the engine's options."
             )
         self._judge_marker = judge_marker
@@ -131,7 +132,7 @@ class ScriptedEngine:
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """Rows of `sampling.n` completions, one row a request; the model is not looked at.
+        """Rows of `sampling.n` completions, one row per request; the model does not matter.
 
         Raises:
             InputError: Requests do not fit.
@@ -145,11 +146,11 @@ class ScriptedEngine:
 
         return draw_fitting(model, self._positions, requests, _ids(requests), sampling, draw)
 
-    def misfits(
+    def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:
-        """Why each request leaves no room, in words; empty where it fits."""
-        return misfits(_ids(requests), self._positions, sampling)
+        """Why each request leaves no room, in words; an empty text for one that fits."""
+        return length_faults(_ids(requests), self._positions, sampling)
 
     def release(self) -> None:
         """Nothing is held."""
@@ -158,7 +159,7 @@ class ScriptedEngine:
         self, request: Request, sampling: Sampling, seed: int, sample: int
     ) -> Completion:
         if sampling.temperature == 0:
-            seed = sample = 0  # Greedy text depends on the request alone.
+            seed = sample = 0  # Greedy text depends only on the request.
         earlier = [text for turn in request.history for text in turn]
         chance = random.Random(derive_seed(seed, request.id, str(sample), *earlier))
         words = self._words(request, sampling.min_new_tokens, chance)
@@ -204,13 +205,13 @@ def _sentences(chance: random.Random, least: int) -> list[str]:
 
 
 def _ids(requests: Sequence[Request]) -> list[list[int]]:
-    """A number a word of the chat or text, and one that opens it."""
+    """One number per word of the chat or raw text, and one more that opens it."""
     texts = [" ".join(turn["content"] for turn in request.messages) for request in requests]
     return [[0] * (1 + len(text.split())) for text in texts]
 
 
 def _cut(words: list[str], limit: int, stop: Sequence[str]) -> Completion:
-    """The words as a completion of `limit` tokens at most, before the first stop string."""
+    """The words as a completion of at most `limit` tokens, up to the first stop string."""
     text = " ".join(words[:limit])
     places = [place for string in stop if (place := text.find(string)) >= 0]
     if places:

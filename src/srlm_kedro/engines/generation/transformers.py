@@ -1,4 +1,4 @@
-"""Sampling through plain forward passes of transformers: CPU or GPU, any causal model."""
+"""Sampling in this process by forward passes of transformers, for any causal language model."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,15 +10,14 @@ import torch
 from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
-from srlm_kedro.engines import devices
-from srlm_kedro.engines.devices import free_unused_memory
+from srlm_kedro.engines.devices import device_of, free_unused_memory
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
-from srlm_kedro.engines.generation.completions import opened_thoughts, read_answer
-from srlm_kedro.engines.generation.loading import Loaded, fingerprint, load, read_limits
-from srlm_kedro.engines.generation.prompts import draw_fitting, misfits, tokenised
-from srlm_kedro.engines.generation.tiered.drawing import Drawing, Limits
+from srlm_kedro.engines.generation.completions import opened_thoughts, read_completion
+from srlm_kedro.engines.generation.loading import Loaded, files_key, load, read_limits
+from srlm_kedro.engines.generation.prompts import draw_fitting, length_faults, tokenise
+from srlm_kedro.engines.generation.tiered.drawing import Drawing
 from srlm_kedro.engines.generation.tiered.sampling import stream
-from srlm_kedro.engines.generation.tiered.strategies import Found, Way, find_way
+from srlm_kedro.engines.generation.tiered.strategies import Found, Strategy, find_strategy
 from srlm_kedro.engines.template import checked
 from srlm_kedro.errors import InputError
 from srlm_kedro.params import Count, Threads
@@ -28,10 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 class TransformersEngine:
-    """Draws completions with a Hugging Face causal language model held in this process.
+    """Samples completions from a Hugging Face causal language model in this process.
 
-    A sample depends on the model, the seed, the request and the sample's number alone. Batches
-    change it by floating-point noise only.
+    A sample depends only on the model, the seed, the request and the sample's number. Batches
+    change it only by floating-point noise.
     """
 
     def __init__(
@@ -49,20 +48,20 @@ class TransformersEngine:
         Args:
             dtype: Precision of the weights; `auto` takes bfloat16 on a GPU made for it,
                 and float32 elsewhere.
-            device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU when there is one.
-            threads: CPU threads; None leaves torch's own choice.
-            max_rows: Most completions drawn at once; a GPU is filled by several hundred.
-            memory_gib: What keys, values and intermediate results may take beside the weights;
-                None takes 2 GiB on a CPU, and most of what is free on a GPU. Batches follow it.
+            device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU if there is one.
+            threads: CPU threads; None leaves the choice to torch.
+            max_rows: Most completions that are sampled at once; several hundred fill a GPU.
+            memory_gib: Memory for keys, values and intermediate results, beside the weights. None
+                takes 2 GiB on a CPU, and most of what is free on a GPU. It limits batches.
             trust_remote_code: Lets a checkpoint run Python code of its own.
-            template: Arguments of the chat template, as `{enable_thinking: false}`, and `date`, the
-                day that it is told (default 2024-07-26). The training engine takes the same.
+            template: Arguments of the chat template, such as `{enable_thinking: false}`, and
+                `date`, its current date (default 2024-07-26). The training engine takes the same.
 
         Raises:
-            InputError: Arguments that no template can be given.
+            InputError: `template` holds what no template can be given.
         """
         self._dtype = dtype
-        self._device = devices.device_of(device)
+        self._device = device_of(device)
         self._threads = threads
         self._max_rows = max_rows
         self._memory_gib = memory_gib
@@ -73,7 +72,7 @@ class TransformersEngine:
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """Rows of `sampling.n` completions, one row a request.
+        """Rows of `sampling.n` completions, one row per request.
 
         Raises:
             InputError: The checkpoint cannot be read, or requests do not fit the model.
@@ -83,7 +82,7 @@ class TransformersEngine:
         with _threads(self._threads):
             ready = self._load(model)
             loaded = ready.loaded
-            prompts = tokenised(loaded.tokenizer, requests)
+            prompts = tokenise(loaded.tokenizer, requests)
 
             def draw(asked: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
                 with Progress(model.name, len(asked) * sampling.n) as progress:
@@ -91,22 +90,22 @@ class TransformersEngine:
 
             return draw_fitting(model, loaded.positions, requests, prompts, sampling, draw)
 
-    def misfits(
+    def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:
-        """Why each request leaves `model` no room, in tokens; empty where it fits.
+        """Why each request leaves `model` no room, in tokens; an empty text for one that fits.
 
         Raises:
             InputError: The checkpoint's tokenizer or configuration cannot be read.
         """
         tokenizer, positions = read_limits(model, self._trust_remote_code, self._template)
-        return misfits(tokenised(tokenizer, requests), positions, sampling)
+        return length_faults(tokenise(tokenizer, requests), positions, sampling)
 
     def refuse_unfit(self, model: Checkpoint) -> None:
-        """Loads the model, looks whether it can be drawn from, and gives it back.
+        """Loads the model, checks that it can be sampled from, and frees it.
 
         Raises:
-            InputError: The checkpoint cannot be read, or nothing can be drawn from it.
+            InputError: The checkpoint cannot be read, or cannot be sampled from.
         """
         try:
             with _threads(self._threads):
@@ -115,19 +114,19 @@ class TransformersEngine:
             self.release()
 
     def release(self) -> None:
-        """Drops the model that is kept between calls."""
+        """Frees the model that is kept between calls."""
         self._ready = None
         free_unused_memory(self._device.startswith("cuda"))
 
     def _load(self, checkpoint: Checkpoint) -> "_Ready":
-        """The checkpoint's model: the one of the last call when its files are the same."""
-        key = fingerprint(checkpoint.path)
+        """The checkpoint's model: that of the last call if its files are the same."""
+        key = files_key(checkpoint.path)
         if self._ready is None or self._ready.key != key:
             self.release()
             loaded = load(
                 checkpoint, self._dtype, self._device, self._trust_remote_code, self._template
             )
-            self._ready = _Ready(key, loaded, _way(checkpoint, loaded))
+            self._ready = _Ready(key, loaded, _strategy(checkpoint, loaded))
         return self._ready
 
     def _complete(
@@ -139,16 +138,24 @@ class TransformersEngine:
         seed: int,
         progress: Progress,
     ) -> list[list[Completion]]:
-        loaded, limits = ready.loaded, Limits(self._max_rows, self._memory_gib)
+        loaded = ready.loaded
         opened = opened_thoughts(loaded.tokenizer, requests)
-        drawing = Drawing(loaded, prompts, sampling, limits, ready.way, opened)
+        drawing = Drawing(
+            loaded,
+            ready.strategy,
+            prompts,
+            sampling,
+            opened,
+            max_rows=self._max_rows,
+            memory_gib=self._memory_gib,
+        )
         keys = [
             [stream(seed, request.id, sample) for sample in range(sampling.n)]
             for request in requests
         ]
         rows: list[list[Completion | None]] = [[None] * sampling.n for _ in requests]
         for row in drawing.rows(keys):
-            rows[row.request][row.sample] = read_answer(
+            rows[row.request][row.sample] = read_completion(
                 loaded.tokenizer,
                 row.ids,
                 row.ids[-1] in loaded.ends,
@@ -164,45 +171,44 @@ class _Ready:
     """A model that is kept between calls."""
 
     key: tuple[Any, ...]
-    """Its files."""
+    """Changes with the model's files."""
     loaded: Loaded
-    way: Way
-    """How its rows are drawn."""
+    strategy: Strategy
 
 
-_SAID = {
-    Way.PADDED: "rows share no keys and values, so drawing is slower and takes more memory",
-    Way.ALIKE: "only prompts of one length draw together, so drawing is slower",
-    Way.UNCACHED: "every step computes the whole row anew, which is exact and slow",
+_SLOWER = {
+    Strategy.PADDED: "rows share no keys and values, so sampling is slower and takes more memory",
+    Strategy.SAME_LENGTH: "only prompts of one length are sampled together, so sampling is slower",
+    Strategy.UNCACHED: "each step computes the whole row again, which is exact and slow",
 }
 
 
-def _way(checkpoint: Checkpoint, loaded: Loaded) -> Way:
-    """The fastest way that the model allows; says once why it is not a faster one.
+def _strategy(checkpoint: Checkpoint, loaded: Loaded) -> Strategy:
+    """The fastest strategy that the model allows; the log says why it is not a faster one.
 
     Raises:
-        InputError: There is none.
+        InputError: The model allows none.
     """
-    found = find_way(loaded.model)
-    if found.way is None:
-        raise InputError(_undrawable(checkpoint, loaded, found))
-    if found.way in _SAID:
-        _log.warning("%s: %s: %s.", checkpoint.name, _SAID[found.way], found.last_reason)
-    return found.way
+    found = find_strategy(loaded.model)
+    if found.strategy is None:
+        raise InputError(_no_strategy(checkpoint, loaded, found))
+    if found.strategy in _SLOWER:
+        _log.warning("%s: %s: %s.", checkpoint.name, _SLOWER[found.strategy], found.last_reason)
+    return found.strategy
 
 
-def _undrawable(checkpoint: Checkpoint, loaded: Loaded, found: Found) -> str:
+def _no_strategy(checkpoint: Checkpoint, loaded: Loaded, found: Found) -> str:
     return (
-        f"{checkpoint.name}: nothing can be drawn from the architecture "
-        f"{loaded.model.config.model_type} in {checkpoint.path}: what it says of a few tokens, one "
-        "after the other, must be what one pass over the whole row says, but "
+        f"{checkpoint.name}: the architecture {loaded.model.config.model_type} in "
+        f"{checkpoint.path} cannot be sampled from: its logits for a few tokens, one after the "
+        "other, must be those of one pass over the whole row, but "
         f"{found.last_reason}. Start from a causal language model."
     )
 
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Sets torch's CPU threads for a while."""
+    """Sets the number of torch's CPU threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

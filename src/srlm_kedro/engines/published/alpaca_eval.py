@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from srlm_kedro.display.safe_text import without
-from srlm_kedro.engines.generation.servers.pool import no_connection
+from srlm_kedro.engines.generation.servers.endpoint import no_connection
 from srlm_kedro.engines.published.alpaca_eval_package import contained, load
 from srlm_kedro.engines.published.annotator import COLUMNS
 from srlm_kedro.engines.published.length_control import length_controlled_win_rate

@@ -8,7 +8,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from srlm_kedro.engines import chat, thoughts
-from srlm_kedro.engines.generation.stop_strings import cut, decode
+from srlm_kedro.engines.generation.completions import cut, decode
 
 
 class AnsweringLM(HFLM):

@@ -98,7 +98,7 @@ class _Ruler:
     def asked(self, texts: Iterable[str], sampling: Sampling, chat: bool = True) -> list[str]:
         """Why texts cannot be asked."""
         requests = [Request(str(place), text, chat) for place, text in enumerate(texts)]
-        return self.generation_engine.misfits(self.base, requests, sampling)
+        return self.generation_engine.length_faults(self.base, requests, sampling)
 
 
 @dataclass(frozen=True)

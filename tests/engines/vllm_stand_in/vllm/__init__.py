@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.completions import StopStrings, cut, decode
 from srlm_kedro.engines.generation.loading import load
-from srlm_kedro.engines.generation.stop_strings import StopStrings, cut, decode
 from srlm_kedro.engines.generation.tiered.decoding import Group, complete
 from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
 from srlm_kedro.engines.generation.tiered.sampling import stream

@@ -1,1 +1,1 @@
-"""Engines that speak to a server, or to a process in another environment."""
+"""Engines that sample on a server, or in a process of another Python environment."""

@@ -1,4 +1,9 @@
-"""Calls of OpenAI-compatible servers: again where that may help, within a budget of tokens."""
+"""Calls of OpenAI-compatible servers: repeated if that may help, within a budget of tokens.
+
+The client's own retries stay off (`max_retries=0`). They would repeat a call at the server that
+failed, and know neither the budget nor that another call has failed for good. They end at answers
+that arrive but cannot be read, and their waiting times are not for the user to set.
+"""
 
 import asyncio
 import logging
@@ -10,7 +15,11 @@ from pydantic import SecretStr
 
 from srlm_kedro.display.safe_text import without
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.servers.pool import LONGEST_WAIT, Server, no_connection
+from srlm_kedro.engines.generation.servers.endpoint import (
+    LONGEST_WAIT,
+    Endpoint,
+    no_connection,
+)
 from srlm_kedro.engines.generation.servers.replies import Failure, Reply
 from srlm_kedro.errors import GateError, InputError
 
@@ -18,14 +27,14 @@ _ADVICE = {
     401: "Name a valid key: `credentials` of the engine's entry in the catalog.",
     403: "Name a key that may use this model: `credentials` of the engine's entry in the catalog.",
     404: "Check base_url, and that the server has a model of this name (option `model`).",
-    429: "The account is used up: see to the server's billing.",
+    429: "The account is used up: check the server's billing.",
 }
 
 _log = logging.getLogger(__name__)
 
 
 class Caller:
-    """Asks the servers of one model. Their key appears in no message, no log and no `repr`."""
+    """Asks the servers of one model. Its key appears in no message, no log and no `repr`."""
 
     def __init__(
         self,
@@ -37,40 +46,40 @@ class Caller:
         budget: int | None,
         kept: str,
     ):
-        """Names the servers; `kept` tells in errors what became of finished answers.
+        """Names the servers; `kept` says in errors what became of the answers that came.
 
         Raises:
-            InputError: The package `openai` is missing, or the credentials are of another shape.
+            InputError: The package `openai` is missing, or the credentials have another form.
         """
         _require_client()
         self._key, self._backoff, self._timeout = _key(credentials), backoff, timeout
-        self._servers = [Server(url, backoff, timeout, self._redacted) for url in urls]
+        self._servers = [Endpoint(url, backoff, timeout, self._redacted) for url in urls]
         # The first try at another server repeats nothing.
         self._tries = len(urls) + retries
         self._budget, self._spent, self._kept = budget, 0, kept
 
-    def refuse_silence(self) -> None:
-        """Asks whether somebody answers; of several servers one is enough.
+    def refuse_unreachable(self) -> None:
+        """Checks that a server answers; of several servers, one is enough.
 
         Raises:
-            InputError: Nobody does.
+            InputError: None does.
         """
-        said = []
+        faults = []
         for server in self._servers:
-            fault = no_connection(server.url, self._shown_key(), self._timeout, self._redacted)
+            fault = no_connection(server.url, self._header_key(), self._timeout, self._redacted)
             if fault is None:
                 return
-            said.append(f"{server.url}: {fault}")
+            faults.append(f"{server.url}: {fault}")
         raise InputError(
-            f"OpenAIEngine: no server answers ({'; '.join(said)}). Start it, or correct `base_url` "
-            "of the engine's entry in the catalog."
+            f"OpenAIEngine: no server answers ({'; '.join(faults)}). Start it, or correct "
+            "`base_url` of the engine's entry in the catalog."
         )
 
     async def __aenter__(self) -> Self:
         for server in self._servers:
-            server.open(self._shown_key())
-        self._over = asyncio.Event()
-        self.first: BaseException | None = None
+            server.open(self._header_key())
+        self._stopped = asyncio.Event()
+        self.first_error: BaseException | None = None
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -78,25 +87,25 @@ class Caller:
             await server.close()
 
     @property
-    def over(self) -> bool:
-        """Whether calls are stopped: one has failed for good."""
-        return self._over.is_set()
+    def stopped(self) -> bool:
+        """Whether calls are stopped because one has failed for good."""
+        return self._stopped.is_set()
 
     def stop(self, error: BaseException) -> None:
-        """Calls off what has not been asked yet; waiting calls end, and the first error stays."""
-        self.first = self.first or error
-        self._over.set()
+        """Stops calls that are waiting or not begun yet; the first error is kept."""
+        self.first_error = self.first_error or error
+        self._stopped.set()
 
     async def ask(self, path: str, body: Mapping[str, Any], sampling: Sampling) -> Reply:
-        """The answer of a server.
+        """The answer of one of the servers.
 
         Raises:
-            InputError: A server refuses what is asked.
+            InputError: A server refuses the call.
             GateError: The budget is spent, or every try has failed.
         """
         for attempt in range(self._tries):
             self._check_budget()
-            server = min(self._servers, key=lambda each: each.turn)
+            server = min(self._servers, key=lambda each: each.load)
             outcome = await server.ask(path, body, sampling)
             if isinstance(outcome, Reply):
                 self._spent += outcome.prompt_tokens + outcome.completion_tokens
@@ -106,10 +115,10 @@ class Caller:
                 raise self._refusal(server, outcome, path, body["model"])
             if attempt + 1 == self._tries or await self._paused(server, outcome, attempt):
                 break
-        raise self._silence(path, body["model"], attempt + 1)
+        raise self._no_answer(path, body["model"], attempt + 1)
 
-    async def _paused(self, server: Server, outcome: Failure, attempt: int) -> bool:
-        """Waits before the next try; True when another call has meanwhile failed for good."""
+    async def _paused(self, server: Endpoint, outcome: Failure, attempt: int) -> bool:
+        """Waits before the next try; returns whether another call has failed for good meanwhile."""
         wait = self._wait(outcome, attempt)
         _log.info(
             "%s: %s; next try in %.1f s (%d of %d)",
@@ -120,19 +129,19 @@ class Caller:
             self._tries - 1,
         )
         try:
-            await asyncio.wait_for(self._over.wait(), wait)
+            await asyncio.wait_for(self._stopped.wait(), wait)
         except TimeoutError:
-            return self.over
+            return self.stopped
         return True
 
     def _wait(self, outcome: Failure, attempt: int) -> float:
-        """Seconds before the next try: none where another server is well."""
+        """Seconds before the next try: none if another server works."""
         soonest = min(server.rest for server in self._servers)
         if not soonest:
             return 0.0
         if outcome.wait is not None:
             return min(outcome.wait, soonest)
-        # Chance spreads callers that failed together; it changes no result.
+        # Random times spread calls that failed together; they change no result.
         return min(self._backoff * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1)
 
     def _check_budget(self) -> None:
@@ -143,25 +152,25 @@ class Caller:
                 f"Raise it, or ask for less. {self._kept}"
             )
 
-    def _refusal(self, server: Server, outcome: Failure, path: str, model: str) -> InputError:
-        """The error of a call that a server does not take."""
+    def _refusal(self, server: Endpoint, outcome: Failure, path: str, model: str) -> InputError:
+        """The error of a call that a server refuses."""
         advice = _ADVICE.get(outcome.status or 0, "Correct the engine's options or the prompts.")
         if outcome.status in (404, 405) and path == "/completions":
             advice += " If it has no /completions, set `prompts.chat: true`."
         where = f"{server.url}{path}, model {model}"
         return InputError(f"{where}: {outcome.reason}. {advice} {self._kept}")
 
-    def _silence(self, path: str, model: str, tries: int) -> GateError:
-        """The error of a call that no server has answered: what each of them said last."""
-        said = [f"{each.url}{path}: {each.said}" for each in self._servers]
+    def _no_answer(self, path: str, model: str, tries: int) -> GateError:
+        """The error of a call that no server answered, with the last outcome at each of them."""
+        last = [f"{each.url}{path}: {each.last_outcome}" for each in self._servers]
         return GateError(
             f"OpenAIEngine, model {model}: no answer after {tries} tries. "
-            f"Last, {'; '.join(said)}. "
+            f"Last, {'; '.join(last)}. "
             f"Start what is down, or raise `retries` or `timeout`. {self._kept}"
         )
 
-    def _shown_key(self) -> str:
-        # Never None: the client would send the environment's key to whatever server this is.
+    def _header_key(self) -> str:
+        # Never None: the client would send the key of the environment variable to this server.
         return self._key.get_secret_value() if self._key else "none"
 
     def _redacted(self, text: str) -> str:

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
-from srlm_kedro.engines.generation.base import Completion, Request, Sampling
-from srlm_kedro.engines.generation.journal import Journal, weights_mark
+from srlm_kedro.engines.generation.base import Completion, Request, Sampling, folder_state
 from srlm_kedro.engines.generation.servers.calls import Caller
+from srlm_kedro.engines.generation.servers.journal import Journal
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.freshness.files import json_digest
 from srlm_kedro.params import Retries, Seconds
@@ -23,14 +23,14 @@ _Place = tuple[int, int]
 
 
 class OpenAIEngine:
-    """Draws completions from a server, or several of one model, that speak the OpenAI protocol.
+    """Samples completions from one or several servers of a model that speak the OpenAI protocol.
 
-    Each sample is asked for with a seed of its own, from the seed, the request and the sample's
-    number. How far a server keeps to seeds is its own affair: vLLM does up to floating-point
-    noise, hosted models do not promise it. Greedy completions are asked for once a request.
+    Each sample has its own seed, which depends on the seed, the request and the sample's number.
+    vLLM follows seeds up to floating-point noise; hosted models do not promise to. A greedy
+    completion is asked for once per request.
 
-    A call goes to the server with the fewest calls under way. One that fails rests, longer each
-    time until it answers, and its calls go on elsewhere.
+    A call goes to the server with the fewest calls under way. A server that fails rests, longer
+    each time until it answers, and its calls are repeated at the others.
     """
 
     def __init__(
@@ -52,31 +52,31 @@ class OpenAIEngine:
         """Names the server and how it is asked.
 
         Args:
-            base_url: Where it answers; most end in `/v1`. A list names several servers of the
-                same model. In the journal the first stands for all: keep it when adding others.
+            base_url: The server's address; most end in `/v1`. A list names several servers of the
+                same model. The journal knows them all by the first: keep it if you add others.
             model: The model's name on the server; None takes the checkpoint's (`m1`).
-            samples_per_call: `one`: a call a sample, so that raising n keeps earlier samples;
-                `all`: one call a request, for servers that bill the prompt with each call. Tokens
-                of several choices come from the server as one sum and are shared out.
-            max_tokens_field: How the server calls the longest completion of a chat.
+            samples_per_call: `one` makes a call per sample, so that raising n keeps earlier
+                samples. `all` makes a call per request, for servers that bill the prompt with each
+                call. Such a server counts the tokens of all samples together, so they are divided.
+            max_tokens_field: The server's name for the longest completion of a chat.
             min_tokens: Whether the server knows `min_tokens` (vLLM does).
-            extra_body: Further fields of each call, as `{top_k: 20}`. Arguments of the chat
-                template, its date too, are the server's affair: vLLM and SGLang take
+            extra_body: Further fields of each call, such as `{top_k: 20}`. The server sets the
+                arguments of the chat template and its date: vLLM and SGLang take
                 `{chat_template_kwargs: {enable_thinking: false}}`.
-            budget: Most tokens, prompts included, that may be spent in a run. It is checked
-                before each call: those under way may go beyond it.
-            journal: A folder in which completions are kept as they arrive; a rerun asks only
-                for what is missing.
+            budget: Most tokens, prompts included, that a run may spend. It is checked before each
+                call, so calls under way may exceed it.
+            journal: A folder in which completions are kept as they arrive. A rerun asks only for
+                those that are missing.
             concurrency: Calls under way at once, at all servers together.
-            retries: Further tries of a call after 429, 5xx, no connection, no or a malformed
-                answer. A first try at each other server comes on top.
-            backoff: Seconds before the first retry, and of a server's first rest; they double up
-                to a minute. A server's Retry-After goes first.
+            retries: Further tries of a call after status 429 or 5xx, without a connection, or
+                after no answer or a malformed one. A first try at each other server is extra.
+            backoff: Seconds before the first retry, and seconds of a server's first rest. They
+                double up to a minute. A server's Retry-After takes precedence.
             timeout: Seconds that one try may take.
-            credentials: `{api_key: ...}`, shown to every server; None where none is asked for.
+            credentials: `{api_key: ...}`, sent to every server; None if none is needed.
 
         Raises:
-            InputError: The package `openai` is missing, or an argument is of another shape.
+            InputError: The package `openai` is missing, or an argument has another form.
         """
         urls = base_url if isinstance(base_url, list) else [base_url]
         _refuse(urls, samples_per_call, max_tokens_field, concurrency, retries)
@@ -92,37 +92,37 @@ class OpenAIEngine:
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """Rows of `sampling.n` completions, one row a request.
+        """Rows of `sampling.n` completions, one row per request.
 
         Raises:
-            InputError: A server refuses what is asked.
-            GateError: The budget is spent, or the servers fail again and again.
+            InputError: A server refuses a call.
+            GateError: The budget is spent, or all tries of a call have failed.
         """
         self._check(sampling)
-        order = self._order(model, sampling, seed)
+        task = self._task(model, sampling, seed)
         journal = self._opened_journal()
-        # Greedy samples are one text.
+        # All greedy samples are the same text.
         count = 1 if sampling.temperature == 0 else sampling.n
         places = [(place, sample) for place in range(len(requests)) for sample in range(count)]
         drawn = {}
         for place, sample in places if journal else []:
-            if found := journal.find(order.key(requests[place], sample)):
+            if found := journal.find(task.key(requests[place], sample)):
                 drawn[place, sample] = found
         missing = [place for place in places if place not in drawn]
         if missing:
-            with Progress(order.name, len(missing)) as progress:
-                drawn |= _run(self._draw(order, requests, missing, progress))
+            with Progress(task.name, len(missing)) as progress:
+                drawn |= _run(self._sample(task, requests, missing, progress))
         rows = range(len(requests))
         return [[drawn[row, sample % count] for sample in range(sampling.n)] for row in rows]
 
     def refuse_unready(self) -> None:
-        """Raises InputError where no server answers."""
-        self._caller.refuse_silence()
+        """Raises InputError if no server answers."""
+        self._caller.refuse_unreachable()
 
-    def misfits(
+    def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:
-        """None: a server counts its tokens itself."""
+        """No faults: a server counts tokens itself."""
         return [""] * len(requests)
 
     def release(self) -> None:
@@ -131,67 +131,67 @@ class OpenAIEngine:
     def _check(self, sampling: Sampling) -> None:
         if sampling.min_new_tokens > 1 and not self._min_tokens:
             raise InputError(
-                f"{self._url}: min_new_tokens = {sampling.min_new_tokens}, which a server may "
-                "not know. Set it to 0, or the engine's option `min_tokens: true` (vLLM knows it)."
+                f"{self._url}: min_new_tokens = {sampling.min_new_tokens}, and a server may not "
+                "know it. Set it to 0, or the engine's option `min_tokens: true` (vLLM knows it)."
             )
 
-    def _order(self, model: Checkpoint, sampling: Sampling, seed: int) -> "_Order":
+    def _task(self, model: Checkpoint, sampling: Sampling, seed: int) -> "_Task":
         extra = dict(self._extra)
         if self._min_tokens and sampling.min_new_tokens:
             extra["min_tokens"] = sampling.min_new_tokens
-        mark = [] if self._model else weights_mark(model.path)
+        state = [] if self._model else folder_state(model.path)
         name = self._model or model.name
         how = (self._together, self._tokens_field, extra)
-        return _Order(self._url, name, mark, sampling, seed, *how)
+        return _Task(self._url, name, state, sampling, seed, *how)
 
     def _opened_journal(self) -> Journal | None:
         if self._journal is None and self._folder is not None:
             self._journal = Journal(self._folder)
         return self._journal
 
-    async def _draw(
+    async def _sample(
         self,
-        order: "_Order",
+        task: "_Task",
         requests: Sequence[Request],
         missing: Sequence[_Place],
         progress: Progress,
     ) -> dict[_Place, Completion]:
-        """Completions for all missing places; each is in the journal once it has arrived."""
+        """Completions for all missing places; each is in the journal as soon as it has arrived."""
         drawn: dict[_Place, Completion] = {}
         calls = iter(_together(missing) if self._together else [[place] for place in missing])
 
         async def work(caller: Caller) -> None:
             for places in calls:
-                while places and not caller.over:
-                    found = await self._call(caller, order, requests, places)
+                while places and not caller.stopped:
+                    found = await self._call(caller, task, requests, places)
                     drawn.update(found)
                     progress.add(len(found), sum(each.drawn or 0 for each in found.values()))
                     places = places[len(found) :]
 
         async with self._caller as caller:
-            # Calls under way are paid for: after a failure they are let to end.
+            # Calls under way are paid for, so they may end after a failure.
             workers = (work(caller) for _ in range(min(self._concurrency, len(missing))))
             ends = await asyncio.gather(*workers, return_exceptions=True)
-        for error in filter(None, [caller.first, *ends]):
+        for error in filter(None, [caller.first_error, *ends]):
             raise error
         return drawn
 
     async def _call(
         self,
         caller: Caller,
-        order: "_Order",
+        task: "_Task",
         requests: Sequence[Request],
         places: Sequence[_Place],
     ) -> dict[_Place, Completion]:
-        """The first of these samples of one request, one at least; an error stops the others."""
+        """At least the first of these samples of one request; an error stops all other calls."""
         request = requests[places[0][0]]
-        body = order.body(request, [sample for _, sample in places])
+        body = task.body(request, [sample for _, sample in places])
         try:
-            reply = await caller.ask(order.path(request), body, order.sampling)
+            reply = await caller.ask(task.path(request), body, task.sampling)
             found = dict(zip(places, reply.completions, strict=False))
             if self._journal is not None:
                 for (_, sample), completion in found.items():
-                    self._journal.add(order.key(request, sample), completion)
+                    self._journal.add(task.key(request, sample), completion)
         except BaseException as error:
             caller.stop(error)
             raise
@@ -199,18 +199,18 @@ class OpenAIEngine:
 
 
 @dataclass(frozen=True)
-class _Order:
-    """What is asked of a server, but for the request."""
+class _Task:
+    """Everything about a call that does not depend on its request."""
 
     url: str
-    """Of the first server, which stands for all."""
+    """Of the first server, by which the journal knows them all."""
     name: str
-    mark: list[Any]
-    """Tells a model from an earlier one of the same name."""
+    state: list[Any]
+    """By it a model differs from an earlier one of the same name."""
     sampling: Sampling
     seed: int
     together: bool
-    """Whether a call asks for all samples of a request."""
+    """Whether one call asks for all samples of a request."""
     tokens_field: str
     extra: dict[str, Any]
 
@@ -218,18 +218,18 @@ class _Order:
         return "/chat/completions" if request.chat else "/completions"
 
     def body(self, request: Request, samples: Sequence[int]) -> dict[str, Any]:
-        """The fields of a call for these samples; further samples leave earlier ones' alone.
+        """The fields of a call for these samples; more samples do not change the fields of fewer.
 
-        Servers look for stop strings in thoughts too, where they end nothing, and nobody knows
-        whether a chat will hold thoughts: of a chat, `read_reply` cuts the answer alone.
+        A chat gets no stop strings. Servers would find them in thoughts too, and it is not known
+        whether a chat will hold thoughts. So `read_reply` cuts the answer.
         """
         sampling = self.sampling
-        asked = {"messages": request.messages} if request.chat else {"prompt": request.prompt}
+        text = {"messages": request.messages} if request.chat else {"prompt": request.prompt}
         limit = self.tokens_field if request.chat else "max_tokens"
         several = {"n": len(samples)} if len(samples) > 1 else {}
         return {
             "model": self.name,
-            **asked,
+            **text,
             **several,
             "seed": self._seed(request, samples[0]),
             "temperature": sampling.temperature,
@@ -240,13 +240,13 @@ class _Order:
         }
 
     def key(self, request: Request, sample: int) -> str:
-        """Names one completion in the journal: its call's body, and which of its choices."""
+        """The key of one completion in the journal."""
         body = self.body(request, [sample])
-        parts = {"url": self.url, "mark": self.mark, "id": request.id, "body": body}
+        parts = {"url": self.url, "mark": self.state, "id": request.id, "body": body}
         return json_digest({**parts, "together": self.together}, str)
 
     def _seed(self, request: Request, sample: int) -> int:
-        """31 bits: many servers take no more."""
+        """A seed of 31 bits: many servers take no larger one."""
         greedy = self.sampling.temperature == 0
         return 0 if greedy else derive_seed(self.seed, request.id, str(sample)) >> 32
 
@@ -254,19 +254,19 @@ class _Order:
 def _refuse(
     urls: Sequence[str], per_call: str, tokens_field: str, concurrency: int, retries: int
 ) -> None:
-    """Arguments of another shape, all at once."""
+    """Raises InputError with all arguments that have another form."""
     names = [str(url) for url in urls]
     odd = [repr(url) for url in urls if not str(url).startswith(("http://", "https://"))]
     rules = {
-        "base_url names a server at least": bool(urls),
+        "base_url names at least one server": bool(urls),
         f"base_url names each server once, not {', '.join(names)}": len(set(names)) == len(names),
         f"base_url starts with http:// or https://, not {', '.join(odd)}": not odd,
         f"samples_per_call is one or all, not {per_call!r}": per_call in ("one", "all"),
         f"max_tokens_field is max_tokens or max_completion_tokens, not {tokens_field!r}": (
             tokens_field in ("max_tokens", "max_completion_tokens")
         ),
-        f"concurrency is 1 at least, not {concurrency}": concurrency >= 1,
-        f"retries are 0 at least, not {retries}": retries >= 0,
+        f"concurrency is at least 1, not {concurrency}": concurrency >= 1,
+        f"retries are at least 0, not {retries}": retries >= 0,
     }
     if faults := [rule for rule, kept in rules.items() if not kept]:
         raise InputError(summary("OpenAIEngine: correct its entry in the catalog.", faults))
@@ -282,12 +282,12 @@ def _together(places: Sequence[_Place]) -> list[list[_Place]]:
 
 def _kept(folder: Path | None) -> str:
     if folder is not None:
-        return f"Answers that came are kept in {folder}: a rerun asks for the rest alone."
-    return "With the engine's option `journal` answers that came would be kept for a rerun."
+        return f"Answers that came are kept in {folder}: a rerun asks only for the rest."
+    return "With the engine's option `journal`, answers that came would be kept for a rerun."
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of `work`, also where an event loop runs already (a notebook)."""
+    """The result of `work`, even if an event loop runs already (in a notebook)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""What a server said: completions, or why there are none and whether asking again can help."""
+"""A server's answers: completions, or why there are none and whether another try can help."""
 
 import math
 import re
@@ -15,9 +15,10 @@ from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation.base import Completion, Sampling
 
 _TRY_LATER = (408, 409, 425, 429)
-_OUT_OF_MONEY = "insufficient_quota"
-_WORDS = 300
-"""Longest quotation of a server, in characters: some answer with whole pages."""
+"""Statuses below 500 after which the same call may succeed later."""
+_OUT_OF_QUOTA = "insufficient_quota"
+_LONGEST_QUOTE = 300
+"""Most characters that are quoted of a server: some answer with whole pages."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Failure:
     wait: float | None = None
     """Seconds to wait, where the server named them."""
     spent: int = 0
-    """Tokens that an answer of no use has cost."""
+    """Tokens that a useless answer has cost."""
 
 
 class _Part(BaseModel):
-    """One of several parts of a content, as Mistral's servers send it."""
+    """One part of a content in several parts; Mistral's servers send such contents."""
 
     type: str
     text: str = ""
@@ -58,7 +59,7 @@ class _Message(BaseModel):
     reasoning: str | None = None
 
     def parts(self) -> tuple[str, str | None]:
-        """The thought, which servers send under several names, and the answer."""
+        """The thought and the answer; servers have several names for the thought."""
         thought = self.reasoning_content or self.reasoning or ""
         if not isinstance(self.content, list):
             return thought, self.content
@@ -71,8 +72,8 @@ class _Choice(BaseModel):
     text: str | None = None
     message: _Message = _Message()
 
-    def said(self) -> tuple[str, str]:
-        """The thought, in marks, and the answer; a model may have said nothing for thinking."""
+    def thought_and_answer(self) -> tuple[str, str]:
+        """The thought with its marks, and the answer; it is empty if the model only thought."""
         thought, content = self.message.parts()
         texts = (self.text, content, self.message.refusal)
         found = next((text for text in texts if text is not None), None)
@@ -82,11 +83,11 @@ class _Choice(BaseModel):
         before = f"{opening}\n{thought}\n" if thought else ""
         if before and found:
             before += f"{close}\n\n"
-        own, answer = thoughts.split(found or "", cut=self.full, whole=bool(before))
+        own, answer = thoughts.split(found or "", cut=self.cut, whole=bool(before))
         return before + own, answer
 
     @property
-    def full(self) -> bool:
+    def cut(self) -> bool:
         """Whether the limit of tokens ended it."""
         return self.finish_reason == "length"
 
@@ -102,33 +103,33 @@ class _Body(BaseModel):
 
 
 def read_reply(data: Any, asked: int, sampling: Sampling) -> Reply | Failure:
-    """The completions in a server's answer, `asked` at most.
+    """At most `asked` completions from a server's answer.
 
-    A server counts tokens for all choices together; of several, those that ran out of tokens
-    have `max_new_tokens`, and the others share the rest by the length of their texts. So do a
-    thought and its answer.
+    A server counts tokens for all choices together. Of several choices, those that ran out of
+    tokens have `max_new_tokens`, and the others share the rest by the length of their texts. A
+    thought and its answer share their tokens in the same way.
     """
     try:
         body = _Body.model_validate(data)
-        said = [choice.said() for choice in body.choices]
+        parts = [choice.thought_and_answer() for choice in body.choices]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the answer"
         why = f"the answer is malformed ({where}: {first['msg']})"
-        # A server that names no usage will not name it next time.
+        # A server that gives no usage will not give it next time.
         return Failure(why, again=where != "usage", spent=_spent(data))
     except ValueError as error:
         return Failure(f"the answer is malformed ({error})", again=True, spent=_spent(data))
-    full = [choice.full for choice in body.choices]
-    texts = ["".join(parts) for parts in said]
-    tokens = _shares(body.usage.completion_tokens, texts, full, sampling.max_new_tokens)
-    rows = zip(said, full, tokens, strict=True)
-    drawn = tuple(_completion(*row, sampling.stop) for row in rows)
-    return Reply(drawn[:asked], body.usage.prompt_tokens, body.usage.completion_tokens)
+    cut = [choice.cut for choice in body.choices]
+    texts = ["".join(each) for each in parts]
+    tokens = _token_shares(body.usage.completion_tokens, texts, cut, sampling.max_new_tokens)
+    rows = zip(parts, cut, tokens, strict=True)
+    completions = tuple(_completion(*row, sampling.stop) for row in rows)
+    return Reply(completions[:asked], body.usage.prompt_tokens, body.usage.completion_tokens)
 
 
 def _spent(data: Any) -> int:
-    """What an answer that cannot be read says that it cost."""
+    """The tokens that an answer states as its cost, although the rest of it cannot be read."""
     try:
         usage = _Usage.model_validate(data["usage"])
     except (TypeError, LookupError, ValidationError):
@@ -137,49 +138,49 @@ def _spent(data: Any) -> int:
 
 
 def failure(error: Exception, redacted: Callable[[str], str]) -> Failure:
-    """What an exception of the client means; `redacted` takes out what nobody may see."""
+    """What an exception of the client means; `redacted` removes what nobody may see."""
     status = getattr(error, "status_code", None)
     if status is None or status < 400:
         cause = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
-        said = f"{str(error) or type(error).__name__}{cause}"
-        return Failure(one_line(redacted(said), _WORDS), again=True)
+        reason = f"{str(error) or type(error).__name__}{cause}"
+        return Failure(one_line(redacted(reason), _LONGEST_QUOTE), again=True)
     again = status >= 500 or status in _TRY_LATER
-    if getattr(error, "code", None) == _OUT_OF_MONEY:
+    if getattr(error, "code", None) == _OUT_OF_QUOTA:
         again = False
     headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", {})
-    said = one_line(redacted(_said(error)), _WORDS).rstrip(".")
-    return Failure(f"status {status}, {said}", again, status, _seconds(headers))
+    words = one_line(redacted(_server_words(error)), _LONGEST_QUOTE).rstrip(".")
+    return Failure(f"status {status}, {words}", again, status, _retry_after(headers))
 
 
-def _said(error: Exception) -> str:
+def _server_words(error: Exception) -> str:
     """The server's own words."""
     body = getattr(error, "body", None)
     words = body.get("message") if isinstance(body, Mapping) else None
     return str(words or error)
 
 
-def _completion(said: tuple[str, str], full: bool, drawn: int, stop: Sequence[str]) -> Completion:
-    thought, text = said
+def _completion(parts: tuple[str, str], cut: bool, drawn: int, stop: Sequence[str]) -> Completion:
+    thought, text = parts
     kept = re.split("|".join(map(re.escape, stop)), text, maxsplit=1)[0] if stop else text
-    finish = "length" if full and kept == text else "stop"
+    finish = "length" if cut and kept == text else "stop"
     whole = len(thought + text)
     tokens = round(drawn * len(kept) / whole) if len(kept) < whole else drawn
     return Completion(text=kept, tokens=tokens, finish=finish, thought=thought, drawn=drawn)
 
 
-def _shares(total: int, texts: Sequence[str], full: Sequence[bool], most: int) -> list[int]:
+def _token_shares(total: int, texts: Sequence[str], cut: Sequence[bool], most: int) -> list[int]:
     if len(texts) == 1:
         return [total]
-    rest = total - most * sum(full)
-    length = sum(len(text) for text, ran_out in zip(texts, full, strict=True) if not ran_out)
+    rest = total - most * sum(cut)
+    length = sum(len(text) for text, ran_out in zip(texts, cut, strict=True) if not ran_out)
     return [
         most if ran_out else min(max(round(rest * len(text) / max(length, 1)), 1), most)
-        for text, ran_out in zip(texts, full, strict=True)
+        for text, ran_out in zip(texts, cut, strict=True)
     ]
 
 
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    """Retry-After: seconds or a date."""
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """The header Retry-After in seconds; it holds seconds or a date."""
     named = headers.get("retry-after", "")
     try:
         seconds = float(named)
@@ -189,7 +190,7 @@ def _seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def _until(date: str) -> float:
-    """Seconds to a date; NaN where it is none."""
+    """Seconds until a date; NaN if it is no date."""
     try:
         return parsedate_to_datetime(date).timestamp() - time()
     except (ValueError, OverflowError):

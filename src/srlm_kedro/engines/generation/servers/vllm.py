@@ -1,4 +1,4 @@
-"""Sampling with vLLM, which runs in an environment of its own: it needs other versions."""
+"""Sampling with vLLM in a separate Python environment, since it needs other versions."""
 
 import json
 import logging
@@ -10,11 +10,11 @@ from typing import Any
 from srlm_kedro.display.progress import Progress
 from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
-from srlm_kedro.engines.generation.completions import opened_thoughts, read_answer
-from srlm_kedro.engines.generation.loading import end_tokens, fingerprint, read_limits
-from srlm_kedro.engines.generation.prompts import draw_fitting, misfits, tokenised
+from srlm_kedro.engines.generation.completions import opened_thoughts, read_completion
+from srlm_kedro.engines.generation.loading import end_tokens, files_key, read_limits
+from srlm_kedro.engines.generation.prompts import draw_fitting, length_faults, tokenise
 from srlm_kedro.engines.generation.servers import vllm_worker
-from srlm_kedro.engines.generation.servers.child import Child
+from srlm_kedro.engines.generation.servers.child_process import ChildProcess
 from srlm_kedro.engines.template import Argument, checked
 from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
 from srlm_kedro.errors import GateError, InputError
@@ -22,14 +22,14 @@ from srlm_kedro.params import Count, Retries, Seconds
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _log = logging.getLogger(__name__)
-_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+_NO_TELEMETRY = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
 
 
 class VllmEngine:
-    """Draws completions with vLLM's offline engine in a child process.
+    """Samples completions with vLLM's offline engine in a child process.
 
-    Prompts are rendered here, as for every other engine, and travel as token ids. Each sample is
-    a request with a seed of its own; what the samples of a prompt share is computed once.
+    Prompts are rendered in this process, as for every other engine, and sent as token ids. Each
+    sample is a request with its own seed. vLLM computes what the samples of a prompt share once.
     """
 
     def __init__(
@@ -46,19 +46,21 @@ class VllmEngine:
         """Names the environment.
 
         Args:
-            python: The interpreter of an environment that holds vLLM.
+            python: The interpreter of an environment with vLLM.
             dtype: Precision of the weights; `auto` takes the checkpoint's own.
-            llm_options: Further arguments of `vllm.LLM`, as `{tensor_parallel_size: 2}`.
-            environment: Further variables of the child process, as `{CUDA_VISIBLE_DEVICES: "0"}`.
-            chunk: Completions that are handed over at once; progress is told after each chunk.
-            retries: Further tries of a chunk, each in a new process, after one that died, hung or
-                failed (ran out of memory).
-            patience: Seconds that a chunk may take before its process counts as hung; None: any.
-            template: Arguments of the chat template, as `{enable_thinking: false}`, and `date`, the
-                day that it is told (default 2024-07-26). The training engine takes the same.
+            llm_options: Further arguments of `vllm.LLM`, such as `{tensor_parallel_size: 2}`.
+            environment: Further variables of the child process, such as
+                `{CUDA_VISIBLE_DEVICES: "0"}`.
+            chunk: Completions that are asked for at once; progress is shown after each chunk.
+            retries: Further tries of a chunk, each in a new process, after one that died, did not
+                answer, or failed (ran out of memory).
+            patience: Seconds that a chunk may take before its process is killed; None sets no
+                limit.
+            template: Arguments of the chat template, such as `{enable_thinking: false}`, and
+                `date`, its current date (default 2024-07-26). The training engine takes the same.
 
         Raises:
-            InputError: Arguments that no template can be given.
+            InputError: `template` holds what no template can be given.
         """
         self._python, self._environment = python, environment or {}
         self._options = {"dtype": dtype, **(llm_options or {})}
@@ -69,37 +71,37 @@ class VllmEngine:
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """Rows of `sampling.n` completions, one row a request.
+        """Rows of `sampling.n` completions, one row per request.
 
         Raises:
             InputError: vLLM or the model cannot be loaded, or requests do not fit the model.
-            GateError: Every try of a chunk died, hung or failed.
+            GateError: All tries of a chunk died, did not answer, or failed.
         """
         if not requests:
             return []
         held = self._load(model)
-        prompts = tokenised(held.tokenizer, requests)
+        prompts = tokenise(held.tokenizer, requests)
 
         def draw(asked: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
             return self._complete(model, asked, ids, sampling, seed)
 
         return draw_fitting(model, held.positions, requests, prompts, sampling, draw)
 
-    def misfits(
+    def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:
-        """Why each request leaves `model` no room, in tokens; empty where it fits.
+        """Why each request leaves `model` no room, in tokens; an empty text for one that fits.
 
-        The limit is the engine's `max_model_len` where it is named, else the checkpoint's own.
+        The limit is `max_model_len` of `llm_options` if it is set, else the checkpoint's own.
 
         Raises:
             InputError: The checkpoint's tokenizer or configuration cannot be read.
         """
         tokenizer, positions = read_limits(model, template=self._template)
         named = self._options.get("max_model_len")
-        # vLLM also takes words and -1: it then finds the limit when it loads the model.
+        # vLLM also takes words and -1. Then it finds the limit when it loads the model.
         limit = named if isinstance(named, int) and named > 0 else positions
-        return misfits(tokenised(tokenizer, requests), limit, sampling)
+        return length_faults(tokenise(tokenizer, requests), limit, sampling)
 
     def _complete(
         self,
@@ -110,19 +112,20 @@ class VllmEngine:
         seed: int,
     ) -> list[list[Completion]]:
         opened = opened_thoughts(self._load(model).tokenizer, requests)
-        count = 1 if sampling.temperature == 0 else sampling.n  # Greedy samples are one text.
+        # All greedy samples are the same text.
+        count = 1 if sampling.temperature == 0 else sampling.n
         places = [(row, sample) for row in range(len(requests)) for sample in range(count)]
         drawn: list[Completion] = []
         with Progress(model.name, len(places)) as progress:
             for first in range(0, len(places), self._chunk):
                 chunk = places[first : first + self._chunk]
-                asked = [
-                    _Asked(
+                tasks = [
+                    _Task(
                         prompts[row], opened[row], requests[row].chat, _seed(seed, requests[row], n)
                     )
                     for row, n in chunk
                 ]
-                new = self._draw(model, asked, sampling)
+                new = self._sample(model, tasks, sampling)
                 progress.add(len(new), sum(completion.drawn or 0 for completion in new))
                 drawn += new
         return [
@@ -131,19 +134,19 @@ class VllmEngine:
         ]
 
     def release(self) -> None:
-        """Ends the child process, and gives back all that it holds."""
+        """Ends the child process, and so frees all that it holds."""
         held, self._held = self._held, None
         if held is not None:
             held.child.end()
 
-    def _draw(
-        self, model: Checkpoint, asked: Sequence["_Asked"], sampling: Sampling
+    def _sample(
+        self, model: Checkpoint, tasks: Sequence["_Task"], sampling: Sampling
     ) -> list[Completion]:
-        """A chunk, in a new process where the last one failed."""
+        """A chunk, in a new process if the last one failed."""
         left = self._retries
         while True:
             try:
-                return self._load(model).draw(asked, sampling, self._patience)
+                return self._load(model).sample(tasks, sampling, self._patience)
             except GateError as error:
                 if not left:
                     raise
@@ -151,8 +154,8 @@ class VllmEngine:
             left -= 1
 
     def _load(self, checkpoint: Checkpoint) -> "_Held":
-        """The checkpoint's model: the one of the last call when its files are the same."""
-        key = fingerprint(checkpoint.path)
+        """The checkpoint's model: that of the last call if its files are the same."""
+        key = files_key(checkpoint.path)
         if self._held is None or self._held.key != key or not self._held.child.alive:
             self.release()
             self._held = self._start(checkpoint, key)
@@ -165,27 +168,28 @@ class VllmEngine:
             "model": folder,
             "tokenizer": folder,
             "enable_prefix_caching": True,
-            "generation_config": "vllm",  # Else the checkpoint's own defaults would join ours.
+            "generation_config": "vllm",  # without the checkpoint's defaults
             "seed": 0,
             **self._options,
         }
-        child = Child(self._python, Path(vllm_worker.__file__), {**_QUIET, **self._environment})
-        said = child.ask(options)
-        if "error" in said:
-            words = child.last_words()
+        environment = {**_NO_TELEMETRY, **self._environment}
+        child = ChildProcess(self._python, Path(vllm_worker.__file__), environment)
+        answer = child.ask(options)
+        if "error" in answer:
+            lines = child.last_lines()
             child.end()
             raise InputError(
-                f"{checkpoint.name}: vLLM of {self._python} cannot load it: {said['error']}. "
+                f"{checkpoint.name}: vLLM of {self._python} cannot load it: {answer['error']}. "
                 "Correct the engine's options, or install vLLM there. "
-                f"Its last lines:\n{words}"
+                f"Its last lines:\n{lines}"
             )
         ends = _ends(checkpoint.path, tokenizer)
-        return _Held(key, child, tokenizer, ends, said["max_model_len"])
+        return _Held(key, child, tokenizer, ends, answer["max_model_len"])
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """One completion to draw."""
+class _Task:
+    """One completion to sample."""
 
     prompt: list[int]
     opened: str
@@ -199,20 +203,20 @@ class _Held:
     """A model in a child process, and its tokenizer in this one."""
 
     key: tuple[Any, ...]
-    child: Child
+    child: ChildProcess
     tokenizer: Any
     ends: tuple[int, ...]
     """Every token that ends a completion."""
     positions: int
     """Longest sequence, in tokens."""
 
-    def draw(
-        self, asked: Sequence[_Asked], sampling: Sampling, patience: float | None
+    def sample(
+        self, tasks: Sequence[_Task], sampling: Sampling, timeout: float | None
     ) -> list[Completion]:
-        """One completion each.
+        """One completion per task.
 
-        vLLM looks for stop strings in thoughts too, where they end nothing. A chat with a model
-        whose template knows thoughts is drawn to its end, and its answer cut here.
+        vLLM would find stop strings in thoughts too. So a chat gets none if the model's template
+        knows thoughts: it is sampled to its end, and its answer is cut here.
         """
         thinks = thoughts.has_marks(str(self.tokenizer.chat_template))
         common = {
@@ -224,25 +228,25 @@ class _Held:
         }
         rows = [
             {**common, "seed": one.seed, "stop": [] if thinks and one.chat else [*sampling.stop]}
-            for one in asked
+            for one in tasks
         ]
-        said = self.child.ask(
-            {"prompts": [one.prompt for one in asked], "sampling": rows}, patience
+        answer = self.child.ask(
+            {"prompts": [one.prompt for one in tasks], "sampling": rows}, timeout
         )
-        if "error" in said:
-            words = self.child.last_words()
+        if "error" in answer:
+            lines = self.child.last_lines()
             self.child.end()
-            raise GateError(f"vLLM failed: {said['error']}. Its last lines:\n{words}")
+            raise GateError(f"vLLM failed: {answer['error']}. Its last lines:\n{lines}")
         return [
-            read_answer(self.tokenizer, row["ids"], row["stopped"], sampling.stop, one.opened)
-            for row, one in zip(said["drawn"], asked, strict=True)
+            read_completion(self.tokenizer, row["ids"], row["stopped"], sampling.stop, one.opened)
+            for row, one in zip(answer["drawn"], tasks, strict=True)
         ]
 
 
 def _tokenizer(checkpoint: Checkpoint, template: Mapping[str, Argument]) -> Any:
     if is_adapter(checkpoint):
         raise InputError(
-            f"{checkpoint.name}: {checkpoint.path} holds an adapter alone, which this engine does "
+            f"{checkpoint.name}: {checkpoint.path} holds only an adapter, which this engine does "
             "not load. Train with `lora.keep: merged`, or sample with TransformersEngine."
         )
     try:

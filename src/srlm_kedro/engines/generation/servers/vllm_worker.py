@@ -1,7 +1,8 @@
-"""Holds a model in vLLM and draws for the process that started it; needs vLLM and nothing else.
+"""Holds a model in vLLM and samples for the process that started it. It needs only vLLM.
 
-`python vllm_worker.py` reads one JSON object a line from standard input and answers each with one
-on standard output. The first gives vLLM's options; each later one prompts and how to draw.
+`python vllm_worker.py` reads one JSON object per line from standard input, and answers each with
+one on standard output. The first holds vLLM's options. Each later one holds prompts and how to
+sample.
 """
 
 import json
@@ -11,31 +12,31 @@ import traceback
 from pathlib import Path
 from typing import IO, Any
 
-# This folder holds a vllm.py and a transformers.py that are not the packages.
+# This folder holds a vllm.py that is not the package.
 sys.path[:] = [path for path in sys.path if Path(path or ".") != Path(__file__).parent]
 
 
 def main() -> None:
     """Answers until standard input ends."""
-    answers = _own_output()
+    answers = _answer_stream()
     engine = None
     for line in sys.stdin:
-        asked = json.loads(line)
+        request = json.loads(line)
         try:
             if engine is None:
-                engine = _load(asked)
-                said = {"max_model_len": engine.llm_engine.model_config.max_model_len}
+                engine = _load(request)
+                answer = {"max_model_len": engine.llm_engine.model_config.max_model_len}
             else:
-                said = {"drawn": _draw(engine, asked["prompts"], asked["sampling"])}
+                answer = {"drawn": _sample(engine, request["prompts"], request["sampling"])}
         except Exception as error:
             traceback.print_exc()
-            said = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(said) + "\n")
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
-def _own_output() -> IO[str]:
-    """Standard output for answers alone; what vLLM prints goes to standard error."""
+def _answer_stream() -> IO[str]:
+    """Standard output, only for answers; what vLLM prints goes to standard error."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers
@@ -47,10 +48,10 @@ def _load(options: dict[str, Any]) -> Any:
     return LLM(**options)
 
 
-def _draw(
+def _sample(
     engine: Any, prompts: list[list[int]], sampling: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """For each prompt the tokens drawn, and whether the completion came to an end."""
+    """For each prompt the sampled tokens, and whether the completion came to an end."""
     from vllm import SamplingParams
 
     outputs = engine.generate(

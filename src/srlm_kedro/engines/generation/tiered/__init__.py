@@ -1,1 +1,1 @@
-"""The fast path of sampling: what rows share is computed and held once."""
+"""The fast path of sampling: what rows share is computed and held only once."""

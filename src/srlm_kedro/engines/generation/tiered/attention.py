@@ -1,7 +1,7 @@
-"""Attention over keys and values that lie in parts: each on its own, then joined exactly.
+"""Attention over keys and values in several parts: computed for each part, then joined exactly.
 
-The softmax over all keys is recovered from the parts' unnormalised sums, as in flash attention and
-cascade inference: nothing is approximated.
+The softmax over all keys follows from the parts' unnormalised sums, as in flash attention and
+cascade inference. Nothing is approximated.
 """
 
 from typing import Any, NamedTuple
@@ -11,14 +11,14 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
 NAME = "srlm_tiers"
-"""Under which transformers knows it: `model.set_attn_implementation(NAME)`."""
+"""Its name in transformers: `model.set_attn_implementation(NAME)`."""
 
 _QUERIES = {"cpu": 64, "cuda": 512}
-"""Queries whose scores over a prompt are held at once: fewer see less that they need not see."""
+"""Queries whose scores over a prompt are held at once: fewer compute fewer hidden scores."""
 
 
 class Part(NamedTuple):
-    """What some queries see in one part of their keys."""
+    """The attention of some queries over one part of their keys, not yet normalised."""
 
     summed: torch.Tensor
     """(..., queries, width): values weighted by exp(score - top)."""
@@ -31,13 +31,14 @@ class Part(NamedTuple):
 def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
 ) -> Part:
-    """The part of scaled queries (..., queries, width) over keys and values (..., keys, width).
+    """The `Part` of scaled queries (..., queries, width) over keys and values (..., keys, width).
 
     Args:
         query: Already multiplied by the attention's scale.
         key: Same leading dimensions as `query`.
         value: Like `key`.
-        mask: Added to the scores (..., queries or 1, keys): -inf hides; one key a query is seen.
+        mask: Added to the scores (..., queries or 1, keys); -inf hides a key. Each query must see
+            at least one key.
     """
     scores = (query @ key.transpose(-1, -2)).float()
     if mask is not None:
@@ -45,16 +46,16 @@ def attend(
     top = scores.amax(-1, keepdim=True)
     weights = scores.sub_(top).exp_()
     total = weights.sum(-1, keepdim=True)
-    if value.dtype == torch.float16:  # whose numbers end at 65,504, which a plain sum may pass
+    if value.dtype == torch.float16:  # its largest number is 65,504, and a plain sum may be larger
         return Part(((weights / total).half() @ value).float() * total, total, top)
     return Part((weights.to(value.dtype) @ value).float(), total, top)
 
 
 def attend_causally(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Part:
-    """Each query over the keys up to its own place; (..., repeats, places, width) against one head.
+    """The `Part` of each query over the keys up to its own place.
 
     Args:
-        query: (prompts, heads of the keys, queries a key's head, places, width), scaled.
+        query: (prompts, heads of the keys, queries per head of the keys, places, width), scaled.
         key: (prompts, heads, places, width).
         value: Like `key`.
     """
@@ -62,11 +63,11 @@ def attend_causally(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor)
     block = queries_together(key.device)
     for start in range(0, places, block):
         stop = min(start + block, places)
-        ahead = torch.full((stop - start, stop), -torch.inf, device=key.device).triu_(start + 1)
-        asking = query[..., start:stop, :]
-        folded, mask = asking.flatten(2, 3), ahead.repeat(asking.shape[2], 1)
+        later = torch.full((stop - start, stop), -torch.inf, device=key.device).triu_(start + 1)
+        queries = query[..., start:stop, :]
+        folded, mask = queries.flatten(2, 3), later.repeat(queries.shape[2], 1)
         part = attend(folded, key[:, :, :stop], value[:, :, :stop], mask)
-        parts.append(Part(*(x.unflatten(2, asking.shape[2:4]) for x in part)))
+        parts.append(Part(*(x.unflatten(2, queries.shape[2:4]) for x in part)))
     return Part(*(torch.cat(tensors, dim=-2) for tensors in zip(*parts, strict=True)))
 
 
@@ -86,11 +87,11 @@ def join(parts: list[Part]) -> torch.Tensor:
 
 
 class UnsupportedAttentionError(Exception):
-    """The model asks of its attention what the tiers do not have."""
+    """The model needs a kind of attention that the tiers do not have."""
 
 
-_FOREIGN = ("sliding_window", "softcap", "s_aux", "position_bias", "head_mask")
-"""Arguments by which some architectures ask for another attention than the plain one."""
+_UNSUPPORTED = ("sliding_window", "softcap", "s_aux", "position_bias", "head_mask")
+"""Arguments by which some architectures ask for more than plain attention."""
 
 
 def _tiered_attention(
@@ -103,17 +104,17 @@ def _tiered_attention(
     tiers: Any = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """What a layer of a model calls: (1, heads, tokens, width) to (1, tokens, heads, width)."""
-    asked = [name for name in _FOREIGN if kwargs.get(name) is not None]
-    if tiers is None or asked or attention_mask is not None:
-        raise UnsupportedAttentionError(f"its attention takes {', '.join(asked) or 'a mask'}")
+    """What a model's layer calls: (1, heads, tokens, width) becomes (1, tokens, heads, width)."""
+    found = [name for name in _UNSUPPORTED if kwargs.get(name) is not None]
+    if tiers is None or found or attention_mask is not None:
+        raise UnsupportedAttentionError(f"its attention takes {', '.join(found) or 'a mask'}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     attended = tiers.attend(module.layer_idx, query[0] * scale, key[0], value[0])
     return attended.to(query.dtype)[None], None
 
 
 def _no_mask(*args: Any, local_size: int | None = None, **kwargs: Any) -> None:
-    """What a model is given for a mask; some ask for a window or for chunks here alone."""
+    """The mask that a model gets; some architectures ask for a window or for chunks only here."""
     if local_size is not None:
         raise UnsupportedAttentionError("its attention sees a window")
 

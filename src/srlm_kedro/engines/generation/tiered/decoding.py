@@ -1,4 +1,4 @@
-"""From prompts to tokens: finished rows leave, and waiting ones join those that still draw."""
+"""The loop from prompts to tokens: finished rows leave, and waiting groups join the others."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,11 +8,11 @@ from typing import Protocol
 import torch
 
 from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.stop_strings import StopStrings
+from srlm_kedro.engines.generation.completions import StopStrings
 from srlm_kedro.engines.generation.tiered.sampling import draw
 
 _JOIN_AT = 4
-"""Rows join once one part in so many is free: a pass for few tokens costs nearly a full one."""
+"""Groups join once a quarter of the rows is free: a pass for few tokens costs nearly a full one."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Group:
     request: int
     """The prompt's place among the requests."""
     prompt: Sequence[int]
-    """Token ids, one at least."""
+    """Token ids, at least one."""
     samples: range
     """Numbers of the completions."""
     keys: Sequence[int]
@@ -41,7 +41,7 @@ class Row:
 
 
 class Decoder(Protocol):
-    """Computes the logits of rows that come and go."""
+    """Computes the logits of rows that join and leave."""
 
     @property
     def vacant(self) -> float:
@@ -49,15 +49,15 @@ class Decoder(Protocol):
         ...
 
     def admit(self, prompts: Sequence[Sequence[int]], copies: Sequence[int]) -> torch.Tensor:
-        """Logits of new rows, which stand behind those there are."""
+        """Logits of new rows; these come after the rows that are there."""
         ...
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits behind one more token a row."""
+        """Logits after one more token per row."""
         ...
 
     def drop(self, done: set[int]) -> list[int]:
-        """Takes rows out; says which row now stands at each place."""
+        """Removes rows; returns which row is now at each place."""
         ...
 
 
@@ -70,12 +70,12 @@ def complete(
     ends: Sequence[int],
     stops: StopStrings,
 ) -> Iterator[Row]:
-    """Rows as they finish; which draw together does not matter to any of them.
+    """Rows as they finish. A row does not depend on the rows that are drawn beside it.
 
     Args:
         decoder: Holds no rows yet.
         groups: Taken in this order; none has more completions than `rows_at_once`.
-        rows_at_once: Most rows that draw together.
+        rows_at_once: Most rows that are drawn together.
         sampling: How tokens are drawn and when a row is long enough.
         ends: Tokens that end a row.
         stops: Strings that end a row.
@@ -93,7 +93,7 @@ def complete(
                 for g in joining
                 for names in zip(g.samples, g.keys, strict=True)
             ]
-        tokens = _drawn(logits, rows, sampling, ends)
+        tokens = _draw_tokens(logits, rows, sampling, ends)
         done = _advance(rows, tokens.tolist(), sampling, ends, stops)
         yield from (rows[place] for place in sorted(done))
         if done:
@@ -104,7 +104,7 @@ def complete(
 
 
 def _joining(waiting: deque[Group], free: int, rows: int, vacant: float) -> list[Group]:
-    """Takes the groups that join now off those that wait."""
+    """Removes the groups that join now from those that wait."""
     joining: list[Group] = []
     if free * _JOIN_AT < rows:
         return joining
@@ -114,7 +114,7 @@ def _joining(waiting: deque[Group], free: int, rows: int, vacant: float) -> list
     return joining
 
 
-def _drawn(
+def _draw_tokens(
     logits: torch.Tensor, rows: Sequence[Row], sampling: Sampling, ends: Sequence[int]
 ) -> torch.Tensor:
     """The next token of each row."""
@@ -134,7 +134,7 @@ def _advance(
     ends: Sequence[int],
     stops: StopStrings,
 ) -> set[int]:
-    """Appends a token to each row; the places of those that are finished."""
+    """Appends a token to each row; returns the places of finished rows."""
     done = set()
     for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
         row.ids.append(token)

@@ -1,92 +1,86 @@
-"""All completions of one call: in waves that fit into memory, smaller ones where they did not."""
+"""All completions of one call, in waves that fit into memory; a wave that did not is halved."""
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from srlm_kedro.engines.devices import free_unused_memory, is_out_of_memory
 from srlm_kedro.engines.generation.base import Sampling
+from srlm_kedro.engines.generation.completions import StopStrings
 from srlm_kedro.engines.generation.loading import Loaded
-from srlm_kedro.engines.generation.stop_strings import StopStrings
 from srlm_kedro.engines.generation.tiered.decoding import Decoder, Group, Row, complete
 from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
-from srlm_kedro.engines.generation.tiered.planning import Share, Wave, waves
-from srlm_kedro.engines.generation.tiered.row_memory import (
+from srlm_kedro.engines.generation.tiered.planning import (
     Costs,
+    Share,
+    Wave,
     Work,
-    allowed,
-    groups_beside,
+    memory_budget,
+    places_for_groups,
     plain_rows,
     tiered_rows,
     uncached_rows,
+    waves,
 )
-from srlm_kedro.engines.generation.tiered.strategies import Way
+from srlm_kedro.engines.generation.tiered.strategies import Strategy
 from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
 from srlm_kedro.engines.generation.tiered.tiers import Room
 
 _WORTH_SHARING = 16
-"""Tokens of a common prefix from which a tier of its own saves more than it costs."""
+"""Tokens of a common prefix from which on a tier for it saves more than it costs."""
 _FEW = 8
-"""Rows below which drawing is slow enough to say so."""
-_FITTING = {
-    Way.TIERED: tiered_rows,
-    Way.PADDED: plain_rows,
-    Way.ALIKE: plain_rows,
-    Way.UNCACHED: uncached_rows,
+"""Below so many rows sampling is slow enough for a warning."""
+_ROWS_THAT_FIT = {
+    Strategy.TIERED: tiered_rows,
+    Strategy.PADDED: plain_rows,
+    Strategy.SAME_LENGTH: plain_rows,
+    Strategy.UNCACHED: uncached_rows,
 }
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What may be drawn at once."""
-
-    max_rows: int
-    memory_gib: float | None
-    """See `memory.allowed`."""
-
-
 class Drawing:
-    """What is drawn from one model with one set of settings."""
+    """The completions of one call: one model, its prompts and one set of settings."""
 
     def __init__(
         self,
         loaded: Loaded,
+        strategy: Strategy,
         prompts: Sequence[Sequence[int]],
         sampling: Sampling,
-        limits: Limits,
-        way: Way,
-        opened: Sequence[str] = (),
+        opened: Sequence[str],
+        max_rows: int,
+        memory_gib: float | None,
     ):
-        """Sizes the batches.
+        """Finds what the prompts share, and what memory is left.
 
         Args:
             loaded: The model.
+            strategy: How its rows are sampled.
             prompts: Token ids of each request.
-            sampling: How tokens are drawn.
-            limits: What may be drawn at once.
-            way: How the model's rows are drawn.
+            sampling: How tokens are sampled.
             opened: The thought in which each request's rows begin; see `StopStrings`.
+            max_rows: Most rows at once.
+            memory_gib: See `memory_budget`.
         """
         self._loaded, self._prompts, self._sampling = loaded, prompts, sampling
         self._stops = StopStrings(loaded.tokenizer, sampling.stop, opened)
-        # A tokenizer may know of ends that the model cannot draw.
+        # A tokenizer may know end tokens that the model cannot write.
         vocabulary = loaded.model.config.get_text_config(decoder=True).vocab_size
         self._ends = [end for end in loaded.ends if end < vocabulary]
-        self._max_rows, self._way = limits.max_rows, way
-        self._shared = _common(prompts) if way is Way.TIERED else 0
+        self._max_rows, self._strategy = max_rows, strategy
+        self._shared = _common_prefix(prompts) if strategy is Strategy.TIERED else 0
         self._costs = Costs.of(loaded.model)
-        self._budget = allowed(limits.memory_gib, loaded.model.device)
+        self._budget = memory_budget(memory_gib, loaded.model.device)
 
     def rows(self, keys: Sequence[Sequence[int]]) -> Iterator[Row]:
         """Every completion, in the order in which they finish.
 
-        Where a device refuses memory, what is not finished is drawn again by half as many rows at
-        once. `keys` holds the random stream of each sample of each prompt.
+        If a device refuses memory, unfinished completions are drawn again with half as many rows
+        at once. `keys` holds the random stream of each sample of each prompt.
 
         Raises:
-            torch.OutOfMemoryError: One row alone does not fit.
+            torch.OutOfMemoryError: A single row does not fit.
         """
         missing = {
             (prompt, sample) for prompt, row in enumerate(keys) for sample in range(len(row))
@@ -94,14 +88,14 @@ class Drawing:
         halved = 0
         while missing:
             try:
-                for row in self._pass(missing, keys):
+                for row in self._rows(missing, keys):
                     missing.discard((row.request, row.sample))
                     yield row
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self._at_once == 1:
                     raise
                 halved += 1
-            # Not inside the handler, whose error holds on to what the failed pass had made.
+            # Not inside the handler: its error still refers to the memory of the failed pass.
             if missing:
                 self._halve(halved, len(missing))
 
@@ -116,7 +110,7 @@ class Drawing:
             self._max_rows,
         )
 
-    def _pass(self, missing: set[tuple[int, int]], keys: Sequence[Sequence[int]]) -> Iterator[Row]:
+    def _rows(self, missing: set[tuple[int, int]], keys: Sequence[Sequence[int]]) -> Iterator[Row]:
         for wave in self._waves(_shares(missing)):
             self._at_once = wave.rows
             if wave.rows < min(_FEW, self._max_rows, len(missing)):
@@ -140,32 +134,32 @@ class Drawing:
             )
 
     def _waves(self, shares: Sequence[Share]) -> Iterator[Wave]:
-        """Waves of prompts that may draw together."""
+        """Waves of prompts that may be drawn together."""
         lengths = [len(prompt) - self._shared for prompt in self._prompts]
-        if self._way in (Way.TIERED, Way.PADDED):
+        if self._strategy in (Strategy.TIERED, Strategy.PADDED):
             yield from waves(shares, lengths, self._capacity)
             return
         for length in sorted({lengths[share.request] for share in shares}, reverse=True):
-            alike = [share for share in shares if lengths[share.request] == length]
-            yield from waves(alike, lengths, self._capacity)
+            same = [share for share in shares if lengths[share.request] == length]
+            yield from waves(same, lengths, self._capacity)
 
     def _capacity(self, own: int) -> int:
-        """Rows at once beside prompts of `own` tokens behind what all share."""
+        """Rows at once, if prompts have `own` tokens after what all of them share."""
         work = Work(self._shared, own, self._sampling.n, self._sampling.max_new_tokens)
-        return min(self._max_rows, _FITTING[self._way](self._budget, self._costs, work))
+        return min(self._max_rows, _ROWS_THAT_FIT[self._strategy](self._budget, self._costs, work))
 
     def _decoder(self, wave: Wave) -> Decoder:
-        if self._way is not Way.TIERED:
-            return PlainDecoder(self._loaded.model, cached=self._way is not Way.UNCACHED)
-        # After an out-of-memory, single samples may be left of a prompt's N.
+        if self._strategy is not Strategy.TIERED:
+            return PlainDecoder(self._loaded.model, self._strategy is not Strategy.UNCACHED)
+        # After an out-of-memory error, only some of a prompt's N samples may be left.
         width = sum(len(share.samples) for share in wave.shares) / len(wave.shares)
-        groups = min(groups_beside(wave.rows, width), len(wave.shares))
+        groups = min(places_for_groups(wave.rows, width), len(wave.shares))
         room = Room(groups, wave.rows, self._sampling.max_new_tokens)
         return TieredDecoder(self._loaded.model, self._prompts[0][: self._shared], room)
 
 
 def _shares(missing: set[tuple[int, int]]) -> list[Share]:
-    """Runs of samples of one request."""
+    """Runs of consecutive samples of one request."""
     shares: list[Share] = []
     for request, sample in sorted(missing):
         if shares and (shares[-1].request, shares[-1].samples.stop) == (request, sample):
@@ -175,8 +169,8 @@ def _shares(missing: set[tuple[int, int]]) -> list[Share]:
     return shares
 
 
-def _common(prompts: Sequence[Sequence[int]]) -> int:
-    """Tokens that are computed once for all; each prompt keeps one of its own at least."""
+def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that are computed once for all prompts; each prompt keeps at least one for itself."""
     first, last = min(prompts), max(prompts)
     shortest = min(map(len, prompts))
     differing = (place for place in range(shortest) if first[place] != last[place])

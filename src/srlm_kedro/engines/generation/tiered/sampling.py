@@ -1,4 +1,4 @@
-"""The draw of a token: exact top-p without a sort, from a random stream of each sample's own."""
+"""Sampling of a token: exact top-p without a sort; each sample has its own random stream."""
 
 import hashlib
 import math
@@ -10,27 +10,28 @@ _GAMMA, _FIRST, _SECOND = (
 )
 
 _TOGETHER = {"cpu": 2**20}
-"""Logits that are looked at together: on a CPU what its cache holds is many times faster."""
+"""Logits that are processed together: on a CPU it is many times faster if they fit its cache."""
 
 
 def stream(seed: int, request_id: str, sample: int) -> int:
     """The key of one sample's random numbers (64 bits, signed).
 
-    It depends on the three names alone, so neither neighbours nor batches can change a sample.
+    It depends only on the three arguments, so neither neighbours nor batches can change a sample.
     """
     name = "\x1f".join([str(seed), str(sample), request_id])
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def uniforms(keys: torch.Tensor, steps: torch.Tensor, attempt: int = 0) -> torch.Tensor:
-    """One number in [0, 1) a row, in float64: that of `attempt` at the row's token `steps`.
+    """One number in [0, 1) per row, in float64: that of `attempt` at the row's token `steps`.
 
-    A counter through the finaliser of SplitMix64 (Steele, Lea, Flood 2014): no state is kept.
+    It is a counter that goes through the finaliser of SplitMix64, so no state is kept.
+    Source: Steele, Lea, Flood 2014.
     """
     mixed = keys + (steps + (attempt << 32) + 1) * _GAMMA
-    mixed = (mixed ^ _shifted(mixed, 30)) * _FIRST
-    mixed = (mixed ^ _shifted(mixed, 27)) * _SECOND
-    return _shifted(mixed ^ _shifted(mixed, 31), 11).double() * 2.0**-53
+    mixed = (mixed ^ _shifted_right(mixed, 30)) * _FIRST
+    mixed = (mixed ^ _shifted_right(mixed, 27)) * _SECOND
+    return _shifted_right(mixed ^ _shifted_right(mixed, 31), 11).double() * 2.0**-53
 
 
 def draw(
@@ -40,12 +41,13 @@ def draw(
     temperature: float,
     top_p: float,
 ) -> torch.Tensor:
-    """One token id a row of `logits` (rows, vocabulary).
+    """One token id per row of `logits` (rows, vocabulary).
 
-    A token is in the nucleus when the tokens more probable than it have less than `top_p` of the
-    mass; so the one that crosses is in, and equals go together. Each row draws from all tokens,
-    and again from those above a token that proved outside: the accepted token is distributed as
-    within the nucleus, which is never sorted out. Temperature 0 takes the most probable token.
+    A token is in the nucleus if the tokens that are more probable have less than `top_p` of the
+    mass. So the token that crosses this limit is in, and equally probable tokens are in or out
+    together. Each row draws from all tokens. If the token is outside the nucleus, the row draws
+    again from the tokens that are more probable than it. An accepted token has the distribution of
+    the nucleus, and nothing is ever sorted. Temperature 0 takes the most probable token.
     Paper: section 3.1 samples with temperature 0.7 and top-p 0.9.
 
     Args:
@@ -75,7 +77,7 @@ def _draw(
     rows, drawn, attempt = torch.arange(len(tokens), device=tokens.device), tokens, 0
     while top_p < 1:
         weight = weights.gather(-1, drawn[:, None])
-        # Every drawn token now weighs 1, and so a scalar tells those above it.
+        # Every drawn token now weighs 1, so one threshold finds the tokens above it.
         weights, limits = weights.div_(weight), limits / weight
         above = torch.threshold(weights, 1.0, 0.0)
         outside = (above.sum(-1, keepdim=True) >= limits).squeeze(-1).nonzero().squeeze(-1)
@@ -89,28 +91,28 @@ def _draw(
 
 
 def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """The token in each row's distribution function at `uniform`: first its block, then itself."""
+    """Each row's token by inverting the distribution function: first its block, then the token."""
     rows, vocabulary = weights.shape
     block = 1 << round(math.log2(vocabulary) / 2)
     whole = vocabulary // block * block
     sums = weights[:, :whole].view(rows, -1, block).sum(-1)
     sums = torch.cat([sums, weights[:, whole:].sum(-1, keepdim=True)], dim=-1).double()
-    number, below = _reach(sums, uniform[:, None] * sums.sum(-1, keepdim=True))
+    number, below = _first_above(sums, uniform[:, None] * sums.sum(-1, keepdim=True))
     ids = number * block + torch.arange(block, device=weights.device)
     within = weights.gather(-1, ids.clamp(max=vocabulary - 1)).double() * (ids < vocabulary)
-    place, _ = _reach(within, uniform[:, None] * sums.sum(-1, keepdim=True) - below)
+    place, _ = _first_above(within, uniform[:, None] * sums.sum(-1, keepdim=True) - below)
     return (number * block + place).squeeze(-1)
 
 
-def _reach(weights: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the cumulated weights first exceed the target, and how much lies below that place."""
+def _first_above(weights: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the cumulated weights first exceed the target, and the sum of the weights before."""
     mass = weights.cumsum(-1)
-    # Rounding must not carry the target past all that has weight.
+    # Rounding must not move the target beyond the last token that has a weight.
     last = torch.nextafter(mass[:, -1:], torch.zeros_like(mass[:, -1:]))
     place = torch.searchsorted(mass, torch.minimum(target, last), right=True)
     return place, mass.gather(-1, place) - weights.gather(-1, place)
 
 
-def _shifted(number: torch.Tensor, bits: int) -> torch.Tensor:
-    """A right shift that brings in zeros, which torch has for unsigned numbers alone."""
+def _shifted_right(number: torch.Tensor, bits: int) -> torch.Tensor:
+    """A right shift that fills with zeros; torch has it only for unsigned numbers."""
     return (number >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,4 +1,4 @@
-"""Rows that draw over shared keys and values; what they share is computed and held once."""
+"""Rows over shared keys and values: what rows share is computed and held only once."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -9,19 +9,19 @@ import torch
 from srlm_kedro.engines.generation.tiered.tiers import Room, Tiers
 
 PREFILL_TOKENS = 1024
-"""Tokens of new groups in one pass: enough to fill a processor, few enough for a CPU's cache."""
+"""Tokens of new groups in one pass: enough to fill a processor, few enough for its cache."""
 
 
 class TieredDecoder:
-    """Logits of rows that may join and leave while others draw."""
+    """Logits of rows that may join and leave while others are drawn."""
 
     def __init__(self, model: Any, prefix: Sequence[int], room: Room):
-        """Computes what all rows share.
+        """Computes the keys and values that all rows share.
 
         Args:
-            model: A causal language model whose attention is that of `attention.NAME`.
-            prefix: Tokens with which every prompt begins; may be empty.
-            room: What may be held at once.
+            model: A causal language model with the attention `attention.NAME`.
+            prefix: Tokens with which every prompt begins; it may be empty.
+            room: The most that may be held at once.
         """
         self._model, self._device = model, model.device
         self._tiers, self._room = Tiers(room, self._device), room
@@ -36,10 +36,10 @@ class TieredDecoder:
         return self._room.groups - self._tiers.groups
 
     def admit(self, prompts: Sequence[Sequence[int]], copies: Sequence[int]) -> torch.Tensor:
-        """Logits (sum of copies, vocabulary) behind each prompt; its rows stand at the end.
+        """Logits (sum of copies, vocabulary) after each prompt; the new rows come last.
 
         Args:
-            prompts: Token ids, the shared prefix included, and each with one more at least.
+            prompts: Token ids; each has the shared prefix and at least one more token.
             copies: Rows that go on from each prompt.
         """
         own = [prompt[self._shared :] for prompt in prompts]
@@ -54,17 +54,17 @@ class TieredDecoder:
         return torch.cat(logits).repeat_interleave(repeats, dim=0)
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits (rows, vocabulary) behind one more token a row."""
+        """Logits (rows, vocabulary) after one more token per row."""
         positions = [self._shared + seen for seen in self._tiers.seen]
         self._tiers.step()
         return self._forward(tokens, positions, 0)
 
     def drop(self, done: set[int]) -> list[int]:
-        """Takes rows out; says which row now stands at each place."""
+        """Removes rows; returns which row is now at each place."""
         return self._tiers.drop(done)
 
     def _forward(self, ids: Any, positions: list[int], keep: list[int] | int) -> torch.Tensor:
-        """Logits at the places `keep` (0: at all) of tokens that stand in one line."""
+        """Logits at the places `keep` (0: at all) of tokens that form one line without padding."""
         if isinstance(keep, list):
             keep = torch.tensor(keep, device=self._device)
         return self._model(
@@ -77,7 +77,7 @@ class TieredDecoder:
 
 
 def _parts(lengths: Sequence[int]) -> Iterator[slice]:
-    """Slices of prompts that are computed together, with what fills up their common width."""
+    """Slices of prompts that are computed together, so that a padded grid of them stays small."""
     start = widest = 0
     for place, length in enumerate(lengths):
         widest = max(widest, length)

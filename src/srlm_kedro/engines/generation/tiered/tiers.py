@@ -1,7 +1,7 @@
-"""Keys and values in three tiers: what all rows share, what a group shares, and each row's own.
+"""Keys and values in three tiers: those of all rows, those of a group, and those of each row.
 
-Rows come and go. Each layer's buffers have places for the most that may be there together, and are
-copied where tokens get wider or much narrower.
+Rows join and leave. Each layer's buffers have places for the most rows that may be there together.
+A buffer is copied if it needs more tokens, or much fewer.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from srlm_kedro.engines.generation.tiered.attention import Part, attend, attend_causally, join
-from srlm_kedro.engines.generation.tiered.token_groups import Packing, Seats
+from srlm_kedro.engines.generation.tiered.token_grids import PromptGrid, RowGrid
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Room:
     groups: int
     rows: int
     tail: int
-    """Tokens that a row draws."""
+    """Most tokens that a row draws."""
 
 
 _SHRINK_AT = 0.9
-"""A tier of whose width less is in use is copied into a narrower one."""
+"""A tier is copied into a narrower one if less than this share of its tokens is in use."""
 
 
 class _Tier:
@@ -47,13 +47,13 @@ class _Tier:
         self.value[targets] = self.value[sources]
 
     def fitted(self, tokens: int) -> "_Tier":
-        """Itself, or a copy as wide as is needed: products of parts of a buffer are slow."""
+        """Itself, or a copy with the tokens needed: products with a part of a buffer are slow."""
         if _SHRINK_AT * self.tokens < tokens <= self.tokens:
             return self
         other, kept = _Tier(len(self.key), tokens, self.key, self.value), min(tokens, self.tokens)
         for new, old in ((other.key, self.key), (other.value, self.value)):
             new[:, :, :kept] = old[:, :, :kept]
-            new[:, :, kept:] = 0  # what a mask hides must still be a number
+            new[:, :, kept:] = 0  # what a mask hides must be a number too
         return other
 
 
@@ -68,10 +68,10 @@ class _Layer:
 
 
 class Tiers:
-    """What the layers of a model hold for the rows that are being drawn.
+    """The keys and values in all layers of a model, for the rows that are being drawn.
 
     Each forward pass is one of three: of the tokens that all share, of new groups' own tokens, or
-    of one new token a row. All tokens of a pass stand in one line, without padding.
+    of one new token per row. All tokens of a pass form one line without padding.
     """
 
     def __init__(self, room: Room, device: torch.device):
@@ -79,14 +79,14 @@ class Tiers:
         self._room, self._device = room, device
         self._layers: dict[int, _Layer] = {}
         self._lengths: list[int] = []
-        """Own tokens of each group."""
+        """Tokens of each group's prompt after what all rows share."""
         self._group: list[int] = []
         """The group of each row."""
-        self._ages: list[int] = []
-        """Tokens each row has drawn."""
-        # Not bound: a reference to itself would keep the buffers until the next collection.
+        self._drawn: list[int] = []
+        """Tokens that each row has drawn."""
+        # Not a bound method: a reference to itself would keep the buffers until garbage collection.
         self._pass: Callable[..., torch.Tensor] = Tiers._share
-        self._layout: Packing | Seats | None = None
+        self._grid: PromptGrid | RowGrid | None = None
 
     @property
     def groups(self) -> int:
@@ -95,9 +95,10 @@ class Tiers:
 
     @property
     def seen(self) -> list[int]:
-        """Tokens behind what all share that each row has before its next one."""
+        """Tokens that each row has after what all share, before its next token."""
         return [
-            self._lengths[group] + age for group, age in zip(self._group, self._ages, strict=True)
+            self._lengths[group] + drawn
+            for group, drawn in zip(self._group, self._drawn, strict=True)
         ]
 
     def attend(
@@ -116,7 +117,7 @@ class Tiers:
         """
         if layer not in self._layers:
             self._layers[layer] = _Layer(self._room, key, value)
-        # (tokens, heads of the keys, queries a key's head, width)
+        # (tokens, heads of the keys, queries per head of the keys, width)
         rows = query.unflatten(0, (len(key), -1)).permute(2, 0, 1, 3)
         return self._pass(self, self._layers[layer], rows, key, value).flatten(1, 2)
 
@@ -125,40 +126,40 @@ class Tiers:
         self._pass = Tiers._share
 
     def open(self, lengths: Sequence[int], copies: Sequence[int]) -> None:
-        """The next pass is of new groups' own tokens, one group behind the other.
+        """The next pass is of new groups' own tokens, one group after the other.
 
         Args:
             lengths: Tokens of each group.
             copies: Rows that go on from each group.
         """
-        self._layout = Packing(lengths, self._device)
+        self._grid = PromptGrid(lengths, self._device)
         first = len(self._lengths)
         self._lengths = [*self._lengths, *lengths]
         self._group += [first + place for place, count in enumerate(copies) for _ in range(count)]
-        self._ages += [0] * sum(copies)
+        self._drawn += [0] * sum(copies)
         self._pass = Tiers._open
 
     def step(self) -> None:
-        """The next pass is of one token a row."""
-        if not isinstance(self._layout, Seats):
-            self._layout = Seats(self._group, self._lengths, self._device)
-        self._layout.age(self._ages, self._room.tail)
-        self._ages = [age + 1 for age in self._ages]
+        """The next pass is of one token per row."""
+        if not isinstance(self._grid, RowGrid):
+            self._grid = RowGrid(self._group, self._lengths, self._device)
+        self._grid.set_drawn(self._drawn, self._room.tail)
+        self._drawn = [drawn + 1 for drawn in self._drawn]
         self._pass = Tiers._step
 
     def drop(self, done: set[int]) -> list[int]:
-        """Takes rows out, and groups without rows; says which row now stands at each place."""
-        order, *moves = _closed(len(self._group), done)
+        """Removes rows, and groups without rows; returns which row is now at each place."""
+        order, *moves = _close_gaps(len(self._group), done)
         self._move("tails", *moves)
         self._group = [self._group[row] for row in order]
-        self._ages = [self._ages[row] for row in order]
+        self._drawn = [self._drawn[row] for row in order]
         empty = set(range(len(self._lengths))) - set(self._group)
-        left, *moves = _closed(len(self._lengths), empty)
+        left, *moves = _close_gaps(len(self._lengths), empty)
         self._move("groups", *moves)
         self._lengths = [self._lengths[group] for group in left]
         place = {group: number for number, group in enumerate(left)}
         self._group = [place[group] for group in self._group]
-        self._layout = None
+        self._grid = None
         return order
 
     def _move(self, tier: str, sources: list[int], targets: list[int]) -> None:
@@ -177,32 +178,32 @@ class Tiers:
     def _open(
         self, layer: _Layer, rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
-        packing = self._layout
-        query = packing.spread(rows).permute(0, 2, 3, 1, 4)
-        own = [packing.spread(x.transpose(0, 1)).transpose(1, 2) for x in (key, value)]
+        grid = self._grid
+        query = grid.spread(rows).permute(0, 2, 3, 1, 4)
+        own = [grid.spread(x.transpose(0, 1)).transpose(1, 2) for x in (key, value)]
         layer.groups = layer.groups.fitted(max(self._lengths))
-        places = slice(len(self._lengths) - packing.groups, len(self._lengths))
-        layer.groups.key[places, :, : packing.width] = own[0]
-        layer.groups.value[places, :, : packing.width] = own[1]
+        places = slice(len(self._lengths) - grid.groups, len(self._lengths))
+        layer.groups.key[places, :, : grid.width] = own[0]
+        layer.groups.value[places, :, : grid.width] = own[1]
         part = attend_causally(query, *own)
-        parts = [Part(*(packing.gather(x.permute(0, 3, 1, 2, 4)) for x in part))]
+        parts = [Part(*(grid.gather(x.permute(0, 3, 1, 2, 4)) for x in part))]
         return join(parts + self._part_of_shared(layer, rows))
 
     def _step(
         self, layer: _Layer, rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
-        seats = self._layout
-        layer.tails = layer.tails.fitted(seats.columns)
-        layer.tails.key[seats.rows, :, seats.ages] = key.transpose(0, 1)
-        layer.tails.value[seats.rows, :, seats.ages] = value.transpose(0, 1)
-        unseen = seats.behind_tails(layer.tails.tokens)
-        tails = attend(rows, *layer.tails.first(len(rows)), unseen)
-        query = seats.spread(rows).permute(0, 2, 1, 3, 4)
-        unseen = seats.behind_groups(layer.groups.tokens)
-        groups = attend(query.flatten(2, 3), *layer.groups.first(seats.groups), unseen)
+        grid = self._grid
+        layer.tails = layer.tails.fitted(grid.columns)
+        layer.tails.key[grid.rows, :, grid.drawn] = key.transpose(0, 1)
+        layer.tails.value[grid.rows, :, grid.drawn] = value.transpose(0, 1)
+        mask = grid.mask_of_tails(layer.tails.tokens)
+        tails = attend(rows, *layer.tails.first(len(rows)), mask)
+        query = grid.spread(rows).permute(0, 2, 1, 3, 4)
+        mask = grid.mask_of_groups(layer.groups.tokens)
+        groups = attend(query.flatten(2, 3), *layer.groups.first(grid.groups), mask)
         parts = [
             tails,
-            Part(*(seats.gather(x.unflatten(2, query.shape[2:4]).transpose(1, 2)) for x in groups)),
+            Part(*(grid.gather(x.unflatten(2, query.shape[2:4]).transpose(1, 2)) for x in groups)),
         ]
         return join(parts + self._part_of_shared(layer, rows))
 
@@ -214,8 +215,12 @@ class Tiers:
         return [Part(*(x.unflatten(1, query.shape[1:3]).permute(2, 0, 1, 3) for x in part))]
 
 
-def _closed(count: int, gone: set[int]) -> tuple[list[int], list[int], list[int]]:
-    """Places after the last ones moved into the gaps; where those came from, and went."""
+def _close_gaps(count: int, gone: set[int]) -> tuple[list[int], list[int], list[int]]:
+    """Moves the last places into the gaps.
+
+    Returns:
+        The old place at each new place; the places that move; where they move to.
+    """
     left = count - len(gone)
     targets = [place for place in range(left) if place in gone]
     sources = [place for place in range(left, count) if place not in gone]

@@ -3,6 +3,7 @@
 import importlib.metadata
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from typing import Any
 from safetensors import SafetensorError
 
 from srlm_kedro import __version__
-from srlm_kedro.engines.per_thread import Own
 from srlm_kedro.engines.training.resume.snapshots import (
     SCRATCH,
     DamagedError,
@@ -133,7 +133,7 @@ class Shelf:
         """`folder` None keeps nothing; `seconds` as in `Unfinished`."""
         self._folder = folder
         self._seconds = seconds
-        self._through = Own()
+        self._thread = threading.local()
 
     @contextmanager
     def training(self, label: str, **deciding: Any) -> Iterator[Unfinished]:
@@ -149,12 +149,16 @@ class Shelf:
             return
         unfinished = Unfinished(label, self._folder / digest(**deciding), self._seconds)
         yield unfinished
-        self._through.held.append(unfinished)
+        self._finished_by_this_thread().append(unfinished)
 
     def forget(self) -> None:
         """Deletes what was kept of the trainings that this thread has brought to their end."""
-        while self._through.held:
-            self._through.held.pop().forget()
+        finished = self._finished_by_this_thread()
+        while finished:
+            finished.pop().forget()
+
+    def _finished_by_this_thread(self) -> list[Unfinished]:
+        return vars(self._thread).setdefault("finished", [])
 
 
 def digest(**deciding: Any) -> str:

@@ -1,4 +1,4 @@
-"""A child process in another environment that answers each JSON line with one."""
+"""A child process in another Python environment: it answers each line of JSON with one."""
 
 import json
 import os
@@ -14,23 +14,24 @@ from typing import IO, Any
 
 from srlm_kedro.errors import GateError, InputError
 
-_SHOWN = 12
-"""Last lines of a child's output that a message shows."""
-_PATIENCE = 60
-"""Seconds that a child has for its own end."""
-_OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+_LAST_LINES = 12
+"""Lines at the end of a child's output that a message shows."""
+_SECONDS_TO_END = 60
+"""Seconds that a child has to end by itself."""
+_OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+"""Variables that point into the environment of this process."""
 
 
-class Child:
-    """Runs a script until `end`, or until nobody holds it any more; it dies with its parent."""
+class ChildProcess:
+    """Runs a script until `end`, or until nothing refers to it; it dies with its parent."""
 
     def __init__(self, python: str, script: Path, environment: Mapping[str, str]):
         """Starts the script.
 
         Args:
             python: The interpreter.
-            script: What it runs; reads JSON lines and ends with its input.
-            environment: Variables beside those of this process.
+            script: What it runs. It reads lines of JSON and ends when its input ends.
+            environment: Variables in addition to those of this process.
 
         Raises:
             InputError: The interpreter cannot be started.
@@ -38,14 +39,14 @@ class Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         try:
             self._process = subprocess.Popen(
-                [python, "-u", str(script)],  # what it prints is told even if it is killed
+                [python, "-u", str(script)],  # its output is complete even if it is killed
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 env=_environment(python, environment),
                 text=True,
                 encoding="utf-8",
-                start_new_session=True,  # Its own children end with it.
+                start_new_session=True,  # its own children end with it
             )
         except OSError as error:
             self._errors.close()
@@ -56,43 +57,43 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether it can answer."""
         return self._end.alive and self._process.poll() is None
 
-    def ask(self, question: Mapping[str, Any], patience: float | None = None) -> dict[str, Any]:
-        """The answer; an interrupted question ends the child, for its answer would come later.
+    def ask(self, question: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
+        """The answer. An interrupted question ends the child: its answer would come too late.
 
         Args:
             question: Any mapping that JSON can hold.
-            patience: Seconds after which a child that has not answered counts as hung and is
-                killed; None waits for ever.
+            timeout: Seconds after which a child that has not answered is killed; None waits
+                without limit.
 
         Raises:
-            GateError: The child died, or hung.
+            GateError: The child died, or did not answer in time.
         """
         hung = threading.Event()
-        watch = threading.Timer(patience or 0, _kill, [self._process.pid, hung])
+        watch = threading.Timer(timeout or 0, _kill, [self._process.pid, hung])
         watch.daemon = True
         try:
-            if patience is not None:
+            if timeout is not None:
                 watch.start()
             line = self._exchange(json.dumps(question) + "\n")
             if not line.endswith("\n"):
-                said = f"It had not answered for {patience:g} s. " if hung.is_set() else ""
-                raise GateError(said + self._obituary())
+                late = f"It had not answered for {timeout:g} s. " if hung.is_set() else ""
+                raise GateError(late + self._death_message())
             return json.loads(line)
         except BaseException:
-            _kill_group(self._process.pid)  # its answer is of no use: no need to be patient
+            _kill_group(self._process.pid)  # its answer is of no use, so it need not end by itself
             self.end()
             raise
         finally:
             watch.cancel()
 
-    def last_words(self) -> str:
-        """The last lines that it wrote to its standard error."""
+    def last_lines(self) -> str:
+        """The last lines of its standard error."""
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").splitlines()
-        return "\n".join(f"  | {line}" for line in lines[-_SHOWN:])
+        return "\n".join(f"  | {line}" for line in lines[-_LAST_LINES:])
 
     def end(self) -> None:
         """Ends the process and its children."""
@@ -108,25 +109,25 @@ class Child:
             return ""
         return self._process.stdout.readline()
 
-    def _obituary(self) -> str:
+    def _death_message(self) -> str:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PATIENCE)
+            self._process.wait(_SECONDS_TO_END)
         status = self._process.poll()
         return (
             f"The process {self._process.args[0]} died (status {status}). "  # type: ignore[index]
-            f"Its last lines:\n{self.last_words()}"
+            f"Its last lines:\n{self.last_lines()}"
         )
 
 
 def _environment(python: str, further: Mapping[str, str]) -> dict[str, str]:
-    """This process's variables without those that lead into its own environment."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
+    """The variables of this process, except those that point into its own environment."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
     path = os.pathsep.join([str(Path(python).parent), inherited.get("PATH", "")])
     return {**inherited, "PATH": path, **further}
 
 
 def _kill(group: int, hung: threading.Event) -> None:
-    """Not a method: a timer would keep its child from being let go."""
+    """A function, since a timer with a method would keep a reference to its child."""
     hung.set()
     _kill_group(group)
 
@@ -140,7 +141,7 @@ def _end(process: subprocess.Popen[str], errors: IO[bytes]) -> None:
     with suppress(OSError):
         process.stdin.close()  # type: ignore[union-attr]
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_PATIENCE)
+        process.wait(_SECONDS_TO_END)
     _kill_group(process.pid)
     process.wait()
     process.stdout.close()  # type: ignore[union-attr]

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from srlm_kedro.engines.generation.stop_strings import StopStrings, cut, decode
+from srlm_kedro.engines.generation.completions import StopStrings, cut, decode
 from tests.engines.models import word_tokenizer
 
 

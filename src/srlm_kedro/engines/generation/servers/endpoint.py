@@ -1,4 +1,4 @@
-"""One of the servers of a model: what it is asked, and how long it is left alone after a fault."""
+"""One server of a model: calls to it, and how long it gets none after a failure."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -9,19 +9,20 @@ from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.servers.replies import Failure, Reply, failure, read_reply
 
 LONGEST_WAIT = 60.0
-"""Seconds between two tries, unless the server names more."""
-_FIRST_WAIT = 10.0
-"""Seconds in which a server must take a connection before any work."""
+"""Most seconds between two tries, unless the server names more."""
+_CONNECT_WITHIN = 10.0
+"""Seconds in which a server must accept a connection before a run begins."""
 
 
 def no_connection(url: str, key: str, timeout: float, redacted: Callable[[str], str]) -> str | None:
-    """Why nobody can be asked there; None where somebody answers, whatever is said.
+    """Why no server can be reached at this address; None if one answers, whatever it says.
 
-    Nothing is paid for: the server is asked for the list of its models, which some refuse to give.
+    It costs nothing: the server is asked for the list of its models. Some refuse to give it, which
+    is an answer too.
     """
     from openai import APIConnectionError, OpenAI, OpenAIError
 
-    wait = min(timeout, _FIRST_WAIT)
+    wait = min(timeout, _CONNECT_WITHIN)
     with OpenAI(base_url=url, api_key=key, max_retries=0, timeout=wait) as client:
         try:
             client.get("/models", cast_to=object)
@@ -32,30 +33,30 @@ def no_connection(url: str, key: str, timeout: float, redacted: Callable[[str], 
     return None
 
 
-class Server:
-    """An OpenAI-compatible server, which rests when it fails: longer each time, until it answers.
+class Endpoint:
+    """An OpenAI-compatible server. After a failure it rests, longer each time until it answers.
 
-    After the rest one call at a time sees whether it is well again, so that a server that lets
+    After the rest, one call at a time tests whether the server works again. So a server on which
     calls hang costs no more than one of them.
     """
 
     def __init__(self, url: str, backoff: float, timeout: float, redacted: Callable[[str], str]):
-        """Names the server.
+        """Sets the address and the times.
 
         Args:
-            url: Where it answers.
-            backoff: Seconds of its first rest; one where that is 0.
+            url: The server's address.
+            backoff: Seconds of its first rest; 0 stands for one second.
             timeout: Seconds that a call may take.
-            redacted: Takes out of its words what nobody may see.
+            redacted: Removes from the server's words what nobody may see.
         """
-        self.url, self.said = url, "not asked yet"
+        self.url, self.last_outcome = url, "not asked yet"
         self._backoff, self._timeout = backoff or 1.0, timeout
         self._redacted = redacted
-        self._asked = self._under_way = 0
-        self._pause = self._until = 0.0
+        self._calls = self._under_way = 0
+        self._rest_length = self._rests_until = 0.0
 
     def open(self, key: str) -> None:
-        """Gets ready for calls on the event loop that runs."""
+        """Prepares for calls on the running event loop."""
         from openai import AsyncOpenAI
 
         self._client = AsyncOpenAI(
@@ -63,29 +64,29 @@ class Server:
         )
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         await self._client.close()
 
     @property
     def rest(self) -> float:
-        """Seconds for which it is better left alone; 0 for a server that is well."""
-        tried = self._pause if self._under_way else 0.0
-        return max(self._until - monotonic(), tried)
+        """Seconds for which it should get no call; 0 for a server that works."""
+        under_test = self._rest_length if self._under_way else 0.0
+        return max(self._rests_until - monotonic(), under_test)
 
     @property
-    def turn(self) -> tuple[float, int, int]:
-        """The lowest of all servers is asked next."""
-        return self.rest, self._under_way, self._asked
+    def load(self) -> tuple[float, int, int]:
+        """What calls are spread by: the server with the lowest value gets the next call."""
+        return self.rest, self._under_way, self._calls
 
     async def ask(self, path: str, body: Mapping[str, Any], sampling: Sampling) -> Reply | Failure:
-        """What it answers to one call."""
-        self._asked += 1
+        """The server's answer to one call."""
+        self._calls += 1
         self._under_way += 1
         try:
             outcome = await self._post(path, body, sampling)
         finally:
             self._under_way -= 1
-        self._learn(outcome)
+        self._update(outcome)
         return outcome
 
     async def _post(
@@ -94,6 +95,7 @@ class Server:
         from openai import OpenAIError
 
         try:
+            # The client's own timeout begins anew with each byte that arrives.
             async with asyncio.timeout(self._timeout):
                 data = await self._client.post(path, body=dict(body), cast_to=object)
         except TimeoutError:
@@ -102,14 +104,14 @@ class Server:
             return failure(error, self._redacted)
         return read_reply(data, body.get("n", 1), sampling)
 
-    def _learn(self, outcome: Reply | Failure) -> None:
+    def _update(self, outcome: Reply | Failure) -> None:
         if isinstance(outcome, Reply):
-            self.said, self._pause = "an answer", 0.0
+            self.last_outcome, self._rest_length = "an answer", 0.0
             return
-        self.said = outcome.reason
+        self.last_outcome = outcome.reason
         if outcome.wait:
-            self._pause = outcome.wait
-        elif not self._pause or monotonic() >= self._until:
-            # Calls that fail together are one fault, and it is counted once.
-            self._pause = min(2 * self._pause or self._backoff, LONGEST_WAIT)
-        self._until = monotonic() + self._pause
+            self._rest_length = outcome.wait
+        elif not self._rest_length or monotonic() >= self._rests_until:
+            # Calls that fail together have one cause, so they count once.
+            self._rest_length = min(2 * self._rest_length or self._backoff, LONGEST_WAIT)
+        self._rests_until = monotonic() + self._rest_length
