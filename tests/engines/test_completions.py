@@ -4,7 +4,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from srlm_kedro.engines.generation.completions import StopStrings, cut, decode
+from srlm_kedro.engines.generation.base import text_before
+from srlm_kedro.engines.generation.completions import StopStrings, decode
 from tests.engines.models import word_tokenizer
 
 
@@ -49,5 +50,5 @@ def test_words_joined_by_the_decoder_stop_too():
 
 def test_the_text_is_cut_at_the_first_string():
     """Of several stop strings the one that comes first in the text counts."""
-    assert cut("one two three", ["three", "two"]) == "one "
-    assert cut("one", ["two"]) == "one"
+    assert text_before(["three", "two"], "one two three") == "one "
+    assert text_before(["two"], "one") == "one"

@@ -4,7 +4,7 @@ import pytest
 
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import Request
-from srlm_kedro.engines.generation.prompts import tokenise
+from srlm_kedro.engines.generation.request_tokens import tokenise
 from srlm_kedro.engines.template import bind
 from srlm_kedro.engines.training.resume import unfinished
 from srlm_kedro.engines.training.trl.engine import TrlEngine

@@ -108,15 +108,6 @@ def test_one_process_serves_all_calls(start, checkpoint):
     assert "hello on standard output" in child.last_lines()
 
 
-def test_each_sample_has_a_seed_of_its_own(start, checkpoint):
-    """Samples differ by their seeds, which stay when n grows."""
-    engine = start()
-    few = engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
-    many = engine.generate(checkpoint, REQUESTS, SAMPLING.model_copy(update={"n": 9}), 0)
-    assert [row[:2] for row in many] == few
-    assert len({completion.text for row in many for completion in row}) > 4
-
-
 def test_chunks_change_nothing(start, checkpoint):
     """Completions are the same however many are handed over at once."""
     small, large = start(chunk=3), start(chunk=100)

@@ -1,4 +1,4 @@
-"""What a chat template gets beside the chat: the engines' option `template`, and one date.
+"""What a chat template gets in addition to the chat: the option `template` and one date.
 
 Both are written in front of the template's own text when a tokenizer is read. So everyone who
 renders with it renders the same: sampling, judging, training and benchmarks. Imports nothing heavy.
@@ -34,13 +34,13 @@ def checked(arguments: Mapping[str, Any] | None) -> dict[str, Argument]:
     faults = []
     for name, value in (arguments or {}).items():
         if not (isinstance(name, str) and name.isidentifier()):
-            faults.append(f"{name!r} is no name of a variable")
+            faults.append(f"{name!r} is not the name of a variable")
         elif name in _RENDERERS_OWN:
             faults.append(f"{name} is reserved: the chat itself is rendered with it")
         elif name == _DATE:
             faults += _date_faults(value)
         elif not isinstance(value, Argument):
-            faults.append(f"{name} = {value!r} is no text, number, true or false")
+            faults.append(f"{name} = {value!r} is not a text, a number, true or false")
     if faults:
         raise InputError(summary("The engine's option `template`: correct it.", faults))
     return {name: str(v) if name == _DATE else v for name, v in (arguments or {}).items()}
@@ -82,7 +82,7 @@ def _date_faults(value: Any) -> list[str]:
     try:
         date.fromisoformat(str(value))
     except ValueError:
-        return [f"{_DATE} = {value!r} is no date such as {DATE}"]
+        return [f"{_DATE} = {value!r} is not a date such as {DATE}"]
     return []
 
 

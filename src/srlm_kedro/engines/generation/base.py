@@ -52,6 +52,12 @@ class StageSampling(Sampling):
         return self
 
 
+def text_before(stop: Sequence[str], text: str) -> str:
+    """`text` up to the first of the stop strings; the whole text if none occurs."""
+    places = [place for string in stop if (place := text.find(string)) >= 0]
+    return text[: min(places)] if places else text
+
+
 @dataclass(frozen=True)
 class Request:
     """A text to complete. Its samples depend only on its id, its text and the seed."""
@@ -136,8 +142,8 @@ class GenerationEngine(Protocol):
 def folder_state(folder: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of each file in a model's folder; empty if there is no folder.
 
-    Engines know a model by its name or path. By this state they tell it from an earlier model at
-    the same place. Model cards do not count: they are written later.
+    The state shows whether a model was replaced by another one of the same name. Model cards do not
+    count: they are written later.
     """
     files = [f for f in sorted(folder.glob("*")) if f.is_file() and not f.name.startswith("README")]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]

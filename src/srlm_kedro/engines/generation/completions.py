@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from srlm_kedro.engines import chat, thoughts
-from srlm_kedro.engines.generation.base import Completion, Request
+from srlm_kedro.engines.generation.base import Completion, Request, text_before
 
 _MARKS: "WeakKeyDictionary[Any, dict[int, str]]" = WeakKeyDictionary()
 """For each tokenizer, its special tokens that are marks of thoughts."""
@@ -35,7 +35,7 @@ def read_completion(
     """
     text = decode(tokenizer, ids)
     thought, whole = thoughts.split(opened + text, cut=not ended, whole=True)
-    answer = cut(whole, stop)
+    answer = text_before(stop, whole)
     before = _tokens_within(tokenizer, ids, len(thought) - len(opened)) if thought else 0
     return Completion(
         text=answer,
@@ -58,12 +58,6 @@ def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     return "".join(
         mark * len(list(run)) if mark else _plain_text(tokenizer, list(run)) for mark, run in runs
     )
-
-
-def cut(text: str, stop: Sequence[str]) -> str:
-    """`text` up to the first of the stop strings; the whole text if none occurs."""
-    places = [place for string in stop if (place := text.find(string)) >= 0]
-    return text[: min(places)] if places else text
 
 
 class StopStrings:

@@ -12,10 +12,11 @@ from typing import Any
 
 from transformers.utils import logging
 
-from srlm_kedro.engines import chat, devices
+from srlm_kedro.engines import chat
 from srlm_kedro.engines.generation.base import folder_state
 from srlm_kedro.engines.size_checks import refuse_larger_tokenizer
 from srlm_kedro.engines.template import Argument
+from srlm_kedro.engines.torch_device import dtype_of
 from srlm_kedro.engines.weights import (
     base_of,
     is_adapter,
@@ -70,7 +71,7 @@ def load(
     tokenizer, _ = read_limits(checkpoint, trust_remote_code, template)
     try:
         with _no_progress_bar():
-            model = read_model(checkpoint, devices.dtype_of(dtype, device), trust_remote_code)
+            model = read_model(checkpoint, dtype_of(dtype, device), trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise unreadable(checkpoint, error) from error
     model = model.to(device).eval().requires_grad_(False)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from srlm_kedro.engines.generation.base import Completion, Request, Sampling
-from srlm_kedro.engines.generation.prompts import draw_fitting, length_faults
+from srlm_kedro.engines.generation.base import Completion, Request, Sampling, text_before
+from srlm_kedro.engines.generation.request_tokens import draw_fitting, length_faults
 from srlm_kedro.errors import InputError
 from srlm_kedro.params import Count, Share
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -213,9 +213,8 @@ def _ids(requests: Sequence[Request]) -> list[list[int]]:
 def _cut(words: list[str], limit: int, stop: Sequence[str]) -> Completion:
     """The words as a completion of at most `limit` tokens, up to the first stop string."""
     text = " ".join(words[:limit])
-    places = [place for string in stop if (place := text.find(string)) >= 0]
-    if places:
-        kept = text[: min(places)]
+    kept = text_before(stop, text)
+    if len(kept) < len(text):
         return Completion(text=kept, tokens=len(kept.split()) + 1, finish="stop")
     if len(words) < limit:
         return Completion(text=text, tokens=len(words) + 1, finish="stop")

@@ -10,15 +10,15 @@ import torch
 from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
-from srlm_kedro.engines.devices import device_of, free_unused_memory
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.completions import opened_thoughts, read_completion
 from srlm_kedro.engines.generation.loading import Loaded, files_key, load, read_limits
-from srlm_kedro.engines.generation.prompts import draw_fitting, length_faults, tokenise
+from srlm_kedro.engines.generation.request_tokens import draw_fitting, length_faults, tokenise
 from srlm_kedro.engines.generation.tiered.drawing import Drawing
 from srlm_kedro.engines.generation.tiered.sampling import stream
 from srlm_kedro.engines.generation.tiered.strategies import Found, Strategy, find_strategy
 from srlm_kedro.engines.template import checked
+from srlm_kedro.engines.torch_device import device_of, free_unused_memory
 from srlm_kedro.errors import InputError
 from srlm_kedro.params import Count, Threads
 from srlm_kedro.records import Checkpoint

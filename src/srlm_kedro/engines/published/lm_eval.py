@@ -8,11 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from srlm_kedro.engines import devices, thoughts
-from srlm_kedro.engines.devices import free_unused_memory
+from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.published.harness import STDERR
 from srlm_kedro.engines.template import checked
+from srlm_kedro.engines.torch_device import device_of, free_unused_memory
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.params import Count
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -58,7 +58,7 @@ class LmEvalEngine:
             InputError: Arguments that no template can be given.
         """
         self._dtype = dtype
-        self._device = devices.device_of(device)
+        self._device = device_of(device)
         self._batch_size = batch_size
         self._folder = task_folder
         self._online = online

@@ -8,7 +8,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from srlm_kedro.engines import chat, thoughts
-from srlm_kedro.engines.generation.completions import cut, decode
+from srlm_kedro.engines.generation.base import text_before
+from srlm_kedro.engines.generation.completions import decode
 
 
 class AnsweringLM(HFLM):
@@ -56,4 +57,4 @@ class AnsweringLM(HFLM):
     def _answer(self, text: str, until: str | Sequence[str] | None) -> str:
         """Nobody says whether the text was cut; an unclear end of a thought is none."""
         stop = [until] if isinstance(until, str) else until or ()
-        return cut(thoughts.split(text, cut=True)[1], [one for one in stop if one])
+        return text_before([one for one in stop if one], thoughts.split(text, cut=True)[1])

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.completions import StopStrings, cut, decode
+from srlm_kedro.engines.generation.base import Sampling, text_before
+from srlm_kedro.engines.generation.completions import StopStrings, decode
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.generation.tiered.decoding import Group, complete
 from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
@@ -75,6 +75,6 @@ class LLM:
         (row,) = complete(decoder, [group], 1, sampling, params.stop_token_ids, stops)
         ids = row.ids
         text = decode(tokenizer, ids)
-        ended = ids[-1] in params.stop_token_ids or cut(text, params.stop) != text
+        ended = ids[-1] in params.stop_token_ids or text_before(params.stop, text) != text
         one = SimpleNamespace(token_ids=ids, finish_reason="stop" if ended else "length")
         return SimpleNamespace(outputs=[one])

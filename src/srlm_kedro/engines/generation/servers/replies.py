@@ -1,7 +1,6 @@
 """A server's answers: completions, or why there are none and whether another try can help."""
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -12,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from srlm_kedro.display.safe_text import one_line
 from srlm_kedro.engines import thoughts
-from srlm_kedro.engines.generation.base import Completion, Sampling
+from srlm_kedro.engines.generation.base import Completion, Sampling, text_before
 
 _TRY_LATER = (408, 409, 425, 429)
 """Statuses below 500 after which the same call may succeed later."""
@@ -39,7 +38,7 @@ class Failure:
     """Whether the same call may succeed later."""
     status: int | None = None
     wait: float | None = None
-    """Seconds to wait, where the server named them."""
+    """Seconds to wait, if the server named them."""
     spent: int = 0
     """Tokens that a useless answer has cost."""
 
@@ -161,7 +160,7 @@ def _server_words(error: Exception) -> str:
 
 def _completion(parts: tuple[str, str], cut: bool, drawn: int, stop: Sequence[str]) -> Completion:
     thought, text = parts
-    kept = re.split("|".join(map(re.escape, stop)), text, maxsplit=1)[0] if stop else text
+    kept = text_before(stop, text)
     finish = "length" if cut and kept == text else "stop"
     whole = len(thought + text)
     tokens = round(drawn * len(kept) / whole) if len(kept) < whole else drawn

@@ -12,7 +12,7 @@ from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.completions import opened_thoughts, read_completion
 from srlm_kedro.engines.generation.loading import end_tokens, files_key, read_limits
-from srlm_kedro.engines.generation.prompts import draw_fitting, length_faults, tokenise
+from srlm_kedro.engines.generation.request_tokens import draw_fitting, length_faults, tokenise
 from srlm_kedro.engines.generation.servers import vllm_worker
 from srlm_kedro.engines.generation.servers.child_process import ChildProcess
 from srlm_kedro.engines.template import Argument, checked

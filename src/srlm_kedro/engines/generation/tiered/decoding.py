@@ -70,7 +70,7 @@ def complete(
     ends: Sequence[int],
     stops: StopStrings,
 ) -> Iterator[Row]:
-    """Rows as they finish. A row does not depend on the rows that are drawn beside it.
+    """Rows as they finish. A row does not depend on the rows that are drawn at the same time.
 
     Args:
         decoder: Holds no rows yet.

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Sequence
 
-from srlm_kedro.engines.devices import free_unused_memory, is_out_of_memory
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.completions import StopStrings
 from srlm_kedro.engines.generation.loading import Loaded
@@ -24,6 +23,7 @@ from srlm_kedro.engines.generation.tiered.planning import (
 from srlm_kedro.engines.generation.tiered.strategies import Strategy
 from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
 from srlm_kedro.engines.generation.tiered.tiers import Room
+from srlm_kedro.engines.torch_device import free_unused_memory, is_out_of_memory
 
 _WORTH_SHARING = 16
 """Tokens of a common prefix from which on a tier for it saves more than it costs."""

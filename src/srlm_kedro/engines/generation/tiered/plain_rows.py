@@ -81,7 +81,7 @@ class PlainDecoder:
         return made
 
     def _first_inputs(self, mask: torch.Tensor) -> dict[str, Any]:
-        """What the first pass gets beside the ids; without padding there is no mask."""
+        """What the first pass gets in addition to the ids; without padding there is no mask."""
         model = self._model
         inputs: dict[str, Any] = {"use_cache": self._cached, "attention_mask": mask}
         known = inspect.signature(model.forward).parameters
@@ -109,9 +109,8 @@ class PlainDecoder:
 class GrowingLayer(DynamicLayer):
     """One layer's keys and values in buffers with room: a step writes one column in place.
 
-    The library's layer copies all columns in each step. Its results have the same bits, and
-    sampling takes 1.2 to 1.5 times as long with it (4 layers, 16 to 64 rows of 100 to 600 tokens,
-    one CPU thread).
+    The library's layer copies all columns in each step. The results have the same bits, but
+    sampling takes 1.2 to 1.5 times as long (measured with 16 to 64 rows on one CPU thread).
     """
 
     def __init__(self) -> None:
@@ -167,7 +166,7 @@ def _grow_by_blocks(cache: Any) -> None:
 
 
 def _select(held: Any, rows: torch.Tensor, name: str = "") -> Any:
-    """The given rows, in this order, of one of the inputs that a model gets beside its ids.
+    """The given rows, in this order, of one of the inputs that a model gets in addition to ids.
 
     Args:
         held: A cache, tensors whose first dimension is rows, or a value that all rows share.
@@ -178,7 +177,7 @@ def _select(held: Any, rows: torch.Tensor, name: str = "") -> Any:
         TypeError: It is none of these.
     """
     if isinstance(held, Cache):
-        # A cache with states beside its layers selects rows of them in its own method.
+        # A cache with states outside its layers selects their rows in its own method.
         own = type(held).batch_select_indices is not Cache.batch_select_indices
         (held.batch_select_indices if own else held.reorder_cache)(rows)
         return held

@@ -1,4 +1,4 @@
-"""Which samples are drawn together, and how many rows fit into memory beside the weights."""
+"""Which samples are drawn together, and how many rows fit into the memory that the weights leave."""
 
 import math
 from bisect import bisect_right
@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from srlm_kedro.engines.devices import GIB
 from srlm_kedro.engines.generation.tiered.attention import queries_together
 from srlm_kedro.engines.generation.tiered.tiered_rows import PREFILL_TOKENS
+from srlm_kedro.engines.torch_device import GIB
 from srlm_kedro.engines.weights import config_size
 
 _ON_CPU = 2.0
@@ -50,12 +50,12 @@ def waves(
     """Waves that together hold every share once; a share wider than a wave is split.
 
     A wave's buffers have the size that its longest prompt needs. So a full wave ends before a
-    prompt of less than half that length, if more rows would fit beside such prompts.
+    prompt of less than half that length, if more rows with such prompts would fit.
 
     Args:
         shares: What is to be drawn.
         lengths: Tokens of each request's prompt.
-        capacity: Rows that fit at once beside prompts of so many tokens.
+        capacity: Rows that fit at once if prompts have so many tokens.
     """
     left = sorted(shares, key=lambda share: -lengths[share.request])
     while left:

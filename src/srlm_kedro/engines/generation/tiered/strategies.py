@@ -19,11 +19,11 @@ from transformers.cache_utils import (
     LinearAttentionLayer,
 )
 
-from srlm_kedro.engines.devices import is_out_of_memory
 from srlm_kedro.engines.generation.tiered.attention import NAME
 from srlm_kedro.engines.generation.tiered.plain_rows import GrowingLayer, PlainDecoder
 from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
 from srlm_kedro.engines.generation.tiered.tiers import Room
+from srlm_kedro.engines.torch_device import is_out_of_memory
 
 _PREFIX, _OWN = 5, (4, 2)
 """Tokens of the trial of tiers: a prefix that two prompts share, and the rest of each prompt."""
@@ -216,11 +216,11 @@ def _logits_by_plain_rows(model: Any, rows: Sequence[Sequence[int]], cached: boo
 
 
 def _rounding(model: Any, rows: Sequence[Sequence[int]], expected: torch.Tensor) -> float:
-    """How far half precision moves the logits of a row that is computed beside copies of itself."""
+    """How far half precision moves the logits of a row in a batch with copies of itself."""
     if model.dtype in _TOLERANCE:
         return 0.0
-    beside = [_logits_alone(model, [row], copies=len(rows) + 1) for row in rows]
-    return _distance(torch.cat(beside, dim=1), expected)
+    batched = [_logits_alone(model, [row], copies=len(rows) + 1) for row in rows]
+    return _distance(torch.cat(batched, dim=1), expected)
 
 
 def _distance(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from srlm_kedro.engines import machine
-from srlm_kedro.engines.devices import GIB
+from srlm_kedro.engines.torch_device import GIB
 from srlm_kedro.engines.training.trl.policy import Setup
 from srlm_kedro.engines.weights import config_size
 

@@ -13,9 +13,8 @@ from pydantic import Field
 from transformers import PrinterCallback
 from trl import DPOConfig, SFTConfig
 
-from srlm_kedro.engines import devices
-from srlm_kedro.engines.devices import free_unused_memory
 from srlm_kedro.engines.template import checked
+from srlm_kedro.engines.torch_device import device_of, dtype_of, free_unused_memory
 from srlm_kedro.engines.training.base import (
     Document,
     DpoParams,
@@ -74,7 +73,7 @@ class TrlEngine:
         Args:
             dtype: `bfloat16` computes in it (autocast); weights that are trained stay in float32,
                 those that an adapter leaves frozen are held in it. `auto` takes it on a GPU made
-                for it, and `float32` elsewhere (`engines/devices.py`).
+                for it, and `float32` elsewhere (`engines/torch_device.py`).
             device: `cpu` or `cuda`; `auto` takes a GPU when there is one.
             threads: CPU threads; None leaves torch's own choice. Sums are rounded differently
                 with other numbers of threads, so name one where bits must agree between machines.
@@ -94,11 +93,11 @@ class TrlEngine:
         Raises:
             InputError: An option of another shape.
         """
-        self._cpu = devices.device_of(device) == "cpu"
+        self._cpu = device_of(device) == "cpu"
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)
-        bf16 = devices.dtype_of(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16
+        bf16 = dtype_of(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16
         self._setup = Setup(trust_remote_code, bf16, self._cpu, checked(template))
         self._threads = threads
         self._activation_checkpointing = activation_checkpointing

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from srlm_kedro.engines import devices
+from srlm_kedro.engines import torch_device
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.generation.transformers import TransformersEngine
@@ -14,9 +14,9 @@ from srlm_kedro.engines.training.trl.engine import TrlEngine
 
 @pytest.fixture(autouse=True)
 def _warned_once():
-    devices._warn_if_slow.cache_clear()
+    torch_device._warn_if_slow.cache_clear()
     yield
-    devices._warn_if_slow.cache_clear()
+    torch_device._warn_if_slow.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,14 @@ def _warned_once():
 def test_auto_goes_by_the_device(device, made_for_it, expected, monkeypatch):
     """A GPU made for bfloat16 computes in it; an older one, and every CPU, in float32."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: made_for_it)
-    assert devices.dtype_of("auto", device) is expected
+    assert torch_device.dtype_of("auto", device) is expected
 
 
 def test_a_slow_type_that_is_asked_for_is_taken_and_told_once(monkeypatch, caplog):
     """With what was measured, and what to do."""
-    monkeypatch.setattr(devices, "slowdown", lambda dtype: 12.3)
+    monkeypatch.setattr(torch_device, "slowdown", lambda dtype: 12.3)
     with caplog.at_level(logging.WARNING):
-        found = [devices.dtype_of("bfloat16", "cpu") for _ in range(2)]
+        found = [torch_device.dtype_of("bfloat16", "cpu") for _ in range(2)]
     assert found == [torch.bfloat16] * 2
     assert [record.getMessage() for record in caplog.records] == [
         "bfloat16 takes 12 times as long as float32 on this processor (measured on a product of "
@@ -49,11 +49,11 @@ def test_a_slow_type_that_is_asked_for_is_taken_and_told_once(monkeypatch, caplo
 
 def test_a_processor_that_has_the_type_is_told_nothing(monkeypatch, caplog):
     """Nor is anything measured for float32."""
-    monkeypatch.setattr(devices, "slowdown", lambda dtype: 0.6)
+    monkeypatch.setattr(torch_device, "slowdown", lambda dtype: 0.6)
     with caplog.at_level(logging.WARNING):
-        devices.dtype_of("bfloat16", "cpu")
-    monkeypatch.setattr(devices, "slowdown", lambda dtype: pytest.fail("measured"))
-    assert devices.dtype_of("float32", "cpu") is torch.float32
+        torch_device.dtype_of("bfloat16", "cpu")
+    monkeypatch.setattr(torch_device, "slowdown", lambda dtype: pytest.fail("measured"))
+    assert torch_device.dtype_of("float32", "cpu") is torch.float32
     assert not caplog.records
 
 
@@ -63,7 +63,7 @@ def test_the_slowdown_is_measured(monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, "__matmul__", lambda one, other: multiplied.append((one.dtype, other.dtype))
     )
-    assert devices.slowdown(torch.bfloat16) > 0
+    assert torch_device.slowdown(torch.bfloat16) > 0
     assert set(multiplied) == {(torch.bfloat16,) * 2, (torch.float32,) * 2}
 
 
