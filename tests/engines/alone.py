@@ -1,4 +1,4 @@
-"""What a model writes by itself: the measure of everything that draws rows together."""
+"""What a model writes for one prompt at a time, to compare batches with."""
 
 import itertools
 from collections.abc import Sequence

@@ -94,7 +94,7 @@ def trains(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def tried(kind: str, folder: Path) -> Outcome:
-    """The architecture at toy size, drawn from and trained."""
+    """The result of sampling from the architecture, and of training it, at toy size."""
     try:
         checkpoint = write_tiny(folder / "model", kind)
     except Exception as error:

@@ -14,7 +14,7 @@ def checkpoint(tmp_path_factory) -> Checkpoint:
 
 @pytest.fixture
 def trainer(tmp_path):
-    """Trains on one thread of the CPU; all that it leaves lies in `tmp_path`."""
+    """Trains on one CPU thread; everything that it writes is in `tmp_path`."""
     from srlm_kedro.engines.training.trl.engine import TrlEngine
 
     return TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path))

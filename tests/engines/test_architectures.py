@@ -1,4 +1,4 @@
-"""Architectures of all kinds: what draws together writes what each prompt gets alone."""
+"""Architectures of all kinds: rows that are sampled together get the text that each gets alone."""
 
 import json
 
@@ -35,7 +35,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_texts_are_those_of_each_prompt_alone(tmp_path, kind):
-    """Attention, windows, convolutions, recurrent states, experts: greedy as `generate`."""
+    """Greedy text is that of `generate`: attention, windows, recurrent states, experts, ..."""
     checkpoint = write_tiny(tmp_path, kind)
     assert find_strategy(load(checkpoint, "float32", "cpu").model).strategy is FAMILIES[kind]
     assert draws_as_alone(checkpoint) > 10
@@ -43,12 +43,12 @@ def test_texts_are_those_of_each_prompt_alone(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["qwen3_next", "mamba2", "deepseek_v4"])
 def test_sft_and_dpo_train_them(tmp_path, kind):
-    """Recurrent layers, and experts whose number goes by a name of its own."""
+    """Recurrent layers are trained, and experts whose number has another name."""
     trains(write_tiny(tmp_path / "model", kind), tmp_path)
 
 
 def test_a_frequency_that_follows_the_longest_row_keeps_lengths_apart(tmp_path):
-    """Beside a long prompt, a short one would be turned by other frequencies."""
+    """Next to a long prompt, a short one would be rotated by other frequencies."""
     rope = {
         "rope_type": "longrope",
         "rope_theta": 1e4,
@@ -62,7 +62,7 @@ def test_a_frequency_that_follows_the_longest_row_keeps_lengths_apart(tmp_path):
 
 
 def test_why_it_is_not_faster_is_said_once(tmp_path, caplog):
-    """Each call draws; the first one tells how."""
+    """Only the first call logs it."""
     checkpoint = write_tiny(tmp_path, "minimax")
     engine = TransformersEngine(device="cpu", threads=1)
     for seed in range(2):
@@ -75,7 +75,7 @@ def test_why_it_is_not_faster_is_said_once(tmp_path, caplog):
 
 
 def test_a_cache_that_takes_padding_in_is_not_padded(tmp_path, monkeypatch):
-    """A recurrent layer that overlooks the mask shows in a trial of a few tokens."""
+    """A trial of few tokens shows a recurrent layer that ignores the mask."""
     model = load(write_tiny(tmp_path, "mamba"), "float32", "cpu").model
     start = PlainDecoder._first_inputs
     unmasked = {"attention_mask": None}
@@ -86,7 +86,7 @@ def test_a_cache_that_takes_padding_in_is_not_padded(tmp_path, monkeypatch):
 
 
 def test_a_cache_whose_rows_cannot_be_chosen_is_done_without(tmp_path, monkeypatch):
-    """Drawing is slow then, and exact."""
+    """Then sampling is slow and exact."""
 
     def stuck(decoder, rows):
         if decoder._cached:
@@ -102,7 +102,7 @@ def test_a_cache_whose_rows_cannot_be_chosen_is_done_without(tmp_path, monkeypat
 
 
 def test_a_model_that_looks_ahead_is_refused(tmp_path):
-    """BERT fills gaps: it sees the tokens behind the one that it says."""
+    """BERT fills gaps: it sees the tokens after the one that it predicts."""
     checkpoint = write_tiny(tmp_path, "bert", is_decoder=False)
     engine = TransformersEngine(device="cpu", threads=1)
     for ask in (
@@ -116,7 +116,7 @@ def test_a_model_that_looks_ahead_is_refused(tmp_path):
 
 
 def test_an_encoder_is_refused_by_every_engine(tmp_path, trainer):
-    """Its words say what is wanted."""
+    """The message says which kind of model is needed."""
     checkpoint = write_tiny(tmp_path, "llama")
     file = checkpoint.path / "config.json"
     config = json.loads(file.read_text()) | {"model_type": "bart", "is_encoder_decoder": True}
@@ -127,7 +127,7 @@ def test_an_encoder_is_refused_by_every_engine(tmp_path, trainer):
 
 
 def test_the_survey_says_what_it_could_not_build(tmp_path):
-    """Its table has a row for each architecture, and a reason."""
+    """The table has a row with the reason."""
     outcome = tried("git", tmp_path)
     assert (outcome.path, outcome.well) == ("not built", True)
     assert outcome.reason

@@ -14,7 +14,7 @@ def tokenizer():
 
 
 def test_a_turn_is_the_templates_own_tokens(tokenizer):
-    """Ordinary text comes out as the tokenizer's chat template has it."""
+    """Ordinary text gives the tokens that the tokenizer's chat template gives."""
     expected = tokenizer.apply_chat_template(
         [{"role": "user", "content": "w1 w2"}], add_generation_prompt=True, return_dict=False
     )
@@ -49,13 +49,13 @@ def test_many_prompts_are_rendered_as_one_is(tokenizer):
 
 
 def test_a_completion_ends_with_the_end_token(tokenizer):
-    """What training learns to write last is what stops sampling."""
+    """The last token that training learns is the token that stops sampling."""
     ids = render_completion(tokenizer, "w3 w4")
     assert tokenizer.convert_ids_to_tokens(ids) == ["w3", "w4", "</s>"]
 
 
 def test_a_cut_completion_gets_no_end_token(tokenizer):
-    """The model never wrote one; a text without token and end is refused, as it teaches nothing."""
+    """A cut text has no end token. One without any token is refused: it teaches nothing."""
     rows = chat.render_completions(tokenizer, ["w3 w4", "w3 w4", ""], [False, True, True])
     names = [tokenizer.convert_ids_to_tokens(ids) for ids in rows]
     assert names == [["w3", "w4"], ["w3", "w4", "</s>"], ["</s>"]]

@@ -1,4 +1,4 @@
-"""Which rows draw together."""
+"""Which rows are drawn together."""
 
 import torch
 
@@ -62,7 +62,7 @@ def test_waiting_rows_join_those_that_draw():
 
 
 def test_rows_that_cannot_join_wait_for_an_empty_batch():
-    """A decoder without a place for a group gets none."""
+    """A decoder without a free place gets no group."""
 
     class Closed(Counting):
         @property
@@ -78,7 +78,7 @@ def test_rows_that_cannot_join_wait_for_an_empty_batch():
 
 
 def test_a_row_ends_at_its_longest():
-    """No completion is longer than max_new_tokens, none shorter than min_new_tokens."""
+    """No completion is longer than max_new_tokens or shorter than min_new_tokens."""
     _, found = drawn([20, 3], rows=2, max_new_tokens=5)
     assert [len(ids) for ids in found.values()] == [3, 5]
     _, found = drawn([1, 2], rows=2, min_new_tokens=3, max_new_tokens=3)

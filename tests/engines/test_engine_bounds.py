@@ -17,7 +17,7 @@ TRL = f"{ENGINES}.training.trl.engine.TrlEngine"
 
 
 def test_every_number_of_every_engine_has_bounds():
-    """Of all engines that some environment names, and of their shards."""
+    """This holds for all engines that an environment names, and for their shards."""
     engines = engine_numbers(ROOT / "conf")
     assert len(engines) > 10
     named = {f"{name}: {one.name}": one for name, found in engines.items() for one in found}
@@ -26,7 +26,7 @@ def test_every_number_of_every_engine_has_bounds():
 
 
 def test_the_page_of_bounds_is_up_to_date():
-    """`kedro bounds > docs/parameters.md` writes it anew."""
+    """`kedro bounds > docs/parameters.md` writes it again."""
     assert (ROOT / "docs/parameters.md").read_text("utf-8") == bounds_page(ROOT / "conf")
 
 
@@ -62,14 +62,14 @@ def test_the_page_of_bounds_is_up_to_date():
     ],
 )
 def test_options_out_of_bounds_are_refused_before_the_engine_is_built(engine, options, said):
-    """Also those of an engine within an engine; what was found is told."""
+    """The message says what was found; an engine within an engine is checked too."""
     with pytest.raises(DatasetError, match=said) as told:
         EngineDataset(engine, options).load()
     assert "Correct the engine's entry in the catalog" in str(told.value)
 
 
 def test_all_options_out_of_bounds_are_told_at_once():
-    """With what was found."""
+    """The message lists each option with what was found."""
     with pytest.raises(DatasetError, match=r"(?s)`threads`.*found 0.*`max_rows`.*found -5"):
         EngineDataset(TRANSFORMERS, {"threads": 0}, {"max_rows": -5}).load()
 
@@ -89,14 +89,14 @@ def test_a_number_that_yaml_reads_as_a_text_is_one():
 
 
 class Plain:
-    """An engine of somebody's own, without types."""
+    """A user's own engine, without types."""
 
     def __init__(self, rows, step=1):
         self.rows = rows
 
 
 def test_an_engine_without_types_gets_what_stands_in_the_catalog():
-    """Nothing is known of its options but that no number is endless."""
+    """Its options are not checked, except that numbers must be finite."""
     name = f"{__name__}.Plain"
     assert EngineDataset(name, {"rows": "many"}).load().rows == "many"
     with pytest.raises(DatasetError, match="`rows`: a number is not finite"):

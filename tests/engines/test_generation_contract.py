@@ -1,7 +1,7 @@
-"""What every generation engine keeps, the real ones and the scripted one.
+"""What every generation engine guarantees, the real ones and the scripted one.
 
-vLLM itself joins in where `SRLM_VLLM_PYTHON` names an interpreter that has it; elsewhere a
-stand-in draws behind the same process and pipes.
+vLLM itself is tested if `SRLM_VLLM_PYTHON` names an interpreter that has it. Otherwise a stand-in
+samples in the same child process.
 """
 
 import json
@@ -70,7 +70,7 @@ def stand_in() -> dict[str, str]:
 
 
 def test_one_row_a_request_in_their_order(engine, checkpoint):
-    """Each request gets n completions, wherever it stands among the others."""
+    """Each request gets n completions, at any place among the others."""
     rows = engine.generate(checkpoint, REQUESTS, SAMPLING, seed=0)
     assert [len(row) for row in rows] == [3] * len(REQUESTS)
     assert engine.generate(checkpoint, REQUESTS[::-1], SAMPLING, seed=0) == rows[::-1]
@@ -78,19 +78,19 @@ def test_one_row_a_request_in_their_order(engine, checkpoint):
 
 
 def test_no_requests_no_rows(engine, checkpoint):
-    """An empty list costs nothing."""
+    """An empty list gives an empty list."""
     assert engine.generate(checkpoint, [], SAMPLING, seed=0) == []
 
 
 def test_same_seed_same_text(engine, checkpoint):
-    """A second call gives the first one's completions; another seed gives others."""
+    """A second call gives the same completions; another seed gives other ones."""
     first = engine.generate(checkpoint, REQUESTS, SAMPLING, seed=1)
     assert engine.generate(checkpoint, REQUESTS, SAMPLING, seed=1) == first
     assert engine.generate(checkpoint, REQUESTS, SAMPLING, seed=2) != first
 
 
 def test_samples_of_a_request_differ(engine, checkpoint):
-    """Each sample is drawn on its own."""
+    """Each sample is drawn separately."""
     row = engine.generate(checkpoint, REQUESTS[:1], SAMPLING.model_copy(update={"n": 6}), 0)[0]
     assert len({completion.text for completion in row}) > 1
 
@@ -111,14 +111,14 @@ def test_release_costs_time_alone(engine, checkpoint):
 
 
 def test_earlier_turns_change_the_answer(engine, checkpoint):
-    """A turn with a history is answered otherwise than the turn alone."""
+    """A turn with a history gets another answer than the same turn without one."""
     rows = engine.generate(checkpoint, [ALONE, LATER], SAMPLING, seed=0)
     assert rows[0] != rows[1]
 
 
 @pytest.mark.parametrize("engine", ["openai", "vllm"], indirect=True)
 def test_engines_render_alike(engine, checkpoint):
-    """Greedy text is that of transformers wherever the model sits: turns, history, raw text."""
+    """Greedy text is that of TransformersEngine: for turns, with a history, and for raw text."""
     greedy = SAMPLING.model_copy(update={"temperature": 0.0, "stop": ("w3",)})
     requests = [*REQUESTS, ALONE, LATER]
     reference = TransformersEngine(device="cpu")
@@ -128,7 +128,7 @@ def test_engines_render_alike(engine, checkpoint):
 
 
 def _said(rows):
-    """Texts and their ends: a server that gets no stop string draws beyond it."""
+    """Texts and how they ended: a server that gets no stop string samples beyond it."""
     return [[(completion.text, completion.finish) for completion in row] for row in rows]
 
 
@@ -152,7 +152,7 @@ def test_completions_keep_to_their_lengths(engine, checkpoint):
 
 
 def test_the_end_waits_for_the_shortest_length(engine, checkpoint):
-    """With min_new_tokens no completion ends before them."""
+    """No completion ends before min_new_tokens."""
     sampling = SAMPLING.model_copy(update={"min_new_tokens": 9, "n": 8})
     rows = engine.generate(checkpoint, REQUESTS, sampling, seed=0)
     assert all(completion.tokens > 9 for row in rows for completion in row)
@@ -174,13 +174,13 @@ def test_stop_strings_cut_the_text(engine, checkpoint):
 
 
 def test_requests_that_fit_have_no_fault(engine, checkpoint):
-    """Each is asked about, and nothing is drawn."""
+    """Each request gets an empty text, and nothing is sampled."""
     assert engine.length_faults(checkpoint, REQUESTS, SAMPLING) == [""] * len(REQUESTS)
 
 
 @pytest.mark.parametrize("kind", ["transformers", "scripted", "vllm"])
 def test_an_optional_request_without_room_is_answered_with_nothing(kind, checkpoint):
-    """The others are drawn as if it were not there; one that is not optional is refused."""
+    """The others are sampled as if it were not there; a request that is not optional is refused."""
     engines = {
         "transformers": lambda: TransformersEngine(device="cpu"),
         "scripted": lambda: ScriptedEngine(positions=128),

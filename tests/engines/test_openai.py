@@ -68,7 +68,7 @@ def test_every_knob_reaches_the_server():
 
 
 def test_a_stop_string_ends_the_answer_and_no_thought():
-    """A server looks for it in thoughts too: with a chat it gets none, and the answer is cut."""
+    """A server would find it in thoughts too. So a chat gets none, and the answer is cut."""
     sampling = Sampling(max_new_tokens=40, stop=("END",))
     said = "<think>Where is the END? Here.</think>\n\nFour. END of it."
     with serve(lambda messages: said) as server:
@@ -108,7 +108,7 @@ def test_each_sample_has_a_call_and_a_seed_of_its_own():
 
 
 def test_greedy_text_is_asked_for_once():
-    """At temperature 0 the samples of a request are one call."""
+    """At temperature 0, the samples of a request are one call."""
     with serve(ScriptedEngine(), MODEL) as server:
         rows = draw(server, sampling=Sampling(n=5, temperature=0, max_new_tokens=40))
     assert len(server.requests) == len(REQUESTS)
@@ -128,7 +128,7 @@ def test_all_samples_can_come_from_one_call():
 
 
 def test_choices_that_a_server_left_out_are_asked_for_again():
-    """A server that gives fewer choices than n is asked for the rest, with another seed."""
+    """A server that returns fewer choices than n is asked for the rest, with another seed."""
     with serve(ScriptedEngine(), MODEL, faults=["fewer"]) as server:
         rows = draw(server, REQUESTS[:1], Sampling(n=3), samples_per_call="all")
     assert len(rows[0]) == 3
@@ -147,7 +147,7 @@ def test_the_shortest_length_needs_a_server_that_knows_it():
 
 
 def test_a_running_event_loop_is_no_hindrance():
-    """In a notebook a loop runs already; sampling works there too."""
+    """Sampling works in a notebook, where an event loop runs already."""
 
     async def cell():
         return undisturbed()
@@ -162,7 +162,7 @@ def test_a_running_event_loop_is_no_hindrance():
     "fault", [429, (429, 0.01), 500, 503, "garbage", "odd", "empty", "cut"], ids=str
 )
 def test_passing_faults_are_asked_again(fault):
-    """After faults that pass, the completions are those of a server without faults."""
+    """After temporary faults, the completions are those of a server without faults."""
     with serve(ScriptedEngine(), MODEL, faults=[fault] * 3) as server:
         assert draw(server) == undisturbed()
     assert len(server.requests) == 12 + 3
@@ -175,7 +175,7 @@ def test_a_hang_ends_in_a_retry():
 
 
 def test_the_servers_waiting_time_is_kept(caplog):
-    """Retry-After goes before the engine's own back-off."""
+    """Retry-After takes precedence over the engine's own back-off."""
     with (
         serve(ScriptedEngine(), MODEL, faults=[(429, 0.25)]) as server,
         caplog.at_level(logging.INFO, "srlm_kedro"),
@@ -196,7 +196,7 @@ def test_lasting_faults_end_in_a_message(fault):
 
 
 def test_nobody_there():
-    """A server that is down is named."""
+    """The message names a server that is down."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
@@ -218,7 +218,7 @@ def test_nobody_there():
     ],
 )
 def test_refusals_are_not_repeated(options, requests, message):
-    """What the server refuses is not asked again; the message says what to correct."""
+    """A call that the server refuses is not repeated; the message says what to correct."""
     with (
         serve(ScriptedEngine(), MODEL, paths=["chat/completions"]) as server,
         pytest.raises(InputError, match=message),
@@ -228,14 +228,14 @@ def test_refusals_are_not_repeated(options, requests, message):
 
 
 def test_the_client_package_is_asked_for(monkeypatch):
-    """Without the package `openai` the message says how to get it."""
+    """Without the package `openai`, the message says how to install it."""
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(InputError, match=r"pip install 'srlm_kedro\[openai\]'"):
         OpenAIEngine("http://127.0.0.1:1/v1")
 
 
 def test_options_of_another_shape_are_refused_together():
-    """All faults of the entry are told at once."""
+    """The message lists all faults of the entry."""
     with pytest.raises(InputError, match=r"(?s)base_url.*samples_per_call.*concurrency"):
         OpenAIEngine("localhost:8000", samples_per_call="many", concurrency=0)
 
@@ -244,7 +244,7 @@ def test_options_of_another_shape_are_refused_together():
 
 
 def test_the_budget_ends_the_run():
-    """No call is made once the budget is spent; the message says what was."""
+    """No call is made after the budget is spent; the message says how much was spent."""
     with serve(ScriptedEngine(), MODEL) as server:
         asking = engine(server, budget=60, concurrency=1)
         with pytest.raises(GateError, match=r"tokens are spent, and `budget` allows 60") as caught:
@@ -258,7 +258,7 @@ def test_the_budget_ends_the_run():
 
 
 def test_a_rerun_asks_for_what_is_missing_alone(tmp_path):
-    """After a failure half way nothing is asked twice, and the rows are an undisturbed run's."""
+    """After a failure, a rerun asks nothing twice, and its rows are an undisturbed run's."""
     up = {"to": 5}
     faults = lambda n, body: 500 if n >= up["to"] else None  # noqa: E731
     with serve(ScriptedEngine(), MODEL, faults=faults) as server:
@@ -274,7 +274,7 @@ def test_a_rerun_asks_for_what_is_missing_alone(tmp_path):
 
 
 def test_answers_under_way_are_kept_when_another_fails(tmp_path):
-    """A failure lets the other calls end: they are paid for."""
+    """After a failure the other calls may end: they are paid for."""
     with serve(ScriptedEngine(), MODEL, faults=[None, 400]) as server:
         with pytest.raises(InputError):
             draw(server, journal=str(tmp_path), concurrency=8)
@@ -283,7 +283,7 @@ def test_answers_under_way_are_kept_when_another_fails(tmp_path):
 
 
 def test_a_full_disk_ends_the_spending(tmp_path):
-    """Where an answer cannot be kept, no further one is asked for."""
+    """If an answer cannot be kept, no further one is asked for."""
     with serve(ScriptedEngine(), MODEL) as server:
         asking = engine(server, journal=str(tmp_path), concurrency=2)
         asking.generate(MODEL, REQUESTS[:1], Sampling(max_new_tokens=40), 0)
@@ -295,7 +295,7 @@ def test_a_full_disk_ends_the_spending(tmp_path):
 
 
 def test_the_budget_leaves_answers_in_the_journal(tmp_path):
-    """A higher budget goes on where the lower one ended."""
+    """A run with a higher budget continues where the lower one ended."""
     with serve(ScriptedEngine(), MODEL) as server:
         with pytest.raises(GateError, match="kept in"):
             draw(server, journal=str(tmp_path), budget=60)
@@ -304,7 +304,7 @@ def test_the_budget_leaves_answers_in_the_journal(tmp_path):
 
 
 def test_a_torn_line_is_asked_for_again(tmp_path):
-    """What a kill tore is passed over, and the file stays readable."""
+    """A line that a kill cut off is ignored, and the file stays readable."""
     with serve(ScriptedEngine(), MODEL) as server:
         draw(server, journal=str(tmp_path))
         file = tmp_path / "completions.jsonl"
@@ -315,7 +315,7 @@ def test_a_torn_line_is_asked_for_again(tmp_path):
 
 
 def test_more_samples_take_the_fewer_from_the_journal(tmp_path):
-    """Raising n asks for the further samples alone; another seed asks for all."""
+    """A higher n asks only for the further samples; another seed asks for all."""
     with serve(ScriptedEngine(), MODEL) as server:
         draw(server, journal=str(tmp_path))
         more = SAMPLING.model_copy(update={"n": 3})
@@ -326,7 +326,7 @@ def test_more_samples_take_the_fewer_from_the_journal(tmp_path):
 
 
 def test_a_model_trained_anew_is_asked_again(tmp_path):
-    """The journal tells models of one name apart where their folder is at hand."""
+    """The journal distinguishes models of one name by the files in their folder."""
     weights = tmp_path / "m1"
     weights.mkdir()
     model = Checkpoint(weights, "m1")
@@ -343,14 +343,14 @@ def test_a_model_trained_anew_is_asked_again(tmp_path):
 
 
 def test_the_key_opens_the_server():
-    """The server sees the key of the credentials."""
+    """The server gets the key of the credentials."""
     with serve(ScriptedEngine(), MODEL, key=KEY) as server:
         assert draw(server, credentials={"api_key": KEY}) == undisturbed()
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
 def test_the_environments_key_is_not_sent_to_any_server(monkeypatch):
-    """A key of the environment belongs to another server, perhaps."""
+    """A key in the environment may belong to another server."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with serve(ScriptedEngine(), MODEL) as server:
         draw(server)
@@ -359,7 +359,7 @@ def test_the_environments_key_is_not_sent_to_any_server(monkeypatch):
 
 @pytest.mark.parametrize("fault", [None, 429, "garbage", "hang", "cut"], ids=str)
 def test_the_key_is_never_shown(fault, caplog, tmp_path):
-    """Not in messages, causes, logs, reprs or the journal, even where a server repeats it."""
+    """It is in no message, cause, log, repr or journal, even if a server repeats it."""
     wrong = KEY if fault else f"{KEY}-wrong"
     faults = [None, *[fault] * 40] if fault else []
     with (
@@ -387,7 +387,7 @@ def test_the_key_is_never_shown(fault, caplog, tmp_path):
     "key", ["k3Y9" * 100, r"a\b" + "'c", "a/b+c=d%e"], ids=["long", "escaped", "url"]
 )
 def test_no_half_of_the_key_is_shown_either(key):
-    """A token can be longer than what is quoted of a server, and be written as Python does."""
+    """A key can be longer than a quotation of the server, and can be written in several ways."""
     with serve(ScriptedEngine(), key="another") as server, pytest.raises(InputError) as caught:
         draw(server, credentials={"api_key": key})
     assert "Incorrect API key provided: ***" in str(caught.value)
@@ -398,14 +398,14 @@ def test_no_half_of_the_key_is_shown_either(key):
 
 @pytest.mark.parametrize("credentials", [{"key": KEY}, {"api_key": KEY, "more": 1}, {}])
 def test_credentials_of_another_shape_are_refused(credentials):
-    """Their names are told, their values not."""
+    """The message shows their names, but not their values."""
     with pytest.raises(InputError, match="credentials are `api_key:") as caught:
         OpenAIEngine("http://127.0.0.1:1/v1", credentials=credentials)
     assert KEY not in str(caught.value)
 
 
 def test_a_pasted_line_break_is_no_part_of_a_key():
-    """Blanks around the key are taken off; within it they are refused, and it is not shown."""
+    """Blanks around the key are removed. Within it they are refused, and the key is not shown."""
     with serve(ScriptedEngine(), key="sk-1") as server:
         draw(server, credentials={"api_key": "sk-1\n"})
     with pytest.raises(InputError, match="line break") as refused:
@@ -414,7 +414,7 @@ def test_a_pasted_line_break_is_no_part_of_a_key():
 
 
 def test_another_server_is_asked_anew(tmp_path):
-    """What one server's model says is not what another's of the same name says."""
+    """Answers of one server are not used for another server with a model of the same name."""
     for _ in range(2):
         with serve(ScriptedEngine()) as server:
             draw(server, journal=str(tmp_path))
@@ -422,7 +422,7 @@ def test_another_server_is_asked_anew(tmp_path):
 
 
 def test_an_answer_without_usage_is_paid_once():
-    """A server that never names its tokens is left at once."""
+    """A server that does not count its tokens is not asked again."""
     odd = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}
     from srlm_kedro.engines.generation.servers.replies import read_reply
 

@@ -49,14 +49,14 @@ def test_rows_fit_beside_the_longest_prompt(lengths, samples, memory):
 
 @given(LENGTHS, st.integers(1, 9), MEMORY)
 def test_long_prompts_go_first(lengths, samples, memory):
-    """Prompts of like length draw together, so that little is padded."""
+    """Prompts of similar length are drawn together, so that little is padded."""
     shares = [share for wave in planned(lengths, samples, memory) for share in wave.shares]
     drawn = [lengths[share.request] for share in shares]
     assert drawn == sorted(drawn, reverse=True)
 
 
 def test_one_long_prompt_does_not_narrow_all_others():
-    """Behind a full wave of long prompts, short ones get a wave of more rows."""
+    """After a full wave of long prompts, short ones get a wave of more rows."""
     first, second = planned([390, 10, 11, 12, 13], 1, 400)
     assert [share.request for share in first.shares] == [0]
     assert first.rows == 1
@@ -65,7 +65,7 @@ def test_one_long_prompt_does_not_narrow_all_others():
 
 @given(WORK, st.integers(0, 10**10))
 def test_keys_and_values_stay_within_the_budget(work, budget):
-    """What rows, groups and the shared prefix hold fits, unless one row alone is too much."""
+    """What rows, groups and the shared prefix hold fits, unless a single row is too much."""
     rows = tiered_rows(budget, COSTS, work)
     groups = places_for_groups(rows, work.samples)
     held = COSTS.token * (work.shared + groups * work.own + rows * work.new)
@@ -76,19 +76,19 @@ def test_keys_and_values_stay_within_the_budget(work, budget):
 
 @given(WORK, st.integers(0, 10**10))
 def test_more_memory_never_means_fewer_rows(work, budget):
-    """Rows grow with the budget."""
+    """The number of rows grows with the budget."""
     assert tiered_rows(budget, COSTS, work) <= tiered_rows(2 * budget, COSTS, work)
     assert plain_rows(budget, COSTS, work) <= plain_rows(2 * budget, COSTS, work)
 
 
 @given(st.integers(1, 500), st.integers(1, 64))
 def test_there_is_a_place_for_every_group(rows, samples):
-    """Places for the groups of a full batch, and never more than rows."""
+    """There are places for the groups of a full batch, and never more than rows."""
     assert -(-rows // samples) <= places_for_groups(rows, samples) <= rows
 
 
 def test_odd_configurations_are_read_too():
-    """Widths by layer count by the widest, and missing ones are made up from others."""
+    """A width that differs by layer counts as the widest; a missing one is derived from others."""
     config = SimpleNamespace(
         num_hidden_layers=2, hidden_size=32, vocab_size=100, intermediate_size=[64, 128]
     )

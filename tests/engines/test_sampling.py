@@ -1,4 +1,4 @@
-"""The draw of one token."""
+"""Sampling of one token."""
 
 from collections import Counter
 
@@ -22,7 +22,7 @@ def nucleus(probabilities: torch.Tensor, top_p: float) -> dict[int, float]:
 
 
 def drawn(logits: torch.Tensor, temperature: float, top_p: float, count: int) -> list[int]:
-    """Tokens of `count` samples, each with a stream of its own."""
+    """Tokens of `count` samples, each with its own random stream."""
     keys = torch.tensor([stream(0, "p", sample) for sample in range(count)])
     steps = torch.zeros(count, dtype=torch.long)
     return draw(logits.expand(count, -1), keys, steps, temperature, top_p).tolist()
@@ -53,7 +53,7 @@ def test_the_token_that_crosses_is_in():
 
 
 def test_equals_go_together():
-    """Of equally probable tokens none is above the other, so all of them are in or out."""
+    """Equally probable tokens are all in the nucleus, or all outside."""
     logits = torch.tensor([0.4, 0.2, 0.2, 0.2]).log()
     assert set(drawn(logits, 1.0, 0.3, 500)) == {0}
     assert set(drawn(logits, 1.0, 0.5, 500)) == {0, 1, 2, 3}
@@ -67,14 +67,14 @@ def test_top_p_one_keeps_every_token():
 
 
 def test_temperature_zero_takes_the_most_probable_token():
-    """Greedy does not look at the random numbers."""
+    """Greedy sampling does not use the random numbers."""
     logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, -1.0, 1.0]])
     keys, steps = torch.tensor([5, 6]), torch.tensor([0, 9])
     assert draw(logits, keys, steps, 0.0, 0.9).tolist() == [1, 0]
 
 
 def test_a_row_does_not_depend_on_its_neighbours(monkeypatch):
-    """Alone, beside wider and narrower nuclei, or in parts of a batch: the same token."""
+    """A row gets the same token alone, next to other rows, and in parts of a batch."""
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(60, 100, generator=generator) * torch.linspace(0, 8, 60)[:, None]
     keys = torch.tensor([stream(3, str(row), 0) for row in range(60)])

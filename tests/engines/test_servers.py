@@ -46,14 +46,14 @@ def always(fault):
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    """What one server that never fails answers."""
+    """The answers of one server that never fails."""
     with up() as server:
         return draw(server.url)
 
 
 @pytest.fixture
 def nobody():
-    """An address where no server is."""
+    """An address without a server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
@@ -90,7 +90,7 @@ async def ask(server):
 
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_calls_are_spread(concurrency, undisturbed):
-    """Both servers are asked, each sample once, and who answers changes nothing."""
+    """Both servers are asked, each sample once, and completions do not depend on who answers."""
     with up() as one, up() as two:
         assert draw(one.url, two.url, concurrency=concurrency) == undisturbed
     assert len(one.requests) + len(two.requests) == 12
@@ -98,7 +98,7 @@ def test_calls_are_spread(concurrency, undisturbed):
 
 
 def test_a_server_that_is_busy_gets_fewer_calls(undisturbed):
-    """While one server thinks over a single call, the other one answers the rest."""
+    """While one server works on a single call, the other one answers the rest."""
     rest = threading.Event()
     slow_fault = lambda n, body: rest.wait(20) and None  # noqa: E731
     with up(slow_fault) as slow, up(lambda n, body: rest.set() if n == 10 else None) as quick:
@@ -116,7 +116,7 @@ def test_a_list_of_one_is_one_server(undisturbed):
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_one_is_dead_from_the_start(place, undisturbed, nobody):
-    """The other one answers all, without a wait, and no retry is needed for that."""
+    """The other one answers all calls, without a wait and without retries."""
     with up() as server:
         urls = [server.url]
         urls.insert(place, nobody)
@@ -125,7 +125,7 @@ def test_one_is_dead_from_the_start(place, undisturbed, nobody):
 
 
 def test_one_dies_half_way(undisturbed):
-    """Its calls go on at the other one."""
+    """Its calls are repeated at the other one."""
     with ExitStack() as life, up() as other:
         dying = life.enter_context(up(lambda n, body: life.close() if n == 2 else None))
         assert draw(dying.url, other.url, backoff=LONG) == undisturbed
@@ -137,7 +137,7 @@ def test_one_dies_half_way(undisturbed):
     "fault", [429, (429, 0), (429, LONG), 500, "garbage", "odd", "cut"], ids=str
 )
 def test_a_fault_sends_a_call_elsewhere_at_once(fault, undisturbed):
-    """A server that always fails gets the calls of the first moment, and then none for a while."""
+    """A server that always fails gets the first calls, and then none for a while."""
     with up(always(fault)) as bad, up() as good:
         asking = engine(bad.url, good.url, backoff=LONG)
         assert asking.generate(MODEL, REQUESTS, SAMPLING, 0) == undisturbed
@@ -153,7 +153,7 @@ def test_a_hang_sends_a_call_elsewhere(undisturbed):
 
 
 def test_a_refusal_ends_calls_that_go_on_at_once():
-    """Where one call has failed for good, others are not tried again, though nobody rests."""
+    """After one call has failed for good, other calls are not tried again."""
     faults = lambda number, body: 400 if number == 3 else (429, 0)  # noqa: E731
     with up(faults) as server, pytest.raises(InputError, match="status 400"):
         draw(server.url, retries=300, concurrency=2)
@@ -161,14 +161,14 @@ def test_a_refusal_ends_calls_that_go_on_at_once():
 
 
 def test_a_server_that_is_well_again_is_asked_again(undisturbed):
-    """After its rest a server gets calls as before."""
+    """After its rest, a server gets calls as before."""
     with up([500]) as one, up() as two:
         assert draw(one.url, two.url, backoff=0.001, concurrency=1) == undisturbed
     assert len(one.requests) >= 3
 
 
 def test_one_call_sees_whether_a_server_is_well_again(clock):
-    """After the rest one call is let through; an answer opens the server to all."""
+    """After the rest a server gets one call; after an answer it gets all calls."""
 
     async def story(server):
         assert isinstance(await ask(server), Failure)
@@ -186,7 +186,7 @@ def test_one_call_sees_whether_a_server_is_well_again(clock):
 
 
 def test_rests_double_up_to_a_minute(clock):
-    """Each fault after a rest makes the next one longer; faults of one moment count once."""
+    """Each failure after a rest doubles the next rest; failures at the same time count once."""
 
     async def story(server):
         rests = []
@@ -201,7 +201,7 @@ def test_rests_double_up_to_a_minute(clock):
 
 
 def test_a_fault_after_an_answer_in_a_rest_is_a_first_one(clock):
-    """An answer of a call under way does not end the rest, and the next fault starts anew."""
+    """An answer during a rest does not end it, but the next failure counts as a first one."""
 
     async def story(server):
         rests = []
@@ -216,7 +216,7 @@ def test_a_fault_after_an_answer_in_a_rest_is_a_first_one(clock):
 
 
 def test_all_are_dead(nobody):
-    """The message names each server and what it said last, after a try at each and the retries."""
+    """After a try at each server and the retries, the message names each and its last outcome."""
     with (
         up(always(503)) as bad,
         pytest.raises(GateError, match="model m1: no answer after 4 tries") as caught,
@@ -228,7 +228,7 @@ def test_all_are_dead(nobody):
 
 
 def test_the_server_that_refuses_is_named():
-    """What one server does not take is no matter of another try."""
+    """A call that one server refuses is not tried at another."""
     other = Checkpoint(Path("nowhere"), "m7")
     with up() as good, serve(ScriptedEngine(), other) as bad:
         with pytest.raises(InputError, match=rf"{bad.url}/chat/completions, model m1: status 404"):
@@ -237,7 +237,7 @@ def test_the_server_that_refuses_is_named():
 
 
 def test_servers_without_a_scheme_are_refused_together():
-    """Each address that is none is named, and so is one given twice."""
+    """The message lists each wrong address, and each that is named twice."""
     with pytest.raises(InputError, match=r"(?s)once.*'a:1'.*None") as caught:
         engine("a:1", None, "http://b/v1", "http://b/v1")
     assert "'http://b/v1'" not in str(caught.value)
@@ -249,7 +249,7 @@ def test_servers_without_a_scheme_are_refused_together():
 
 
 def test_one_budget_over_all():
-    """Tokens add up over the servers."""
+    """The budget counts the tokens of all servers."""
     with up() as one, up() as two:
         with pytest.raises(GateError, match="`budget` allows 60") as caught:
             draw(one.url, two.url, budget=60, concurrency=1)
@@ -269,7 +269,7 @@ def test_one_key_for_all(undisturbed):
 
 
 def test_the_key_is_shown_for_no_server(caplog):
-    """Where all servers repeat the key, the message and the log do not."""
+    """All servers repeat the key, and neither the message nor the log shows it."""
     with (
         caplog.at_level(logging.INFO, "srlm_kedro"),
         up(always(500)) as one,
@@ -283,7 +283,7 @@ def test_the_key_is_shown_for_no_server(caplog):
 
 
 def test_a_server_more_loses_nothing(tmp_path, undisturbed):
-    """Answers of one server stand in the journal when another is added after it."""
+    """Answers of one server stay in the journal if another is added after it."""
     journal = str(tmp_path)
     with up() as one, up() as two:
         alone = OpenAIEngine(one.url, journal=journal)
@@ -297,7 +297,7 @@ def test_a_server_more_loses_nothing(tmp_path, undisturbed):
 
 
 def test_a_server_that_nobody_runs_is_known_before_any_work(nobody):
-    """By its address; of several, one that answers is enough, whatever it says."""
+    """The message names the address. Of several servers, one that answers is enough."""
     with pytest.raises(InputError, match=rf"no server answers .{nobody}: .*Start it, or correct"):
         engine(nobody).refuse_unready()
     with up(key="sk-other") as server:
@@ -315,6 +315,6 @@ def test_a_server_that_nobody_runs_is_known_before_any_work(nobody):
     ids=["shards", "judge", "referee"],
 )
 def test_who_asks_through_an_engine_looks_too(wrap, nobody, tmp_path):
-    """Every way to a server: drawing in shards, a benchmark's judge, the referee."""
+    """Shards, a benchmark's judge and the referee check their server too."""
     with pytest.raises(InputError, match="no server answers"):
         wrap(engine(nobody), tmp_path).refuse_unready()

@@ -12,7 +12,7 @@ from tests.engines.models import write_qwen2
 
 @pytest.mark.filterwarnings("ignore::UserWarning:mlflow")
 def test_a_registered_model_is_loaded_and_answers_by_its_alias(tmp_path, monkeypatch):
-    """The response is the engine's own, drawn with the parameters that came with the prompts."""
+    """The response is the engine's, sampled with the parameters that came with the prompts."""
     model = write_qwen2(tmp_path / "m2", name="m2")
     monkeypatch.chdir(tmp_path)
     database = f"sqlite:///{tmp_path}/mlflow.db"

@@ -1,4 +1,4 @@
-"""Tokenizers and weights that do not fit a model's configuration are refused before any work."""
+"""Tokenizers and weights that do not fit a model's configuration are refused before a run."""
 
 import json
 
@@ -35,21 +35,21 @@ def added_by_settings(folder):
 
 
 def added_by_its_own_file(folder):
-    """As older tokenizers keep them."""
+    """A token in added_tokens.json, where older tokenizers keep them."""
     model = write_model(folder, words=40)
     changed(folder, "added_tokens.json", extra=46)
     return model
 
 
 def an_end_without_embedding(folder):
-    """The special token behind every response."""
+    """The special token after every response has no embedding."""
     model = write_model(folder, words=40)
     changed(folder, "tokenizer_config.json", eos_token="<end>")
     return model
 
 
 def on_an_adapter(folder):
-    """The embeddings are those of the base, which lies elsewhere."""
+    """The embeddings are those of the base, which is in another folder."""
     base = write_model(folder / "base", words=40)
     model = AutoModelForCausalLM.from_pretrained(base.path)
     learnt = get_peft_model(model, LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
@@ -59,7 +59,7 @@ def on_an_adapter(folder):
 
 
 def without_tokenizer_json(folder):
-    """Only the files of which a library makes the tokenizer."""
+    """Only the files from which a library makes the tokenizer."""
     model = write_model(folder, kind="gpt2", words=14)
     (folder / "tokenizer.json").unlink()
     pieces = {chr(33 + number): number for number in range(30)}
@@ -85,7 +85,7 @@ def without_tokenizer_json(folder):
 def test_a_tokenizer_larger_than_the_embeddings_is_refused(
     tmp_path, engine, make, token, number, size
 ):
-    """By both engines, before any work, with the token and both sizes; else IndexError."""
+    """Both engines refuse it before a run, and name the token and both sizes."""
     model = make(tmp_path)
     assert checkpoint_faults(model.path) == []  # its files alone do not tell
     said = BEYOND.format(token=token, number=number, size=size)
@@ -95,7 +95,7 @@ def test_a_tokenizer_larger_than_the_embeddings_is_refused(
 
 @pytest.mark.parametrize("engine", [TransformersEngine, TrlEngine])
 def test_a_special_token_that_nothing_writes_may_lie_beyond(tmp_path, engine):
-    """As placeholders for images in models of text."""
+    """Placeholders for images in models of text are such tokens."""
     model = write_model(tmp_path, words=40)
     tokenizer = word_tokenizer(40)
     tokenizer.add_special_tokens(
@@ -106,7 +106,7 @@ def test_a_special_token_that_nothing_writes_may_lie_beyond(tmp_path, engine):
 
 
 def test_weights_of_other_sizes_are_named_with_both(tmp_path):
-    """A library says no more than that sizes mismatch."""
+    """The message names both sizes; the library says only that sizes mismatch."""
     model = write_model(tmp_path, words=40)
     changed(tmp_path, "config.json", vocab_size=50)
     said = r"lm_head.weight is 46 x 32, by config.json 50 x 32"
@@ -115,7 +115,7 @@ def test_weights_of_other_sizes_are_named_with_both(tmp_path):
 
 
 def test_a_referees_own_model_is_looked_at_too(tmp_path):
-    """It compares at the very end of a run."""
+    """The referee compares at the very end of a run, so its model is checked before."""
     added_by_settings(tmp_path)
     engine = TransformersEngine(device="cpu")
     referee = LlmReferee(engine, COMPARE, model_path=str(tmp_path))

@@ -1,4 +1,4 @@
-"""What a thinking model says reaches the stages as its answer, from every engine."""
+"""From every engine, the stages get only the answer of a model that thinks."""
 
 import sys
 
@@ -38,7 +38,7 @@ JUDGE_PROMPT = "Q: {instruction}\nA: {response}\nEnd with Score: 5 or less"
 
 
 def say(folder, script, template=TEMPLATE, sampling=None, requests=ASKED) -> Completion:
-    """What a model that recites the script says through TransformersEngine."""
+    """The completion of a model that recites the script, by TransformersEngine."""
     model = write_reciter(folder, script, template)
     engine = TransformersEngine(device="cpu", threads=1)
     return engine.generate(model, requests, sampling or Sampling(), 0)[0][0]
@@ -46,7 +46,7 @@ def say(folder, script, template=TEMPLATE, sampling=None, requests=ASKED) -> Com
 
 @pytest.fixture
 def vllm(tmp_path):
-    """What a model says through VllmEngine that draws the tokens of a text."""
+    """The completion of a model that recites a text, by VllmEngine."""
 
     def said(text: str, template: str, finish: str = "stop", sampling=None) -> Completion:
         model = write_qwen2(tmp_path / "model")
@@ -63,13 +63,13 @@ def vllm(tmp_path):
 
 
 def test_the_answer_stands_apart_from_the_thought(tmp_path):
-    """Its tokens are counted alone; what was drawn in all is told too."""
+    """The completion counts the answer's tokens, and separately all that were sampled."""
     said = say(tmp_path, THINKING)
     assert said == Completion("Because. Really.", 3, "stop", "<think> Two facts. </think> ", 7)
 
 
 def test_a_thought_that_the_template_opened(tmp_path):
-    """The completion holds the closing mark alone; the thought is kept as it was rendered."""
+    """The completion holds only the closing mark; the thought is kept as it was rendered."""
     script = [THINKING[1], *THINKING[2:]]
     said = say(tmp_path, script, OPENED)
     assert (said.text, said.tokens, said.drawn) == ("Because. Really.", 3, 6)
@@ -77,7 +77,7 @@ def test_a_thought_that_the_template_opened(tmp_path):
 
 
 def test_marks_that_are_special_tokens(tmp_path):
-    """They are looked at before special tokens are taken off."""
+    """They are found before special tokens are removed."""
     script = [
         "[THINK]" if w == "<think>" else "[/THINK]" if w == "</think>" else w for w in THINKING
     ]
@@ -95,7 +95,7 @@ def test_a_cut_thought_is_no_answer(tmp_path):
 
 
 def test_a_cut_answer_is_a_cut_answer(tmp_path):
-    """What was said of it stays, and the limit ended it."""
+    """The part of the answer is kept, and it counts as cut."""
     said = say(tmp_path, THINKING, sampling=Sampling(max_new_tokens=5))
     assert (said.text, said.finish, said.tokens) == ("Because.", "length", 1)
 
@@ -111,7 +111,7 @@ def test_stop_strings_end_answers_alone(tmp_path, script, template):
 
 
 def test_raw_text_begins_in_no_thought(tmp_path):
-    """The template's opening belongs to chats."""
+    """Only chats begin with what the template opens."""
     model = write_reciter(tmp_path, ["w", "Two", "facts.", "</s>"], OPENED)
     engine = TransformersEngine(device="cpu", threads=1)
     (row,) = engine.generate(model, [Request("a", "w", chat=False)], Sampling(), 0)
@@ -170,7 +170,7 @@ class TestServers:
         assert "Score: 2" in said.thought
 
     def test_a_content_in_parts(self):
-        """As Mistral's servers send it."""
+        """Mistral's servers send such contents."""
         parts = [
             {"type": "thinking", "thinking": [{"type": "text", "text": "Two and two."}]},
             {"type": "text", "text": "Four."},
@@ -179,7 +179,7 @@ class TestServers:
         assert (said.text, "Two and two." in said.thought) == ("Four.", True)
 
     def test_a_thought_within_the_content(self):
-        """A server without a parser for it sends the raw text."""
+        """A server that does not parse thoughts sends the raw text."""
         said = reply({"content": "Two END two.\n</think>\n\nFour. END Five."})
         assert (said.text, said.finish) == ("Four. ", "stop")
 
@@ -198,25 +198,25 @@ class TestServers:
         assert "Score: 2" in said.thought
 
     def test_a_thought_that_ended_the_turn(self):
-        """An answer was never begun: it is empty, and nothing is wrong with the reply."""
+        """No answer began, so it is empty, and the reply is not malformed."""
         assert reply({"content": None, "reasoning_content": "Hm."}).text == ""
 
     def test_a_text_without_thought_costs_what_it_did(self):
-        """All tokens are the answer's."""
+        """All tokens belong to the answer."""
         said = reply({"content": "Four."})
         assert (said.tokens, said.drawn, said.thought) == (100, 100, "")
 
 
 class TestKept:
     def test_a_journal_of_an_earlier_version(self, tmp_path):
-        """What was paid for is read by the rules of today."""
+        """Its completions are read by today's rules."""
         old = '{"key": "k", "text": "<think>Hm.</think>Four.", "tokens": 10, "finish": "stop"}\n'
         (tmp_path / "completions.jsonl").write_text(old)
         found = Journal(tmp_path).find("k")
         assert (found.text, found.thought, found.drawn) == ("Four.", "<think>Hm.</think>", 10)
 
     def test_what_is_kept_comes_back_whole(self, tmp_path):
-        """From a journal and from a shard: thought, answer and both counts."""
+        """A journal and a shard return the thought, the answer and both counts."""
         said = Completion("Close it by </think>.", 3, "stop", "<think>Hm.</think>", 9)
         Journal(tmp_path / "j").add("k", said)
         assert Journal(tmp_path / "j").find("k") == said
@@ -238,7 +238,7 @@ class TestStages:
     )
 
     def test_no_score_is_read_from_a_cut_thought(self, tmp_path):
-        """The judge was about to change its mind: the judgement is counted as cut, not as a 2."""
+        """The judge had not decided yet: the judgement counts as cut, not as a 2."""
         model = write_reciter(tmp_path, JUDGING, TEMPLATE)
         engine = TransformersEngine(device="cpu", threads=1)
         sampling = {"n": 1, "max_new_tokens": 4}
@@ -250,7 +250,7 @@ class TestStages:
         assert reparse(judged)["score"].isna().all()
 
     def test_the_score_is_the_answers(self, tmp_path):
-        """Not that of the thought before it."""
+        """A score in the thought does not count."""
         judge = lambda messages: "<think>Score: 2. Wait, all right.</think>All is there. Score: 4"  # noqa: E731
         with serve(judge) as server:
             judged = judge_responses(
@@ -267,7 +267,7 @@ class TestStages:
         assert judged["reward"].tolist() == [4, 4]
 
     def test_candidates_are_answers(self, tmp_path):
-        """In text, in length, and in how they ended; the thought is kept beside them."""
+        """Text, length and end are those of the answer; the thought is a column of its own."""
         model = write_reciter(tmp_path, THINKING, TEMPLATE)
         engine = TransformersEngine(device="cpu", threads=1)
         prompts = pd.DataFrame({"prompt_id": ["p"], "prompt": ["Why?"]})

@@ -1,4 +1,4 @@
-"""Keys and values that rows share: the logits are those of each row on its own."""
+"""Keys and values that rows share: the logits are those of each row by itself."""
 
 import copy
 import gc
@@ -52,7 +52,7 @@ def model_of(folder, kind, dtype=torch.float32, words=40, **config):
 
 
 class Session:
-    """Rows that come and go at random, each beside its own whole sequence."""
+    """Rows that join and leave at random, each compared with its own whole sequence."""
 
     def __init__(self, model, alone, prefix: list[int], seed: int):
         self.alone = alone
@@ -89,7 +89,7 @@ class Session:
 @pytest.mark.parametrize("prefix", [0, 9])
 @torch.inference_mode()
 def test_logits_are_those_of_each_row_alone(tmp_path, monkeypatch, kind, prefix):
-    """Rows join and leave, groups are long and short: within 1e-4 of a plain forward pass."""
+    """With rows joining and leaving, logits are within 1e-4 of a plain forward pass."""
     model = model_of(tmp_path, kind, initializer_range=0.2, **ALIKE[kind])
     alone = copy.deepcopy(model)
     assert refusal_of_tiers(model) is None
@@ -117,7 +117,7 @@ def test_logits_are_those_of_each_row_alone(tmp_path, monkeypatch, kind, prefix)
 
 @pytest.mark.parametrize("kind", OTHERWISE)
 def test_what_attends_otherwise_is_refused(tmp_path, kind):
-    """Windows, caps and biases show when a few tokens are tried; the model stays as it was."""
+    """A trial of few tokens shows windows, caps and biases; the model stays as it was."""
     model = model_of(tmp_path, kind, **OTHERWISE[kind])
     own = model.config._attn_implementation
     reason = refusal_of_tiers(model)
@@ -127,7 +127,7 @@ def test_what_attends_otherwise_is_refused(tmp_path, kind):
 
 
 def test_short_prompts_behind_a_long_one_are_not_padded_to_it():
-    """A pass holds no more cells than it may, unless one prompt alone is longer."""
+    """A pass holds no more cells than it may, unless a single prompt is longer."""
     lengths = [900, *[1] * 2000]
     parts = list(tiered_rows._parts(lengths))
     assert [place for part in parts for place in range(2001)[part]] == list(range(2001))
@@ -137,7 +137,7 @@ def test_short_prompts_behind_a_long_one_are_not_padded_to_it():
 
 
 def test_buffers_go_with_their_decoder(tmp_path):
-    """No reference of the tiers to themselves keeps a finished wave's memory."""
+    """The tiers do not refer to themselves, so a finished wave frees its memory at once."""
     model = model_of(tmp_path, "llama")
     assert refusal_of_tiers(model) is None
     gc.disable()

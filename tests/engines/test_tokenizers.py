@@ -1,4 +1,4 @@
-"""One prompt on its way through sampling, judging, SFT and DPO: the same ids, for any tokenizer."""
+"""One prompt has the same token ids in sampling, judging, SFT and DPO, for any tokenizer."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ def qwen2(folder) -> Checkpoint:
 
 
 def base_qwen2(folder) -> Checkpoint:
-    """As Qwen2.5's base models have it: the template ends a turn, the text ends otherwise."""
+    """Like Qwen2.5's base models: the template ends a turn with another token than a text."""
     model = with_tokenizer(write_qwen2(folder), folder, eos_token="<|endoftext|>")
     for name in ("config.json", "generation_config.json"):
         file = folder / name
@@ -56,7 +56,7 @@ def plain_base(folder) -> Checkpoint:
 
 
 def own_bos(folder) -> Checkpoint:
-    """The template writes the opening token, and the tokenizer would put one before all."""
+    """The template writes the opening token, and the tokenizer would add one too."""
     model = write_model(folder)
     file = folder / "tokenizer.json"
     content = json.loads(file.read_text())
@@ -112,7 +112,7 @@ def prefilled(monkeypatch):
 
 
 def test_all_four_ways_see_the_same_ids(kind, model, prefilled):
-    """Sampled or judged (both are requests), learnt or preferred, the prompt is one id sequence."""
+    """Sampling, judging, SFT and DPO see the prompt as one sequence of ids."""
     requests = [Request("answer", PROMPT), Request("judge", PROMPT)]
     TransformersEngine(device="cpu", threads=1).generate(
         model, requests, Sampling(max_new_tokens=2), seed=1
@@ -130,7 +130,7 @@ def test_all_four_ways_see_the_same_ids(kind, model, prefilled):
 
 
 def test_what_training_ends_with_stops_sampling(kind, model):
-    """The last id of every target is the turn's end, and the sampler knows it as one."""
+    """The last id of every target ends the turn, and stops sampling."""
     tokenizer = load_tokenizer(model)
     end = tokenizer.convert_tokens_to_ids(ENDS[kind])
     (sft,) = sft_rows(tokenizer, [Example(PROMPT, "w3")])
@@ -140,9 +140,7 @@ def test_what_training_ends_with_stops_sampling(kind, model):
 
 
 def test_a_cut_text_gets_no_end_in_training(kind, model):
-    """By SFT or DPO, chosen or rejected: the row ends where the model was cut off, and the loss
-    falls on the same tokens as of a whole text but for its end.
-    """
+    """In SFT and DPO, a cut text's row is that of the whole text without its end token."""
     tokenizer = load_tokenizer(model)
     whole, cut = sft_rows(
         tokenizer, [Example(PROMPT, "w3 w4"), Example(PROMPT, "w3 w4", complete=False)]
@@ -165,7 +163,7 @@ def test_a_cut_text_gets_no_end_in_training(kind, model):
 
 
 def test_the_trained_model_stops_for_other_programs_too(trainer, tmp_path_factory):
-    """Where the turn's end was no end token of the model, the new generation config adds it."""
+    """The new generation config names the turn's end, even if the model's did not."""
     model = base_qwen2(tmp_path_factory.mktemp("base"))
     made = trainer.sft(model, [Example("Name three trees.", "Oak, elm, pine.")], SFT, 1).checkpoint
     saved = AutoModelForCausalLM.from_pretrained(made.path).generation_config
@@ -173,7 +171,7 @@ def test_the_trained_model_stops_for_other_programs_too(trainer, tmp_path_factor
 
 
 def test_every_kind_is_trained_and_sampled(trainer, kind, model):
-    """A missing padding token matters nowhere, with rows of several lengths."""
+    """A missing padding token does not matter, even with rows of several lengths."""
     examples = [Example(PROMPT, "w3 w4 w5"), Example("w1", "w3")]
     made = trainer.sft(model, examples, SFT, 1)
     assert made.log[-1]["loss"] < made.log[0]["loss"]
@@ -190,7 +188,7 @@ def test_every_kind_is_trained_and_sampled(trainer, kind, model):
 )
 @pytest.mark.parametrize("gone", [(), ("pad_token",)])
 def test_padding_is_nobodys_business(trainer, checkpoint, tmp_path_factory, changes, gone):
-    """Side and token of padding leave every bit of training and every completion as they are."""
+    """The side and the token of padding change no bit of training and no completion."""
     other = with_tokenizer(checkpoint, tmp_path_factory.mktemp("other"), *gone, **changes)
     sampler = TransformersEngine(device="cpu", threads=1)
     sampling = Sampling(n=2, max_new_tokens=6)
@@ -207,7 +205,7 @@ def test_padding_is_nobodys_business(trainer, checkpoint, tmp_path_factory, chan
 
 
 def test_a_special_token_without_an_embedding_is_never_fed(trainer, tmp_path_factory, prefilled):
-    """As Gemma 3's placeholder for images: written out by a user or a model, it stays text."""
+    """A user or a model that writes Gemma 3's placeholder for images writes plain text."""
     folder = tmp_path_factory.mktemp("image")
     model = write_qwen2(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -237,7 +235,7 @@ class TestEndOfTurn:
         ],
     )
     def test_it_is_the_special_token_behind_an_answer(self, checkpoint, template, end):
-        """Spaces aside; without one it is the tokenizer's end token."""
+        """Spaces do not count; without a special token it is the tokenizer's end token."""
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
         tokenizer.chat_template = template
         assert chat.end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids(end)
@@ -265,7 +263,7 @@ class TestRemoteCode:
 
     @pytest.fixture
     def own(self, checkpoint, tmp_path_factory) -> Checkpoint:
-        """A Llama that says it needs Python code of its own."""
+        """A Llama whose checkpoint needs its own Python code."""
         folder = tmp_path_factory.mktemp("own")
         shutil.copytree(checkpoint.path, folder, dirs_exist_ok=True)
         (folder / "own.py").write_text(self.CODE)
@@ -288,7 +286,7 @@ class TestRemoteCode:
                 reading()
 
     def test_asked_for_it_runs_and_travels_with_the_model(self, own, tmp_path):
-        """The new checkpoint holds the code that it needs."""
+        """With the option it runs, and the new checkpoint holds the code."""
         trusting = TrlEngine(
             device="cpu", threads=1, work_dir=str(tmp_path), trust_remote_code=True
         )

@@ -1,4 +1,4 @@
-"""The type that a device computes in: bfloat16 is for those that have it."""
+"""The type that a device computes in: only devices made for bfloat16 get it."""
 
 import logging
 
@@ -36,7 +36,7 @@ def test_auto_goes_by_the_device(device, made_for_it, expected, monkeypatch):
 
 
 def test_a_slow_type_that_is_asked_for_is_taken_and_told_once(monkeypatch, caplog):
-    """With what was measured, and what to do."""
+    """The warning says what was measured, and what to do."""
     monkeypatch.setattr(torch_device, "slowdown", lambda dtype: 12.3)
     with caplog.at_level(logging.WARNING):
         found = [torch_device.dtype_of("bfloat16", "cpu") for _ in range(2)]
@@ -48,7 +48,7 @@ def test_a_slow_type_that_is_asked_for_is_taken_and_told_once(monkeypatch, caplo
 
 
 def test_a_processor_that_has_the_type_is_told_nothing(monkeypatch, caplog):
-    """Nor is anything measured for float32."""
+    """There is no warning, and for float32 nothing is measured."""
     monkeypatch.setattr(torch_device, "slowdown", lambda dtype: 0.6)
     with caplog.at_level(logging.WARNING):
         torch_device.dtype_of("bfloat16", "cpu")
@@ -58,7 +58,7 @@ def test_a_processor_that_has_the_type_is_told_nothing(monkeypatch, caplog):
 
 
 def test_the_slowdown_is_measured(monkeypatch):
-    """Each type's product is computed, in that type."""
+    """The product of matrices is computed in both types."""
     multiplied = []
     monkeypatch.setattr(
         torch.Tensor, "__matmul__", lambda one, other: multiplied.append((one.dtype, other.dtype))
@@ -68,7 +68,7 @@ def test_the_slowdown_is_measured(monkeypatch):
 
 
 def test_engines_on_a_cpu_compute_in_float32(checkpoint):
-    """Whatever the checkpoint itself is held in."""
+    """They do so whatever type the checkpoint has."""
     loaded = load(checkpoint, "auto", "cpu")
     assert loaded.model.dtype == torch.float32
     assert not TrlEngine("auto", device="cpu")._setup.bf16

@@ -34,7 +34,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_greedy_equals_generate(tmp_path, kind):
-    """Batched, with a shared prefix, greedy text is that of transformers' own generate."""
+    """In batches with a shared prefix, greedy text is that of transformers' `generate`."""
     checkpoint = write_model(tmp_path, kind.split()[-1], **KINDS[kind])
     engine = TransformersEngine(device="cpu")
     rows = engine.generate(checkpoint, REQUESTS, Sampling(temperature=0, max_new_tokens=20), 0)
@@ -48,7 +48,7 @@ LIMITS = [{"max_rows": 1}, {"max_rows": 2}, {"max_rows": 4}, {"memory_gib": 0.00
 
 @pytest.mark.parametrize("kind", ["llama", "windowed mistral"])
 def test_batches_do_not_change_samples(tmp_path, kind):
-    """One row at a time, a few or all together, every sample is the same text."""
+    """Every sample is the same text in batches of one row, of a few, or of all."""
     checkpoint = write_model(tmp_path, kind.split()[-1], **KINDS[kind])
     sampling = Sampling(n=3, max_new_tokens=16, temperature=1.0)
     whole = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS, sampling, seed=4)
@@ -58,7 +58,7 @@ def test_batches_do_not_change_samples(tmp_path, kind):
 
 
 def test_a_shard_depends_on_its_own_requests_alone(checkpoint):
-    """Drawn in parts, in another order, by other workers: each request's samples stay the same."""
+    """A request's samples do not change with the requests that are drawn in the same call."""
     sampling = Sampling(n=2, max_new_tokens=12, temperature=1.0)
     whole = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS, sampling, seed=4)
     for shard in ([0], [3, 1], [4, 2, 0]):
@@ -69,7 +69,7 @@ def test_a_shard_depends_on_its_own_requests_alone(checkpoint):
 
 @pytest.mark.parametrize("kind", ["llama", "windowed mistral"])
 def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, kind, monkeypatch, caplog):
-    """What a device refuses is drawn by fewer rows at once, to the same samples, and counted."""
+    """The same samples are drawn with fewer rows at once, and the log counts it."""
     checkpoint = write_model(tmp_path, kind.split()[-1], **KINDS[kind])
     sampling = Sampling(n=3, max_new_tokens=16, temperature=1.0)
     whole = TransformersEngine(device="cpu").generate(checkpoint, REQUESTS, sampling, seed=4)
@@ -82,7 +82,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, kind, monkeypatch,
 
 
 def test_a_row_that_does_not_fit_alone_is_an_error(checkpoint, monkeypatch):
-    """Below one row there is nothing to halve."""
+    """A batch of one row cannot be halved."""
     monkeypatch.setattr(TieredDecoder, "step", _refusing(TieredDecoder.step, above=0))
     with pytest.raises(torch.OutOfMemoryError):
         TransformersEngine(device="cpu").generate(
@@ -124,7 +124,7 @@ def test_samples_follow_the_models_distribution(tmp_path):
 
 
 def test_shared_prefills_do_not_change_the_distribution(tmp_path):
-    """N samples of one prefill are spread like N requests that were prefilled each on its own."""
+    """N samples of one prefill are distributed like N requests with a prefill each."""
     checkpoint = write_model(tmp_path, words=6)
     engine = TransformersEngine(device="cpu")
     draws = 1500
@@ -191,7 +191,7 @@ def test_a_prompt_may_fill_the_model_to_the_last_position(checkpoint):
 
 
 def test_an_empty_raw_text_continues_the_opening_token_or_is_refused(checkpoint):
-    """A prompt of no tokens has nothing to continue."""
+    """A prompt without tokens is refused: there is nothing to continue."""
     with pytest.raises(InputError, match="request empty: the prompt has no tokens"):
         TransformersEngine(device="cpu").generate(
             checkpoint, [Request("empty", "", chat=False)], Sampling(max_new_tokens=2), 0
@@ -207,7 +207,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 
 def test_a_model_is_loaded_once_until_its_files_change(tmp_path, monkeypatch):
-    """Calls in a row share the weights; a checkpoint written anew or released is read again."""
+    """Consecutive calls share the weights. They are read again after a change or a release."""
     from srlm_kedro.engines.generation import transformers
 
     loads = []

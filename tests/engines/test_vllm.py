@@ -1,6 +1,6 @@
-"""The engine that keeps vLLM in a child process, before stand-ins for vLLM.
+"""The engine that keeps vLLM in a child process, with stand-ins for vLLM.
 
-That the engine keeps the contract of all engines is shown in test_generation_contract.py.
+That it keeps the contract of all engines is tested in test_generation_contract.py.
 """
 
 import os
@@ -74,7 +74,7 @@ ONCE = (
 
 @pytest.fixture
 def start(tmp_path):
-    """Makes an engine before a vLLM whose source is given."""
+    """Makes an engine with a stand-in for vLLM whose source is given."""
 
     def engine(source: str = TINY, **options) -> VllmEngine:
         (tmp_path / "vllm.py").write_text(source)
@@ -96,7 +96,7 @@ def gone(number: int) -> bool:
 
 
 def test_one_process_serves_all_calls(start, checkpoint):
-    """The model is loaded once; what vLLM prints does not reach the answers."""
+    """The model is loaded once; what vLLM prints is not taken for answers."""
     engine = start()
     first = engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
     number = process(engine)
@@ -109,21 +109,21 @@ def test_one_process_serves_all_calls(start, checkpoint):
 
 
 def test_chunks_change_nothing(start, checkpoint):
-    """Completions are the same however many are handed over at once."""
+    """Completions do not depend on how many are asked for at once."""
     small, large = start(chunk=3), start(chunk=100)
     rows = small.generate(checkpoint, REQUESTS, SAMPLING, 0)
     assert large.generate(checkpoint, REQUESTS, SAMPLING, 0) == rows
 
 
 def test_prompts_that_do_not_fit_are_refused_together(start, checkpoint):
-    """Each prompt that is too long is named; vLLM is not asked."""
+    """The message names each prompt that is too long; vLLM is not asked."""
     long = [Request(f"long{i}", "w1 " * 200) for i in range(2)]
     with pytest.raises(InputError, match=r"(?s)2 of 3 prompts do not fit.*long0: .*long1: "):
         start(DYING).generate(checkpoint, [*REQUESTS[:1], *long], SAMPLING, 0)
 
 
 def test_a_killed_child_is_replaced(start, checkpoint):
-    """After a kill the next call starts another process and draws the same."""
+    """After a kill, the next call starts another process and gets the same completions."""
     engine = start()
     rows = engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
     os.kill(process(engine), signal.SIGKILL)
@@ -132,7 +132,7 @@ def test_a_killed_child_is_replaced(start, checkpoint):
 
 
 def test_release_ends_the_process(start, checkpoint):
-    """No process is left behind, so that the card's memory is free for training."""
+    """No process is left, so that the GPU's memory is free for training."""
     engine = start()
     engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
     number = process(engine)
@@ -141,7 +141,7 @@ def test_release_ends_the_process(start, checkpoint):
 
 
 def test_an_engine_that_is_dropped_ends_its_process(start, checkpoint):
-    """Nobody has to call release(): the child goes with its engine."""
+    """Without a call of release(), the child ends together with its engine."""
     engine = start()
     engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
     number = process(engine)
@@ -150,13 +150,13 @@ def test_an_engine_that_is_dropped_ends_its_process(start, checkpoint):
 
 
 def test_a_dying_child_leaves_its_last_lines(start, checkpoint):
-    """The message holds the status and the last lines of what vLLM said."""
+    """The message holds the status and the last lines of vLLM's output."""
     with pytest.raises(GateError, match=r"(?s)died \(status 7\).*the card is on fire"):
         start(DYING, retries=0).generate(checkpoint, REQUESTS, SAMPLING, 0)
 
 
 def test_a_failure_of_vllm_is_told(start, checkpoint):
-    """What vLLM raises comes back with its words, and the process is ended."""
+    """The message holds what vLLM raised, and the process is ended."""
     engine = start(FAILING, retries=0)
     with pytest.raises(GateError, match=r"vLLM failed: RuntimeError: out of memory"):
         engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
@@ -172,7 +172,7 @@ def test_a_failure_of_vllm_is_told(start, checkpoint):
     ],
 )
 def test_a_chunk_is_tried_again_in_a_new_process(start, checkpoint, fault, told, caplog):
-    """After a death, a failure or a hang; the completions are those of an undisturbed run."""
+    """After a death, a failure or a hang, the completions are those of an undisturbed run."""
     drawn = start().generate(checkpoint, REQUESTS, SAMPLING, 0)
     again = start(ONCE.replace("FAULT", fault), patience=2.0)
     assert again.generate(checkpoint, REQUESTS, SAMPLING, 0) == drawn
@@ -181,34 +181,34 @@ def test_a_chunk_is_tried_again_in_a_new_process(start, checkpoint, fault, told,
 
 
 def test_tries_have_an_end(start, checkpoint, caplog):
-    """Two more tries, and then the run stops with what was said last."""
+    """After two more tries the run stops with the last message."""
     with pytest.raises(GateError, match="the card is on fire"):
         start(DYING).generate(checkpoint, REQUESTS, SAMPLING, 0)
     assert caplog.text.count("tried again") == 2
 
 
 def test_a_wrong_option_is_told(start, checkpoint):
-    """What vLLM refuses at loading is the user's to correct."""
+    """The message says which option vLLM refused."""
     engine = start(llm_options={"tensors": 2})
     with pytest.raises(InputError, match=r"(?s)cannot load it: TypeError: .*'tensors'"):
         engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
 
 
 def test_an_environment_without_vllm_is_told(checkpoint):
-    """The message says which interpreter lacks it, and does not take our module for vLLM."""
+    """The message names the interpreter; our own module vllm.py is not taken for vLLM."""
     engine = VllmEngine(sys.executable)
     with pytest.raises(InputError, match=r"No module named 'vllm'.*install vLLM there"):
         engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
 
 
 def test_a_missing_interpreter_is_told(checkpoint, tmp_path):
-    """A mistyped path is named."""
+    """The message names a mistyped path."""
     engine = VllmEngine(str(tmp_path / "python"))
     with pytest.raises(InputError, match=r"python cannot be started: No such file"):
         engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
 
 
 def test_a_folder_without_a_model_is_told(start, tmp_path):
-    """A model that is not there is named before vLLM is started."""
+    """The message names the model before vLLM is started."""
     with pytest.raises(InputError, match=r"m9: .*m9 cannot be read"):
         start().generate(Checkpoint(tmp_path / "m9", "m9"), REQUESTS, SAMPLING, 0)

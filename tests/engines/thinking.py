@@ -139,5 +139,5 @@ class LLM:
 
 
 def reciting_vllm(ids: Sequence[int], finish: str) -> str:
-    """The source of a stand-in for vLLM that draws these tokens for every prompt."""
+    """The source of a stand-in for vLLM that returns these tokens for every prompt."""
     return RECITING_VLLM.replace("{said}", json.dumps({"ids": list(ids), "finish": finish}))

@@ -130,7 +130,7 @@ _OWN["gemma3n_text"] = _OWN["gemma3n"]
 
 
 def tiny_config(kind: str, **own: Any) -> Any:
-    """A configuration of few layers and narrow ones, its parts too where it has any."""
+    """A configuration with few and narrow layers; its parts are small too."""
     default = CONFIG_MAPPING[kind]()
     own = _OWN.get(kind, {}) | own
     text = default.get_text_config(decoder=True)

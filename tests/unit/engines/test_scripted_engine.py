@@ -1,4 +1,4 @@
-"""The engine that makes its text up."""
+"""The engine that makes up its text."""
 
 from collections import Counter
 from pathlib import Path
@@ -25,7 +25,7 @@ def scores(rows: list[list[str]]) -> list[list[str]]:
 
 
 def test_judgements_end_in_a_score_and_use_the_whole_scale():
-    """Every score from 0 to 5 occurs, none of them for most requests."""
+    """Every score from 0 to 5 occurs, and none for most requests."""
     counts = Counter(score for row in scores(texts(ScriptedEngine(), JUDGING)) for score in row)
     assert set(counts) == set("012345")
     assert max(counts.values()) < 100
@@ -38,32 +38,32 @@ def test_judgements_of_one_response_agree_roughly():
 
 
 def test_a_constant_score_saturates():
-    """`score` gives a judge that has collapsed."""
+    """`score` makes a judge that always gives one score."""
     rows = scores(texts(ScriptedEngine(score=4), JUDGING, n=2))
     assert {score for row in rows for score in row} == {"4"}
 
 
 def test_a_share_of_judgements_has_no_score():
-    """`unparsed` gives judgements that break the format."""
+    """`unparsed` makes judgements that break the format."""
     found = [row[0] for row in texts(ScriptedEngine(unparsed=0.5), JUDGING)]
     assert 60 < sum("Score:" not in text for text in found) < 140
 
 
 def test_written_tasks_are_new_and_long_enough():
-    """Raw text is continued by tasks of five words and more, few of them twice."""
+    """Raw text is continued by tasks of at least five words, and few tasks occur twice."""
     found = [row[0] for row in texts(ScriptedEngine(), WRITING)]
     assert all(len(text.split()) >= 5 for text in found)
     assert len(set(found)) > 150
 
 
 def test_a_share_of_written_tasks_repeats():
-    """`repeated` gives the novelty filter work."""
+    """`repeated` makes tasks that the novelty filter drops."""
     found = Counter(row[0] for row in texts(ScriptedEngine(repeated=0.5), WRITING))
     assert found.most_common(1)[0][1] > 60
 
 
 def test_a_share_of_completions_breaks_off():
-    """`unfinished` gives completions that ran out of tokens."""
+    """`unfinished` makes completions that ran out of tokens."""
     rows = ScriptedEngine(unfinished=0.5).generate(MODEL, WRITING, Sampling(), 0)
     assert 60 < sum(row[0].finish == "length" for row in rows) < 140
 
@@ -75,13 +75,13 @@ def test_other_requests_get_sentences():
 
 
 def test_shares_outside_0_to_1_are_refused():
-    """A mistyped share stops at once and names itself."""
+    """The message names a mistyped share."""
     with pytest.raises(InputError, match=r"unparsed = 40"):
         ScriptedEngine(unparsed=40)
 
 
 def test_a_share_of_answers_is_empty():
-    """`empty` leaves judgements and written tasks as they were, and the other answers too."""
+    """`empty` changes no judgement, no new task and no other answer."""
     asking = [Request(f"a{i}", "Sing.") for i in range(200)]
     full, silent = ScriptedEngine(), ScriptedEngine(empty=0.5)
     pairs = list(zip(texts(full, asking), texts(silent, asking), strict=True))

@@ -1,4 +1,4 @@
-"""Shards of completions: kept as they are drawn, found again, dropped when they are saved."""
+"""Shards of completions: kept as they are sampled, found again, deleted when results are saved."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ REQUESTS = [Request(str(number), f"prompt {number}") for number in range(10)]
 
 
 class Drawer:
-    """Says what it was asked, and dies at a shard."""
+    """An engine that remembers what it was asked, and dies at a shard."""
 
     def __init__(self, dies_at: int | None = None):
         self.shards: list[list[str]] = []
@@ -49,14 +49,14 @@ def sharded(drawer, folder, recipe="a", completions=6):
 
 
 def drawn(model, folder, **options):
-    """What a run draws now, and which requests it asks for."""
+    """What a run samples now, and which requests it asks for."""
     drawer = Drawer()
     rows = sharded(drawer, folder, **options).generate(model, REQUESTS, SAMPLING, 1)
     return rows, [name for shard in drawer.shards for name in shard]
 
 
 def test_rows_come_in_the_order_of_the_requests(model, shards):
-    """Three requests of two completions are a shard of six; texts of any kind come back."""
+    """Three requests of two completions fill a shard of six; texts of any kind come back."""
     drawer = Drawer()
     rows = sharded(drawer, shards).generate(model, REQUESTS, SAMPLING, 1)
     assert rows == Drawer().generate(model, REQUESTS, SAMPLING, 1)
@@ -64,7 +64,7 @@ def test_rows_come_in_the_order_of_the_requests(model, shards):
 
 
 def test_a_request_is_never_cut(model, shards):
-    """More completions a request than a shard holds: a shard a request."""
+    """If a request has more completions than a shard holds, each request is a shard."""
     drawer = Drawer()
     sharded(drawer, shards, completions=1).generate(model, REQUESTS, SAMPLING, 1)
     assert len(drawer.shards) == len(REQUESTS)
@@ -82,7 +82,7 @@ def test_what_was_drawn_before_a_kill_is_not_drawn_again(model, shards, died_at,
 
 @pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: b"", lambda text: b"\xff"])
 def test_a_damaged_shard_is_drawn_again(model, shards, damage):
-    """Torn or flipped bytes are never taken for completions."""
+    """Bytes that were cut off or changed are never taken for completions."""
     rows, _ = drawn(model, shards)
     file = sorted(shards.iterdir())[0]
     file.write_bytes(damage(file.read_bytes()))
@@ -92,7 +92,7 @@ def test_a_damaged_shard_is_drawn_again(model, shards, damage):
 
 
 def test_a_flipped_digit_is_seen(model, shards):
-    """A shard that reads well is not enough: its sum must hold."""
+    """A shard can be readable and wrong, so its checksum counts."""
     rows, _ = drawn(model, shards)
     file = sorted(shards.iterdir())[0]
     content = file.read_bytes()
@@ -104,7 +104,7 @@ def test_a_flipped_digit_is_seen(model, shards):
 
 
 def test_another_question_finds_nothing(model, shards):
-    """Model, recipe, sampling, seed and requests are all part of what was asked."""
+    """Model, recipe, sampling, seed and requests decide whether a shard fits."""
     drawn(model, shards)
     assert drawn(model, shards)[1] == []
     assert len(drawn(model, shards, recipe="b")[1]) == len(REQUESTS)
@@ -117,7 +117,7 @@ def test_another_question_finds_nothing(model, shards):
 
 
 def test_saved_shards_are_forgotten(model, shards):
-    """Those that this engine was asked for, found ones too; others stay."""
+    """An engine deletes the shards that it was asked for, found ones too; others stay."""
     drawn(model, shards)
     other = sharded(Drawer(), shards, recipe="b")
     other.generate(model, REQUESTS, SAMPLING, 1)
@@ -131,7 +131,7 @@ def test_saved_shards_are_forgotten(model, shards):
 
 
 def test_a_thread_forgets_its_own_alone(model, shards):
-    """Another node may be drawing with the same engine."""
+    """Another thread may run another node with the same engine."""
     engine = sharded(Drawer(), shards)
     engine.generate(model, REQUESTS, SAMPLING, 1)
     thread = threading.Thread(target=engine.forget)
@@ -141,7 +141,7 @@ def test_a_thread_forgets_its_own_alone(model, shards):
 
 
 def test_release_reaches_the_engine(shards):
-    """The model's memory is given back as without shards."""
+    """The engine behind the shards frees the model's memory."""
     drawer = Drawer()
     sharded(drawer, shards).release()
     assert drawer.released

@@ -1,4 +1,4 @@
-"""Which samples are drawn together, and how many rows fit into the memory that the weights leave."""
+"""Which samples are drawn together, and how many rows fit into memory next to the weights."""
 
 import math
 from bisect import bisect_right
