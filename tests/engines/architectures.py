@@ -29,9 +29,9 @@ from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
-from tests.engines.alone import Alone
 from tests.engines.tiny import write_tiny
 from tests.engines.tuning import DPO, EXAMPLES, PAIRS, SFT
+from tests.engines.unbatched import Unbatched
 
 TEXTS = ("w3", "w7 w8 w9 w1", "w30 w31 w32 w33 w34 w35 w36 w37 w38 w39 w1 w2 w3 w4")
 """Prompts of several lengths; the longest is longer than a window of the toy models."""
@@ -64,7 +64,7 @@ class Outcome:
         return self.path in ("refused", "not built") or works
 
 
-def draws_as_alone(checkpoint: Checkpoint) -> int:
+def draws_as_unbatched(checkpoint: Checkpoint) -> int:
     """Greedy tokens that were compared with `generate`; seeded texts do not depend on neighbours.
 
     Raises:
@@ -73,9 +73,9 @@ def draws_as_alone(checkpoint: Checkpoint) -> int:
     engine = TransformersEngine(device="cpu", threads=1)
     greedy = Sampling(n=2, temperature=0, max_new_tokens=NEW)
     rows = engine.generate(checkpoint, REQUESTS, greedy, seed=0)
-    alone = Alone(checkpoint)
+    unbatched = Unbatched(checkpoint)
     count = sum(
-        alone.compared(request.prompt, NEW, row)
+        unbatched.compared(request.prompt, NEW, row)
         for request, row in zip(REQUESTS, rows, strict=True)
     )
     seeded = Sampling(n=3, temperature=1.0, max_new_tokens=NEW)
@@ -108,7 +108,7 @@ def tried(kind: str, folder: Path) -> Outcome:
     if found.strategy is None:
         return Outcome(kind, "refused", found.last_reason)
     outcome = Outcome(kind, found.strategy.value, found.last_reason)
-    outcome.drawn = _outcome(draws_as_alone, checkpoint)
+    outcome.drawn = _outcome(draws_as_unbatched, checkpoint)
     outcome.trained = _outcome(trains, checkpoint, folder)
     return outcome
 

@@ -11,7 +11,7 @@ from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
 from srlm_kedro.engines.generation.tiered.strategies import Strategy, find_strategy
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.errors import InputError
-from tests.engines.architectures import REQUESTS, draws_as_alone, trains, tried
+from tests.engines.architectures import REQUESTS, draws_as_unbatched, trains, tried
 from tests.engines.tiny import write_tiny
 
 FAMILIES = {
@@ -38,7 +38,7 @@ def test_texts_are_those_of_each_prompt_alone(tmp_path, kind):
     """Greedy text is that of `generate`: attention, windows, recurrent states, experts, ..."""
     checkpoint = write_tiny(tmp_path, kind)
     assert find_strategy(load(checkpoint, "float32", "cpu").model).strategy is FAMILIES[kind]
-    assert draws_as_alone(checkpoint) > 10
+    assert draws_as_unbatched(checkpoint) > 10
 
 
 @pytest.mark.parametrize("kind", ["qwen3_next", "mamba2", "deepseek_v4"])
@@ -58,7 +58,7 @@ def test_a_frequency_that_follows_the_longest_row_keeps_lengths_apart(tmp_path):
     }
     checkpoint = write_tiny(tmp_path, "phi3", rope_parameters=rope, sliding_window=None)
     assert find_strategy(load(checkpoint, "float32", "cpu").model).strategy is Strategy.SAME_LENGTH
-    assert draws_as_alone(checkpoint) > 10
+    assert draws_as_unbatched(checkpoint) > 10
 
 
 def test_why_it_is_not_faster_is_said_once(tmp_path, caplog):
@@ -98,7 +98,7 @@ def test_a_cache_whose_rows_cannot_be_chosen_is_done_without(tmp_path, monkeypat
     checkpoint = write_tiny(tmp_path, "qwen3_next")
     found = find_strategy(load(checkpoint, "float32", "cpu").model)
     assert (found.strategy, found.last_reason) == (Strategy.UNCACHED, "TypeError: no rows here")
-    assert draws_as_alone(checkpoint) > 10
+    assert draws_as_unbatched(checkpoint) > 10
 
 
 def test_a_model_that_looks_ahead_is_refused(tmp_path):

@@ -14,9 +14,9 @@ from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
-from tests.engines.alone import Alone
 from tests.engines.models import write_model
 from tests.engines.rendering import render
+from tests.engines.unbatched import Unbatched
 
 RUBRIC = " ".join(f"w{i}" for i in range(12))
 TEXTS = ["w3", "w1 w2", "w7 w8 w9 w1 w1", "w30 w31 w32 w33 w34 w35 w36 w37 w38", "w20 w21 w22"]
@@ -38,9 +38,9 @@ def test_greedy_equals_generate(tmp_path, kind):
     checkpoint = write_model(tmp_path, kind.split()[-1], **KINDS[kind])
     engine = TransformersEngine(device="cpu")
     rows = engine.generate(checkpoint, REQUESTS, Sampling(temperature=0, max_new_tokens=20), 0)
-    alone = Alone(checkpoint)
+    unbatched = Unbatched(checkpoint)
     pairs = zip(REQUESTS, rows, strict=True)
-    assert sum(alone.compared(request.prompt, 20, row) for request, row in pairs) > 60
+    assert sum(unbatched.compared(request.prompt, 20, row) for request, row in pairs) > 60
 
 
 LIMITS = [{"max_rows": 1}, {"max_rows": 2}, {"max_rows": 4}, {"memory_gib": 0.001}]

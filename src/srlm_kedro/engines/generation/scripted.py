@@ -138,10 +138,10 @@ class ScriptedEngine:
             InputError: Requests do not fit.
         """
 
-        def draw(asked: Sequence[Request], _: Sequence[list[int]]) -> list[list[Completion]]:
+        def draw(fitting: Sequence[Request], _: Sequence[list[int]]) -> list[list[Completion]]:
             return [
                 [self._completion(request, sampling, seed, sample) for sample in range(sampling.n)]
-                for request in asked
+                for request in fitting
             ]
 
         return draw_fitting(model, self._positions, requests, _ids(requests), sampling, draw)

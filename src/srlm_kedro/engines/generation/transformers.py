@@ -84,9 +84,11 @@ class TransformersEngine:
             loaded = ready.loaded
             prompts = tokenise(loaded.tokenizer, requests)
 
-            def draw(asked: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
-                with Progress(model.name, len(asked) * sampling.n) as progress:
-                    return self._complete(ready, asked, ids, sampling, seed, progress)
+            def draw(
+                fitting: Sequence[Request], ids: Sequence[list[int]]
+            ) -> list[list[Completion]]:
+                with Progress(model.name, len(fitting) * sampling.n) as progress:
+                    return self._complete(ready, fitting, ids, sampling, seed, progress)
 
             return draw_fitting(model, loaded.positions, requests, prompts, sampling, draw)
 

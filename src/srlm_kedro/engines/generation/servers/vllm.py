@@ -82,8 +82,8 @@ class VllmEngine:
         held = self._load(model)
         prompts = tokenise(held.tokenizer, requests)
 
-        def draw(asked: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
-            return self._complete(model, asked, ids, sampling, seed)
+        def draw(fitting: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
+            return self._complete(model, fitting, ids, sampling, seed)
 
         return draw_fitting(model, held.positions, requests, prompts, sampling, draw)
 

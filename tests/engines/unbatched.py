@@ -14,7 +14,7 @@ _CLEAR = 1e-3
 """Gap between the two largest logits that rounding does not close."""
 
 
-class Alone:
+class Unbatched:
     """A checkpoint that writes one text at a time."""
 
     def __init__(self, checkpoint: Checkpoint):
