@@ -1,4 +1,4 @@
-"""`python -m srlm_kedro`: a run from the installed package, in a folder with `conf/` and data."""
+"""`python -m srlm_kedro`: runs the installed package in a folder with `conf/` and data."""
 
 import sys
 from typing import Any
@@ -12,7 +12,8 @@ _PACKAGE = "srlm_kedro"
 def main(*arguments: Any, **options: Any) -> Any:
     """`kedro run` with its options, without Kedro's other commands.
 
-    In a notebook (a managed one starts jobs so) it gives the result, and ends no process.
+    In a notebook it returns the result and does not end the process; managed notebooks start jobs
+    this way.
     """
     configure_project(_PACKAGE)
     options.setdefault("standalone_mode", not hasattr(sys, "ps1"))

@@ -1,4 +1,4 @@
-"""The commands of this project: refusals are a message, not a traceback."""
+"""The commands of this project; a refusal is a message and not a traceback."""
 
 import copy
 import functools
@@ -22,10 +22,10 @@ from yaml import YAMLError
 from srlm_kedro.commands.archive import archive_conf
 from srlm_kedro.commands.push import open_catalog, pack, send
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.running.stopping import Terminated, exit_status, farewell, stoppable
+from srlm_kedro.running.stopping import Terminated, exit_status, stop_message, stoppable
 
-_PATIENCE = 10
-"""Seconds that a stopped run has for its own end."""
+_GRACE = 10
+"""Seconds that a stopped run has to clean up."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, name=__file__)
@@ -34,7 +34,8 @@ def cli() -> None:
 
 
 @contextmanager
-def _plain_refusals() -> Iterator[None]:
+def _refusals_as_messages() -> Iterator[None]:
+    """Inside, a refusal ends the command with its message."""
     try:
         yield
     except (InputError, GateError, OmegaConfBaseException, YAMLError) as error:
@@ -44,41 +45,41 @@ def _plain_refusals() -> Iterator[None]:
 
 
 def _environments() -> str:
-    """Those that `--env` can name."""
+    """A sentence that lists the environments that `--env` can name."""
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     found = sorted(folder.name for folder in (project / settings.CONF_SOURCE).glob("*/"))
     return f"Environments are the folders there: {', '.join(found)}."
 
 
 def _refuse_runner(name: str | None) -> None:
-    """Refuses what names no runner: Kedro's own by its name, any other by its path."""
+    """Refuses a runner that does not exist: Kedro's own has a name, any other a path."""
     try:
         load_obj(name or "SequentialRunner", "kedro.runner")
     except (AttributeError, ImportError, ValueError) as error:
         raise click.ClickException(
             f"`--runner`: there is no runner `{name}`. Kedro's are SequentialRunner, "
-            "ThreadRunner and ParallelRunner; another is named as package.module.Class."
+            "ThreadRunner and ParallelRunner; name any other as package.module.Class."
         ) from error
 
 
 @contextmanager
-def _plain_stop() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the command with one line, and the status that shells know."""
-    with stoppable(signal.SIGTERM, signal.SIGINT, patience=_PATIENCE):
+def _stops_as_messages() -> Iterator[None]:
+    """Inside, SIGTERM and Ctrl-C end the command with one line and the shell's exit status."""
+    with stoppable(signal.SIGTERM, signal.SIGINT, grace=_GRACE):
         try:
             yield
         except KeyboardInterrupt as error:
-            click.echo(farewell(str(error)), err=True)
+            click.echo(stop_message(str(error)), err=True)
             number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
             click.get_current_context().exit(exit_status(number))
 
 
 @functools.wraps(kedro_run.callback)
 def _run(pipeline: str, pipelines: list[str], **options: Any) -> Any:
-    """Takes `--pipeline` for `--pipelines`, and shows refusals and stops as plain messages."""
+    """Adds `--pipeline` to `--pipelines`, and shows refusals and stops as messages."""
     names = list(pipelines) + ([pipeline] if pipeline else [])
     _refuse_runner(options.get("runner"))
-    with _plain_refusals(), _plain_stop():
+    with _refusals_as_messages(), _stops_as_messages():
         return kedro_run.callback(pipeline="", pipelines=names, **options)
 
 
@@ -89,12 +90,12 @@ cli.add_command(run)
 
 @cli.command()
 @click.option("--model", required=True, help="The model to send: sft, m1, m2, ...")
-@click.option("--repo", required=True, help="Where to on the hub: owner/name.")
-@click.option("--private", is_flag=True, help="A new repository is private.")
+@click.option("--repo", required=True, help="The repository on the hub: owner/name.")
+@click.option("--private", is_flag=True, help="Makes a new repository private.")
 @click.option(
     "--pairs", is_flag=True, help="Sends its pairs too, as the data set owner/name-pairs."
 )
-@click.option("--dry-run", is_flag=True, help="Lists files and sizes; calls nobody.")
+@click.option("--dry-run", is_flag=True, help="Only lists files and sizes; no hub is called.")
 @click.option("--params", default="", callback=_split_params, help="As for `kedro run`.")
 @env_option
 @click.pass_obj
@@ -109,20 +110,20 @@ def push(
     env: str | None,
 ) -> None:
     """Sends a finished model to a Hugging Face hub, with its card."""
-    with _plain_refusals():
+    with _refusals_as_messages():
         catalog = open_catalog(metadata.project_path, env, params)
-        parcels = pack(catalog, model, repo, pairs)
-        for parcel in parcels:
-            click.echo(parcel.listing())
-        for parcel in [] if dry_run else parcels:
-            click.echo(f"sent: {send(parcel, private)}")
+        uploads = pack(catalog, model, repo, pairs)
+        for upload in uploads:
+            click.echo(upload.listing())
+        for upload in [] if dry_run else uploads:
+            click.echo(f"sent: {send(upload, private)}")
 
 
 @cli.command()
 @click.pass_obj
 def bounds(metadata: ProjectMetadata) -> None:
     """Prints every number that can be set, with its bounds, as docs/parameters.md."""
-    from srlm_kedro.commands.bounds import bounds_page  # and every stage and engine with it
+    from srlm_kedro.commands.bounds import bounds_page  # this loads every stage and engine
 
     click.echo(bounds_page(metadata.project_path / settings.CONF_SOURCE), nl=False)
 
@@ -130,10 +131,10 @@ def bounds(metadata: ProjectMetadata) -> None:
 @cli.command()
 @click.pass_obj
 def package(metadata: ProjectMetadata) -> None:
-    """Builds the wheel, and the archive of the configuration that goes with it, into dist/.
+    """Builds the wheel and an archive of its configuration into dist/.
 
-    Credentials and conf/local stay here. `python -m srlm_kedro` runs the installed wheel in a
-    folder with the archive's conf/ and a data/01_raw.
+    The archive holds no credentials and nothing of conf/local. `python -m srlm_kedro` runs the
+    installed wheel in a folder with the archive's conf/ and a data/01_raw.
     """
     project, target = metadata.project_path, metadata.project_path / "dist"
     call([sys.executable, "-m", "build", "--wheel", "--outdir", str(target)], cwd=str(project))

@@ -8,9 +8,9 @@ from srlm_kedro.pipelines.self_rewarding import compose, shipped_m0
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Pipelines of the paper's loop; a session composes them anew from its own parameters.
+    """The pipelines of the paper's loop; a session composes them again from its parameters.
 
-    `status` and `accept` have no nodes: a session answers them itself.
+    `status` and `accept` have no nodes, because a session handles them itself.
     """
     seed_data = microworld.create_seed_data_pipeline()
     made_once = {"seed_data": seed_data, "m0": shipped_m0()}

@@ -1,27 +1,26 @@
-"""Project settings, read by Kedro."""
+"""The project's settings, which Kedro reads."""
 
 from srlm_kedro.display import log_lines
 from srlm_kedro.freshness.hooks import FreshnessHooks
 from srlm_kedro.freshness.thinning_hooks import ThinningHooks
 from srlm_kedro.running.conf_files import CheckedConfigLoader
-from srlm_kedro.running.engine_memory import MemoryHooks
-from srlm_kedro.running.hooks import TellingHooks
-from srlm_kedro.running.plugins import InPlaceOf, VizStatsHooks, put_off
+from srlm_kedro.running.hooks import MemoryHooks, StageLogHooks
+from srlm_kedro.running.plugins import DisabledHooks, VizStatsHooks, load_commands_late
 from srlm_kedro.running.session import LoopSession
 from srlm_kedro.tracking.hooks import MlflowHooks
 
 log_lines.set_up()
-put_off()
+load_commands_late()
 
 HOOKS = (
-    TellingHooks(),
+    StageLogHooks(),
     FreshnessHooks(),
     MemoryHooks(),
-    MlflowHooks(),  # in place of kedro-mlflow's
+    MlflowHooks(),  # replaces kedro-mlflow's hooks
     ThinningHooks(),
-    VizStatsHooks(),  # in place of kedro-viz's own
-    InPlaceOf("pipeline-run-hook"),  # kedro-viz's: it follows whole pipelines alone, and says so
-    InPlaceOf("kedro-telemetry"),
+    VizStatsHooks(),  # replaces kedro-viz's hooks that count rows
+    DisabledHooks("pipeline-run-hook"),  # kedro-viz's; it warns if some nodes are skipped
+    DisabledHooks("kedro-telemetry"),
 )
 SESSION_CLASS = LoopSession
 CONFIG_LOADER_CLASS = CheckedConfigLoader

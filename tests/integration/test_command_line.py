@@ -55,10 +55,10 @@ def refusal(project, *arguments):
         (["--namespaces=m9"], "`--namespaces`: there is no namespace `m9`"),
         (["--load-versions=foo:1"], "`--load-versions`: the catalog has no dataset `foo`"),
         (["--pipeline=iteratoin"], "pipeline `iteratoin` is unknown; did you mean `iteration`?"),
-        (["--nodes=m2.gate", "--from-nodes=m3.gate"], "is left by all of them together"),
+        (["--nodes=m2.gate", "--from-nodes=m3.gate"], "matches all of them together"),
         (["--runner=Foo"], "`--runner`: there is no runner `Foo`"),
         (["--params=data="], "parameter `data`: Input should be a valid string, found None"),
-        (["--params=data=2024"], "found 2024; a name that reads as a number wants quotes"),
+        (["--params=data=2024"], "found 2024; put a name that reads as a number in quotes"),
         (["--pipeline=status", "--params=data="], "parameter `data`"),
         (["--params=loop.seed_data=oasst"], "parameter `oasst`: this run reads it"),
         (["--params=loop.seed_data=oasst"], "oasst_messages: this run reads it"),
@@ -189,4 +189,4 @@ def test_a_broken_file_of_the_configuration_is_a_message(project):
     """With its line, from `kedro run` and `kedro mlflow ui`."""
     (project.path / "conf/test/parameters_own.yml").write_text("a: 1\nb: [1\n", "utf-8")
     said = refusal(project, "--pipeline=status")
-    assert "conf/test/parameters_own.yml, line 3: is no YAML" in said
+    assert "conf/test/parameters_own.yml, line 3: is not YAML" in said

@@ -9,8 +9,7 @@ from mlflow import MlflowClient
 
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.freshness.manifest import content_digest
-from srlm_kedro.running.composition import raw_catalog
-from srlm_kedro.running.parameter_faults import newest_model
+from srlm_kedro.running.composition import newest_model, raw_catalog
 
 
 def models(project, data="data"):

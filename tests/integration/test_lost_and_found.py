@@ -118,7 +118,7 @@ def test_status_tells_what_a_run_would_thin_out(done, capsys):
         return capsys.readouterr().out.strip().splitlines()[-1]
 
     assert told().endswith("A run has nothing to do.")
-    said = "keep_models: a run deletes the weights of M2; all else of theirs stays."
+    said = "keep_models: a run deletes the weights of M2; their other files stay."
     assert told(keep_models=1) == said
     assert told(keep_models=1, seed=7) == said  # M1 to M3 are made anew
     assert told(keep_models=2).endswith("A run has nothing to do.")

@@ -7,7 +7,7 @@ import socket
 import pytest
 from click.testing import CliRunner
 
-from srlm_kedro.running.plugins import _put_around
+from srlm_kedro.running.plugins import wrap_command
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def free():
 
 def mlflow_ui(monkeypatch, *arguments, status=0):
     """What `kedro mlflow ui` says and ends with, and the command that it started."""
-    from srlm_kedro.tracking import commands
+    from srlm_kedro.tracking import mlflow_ui
 
     started = []
 
@@ -37,8 +37,8 @@ def mlflow_ui(monkeypatch, *arguments, status=0):
         started.append(command)
         return status
 
-    monkeypatch.setattr(commands.subprocess, "call", call)
-    done = CliRunner().invoke(commands.mlflow_commands, ["ui", *arguments])
+    monkeypatch.setattr(mlflow_ui.subprocess, "call", call)
+    done = CliRunner().invoke(mlflow_ui.mlflow_commands, ["ui", *arguments])
     return done, started
 
 
@@ -46,7 +46,7 @@ def test_a_taken_port_is_told_and_fails(project, taken, monkeypatch):
     """MLflow logs an error and ends with 0, which `make mlflow` and scripts take for success."""
     done, started = mlflow_ui(monkeypatch, f"--port={taken}")
     assert done.exit_code == 1
-    assert f"127.0.0.1:{taken}: somebody serves there already" in done.output
+    assert f"127.0.0.1:{taken}: something is served there already" in done.output
     assert f"kedro mlflow ui --port={taken + 1}" in done.output
     assert started == []
 
@@ -72,12 +72,12 @@ def test_the_page_is_this_projects_and_its_end_is_told(project, free, monkeypatc
 
 def test_one_line_says_where_the_page_is(project, free, monkeypatch):
     """With the port that was asked for; a refusal is a message."""
-    from srlm_kedro.tracking import commands
+    from srlm_kedro.tracking import mlflow_ui
 
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    group = copy.copy(commands.mlflow_commands)
-    _put_around(group, "ui", "mlflow_page")
-    monkeypatch.setattr(commands.subprocess, "call", lambda command: 0)
+    group = copy.copy(mlflow_ui.mlflow_commands)
+    wrap_command(group, "ui", "mlflow_page")
+    monkeypatch.setattr(mlflow_ui.subprocess, "call", lambda command: 0)
     done = CliRunner().invoke(group, ["ui", f"--port={free}"])
     (line,) = done.output.splitlines()
     assert line.startswith(f"The MLflow UI: http://127.0.0.1:{free}/#/experiments")
@@ -87,4 +87,4 @@ def test_one_line_says_where_the_page_is(project, free, monkeypatch):
     (project.path / "conf/local/mlflow.yml").write_text("server: [\n", "utf-8")
     done = CliRunner().invoke(group, ["ui"])
     assert done.exit_code == 1
-    assert "conf/local/mlflow.yml, line 2: is no YAML" in done.output
+    assert "conf/local/mlflow.yml, line 2: is not YAML" in done.output

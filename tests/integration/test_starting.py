@@ -9,7 +9,7 @@ import sys
 import mlflow
 import pytest
 
-from srlm_kedro.running.data_folder import OpenNote
+from srlm_kedro.running.data_folder import RunNote
 from tests.integration.conftest import ROOT
 from tests.integration.test_ends import all_runs, points, statuses, tracked
 
@@ -91,7 +91,7 @@ def test_a_run_that_was_killed_at_its_very_end_is_closed_by_the_next(project, mo
 
 def test_a_note_is_left_until_a_command_has_ended(tmp_path):
     """By command: another one's end says nothing of it."""
-    note, other = OpenNote(tmp_path / "data", "c0ffee"), OpenNote(tmp_path / "data", "beef")
+    note, other = RunNote(tmp_path / "data", "c0ffee"), RunNote(tmp_path / "data", "beef")
     assert not note.is_left
     note.leave()
     other.leave()

@@ -22,8 +22,9 @@ from pydantic import Field
 
 from srlm_kedro.params import Params, Schedule
 from srlm_kedro.records import Checkpoint
-from srlm_kedro.tracking import command, model_runs
-from srlm_kedro.tracking.model_runs import ParentRunHooks, TrackingHooks
+from srlm_kedro.tracking import model_runs, run_owner
+from srlm_kedro.tracking.model_runs import TrackingHooks
+from srlm_kedro.tracking.parent_run import ParentRunHooks
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "base" / "mlflow.yml"
 RUN = {
@@ -398,7 +399,7 @@ def run_until(at: int, project: Path, pipeline: Pipeline, catalog: DataCatalog) 
 
     left = [node.name for node in pipeline.nodes if not catalog.exists(node.outputs[0])]
     todo = pipeline.filter(node_names=left) if left else Pipeline([])
-    said = command.running.set("c0ffee")
+    said = run_owner.current_command.set("c0ffee")
     try:
         with pytest.MonkeyPatch.context() as patch:
             for name in WRITES:
@@ -409,7 +410,7 @@ def run_until(at: int, project: Path, pipeline: Pipeline, catalog: DataCatalog) 
         die(MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db"))
         return True
     finally:
-        command.running.reset(said)
+        run_owner.current_command.reset(said)
     return False
 
 
@@ -528,7 +529,7 @@ def test_a_stopped_run_is_killed_not_failed(project: Path, client: MlflowClient)
 def test_a_command_is_told_from_another_by_what_was_asked_for() -> None:
     """However a filter that was not given is written."""
     asked = {"pipelines": ["iteration"], "parameters": {"seed": 1}}
-    name = command.identity(**asked, tags=None, namespaces=[])
-    assert name == command.identity(**asked, tags=())
-    assert name != command.identity(**asked, tags=("slow",))
-    assert name != command.identity(**asked | {"parameters": {"seed": 2}})
+    name = run_owner.command_identity(**asked, tags=None, namespaces=[])
+    assert name == run_owner.command_identity(**asked, tags=())
+    assert name != run_owner.command_identity(**asked, tags=("slow",))
+    assert name != run_owner.command_identity(**asked | {"parameters": {"seed": 2}})

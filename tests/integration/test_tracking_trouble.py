@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.tracking import database, process
+from srlm_kedro.tracking import database, run_owner
 from srlm_kedro.tracking.run_tree import RunTree
 from tests.integration.conftest import ROOT
 from tests.integration.test_ends import all_runs, statuses, tracked
@@ -71,7 +71,7 @@ SPOILT = {
     be_text: r"file is not a database\. Put a copy.*back, or move that file away",
     be_anothers: r"a database, but not MLflow's.*conf/local/mlflow\.yml",
     be_older: r"written by an older MLflow.*copy.*mlflow db upgrade \"sqlite:///\S+mlflow\.db\"",
-    be_newer: r"written by a newer MLflow.*Install that one, or name another",
+    be_newer: r"written by a newer MLflow.*Install the newer one, or name another",
 }
 
 
@@ -109,7 +109,7 @@ def locked(file):
 
 def test_a_locked_database_is_waited_for_and_told(project, file, monkeypatch):
     """With who is to be asked; afterwards the same command runs."""
-    monkeypatch.setattr(database, "_PATIENCE", 0.2)
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.2)
     with locked(file):
         project.run("status")
         with pytest.raises(InputError, match=r"locked by another process for 0\.2 seconds\. Wait"):
@@ -194,10 +194,13 @@ def test_a_kill_while_the_database_is_made_leaves_no_half_of_it(project, file, m
 
     with monkeypatch.context() as patch:
         patch.setattr(database.os, "replace", kill)
-        with pytest.raises(Kill), database.ready(file, project.path / "mlruns/artifacts"):
+        with (
+            pytest.raises(Kill),
+            database.prepared_database(file, project.path / "mlruns/artifacts"),
+        ):
             pass
     assert not file.exists()
-    with database.ready(file, project.path / "mlruns/artifacts"):
+    with database.prepared_database(file, project.path / "mlruns/artifacts"):
         assert file.exists()
     assert {path.name for path in file.parent.iterdir()} <= {file.name, f".{file.name}.lock"}
 
@@ -209,7 +212,7 @@ def kill_on_another_host(project, monkeypatch):
         raise Kill
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.socket, "gethostname", lambda: "container-1")
+        patch.setattr(run_owner.socket, "gethostname", lambda: "container-1")
         patch.setattr(RunTree, "end", killed)
         with pytest.raises(Kill):
             project.run("foundation")

@@ -16,7 +16,7 @@ from srlm_kedro.freshness import provenance
 from srlm_kedro.freshness.hooks import FreshnessHooks
 from srlm_kedro.freshness.plan import make_plan
 from srlm_kedro.records import Checkpoint
-from srlm_kedro.running.session import _chosen
+from srlm_kedro.running.selecting import RunRequest, choose_nodes
 
 DRAWN = {
     *("draw_responses", "judge_candidates", "write_prompts", "judge_ranked", "judge_eft_eval"),
@@ -35,7 +35,7 @@ def stale(project, **params):
     """The nodes that a run would look at, with the reasons."""
     with project.session(**params) as session:
         context = session.load_context()
-        return make_plan(_chosen(context, None, None, {}), context.catalog).stale
+        return make_plan(choose_nodes(context, RunRequest(None, [], {})), context.catalog).stale
 
 
 def changed(project, **params):
@@ -104,8 +104,8 @@ def test_a_finished_model_is_not_replaced_in_silence(done, caplog):
     """Which ones, and how to keep them; before anything is made."""
     with caplog.at_level(logging.INFO, "srlm_kedro"):
         done.run(params={"dpo": {"beta": 0.5}})
-    [told] = [line for line in caplog.messages if "made anew" in line]
-    assert told.startswith("M2, M3: made anew, in place of what lies in")
+    [told] = [line for line in caplog.messages if "made again; this" in line]
+    assert told.startswith("M2, M3: made again; this replaces what is in")
     assert "--params=data=OTHER" in told
 
 

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.running.data_folder import mark_of, one_run_at_a_time, write_faults
+from srlm_kedro.running.data_folder import folder_id, one_run_at_a_time
+from srlm_kedro.running.readiness import write_faults
 
 HOLDER = """
 import sys, time
@@ -145,15 +146,15 @@ def test_folders_of_outputs_that_cannot_be_written_are_all_named(tmp_path, monke
 def test_a_folder_that_was_moved_keeps_its_mark_and_a_copy_has_another(tmp_path):
     """Whatever path it is seen by."""
     folder, moved, copy = tmp_path / "data", tmp_path / "moved", tmp_path / "copy"
-    mark = mark_of(folder)
-    assert mark_of(folder) == mark
+    mark = folder_id(folder)
+    assert folder_id(folder) == mark
     (tmp_path / "link").symlink_to(folder)
-    assert mark_of(tmp_path / "link") == mark
+    assert folder_id(tmp_path / "link") == mark
     folder.rename(moved)
-    assert mark_of(moved) == mark
+    assert folder_id(moved) == mark
     shutil.copytree(moved, copy)
-    assert mark_of(copy) != mark
-    assert mark_of(folder) != mark
+    assert folder_id(copy) != mark
+    assert folder_id(folder) != mark
 
 
 def test_a_file_system_without_locks_is_not_held_for_sure(tmp_path, monkeypatch):
@@ -164,6 +165,6 @@ def test_a_file_system_without_locks_is_not_held_for_sure(tmp_path, monkeypatch)
 
     with one_run_at_a_time(tmp_path) as sure:
         assert sure
-    monkeypatch.setattr("srlm_kedro.running.data_folder.fcntl.flock", none)
+    monkeypatch.setattr("fcntl.flock", none)
     with one_run_at_a_time(tmp_path) as sure:
         assert not sure

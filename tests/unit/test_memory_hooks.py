@@ -4,7 +4,7 @@ import pytest
 from kedro.io import DataCatalog
 from kedro.pipeline import node
 
-from srlm_kedro.running.engine_memory import MemoryHooks
+from srlm_kedro.running.hooks import MemoryHooks
 
 
 class Holder:

@@ -4,7 +4,7 @@ import pytest
 from kedro.io import DataCatalog
 
 from srlm_kedro.freshness.manifest import content_digest, write_manifest
-from srlm_kedro.running.parameter_faults import newest_model
+from srlm_kedro.running.composition import newest_model
 
 
 @pytest.fixture

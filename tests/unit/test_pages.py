@@ -20,7 +20,7 @@ def variables(monkeypatch):
         os.environ.pop(name, None)
 
 
-def shown(serve, wrap=pages._quietly):
+def shown(serve, wrap=pages._serve_quietly):
     """What a command that serves says and ends with."""
     group = click.Group("page", commands={"run": click.Command("run", callback=serve)})
     group.commands["run"].invoke = wrap(group.commands["run"].invoke)
@@ -43,12 +43,12 @@ def test_a_real_error_is_seen():
     """A refusal as a message, anything else as it comes."""
 
     def refuse():
-        raise InputError("conf/base/catalog.yml, line 2: is no YAML")
+        raise InputError("conf/base/catalog.yml, line 2: is not YAML")
 
     done = shown(refuse)
     assert (done.exit_code, done.output) == (
         1,
-        "Error: conf/base/catalog.yml, line 2: is no YAML\n",
+        "Error: conf/base/catalog.yml, line 2: is not YAML\n",
     )
 
     def fail():
@@ -71,10 +71,10 @@ def test_one_command_of_a_group_is_a_page():
     """The others are as they were."""
     commands = {name: click.Command(name, callback=lambda: None) for name in ("run", "build")}
     group = click.Group("viz", commands=commands)
-    plugins._put_around(group, "run", "viz_page")
+    plugins.wrap_command(group, "run", "viz_page")
     context = click.Context(group)
-    assert group.get_command(context, "run").invoke.__qualname__.startswith("_quietly")
-    assert not group.get_command(context, "build").invoke.__qualname__.startswith("_quietly")
+    assert group.get_command(context, "run").invoke.__qualname__.startswith("_serve_quietly")
+    assert not group.get_command(context, "build").invoke.__qualname__.startswith("_serve_quietly")
     assert group.get_command(context, "none") is None
 
 

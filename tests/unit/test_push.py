@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from kedro.io import DataCatalog
 from kedro_datasets.pandas import ParquetDataset
 
-from srlm_kedro.commands.push import Parcel, pack, send
+from srlm_kedro.commands.push import Upload, pack, send
 from srlm_kedro.datasets.models import CheckpointDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import manifest_path, write_manifest
@@ -152,17 +152,17 @@ def test_a_listing_tells_files_and_bytes(catalog):
 
 def test_what_is_not_there_is_refused(catalog):
     """M3 was never made; M2 without a manifest is half-written."""
-    with pytest.raises(InputError, match=r"m3\.model is not there"):
+    with pytest.raises(InputError, match=r"m3\.model is missing"):
         pack(catalog, "m3", "someone/model", pairs=False)
     manifest_path(model_folder(catalog)).unlink()
-    with pytest.raises(InputError, match="not whole"):
+    with pytest.raises(InputError, match="missing or incomplete"):
         pack(catalog, "m2", "someone/model", pairs=False)
 
 
 def test_a_changed_model_is_refused(catalog):
     """Weights that are not those of the manifest would be sent under a wrong name."""
     (model_folder(catalog) / "model.safetensors").write_bytes(weights(2.0))
-    with pytest.raises(InputError, match="not what its manifest says"):
+    with pytest.raises(InputError, match="differs from its manifest"):
         pack(catalog, "m2", "someone/model", pairs=False)
 
 
@@ -205,7 +205,7 @@ def test_a_hub_that_is_not_there_is_a_message(catalog, monkeypatch):
 def test_a_name_that_no_hub_takes_is_a_message(tmp_path, own_hub):
     """`owner/name` it must be."""
     with pytest.raises(InputError, match="was not written to"):
-        send(Parcel("a/b/c", "model", tmp_path, ()), private=False)
+        send(Upload("a/b/c", "model", tmp_path, ()), private=False)
 
 
 def test_the_command_explains_itself():

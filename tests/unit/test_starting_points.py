@@ -13,7 +13,7 @@ from srlm_kedro.pipelines.checks.counts import (
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.pairs import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
-from srlm_kedro.running.input_faults import model_faults
+from srlm_kedro.running.readiness import model_faults
 
 
 class Referee:

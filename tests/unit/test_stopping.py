@@ -13,12 +13,12 @@ import pytest
 from kedro.io import DatasetError
 from kedro.pipeline import Node
 
-from srlm_kedro.running.stopping import RunWatch, Terminated, is_full_disk, stoppable
+from srlm_kedro.running.stopping import RunWatch, Terminated, is_disk_full, stoppable
 
 HANGS = """
 import os, signal, time
 from srlm_kedro.running.stopping import stoppable
-with stoppable(signal.SIGTERM, patience=0.2):
+with stoppable(signal.SIGTERM, grace=0.2):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
@@ -140,4 +140,4 @@ def caused(error, cause):
 )
 def test_a_full_disk_is_told_from_other_errors(error, full):
     """However it is wrapped; worker processes hand on words alone."""
-    assert is_full_disk(error) is full
+    assert is_disk_full(error) is full

@@ -1,4 +1,4 @@
-"""Which nodes a run is of: pipelines composed from its parameters, and what is wrong with them."""
+"""The pipelines that depend on parameters: the loop, and the iteration that comes next."""
 
 import logging
 from collections.abc import Mapping
@@ -19,61 +19,87 @@ from srlm_kedro.pipelines.self_rewarding import (
     iteration,
     measure,
 )
-from srlm_kedro.running.parameter_faults import idle_faults, newest_model, parameter_faults
+from srlm_kedro.running.parameter_faults import parameter_faults, unused_faults
 
 _log = logging.getLogger(__name__)
-FILTERS = ("tags", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
-"""Options of a run that choose nodes, besides their names and namespaces."""
 
 
 def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str]) -> list[str]:
-    """Puts the pipelines that depend on parameters into the registry; gives what is wrong.
+    """Puts the pipelines that depend on parameters into the registry; returns what is wrong.
 
     Args:
         given: All parameters.
         raw: The catalog before parameters are checked.
-        names: The pipelines that are asked for.
+        names: The pipelines that were asked for.
     """
     try:
         loop = LoopParams.model_validate(given.get("loop", {}))
     except ValidationError:
         return parameter_faults(given, pipelines)
     pipelines.update(compose(loop))
-    faults = parameter_faults(given, pipelines) + idle_faults(given, loop, names)
+    faults = parameter_faults(given, pipelines) + unused_faults(given, loop, names)
     newest = newest_model(raw)
     if newest:
         pipelines.update(published.create_pipelines(chain(newest)))
     if "iteration" in names:
-        t = given.get("iteration", _following(newest, loop, raw))
-        countable = type(t) is int and t > 0
-        lacking = _lacking_predecessor(t, newest) if countable else []
-        if lacking or not countable:
+        t = given.get("iteration", _next_iteration(newest, loop, raw))
+        is_valid = type(t) is int and t > 0
+        too_late = _predecessor_faults(t, newest) if is_valid else []
+        if too_late or not is_valid:
             del pipelines["iteration"]
-            return faults + lacking
+            return faults + too_late
         pipelines["iteration"] = iteration(t, newest, loop)
         chosen = "the best of M1 to " if loop.when_worse == "best" and t > 2 else ""
         _log.info("Iteration %d makes M%d from %sM%d.", t, t, chosen, t - 1)
     return faults
 
 
-def _following(newest: int, loop: LoopParams, raw: CatalogProtocol) -> int:
-    """The model that comes next: the newest itself, if a kill left it without its evaluation."""
+def newest_model(catalog: CatalogProtocol) -> int:
+    """The largest t for which M_1, ..., M_t are all on disk, each made from the one before it.
+
+    0 if there is no M1. A model does not count if its predecessor was made again since, or if a
+    kill broke off its training before everything was saved.
+    """
+    t = 0
+    predecessors: dict[str, str] = {}
+    while found := manifest_of(catalog, f"m{t + 1}.model"):
+        if any(found["parts"].get(name, digest) != digest for name, digest in predecessors.items()):
+            break
+        if manifest_of(catalog, f"m{t + 1}.train_metrics") is None:
+            break
+        t += 1
+        best = manifest_of(catalog, f"m{t}.best")
+        predecessors = {f"m{t}.model": found["digest"]}
+        predecessors |= {f"m{t}.best": best["digest"]} if best else {}
+    return t
+
+
+def raw_catalog(context: KedroContext) -> CatalogProtocol:
+    """The catalog before parameters are checked, so that one message can hold all faults."""
+    context._pipelines_to_validate = []
+    catalog = context.catalog
+    context._pipelines_to_validate = None
+    return catalog
+
+
+def _next_iteration(newest: int, loop: LoopParams, raw: CatalogProtocol) -> int:
+    """The t of the next model: the newest again if a kill left it without its evaluation."""
     if newest < 2:
         return 2
-    return newest if _is_cut_short(measure(newest, loop), raw) else newest + 1
+    return newest if _is_unmeasured(measure(newest, loop), raw) else newest + 1
 
 
-def _is_cut_short(measured: Pipeline, raw: CatalogProtocol) -> bool:
-    """Whether something was not made yet, or a table of all models without the newest."""
+def _is_unmeasured(measured: Pipeline, raw: CatalogProtocol) -> bool:
+    """Whether an output is missing, or a table of all models does not hold the newest."""
     for node in measured.nodes:
-        shared = "." not in node.name
+        of_all_models = "." not in node.name
         for manifest in (manifest_of(raw, name) for name in node.outputs):
-            if manifest is None or (shared and set(node.inputs) - set(manifest["parts"])):
+            if manifest is None or (of_all_models and set(node.inputs) - set(manifest["parts"])):
                 return True
     return False
 
 
-def _lacking_predecessor(t: int, newest: int) -> list[str]:
+def _predecessor_faults(t: int, newest: int) -> list[str]:
     following = max(newest, 1) + 1
     if t <= following:
         return []
@@ -82,11 +108,3 @@ def _lacking_predecessor(t: int, newest: int) -> list[str]:
         f"parameter `iteration`: M{t} is made from M{t - 1}, but {have}. Run "
         f"`kedro run --pipeline=iteration --params=iteration={following}` first"
     ]
-
-
-def raw_catalog(context: KedroContext) -> CatalogProtocol:
-    """The catalog before parameters are checked, so that all faults can be told at once."""
-    context._pipelines_to_validate = []
-    catalog = context.catalog
-    context._pipelines_to_validate = None
-    return catalog

@@ -1,4 +1,4 @@
-"""The files of conf/, looked at before Kedro reads them: a broken one is told by file and line."""
+"""Faults of the files in conf/, found before Kedro reads them, each with its file and line."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +12,16 @@ from srlm_kedro.errors import InputError, summary
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _READ = ("catalog", "parameters", "globals", "credentials", "mlflow", "expectations")
-"""How names of files, or of folders around them, begin that a run reads."""
+"""A run reads the files whose names, or the names of whose folders, begin with one of these."""
 _OF_THE_MACHINE = "mlflow"
-"""What is read from the folder of no environment (conf/local) with every environment."""
+"""Files that begin so are read from conf/local with every environment."""
 _ENDINGS = (".yml", ".yaml", ".json")
 _LONGEST = 200
-"""Characters that a message quotes."""
+"""How many characters a message quotes."""
 
 
 class CheckedConfigLoader(OmegaConfigLoader):
-    """Kedro's own, which refuses broken files of its environments as soon as it is made."""
+    """Kedro's config loader, which refuses broken files of its environments when it is made."""
 
     def __init__(
         self,
@@ -33,10 +33,10 @@ class CheckedConfigLoader(OmegaConfigLoader):
         default_run_env: str | None = None,
         **options: Any,
     ) -> None:
-        """As Kedro's, which itself reads a file already.
+        """Checks the files first: Kedro's own constructor already reads one of them.
 
         Raises:
-            InputError: All files that cannot be read, each with its line and what is wrong there.
+            InputError: Files cannot be read; all of them, each with its line and the reason.
         """
         files = _all_files(Path(conf_source), base_env, env, default_run_env)
         if faults := [fault for file in files for fault in file_faults(file)]:
@@ -46,9 +46,9 @@ class CheckedConfigLoader(OmegaConfigLoader):
 
 
 def file_faults(path: Path) -> list[str]:
-    """What is wrong with a file of conf/, one line each: the file, its line, the rule, a way out.
+    """What is wrong with a file of conf/, one line each: the file, its line, the rule, what to do.
 
-    What a file of credentials holds is quoted in no message.
+    No message quotes a file of credentials.
     """
     secret = path.name.startswith("credentials")
     content = path.read_bytes()
@@ -64,21 +64,21 @@ def file_faults(path: Path) -> list[str]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         why = "" if secret else f" ({one_line(str(error.problem), _LONGEST)})"
-        return [f"{path}, line {line}: is no YAML{why}. Correct it there, or in the line before"]
+        return [f"{path}, line {line}: is not YAML{why}. Correct this line or the one before"]
     if node is None:
         return []
     if not isinstance(node, yaml.MappingNode):
-        return [f"{path}, {_line(node)}: holds {_kind(node)}, where lines `name: value` belong"]
+        return [f"{path}, {_line(node)}: holds {_kind(node)} instead of lines `name: value`"]
     faults = [
-        f"{path}, {_line(key)}: {'a name' if secret else f'`{key.value}`'} stands there a second "
-        "time. Remove one of them"
+        f"{path}, {_line(key)}: {'a name' if secret else f'`{key.value}`'} occurs a second time. "
+        "Remove one of them"
         for key in _repeated(node)
     ]
     return faults + (_entry_faults(path, node) if path.name.startswith("catalog") else [])
 
 
 def _all_files(conf: Path, base: str | None, env: str | None, local: str | None) -> list[Path]:
-    """What a run in an environment reads; nothing of an archive, or of a place elsewhere."""
+    """The files that a run in an environment reads; none if conf/ is an archive or not local."""
     folders = dict.fromkeys(name for name in (base, env or local) if name)
     files = [file for name in folders for file in _files(conf / name)]
     if local and local not in folders:
@@ -97,7 +97,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _entry_faults(path: Path, catalog: yaml.MappingNode) -> list[str]:
-    """Entries of a catalog that are no mapping, or name no type."""
+    """Entries of a catalog that are no mapping or have no type."""
     faults = []
     for key, value in catalog.value:
         name = str(key.value)
@@ -107,19 +107,19 @@ def _entry_faults(path: Path, catalog: yaml.MappingNode) -> list[str]:
         where = f"{path}, {_line(key)}: the catalog's entry `{one_line(name, _LONGEST)}`"
         if not isinstance(value, yaml.MappingNode):
             faults.append(
-                f"{where} is {_kind(value)}, where its `type: ...` and options belong, indented, "
-                "on lines of their own"
+                f"{where} is {_kind(value)}. Write its `type: ...` and options on lines of their "
+                "own, indented"
             )
         elif not {"type", "<<"} & {str(one.value) for one, _ in value.value}:
             faults.append(
-                f"{where} names no `type`. An entry replaces that of conf/base as a whole: copy "
-                "all of that, and change the copy"
+                f"{where} has no `type`. An entry replaces the one of conf/base completely: copy "
+                "all of that entry, and change the copy"
             )
     return faults
 
 
 def _repeated(node: yaml.Node) -> Iterator[yaml.Node]:
-    """Names that stand in one mapping twice, at any depth."""
+    """Names that occur twice in one mapping, at any depth."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

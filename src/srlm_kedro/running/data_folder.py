@@ -1,15 +1,17 @@
-"""The folder that a run writes into: one run at a time, and leave to write there."""
+"""The data folder of a run: only one run writes there at a time, and notes outlive a kill."""
 
 import errno
-import fcntl
 import logging
 import os
 import shutil
 import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+from kedro.framework.context import KedroContext
 
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.files import write_whole
@@ -20,129 +22,106 @@ _LOCK = ".run.lock"
 _UNFINISHED = "unfinished"
 """Where `conf/*/catalog.yml` has engines keep shards, states of training and scratch files."""
 _OPEN = ".open"
-"""Where commands leave a note while MLflow has a run of theirs open."""
-_MARK = ".mark"
-"""What tells the folder from others."""
+"""Where commands leave a note while MLflow has an open run of theirs."""
+_ID = ".mark"
+"""Holds the id that tells the folder from others."""
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
-_SHOWN = 3
-_held: set[int] = set()
+
+
+def data_folder(context: KedroContext) -> Path:
+    """The folder that holds the run's files, as the catalog reads it."""
+    loader = context.config_loader
+    named = loader.runtime_params.get("data")
+    if not isinstance(named, str) or not named:  # refused with all other faults
+        named = loader["globals"]["data"]
+    return Path(context.project_path, named)
 
 
 @contextmanager
 def one_run_at_a_time(folder: Path) -> Iterator[bool]:
-    """Holds the folder. The system lets go of it with the process, however that ends.
+    """Locks the folder. The system releases the lock when the process ends, even after a kill.
 
     Yields:
-        Whether it is held for sure: some file systems have no locks.
+        Whether the folder is locked; some file systems have no locks.
 
     Raises:
-        InputError: Another run holds it, or nothing can be written there.
+        InputError: Another run holds the lock, or the folder cannot be written.
     """
-    made = not folder.exists()
+    is_new = not folder.exists()
     file = folder / _LOCK
+    lock = FileLock(file, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock, sure = _claim(file)
+        is_locked = _acquire(lock, file)
+        file.write_text(f"process {os.getpid()} on {socket.gethostname()}: {this_command()}\n")
     except OSError as error:
+        lock.release()
         raise InputError(
             f"{folder}: a run writes here, but nothing can be written ({error.strerror}). Give "
             "yourself leave to write there, or name another folder: --params=data=OTHER"
         ) from error
-    _held.add(lock)
     try:
-        yield sure
+        yield is_locked
     finally:
-        file.unlink(missing_ok=True)  # while it is held, so that nobody else's is taken away
-        _held.discard(lock)
-        os.close(lock)
-        if made:
+        file.unlink(missing_ok=True)  # while the lock is held: nobody else's file is deleted
+        lock.release()
+        if is_new:
             with suppress(OSError):
                 folder.rmdir()
 
 
-def mark_of(folder: Path) -> str:
-    """A name that tells a data folder from every other one, by whatever path and host it is seen.
+def folder_id(folder: Path) -> str:
+    """A name that tells a data folder from every other one, whatever path or host sees it.
 
-    It is made once and kept in the folder. A copy has another one: it is another folder on disk.
+    It is made once and kept in the folder. A copy of the folder has another id.
     """
-    file = folder / _MARK
+    file = folder / _ID
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(file, uuid.uuid4().hex.encode())
     return f"{file.read_text('utf-8')}-{folder.stat().st_ino}"
 
 
-def forget_unfinished(folder: Path) -> None:
-    """Deletes what was kept of work that a kill might break off: all that was asked is done."""
+def delete_unfinished(folder: Path) -> None:
+    """Deletes what was kept for a continuation after a kill, once all that was asked is made."""
     shutil.rmtree(folder / _UNFINISHED, ignore_errors=True)
 
 
-class OpenNote:
-    """A note that a command is at work, which a kill leaves behind.
+class RunNote:
+    """A note on disk that a command is at work; a kill leaves it behind.
 
-    MLflow knows too, but takes seconds to be asked: without a note there is nothing to ask.
+    MLflow knows this too, but takes seconds to answer. Without a note it need not be asked.
     """
 
     def __init__(self, folder: Path, command: str) -> None:
-        """Of that command in that data folder."""
+        """A note of one command in one data folder."""
         self._file = folder / _OPEN / command
 
     @property
     def is_left(self) -> bool:
-        """Whether the command, which is not at work now, did not come to its end."""
+        """Whether an earlier run of the command did not come to its end."""
         return self._file.exists()
 
     def leave(self) -> None:
-        """Says that the command is at work; to be done before MLflow is told."""
+        """Writes the note; call it before MLflow opens a run."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.touch()
 
     def remove(self) -> None:
-        """Says that all has come to its end, in MLflow too."""
+        """Deletes the note; call it after MLflow has closed the run."""
         self._file.unlink(missing_ok=True)
         with suppress(OSError):
             self._file.parent.rmdir()
 
 
-def write_faults(outputs: Mapping[str, Path]) -> list[str]:
-    """Folders in which outputs cannot be put, one line each.
-
-    Args:
-        outputs: Where each dataset is going to lie.
-    """
-    refused: dict[Path, list[str]] = {}
-    for name, path in outputs.items():
-        folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
-        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-            refused.setdefault(folder, []).append(name)
-    return [
-        f"{folder}: {_few(names)} cannot be written there; make it a folder that you may write to"
-        for folder, names in refused.items()
-    ]
-
-
-def _claim(file: Path) -> tuple[int, bool]:
-    """The lock file, open, and whether it is locked; it holds who has it, for others to read."""
-    while True:
-        lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            sure = _lock(lock, file)
-            if _is_still(lock, file):
-                os.ftruncate(lock, 0)
-                os.write(lock, _this_run().encode())
-                return lock, sure
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)
-
-
-def _lock(lock: int, file: Path) -> bool:
+def _acquire(lock: FileLock, file: Path) -> bool:
+    """Whether the file system gave the lock."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # One more try within the time: the file may vanish while its holder ends.
+        lock.acquire(timeout=0.2)
         return True
-    except BlockingIOError as error:
-        holder = os.read(lock, 4096).decode(errors="replace").strip() or "another process"
+    except Timeout as error:
+        holder = _read(file).strip() or "another process"
         raise InputError(
             f"{file.parent}: a run is at work here already ({holder}). Wait for its end, stop it, "
             "or name another folder: --params=data=OTHER"
@@ -150,31 +129,15 @@ def _lock(lock: int, file: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        _log.warning("%s: no locks here; see to it that one run alone writes there.", file.parent)
+        _log.warning(
+            "%s: the file system has no locks; make sure that only one run writes there.",
+            file.parent,
+        )
         return False
 
 
-def _is_still(lock: int, file: Path) -> bool:
-    """Whether the file was not taken away between its opening and its locking."""
+def _read(file: Path) -> str:
     try:
-        return os.path.samestat(os.fstat(lock), file.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _this_run() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()}: {this_command()}\n"
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
-def _let_go() -> None:
-    """In a forked worker: the lock is its parent's, and ends with its parent."""
-    while _held:
-        os.close(_held.pop())
-
-
-os.register_at_fork(after_in_child=_let_go)
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""

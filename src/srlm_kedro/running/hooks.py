@@ -1,4 +1,4 @@
-"""A line for each stage: what it does, how long it took, how many are left."""
+"""Hooks of each node: a log line for each stage, and the memory of engines that are not in use."""
 
 import itertools
 import logging
@@ -10,18 +10,19 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.datasets.engine import free_engines
 from srlm_kedro.display import progress
 from srlm_kedro.freshness.plan import is_engine
 from srlm_kedro.freshness.unsaved import Unsaved
-from srlm_kedro.running.stage_names import stage
+from srlm_kedro.running.stage_names import stage_name
 
 _log = logging.getLogger(__name__)
 
 
-class TellingHooks:
-    """Tells when a stage that draws or trains begins, and when any stage has ended.
+class StageLogHooks:
+    """Logs when a stage that draws or trains begins, and when any stage ends.
 
-    Beside a bar, which shows what is at work, the end of such a stage alone is told.
+    A bar shows the stage at work. Beside it only the ends of stages that draw or train are logged.
     """
 
     def __init__(self) -> None:
@@ -37,49 +38,74 @@ class TellingHooks:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """What is made again outside of a run is not counted."""
+        """Stops counting: nodes that run outside of a pipeline have no number."""
         self._process = 0
-        _at_none()
+        _clear_stage()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """As after a run."""
+        """Stops counting, and forgets the nodes at work."""
         self._process = 0
         self._starts.clear()
-        _at_none()
+        _clear_stage()
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
-        """Tells of a long stage."""
+        """Logs the beginning of a stage that draws or trains."""
         progress.node.set(node.name)
-        # Worker processes see their own nodes alone, and cannot count.
-        counted = os.getpid() == self._process
-        place = f"{next(self._numbers)} of {self._count}, " if counted else ""
-        long = any(is_engine(catalog, name) for name in node.inputs)
-        words = f"{place}{stage(node.name)}"
+        # A worker process sees only its own nodes, and cannot count.
+        is_counted = os.getpid() == self._process
+        place = f"{next(self._numbers)} of {self._count}, " if is_counted else ""
+        is_long = any(is_engine(catalog, name) for name in node.inputs)
+        words = f"{place}{stage_name(node.name)}"
         progress.stage.set(words)
-        self._starts[node.name] = words, time.perf_counter(), long
+        self._starts[node.name] = words, time.perf_counter(), is_long
         self._unsaved.expect(node)
-        if long and not progress.is_watched():
+        if is_long and not progress.is_watched():
             _log.info("%s", words)
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
-        """Tells which stage failed; why, the command says at its end."""
+        """Logs which stage failed; the command says why when it ends."""
         if begun := self._starts.pop(node.name, None):
             _log.error("%s: failed", begun[0])
 
     @hook_impl(trylast=True)
     def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
-        """Tells how long the stage took, once its last output is saved."""
+        """Logs how long the stage took, once its last output is saved."""
         if not self._unsaved.saved(dataset_name, node) or node.name not in self._starts:
             return
-        words, start, long = self._starts.pop(node.name)
-        if long or not progress.is_watched():
+        words, start, is_long = self._starts.pop(node.name)
+        if is_long or not progress.is_watched():
             _log.info("%s: done in %s", words, progress.lasting(time.perf_counter() - start))
 
 
-def _at_none() -> None:
+class MemoryHooks:
+    """Before a node that uses an engine, frees the engines that the node does not use.
+
+    So a sampler gives its memory back before a trainer loads. Nodes without an engine free
+    nothing: between two sampling nodes the model stays loaded.
+    """
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
+        """Frees every other engine if the node uses one."""
+        used = {name for name in node.inputs if is_engine(catalog, name)}
+        if used:
+            free_engines(catalog, (name for name in catalog if name not in used))
+
+    @hook_impl
+    def after_pipeline_run(self, catalog: CatalogProtocol) -> None:
+        """Frees all engines: the process may live on, in a notebook or for the next run."""
+        free_engines(catalog, catalog)
+
+    @hook_impl
+    def on_pipeline_error(self, catalog: CatalogProtocol) -> None:
+        """Frees all engines."""
+        free_engines(catalog, catalog)
+
+
+def _clear_stage() -> None:
     """No node is at work any more."""
     progress.node.set("")
     progress.stage.set("")

@@ -1,8 +1,8 @@
-"""What a run starts from (seed data, prompts, limits, models), looked at before any work."""
+"""Faults of what a run starts from: catalog entries, seed data, prompts, limits, given models."""
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,7 @@ from srlm_kedro.datasets.oasst import OasstDataset
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import is_thinned
-from srlm_kedro.freshness.plan import manifest_of, output_path
+from srlm_kedro.freshness.plan import output_path
 from srlm_kedro.judge.prompt import check_judge_prompt
 from srlm_kedro.pipelines.checks.counts import (
     one_sided_split,
@@ -30,16 +30,16 @@ from srlm_kedro.pipelines.pairs import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams, check_few_shot_prompt
 from srlm_kedro.pipelines.published.mt_bench import check_mt_bench_prompt
 from srlm_kedro.validation.suite import read_suite
-from srlm_kedro.validation.validate import refuse_unknown
 
+GIVEN_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
+"""Types of datasets that hold a model which no node makes."""
 _log = logging.getLogger(__name__)
-_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
 _TEMPLATES: dict[str, Callable[[str], Any]] = {
     "judge_prompt": check_judge_prompt,
     "few_shot_prompt": check_few_shot_prompt,
     "mt_bench_prompt": check_mt_bench_prompt,
 }
-"""Prompts that people write, with what refuses those that have no place for the texts."""
+"""Prompts that people write, with the function that refuses one without the placeholders."""
 
 
 def data_faults(
@@ -48,13 +48,13 @@ def data_faults(
     given: Mapping[str, Any],
     pipelines: Mapping[str, Pipeline],
 ) -> list[str]:
-    """What is wrong with what the pipeline starts from, one line each.
+    """What is wrong with the inputs of the pipeline that no node of it makes, one line each.
 
     Args:
         pipeline: The nodes that were asked for.
-        catalog: Where their files lie.
+        catalog: Holds their files.
         given: All parameters.
-        pipelines: Every registered pipeline, of which one may make what is missing.
+        pipelines: Every registered pipeline, to name one that makes a missing input.
     """
     unusable = _entry_faults(pipeline, catalog)
     faults = list(dict.fromkeys(unusable.values()))
@@ -63,7 +63,7 @@ def data_faults(
         if name.startswith("params:"):
             continue
         try:
-            seeds |= _looked_at(name, catalog, pipelines)
+            seeds |= _check_input(name, catalog, pipelines)
         except (DatasetError, InputError) as error:
             faults.append(str(error.__cause__ or error))
     try:
@@ -73,20 +73,10 @@ def data_faults(
     return faults + _count_faults(pipeline, seeds, given)
 
 
-def suite_faults(suites: Iterable[str], catalog: CatalogProtocol) -> list[str]:
-    """What of the limits Great Expectations does not know, one line each; it is loaded for that."""
-    faults = []
-    for name in sorted(suites):
-        try:
-            refuse_unknown(catalog.load(name), str(output_path(catalog, name)))
-        except InputError as error:
-            faults.append(str(error))
-    return faults
-
-
 def _entry_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
-    """Datasets that the catalog lacks or cannot make, with the reason."""
-    faults = {name: _no_entry(name) for name in sorted(pipeline.inputs()) if name not in catalog}
+    """Datasets without an entry in the catalog, or with one that cannot be used, and why."""
+    missing = [name for name in sorted(pipeline.inputs()) if name not in catalog]
+    faults = {name: _no_entry_message(name) for name in missing}
     for name in sorted(pipeline.datasets() - faults.keys()):
         try:
             catalog.get(name)
@@ -95,7 +85,7 @@ def _entry_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, str
     return faults
 
 
-def _no_entry(name: str) -> str:
+def _no_entry_message(name: str) -> str:
     group = name.removeprefix("params:")
     if group != name:
         return (
@@ -108,14 +98,20 @@ def _no_entry(name: str) -> str:
     )
 
 
-def _looked_at(
+def _check_input(
     name: str, catalog: CatalogProtocol, pipelines: Mapping[str, Pipeline]
 ) -> dict[str, pd.DataFrame]:
+    """The rows of seed data by their name; nothing for other inputs.
+
+    Raises:
+        InputError: The input is missing or breaks a rule.
+        DatasetError: The input cannot be read.
+    """
     dataset, path = catalog.get(name), output_path(catalog, name)
     if path is not None and not path.exists():
         raise InputError(f"{name}: {path} is not there. {_advice(name, pipelines)}")
-    thinned = path is not None and is_thinned(path)  # told, or made again, where it is needed
-    if isinstance(dataset, _MODELS | OasstDataset) and not thinned:
+    thinned = path is not None and is_thinned(path)  # refused or made again if a node needs it
+    if isinstance(dataset, GIVEN_MODELS | OasstDataset) and not thinned:
         dataset.load()
     if name in _TEMPLATES:
         _TEMPLATES[name](dataset.load())
@@ -131,9 +127,9 @@ def _looked_at(
 def _count_faults(
     pipeline: Pipeline, seeds: Mapping[str, pd.DataFrame], given: Mapping[str, Any]
 ) -> list[str]:
-    """Rows and prompts that are fewer than the knobs ask for, where the knobs are sound."""
+    """Too few rows or prompts for what the parameters ask for, one line each."""
     prompts, eft, pairs = (
-        _typed(name, kind, pipeline, given)
+        _parameters(name, kind, pipeline, given)
         for name, kind in (("prompts", PromptsParams), ("eft", EftParams), ("pairs", PairsParams))
     )
     writes = any(name.endswith(".written_prompts") for name in pipeline.all_outputs())
@@ -145,43 +141,16 @@ def _count_faults(
     return faults + (too_few_prompts(prompts, pairs) if prompts and pairs else [])
 
 
-def _typed(name: str, kind: type[BaseModel], pipeline: Pipeline, given: Mapping[str, Any]) -> Any:
-    """The parameter group, if the pipeline reads it and nothing is wrong with it."""
+def _parameters(
+    name: str, kind: type[BaseModel], pipeline: Pipeline, given: Mapping[str, Any]
+) -> Any:
+    """The parameter group; None if the pipeline does not read it or it has a fault."""
     if f"params:{name}" not in pipeline.inputs():
         return None
     try:
         return kind.model_validate(given.get(name, {}))
-    except ValidationError:  # told with the other parameters
+    except ValidationError:  # refused with the other parameters
         return None
-
-
-def model_faults(
-    models: Iterable[str], engines: Mapping[str, Any], catalog: CatalogProtocol
-) -> list[str]:
-    """Why the given models, and those of referees, cannot be drawn from or trained, one line each.
-
-    Args:
-        models: Datasets that nothing makes; what is no model among them is passed over.
-        engines: Those that the run uses, by their names in the catalog.
-        catalog: Holds the models.
-    """
-    faults: list[str] = []
-    for name, engine in engines.items():
-        try:
-            if hasattr(engine, "refuse_unready"):
-                engine.refuse_unready()
-        except InputError as error:
-            faults.append(f"{name}: {error}")
-    for name in models:
-        if not isinstance(catalog.get(name), _MODELS) or manifest_of(catalog, name):
-            continue  # no model, or one that a run has made of one that was looked at
-        for engine in engines.values():
-            try:
-                if hasattr(engine, "refuse_unfit"):
-                    engine.refuse_unfit(catalog.load(name))
-            except InputError as error:
-                faults.append(str(error))
-    return list(dict.fromkeys(faults))
 
 
 def _advice(name: str, pipelines: Mapping[str, Pipeline]) -> str:

@@ -1,4 +1,4 @@
-"""The pages of MLflow and kedro-viz: they start and end without noise, and errors are seen."""
+"""The commands that serve MLflow's and kedro-viz's pages: no noise, and errors are shown."""
 
 import multiprocessing
 import os
@@ -13,61 +13,62 @@ from kedro.framework.startup import bootstrap_project
 from kedro.utils import find_kedro_project
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.tracking.address import configuration, how_to_look, settled
+from srlm_kedro.tracking.address import configuration, effective, where_to_look
 
 _Invoke = Callable[[click.Context], Any]
 
 _QUIET = {
-    "PYTHONWARNINGS": "ignore",  # of deprecated things within MLflow, kedro-viz and FastAPI
+    "PYTHONWARNINGS": "ignore",  # deprecations within MLflow, kedro-viz and FastAPI
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_UVICORN_OPTS": "--log-level warning",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # jobs of MLflow's, which nothing here asks for
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # MLflow's jobs, which this project never uses
 }
-"""Variables of the processes that serve; one that is set already counts before these."""
-_PATIENCE = 5
-"""Seconds that what serves has for its own end."""
-_FIRST_WORDS = "make mlflow, then "
+"""Variables of the server processes; a variable that the user has set keeps its value."""
+_GRACE = 5
+"""Seconds that a server process has to end by itself."""
+_SERVED_HERE = "make mlflow, then "
+"""How `where_to_look` begins unless the user has a server of their own."""
 
 
 def mlflow_page(invoke: _Invoke) -> _Invoke:
-    """`kedro mlflow ui`: one line says where the page is, and how it ends."""
+    """`kedro mlflow ui`: one line says where the page is and how to end it."""
 
-    def told(ctx: click.Context) -> Any:
+    def invoke_with_address(ctx: click.Context) -> Any:
         project, loader = _conf(ctx.params.get("env"))
         config = configuration(loader)
         asked = {name: ctx.params[name] for name in ("host", "port") if ctx.params.get(name)}
         config["ui"] = {**(config.get("ui") or {}), **asked}
-        config = settled(config, project)
-        where = how_to_look(config)
-        if where.startswith(_FIRST_WORDS):  # else a server of the user's own shows it
+        config = effective(config, project)
+        where = where_to_look(config)
+        if where.startswith(_SERVED_HERE):
             address = str(config["server"]["mlflow_tracking_uri"])
             os.environ.setdefault("MLFLOW_REGISTRY_STORE_URI", address)
-            click.echo(f"The MLflow UI: {where.removeprefix(_FIRST_WORDS)} (Ctrl-C ends it)")
+            click.echo(f"The MLflow UI: {where.removeprefix(_SERVED_HERE)} (Ctrl-C ends it)")
         return invoke(ctx)
 
-    return _quietly(told)
+    return _serve_quietly(invoke_with_address)
 
 
 def viz_page(invoke: _Invoke) -> _Invoke:
-    """`kedro viz run`: a broken configuration is a message, for no server would come up.
+    """`kedro viz run`: a broken configuration gives a message, because no server would come up.
 
     kedro-viz does not ask PyPI for its newest version.
     """
 
-    def checked(ctx: click.Context) -> Any:
+    def invoke_if_sound(ctx: click.Context) -> Any:
         _conf(ctx.params.get("env"))
         from kedro_viz.integrations import pypi
 
-        pypi.get_latest_version = lambda: None  # nobody is called; what serves is forked from here
+        pypi.get_latest_version = lambda: None  # in the server too, which is forked from here
         return invoke(ctx)
 
-    return _quietly(checked)
+    return _serve_quietly(invoke_if_sound)
 
 
-def _quietly(invoke: _Invoke) -> _Invoke:
-    """Waits for what serves, here and not at the interpreter's end; Ctrl-C is its good end."""
+def _serve_quietly(invoke: _Invoke) -> _Invoke:
+    """Waits for the server processes itself, so that Ctrl-C ends the command with status 0."""
 
-    def quiet(ctx: click.Context) -> Any:
+    def invoke_quietly(ctx: click.Context) -> Any:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         try:
@@ -80,14 +81,14 @@ def _quietly(invoke: _Invoke) -> _Invoke:
         except KeyboardInterrupt:
             for server in multiprocessing.active_children():
                 server.terminate()
-                server.join(_PATIENCE)
+                server.join(_GRACE)
             ctx.exit(0)
 
-    return quiet
+    return invoke_quietly
 
 
 def _conf(env: str | None) -> tuple[Path, OmegaConfigLoader]:
-    """The project, and the loader of its configuration, which refuses broken files."""
+    """The project, and its config loader, which refuses broken files."""
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     bootstrap_project(project)
     conf = str(project / settings.CONF_SOURCE)

@@ -1,7 +1,7 @@
-"""Plugins of Kedro, loaded when something of theirs is used.
+"""Kedro plugins are loaded only when something of theirs is used.
 
-Kedro imports every installed plugin before it looks at what was typed: MLflow, SQLAlchemy and
-`requests` take longer than all that a run with nothing to do has to do itself.
+Kedro imports every installed plugin before it reads the command. Importing MLflow, SQLAlchemy and
+`requests` takes longer than a whole run that has nothing to do.
 """
 
 import copy
@@ -18,18 +18,18 @@ from srlm_kedro.errors import InputError
 _COMMANDS = {
     "kedro_mlflow.framework.cli.cli:commands": (
         "mlflow",
-        "srlm_kedro.tracking.commands.mlflow_commands",
+        "srlm_kedro.tracking.mlflow_ui.mlflow_commands",
     )
 }
-"""Entry points of commands that are put off: the one command that each has, and where it is."""
+"""Entry points whose commands are loaded late: the one command of each, and its path."""
 _VIZ = "kedro_viz.launchers.cli.main:viz_cli"
-"""kedro-viz's commands, which load little by themselves."""
-_REFUSED = ("kedro-telemetry",)
-"""Plugins around a command that are never loaded: nobody is called."""
+"""The entry point of kedro-viz's commands; it loads little by itself."""
+_BLOCKED = ("kedro-telemetry",)
+"""Plugins with hooks around commands that are never loaded: this project calls nobody."""
 
 
-def put_off() -> None:
-    """Has Kedro's command line load the commands of `_COMMANDS` when they are typed.
+def load_commands_late() -> None:
+    """Has Kedro's command line load the commands of `_COMMANDS` only when they are typed.
 
     Does nothing in a process without Kedro's command line (a notebook, a worker).
     """
@@ -40,45 +40,45 @@ def put_off() -> None:
 
     load = utils._safe_load_entry_point
 
-    class Plain(utils.LazyGroup):
-        """Its commands show refusals as messages, as our own do."""
+    class LateGroup(utils.LazyGroup):
+        """A group whose commands show refusals as messages, as this project's own commands do."""
 
         def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
             found = copy.copy(super().get_command(ctx, cmd_name))
             if found is not None:
-                found.invoke = _plainly(found.invoke)
-                _put_around(found, "ui", "mlflow_page")
+                found.invoke = _show_refusals(found.invoke)
+                wrap_command(found, "ui", "mlflow_page")
             return found
 
-    def load_or_put_off(entry_point: Any) -> Any:
+    def load_entry_point(entry_point: Any) -> Any:
         if entry_point.value not in _COMMANDS:
             found = load(entry_point)
             if entry_point.value == _VIZ:
-                _put_around(found.commands["viz"], "run", "viz_page")
+                wrap_command(found.commands["viz"], "run", "viz_page")
             return found
         command, path = _COMMANDS[entry_point.value]
-        return Plain(name=command.title(), lazy_subcommands={command: path})
+        return LateGroup(name=command.title(), lazy_subcommands={command: path})
 
-    utils._safe_load_entry_point = load_or_put_off
+    utils._safe_load_entry_point = load_entry_point
 
-    class Refusing(manager.CLIHooksManager):
+    class BlockingManager(manager.CLIHooksManager):
         def _register_cli_hooks(self) -> None:
-            for name in _REFUSED:
+            for name in _BLOCKED:
                 self.set_blocked(name)
             super()._register_cli_hooks()
 
     if manager._cli_hook_manager is None:
-        manager._cli_hook_manager = Refusing()
+        manager._cli_hook_manager = BlockingManager()
 
 
-def _put_around(group: click.Group, name: str, wrapper: str) -> None:
-    """Has a command of the group invoked by a function of `running.pages`, loaded with it."""
+def wrap_command(group: click.Group, name: str, wrapper: str) -> None:
+    """Has a command of the group invoked through a function of `running.pages`, loaded late."""
     get = group.get_command
 
     def get_command(ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = copy.copy(get(ctx, cmd_name))
         if found is not None and cmd_name == name:
-            from srlm_kedro.running import pages  # reads conf/, which most commands need not
+            from srlm_kedro.running import pages
 
             found.invoke = getattr(pages, wrapper)(found.invoke)
         return found
@@ -86,29 +86,29 @@ def _put_around(group: click.Group, name: str, wrapper: str) -> None:
     group.get_command = get_command
 
 
-def _plainly(invoke: Callable[[click.Context], Any]) -> Callable[[click.Context], Any]:
-    def invoke_plainly(ctx: click.Context) -> Any:
+def _show_refusals(invoke: Callable[[click.Context], Any]) -> Callable[[click.Context], Any]:
+    def invoke_with_messages(ctx: click.Context) -> Any:
         try:
             return invoke(ctx)
         except InputError as error:
             raise click.ClickException(str(error)) from error
 
-    return invoke_plainly
+    return invoke_with_messages
 
 
-class InPlaceOf:
-    """Hooks that do nothing, under the name of a plugin's, which therefore is never imported.
+class DisabledHooks:
+    """Hooks that do nothing; they take a plugin's name, so that Kedro never imports the plugin.
 
-    `DISABLE_HOOKS_FOR_PLUGINS` imports what it disables.
+    Kedro's setting `DISABLE_HOOKS_FOR_PLUGINS` would import what it disables.
     """
 
     def __init__(self, name: str) -> None:
-        """`name` is that of the plugin's entry point in `kedro.hooks`."""
-        self.__name__ = name  # pluggy takes it for the name of what it registers
+        """`name` is the name of the plugin's entry point in `kedro.hooks`."""
+        self.__name__ = name  # pluggy registers the object under this name
 
 
 class VizStatsHooks:
-    """kedro-viz's own hooks that count rows for its pages, loaded once a pipeline runs."""
+    """kedro-viz's own hooks that count rows for its pages, loaded when a pipeline runs."""
 
     __name__ = "kedro-dataset-stats"
 
@@ -118,12 +118,12 @@ class VizStatsHooks:
 
     @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol) -> None:
-        """Keeps the catalog for them."""
+        """Keeps the catalog for kedro-viz's hooks."""
         self._catalog = catalog
 
     @hook_impl
     def before_pipeline_run(self) -> None:
-        """Loads them."""
+        """Loads kedro-viz's hooks."""
         from kedro_viz.integrations.kedro.hooks import DatasetStatsHook
 
         self._hook = DatasetStatsHook()

@@ -1,4 +1,4 @@
-"""One bar for the whole run, in a terminal: the stage, the share done, time spent and time left."""
+"""One bar for the whole run in a terminal: stage, share done, time spent, time left."""
 
 import os
 import sys
@@ -19,20 +19,20 @@ from rich.text import Text
 from srlm_kedro.display.log_lines import above
 from srlm_kedro.display.progress import lasting, listen, unlisten
 from srlm_kedro.freshness.unsaved import Unsaved
-from srlm_kedro.running.remaining_time import Pace, expect
-from srlm_kedro.running.stage_names import stage
+from srlm_kedro.running.remaining_time import RemainingTime, expected_times
+from srlm_kedro.running.stage_names import stage_name
 
-_A_SECOND = 2
-"""How often it is drawn."""
+_REFRESHES = 2
+"""How often the bar is drawn, per second."""
 _WIDTH = 12
 
 
 class Bar:
-    """The bar; Kedro's hooks and the work itself tell it how far the run is."""
+    """The bar; Kedro's hooks, drawing and training report to it how far the run is."""
 
     def __init__(self) -> None:
-        self._pace = Pace({})
-        self._words: dict[str, str] = {}
+        self._time = RemainingTime({})
+        self._counts: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._count = 0
         self._unsaved = Unsaved()
@@ -40,10 +40,10 @@ class Bar:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Looks how long the nodes took before."""
+        """Looks up how long the nodes took before."""
         with self._lock:
-            expected = expect(pipeline.nodes, catalog)
-            self._pace = Pace(expected, start=self._pace.start)
+            expected = expected_times(pipeline.nodes, catalog)
+            self._time = RemainingTime(expected, start=self._time.start)
             self._count = len(pipeline.nodes)
 
     @hook_impl
@@ -52,50 +52,50 @@ class Bar:
         with self._lock:
             self._unsaved.expect(node)
             self._numbers[node.name] = len(self._numbers) + 1
-            self._pace.begin(node.name)
+            self._time.begin(node.name)
 
     @hook_impl(trylast=True)
     def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
-        """With its last output a node is done."""
+        """A node is done when its last output is saved."""
         with self._lock:
             if self._unsaved.saved(dataset_name, node):
-                self._pace.end(node.name)
+                self._time.end(node.name)
 
-    def reach(self, node: str, done: float, total: float, words: str) -> None:
-        """A drawing or training has come so far."""
+    def update(self, node: str, done: float, total: float, count: str) -> None:
+        """A drawing or training has done `done` of `total`; `count` says so in words."""
         with self._lock:
-            self._words[node] = words
-            self._pace.reach(node, done, total)
+            self._counts[node] = count
+            self._time.update(node, done, total)
 
     def __rich__(self) -> Table:
-        """One line, whatever the width."""
+        """One line, whatever the width of the terminal."""
         with self._lock:
-            left, share = self._pace.left(), self._pace.share()
+            left, share = self._time.left(), self._time.share()
             line = Table.grid(padding=(0, 1), expand=True)
             line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
             for _ in range(3):
                 line.add_column(no_wrap=True)
-            soon = f", about {lasting(left)} left" if left and left >= 1 else ""
+            remaining = f", about {lasting(left)} left" if left and left >= 1 else ""
             line.add_row(
                 self._stage(),
                 ProgressBar(total=1.0, completed=share, width=_WIDTH),
                 f"{share:4.0%}",
-                f"{lasting(self._pace.passed)}{soon}",
+                f"{lasting(self._time.elapsed)}{remaining}",
             )
             return line
 
     def _stage(self) -> str:
-        at_work = self._pace.at_work
+        at_work = self._time.at_work
         if not self._numbers or not (at_work or len(self._numbers) < self._count):
             return "ending" if self._numbers else "starting"
         node = at_work[-1] if at_work else list(self._numbers)[-1]
-        far = f", {self._words[node]}" if node in self._words else ""
+        count = f", {self._counts[node]}" if node in self._counts else ""
         more = f" (and {len(at_work) - 1} more)" if len(at_work) > 1 else ""
-        return f"{self._numbers[node]}/{self._count} {stage(node)}{far}{more}"
+        return f"{self._numbers[node]}/{self._count} {stage_name(node)}{count}{more}"
 
 
-class _Above:
-    """A stream whose lines stand above the bar; the terminal breaks them where it is narrow."""
+class _StreamAboveBar:
+    """A stream that prints its lines above the bar; a narrow terminal wraps them."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -109,19 +109,18 @@ class _Above:
 
 
 @contextmanager
-def shown(wanted: bool = True) -> Iterator[Bar | None]:
-    """A bar while the run lasts, to be registered as a hook; None where nobody watches."""
+def progress_bar(wanted: bool = True) -> Iterator[Bar | None]:
+    """Shows a bar, which the caller registers as a hook; None if stderr is no terminal."""
     if not (wanted and sys.stderr.isatty()) or os.environ.get("TERM") == "dumb":
         yield None
         return
     bar = Bar()
     console = Console(file=sys.stderr)
-    live = Live(bar, console=console, refresh_per_second=_A_SECOND, transient=True)
-    with live:
-        console.show_cursor(True)  # who is killed cannot bring it back
-        listen(bar.reach)
+    with Live(bar, console=console, refresh_per_second=_REFRESHES, transient=True):
+        console.show_cursor(True)  # a killed process could not show it again
+        listen(bar.update)
         try:
-            with above(_Above(console)):
+            with above(_StreamAboveBar(console)):
                 yield bar
         finally:
-            unlisten(bar.reach)
+            unlisten(bar.update)

@@ -1,4 +1,4 @@
-"""How long a run will take: what stages took before, held against what they take now."""
+"""How long a run will still take, from the times that its stages took before and take now."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -11,10 +11,10 @@ from kedro.pipeline.node import Node
 from srlm_kedro.freshness.plan import is_engine
 
 _TIMINGS = "timings"
-_ENOUGH = 0.02
-"""Share of the expected work that must be seen before anybody can say how long the rest takes."""
-_EARLY = 0.02
-"""Share of a drawing or training below which its own pace says little."""
+_MIN_SEEN = 0.02
+"""The share of the expected work that must be seen before the rest can be estimated."""
+_MIN_DONE = 0.02
+"""The share of a drawing or training below which its own speed says little."""
 _SECONDS = {
     "train_m0": 240.0,
     "train_m1": 37.0,
@@ -25,29 +25,28 @@ _SECONDS = {
     "train_dpo": 10.0,
     "check_seed": 6.0,
 }
-"""Seconds of the microworld's longest stages on two cores, as `--pipeline=estimate` has them; their
-ratios alone count."""
-_WITH_ENGINE, _WITHOUT = 3.0, 0.2
-"""Of other stages: those that draw or train, and the rest."""
+"""Seconds of the microworld's longest stages on two cores, as `--pipeline=estimate` has them. Only
+their ratios matter."""
+_WITH_ENGINE, _WITHOUT_ENGINE = 3.0, 0.2
+"""Seconds of other stages: those that draw or train, and the rest."""
 
-
-Grounds = Literal["measured", "rough", "plain"]
+Basis = Literal["measured", "rough", "plain"]
 
 
 @dataclass(frozen=True)
 class Expected:
-    """How long a node will take, and by what.
+    """How long a node will take, and how that is known.
 
-    `measured`: by what it, or the same stage of another model, took here before. `rough`: it draws
-    or trains, and only its ratio to others is known. `plain`: no model is at work.
+    `measured`: the node, or the same stage of another model, took so long here before. `rough`:
+    it draws or trains, and only its ratio to others is known. `plain`: it uses no model.
     """
 
     seconds: float
-    grounds: Grounds
+    basis: Basis
 
 
-def expect(nodes: Iterable[Node], catalog: CatalogProtocol) -> dict[str, Expected]:
-    """Each node's time by earlier runs in this data folder, or else by what is common."""
+def expected_times(nodes: Iterable[Node], catalog: CatalogProtocol) -> dict[str, Expected]:
+    """Each node's time in earlier runs in this data folder, or else a typical time."""
     took: dict[str, float] = {}
     if _TIMINGS in catalog:
         for row in catalog.load(_TIMINGS).itertuples():
@@ -61,24 +60,24 @@ def expect(nodes: Iterable[Node], catalog: CatalogProtocol) -> dict[str, Expecte
         elif any(is_engine(catalog, each) for each in node.inputs):
             found[node.name] = Expected(_SECONDS.get(name, _WITH_ENGINE), "rough")
         else:
-            found[node.name] = Expected(_SECONDS.get(name, _WITHOUT), "plain")
+            found[node.name] = Expected(_SECONDS.get(name, _WITHOUT_ENGINE), "plain")
     return found
 
 
-_UNKNOWN = Expected(_WITHOUT, "plain")
+_UNKNOWN = Expected(_WITHOUT_ENGINE, "plain")
 
 
 @dataclass
 class _AtWork:
     start: float
     since: float
-    """When its present drawing or training began."""
+    """When its current drawing or training began."""
     done: float = 0.0
-    """Share of that which is done."""
+    """The share of the current drawing or training that is done."""
 
 
-class Pace:
-    """What is done of a run, and when the rest will be."""
+class RemainingTime:
+    """What is done of a run, and how long the rest will take."""
 
     def __init__(
         self,
@@ -86,16 +85,16 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         start: float | None = None,
     ) -> None:
-        """`expected` names all nodes of the run, which began at `start` by the clock, or now."""
+        """A run of the nodes in `expected` that began at `start` on the clock; None: now."""
         self._expected, self._clock = expected, clock
         self.start = clock() if start is None else start
         self._pending = dict(expected)
         self._at_work: dict[str, _AtWork] = {}
-        self._took: dict[str, float] = {}
+        self._durations: dict[str, float] = {}
         self._share = 0.0
 
     @property
-    def passed(self) -> float:
+    def elapsed(self) -> float:
         """Seconds since the start."""
         return self._clock() - self.start
 
@@ -110,8 +109,8 @@ class Pace:
         self._pending.pop(node, None)
         self._at_work[node] = _AtWork(now, now)
 
-    def reach(self, node: str, done: float, total: float) -> None:
-        """Its drawing or training has come so far; where less is done than before, a new one is."""
+    def update(self, node: str, done: float, total: float) -> None:
+        """The node's drawing or training has done `done`; if that is less, another one began."""
         work = self._at_work.get(node)
         if work is None or not total:
             return
@@ -122,51 +121,51 @@ class Pace:
     def end(self, node: str) -> None:
         """A node is done."""
         if (work := self._at_work.pop(node, None)) is not None:
-            self._took[node] = self._clock() - work.start
+            self._durations[node] = self._clock() - work.start
 
     def left(self) -> float | None:
-        """Seconds until all is done; None where nobody can say yet."""
+        """Seconds until all is done; None if that is not known yet."""
         now, left = self._clock(), 0.0
-        scales = {grounds: self._scale(grounds, now) for grounds in get_args(Grounds)}
+        scales = {basis: self._scale(basis, now) for basis in get_args(Basis)}
         if not self._expected:
             return None
         for each in self._pending.values():
-            if (scale := scales[each.grounds]) is None:
+            if (scale := scales[each.basis]) is None:
                 return None
             left += each.seconds * scale
         for name, work in self._at_work.items():
             rest = _rest(work, now)
             each = self._expected.get(name, _UNKNOWN)
-            if (scale := scales[each.grounds]) is None:
+            if (scale := scales[each.basis]) is None:
                 return None
             left += max(each.seconds * scale - (now - work.start), rest or 0.0, 0.0)
         return left
 
     def share(self) -> float:
-        """Of the run that is done, from 0 to 1; it never falls."""
+        """The share of the run that is done, from 0 to 1; it never falls."""
         left = self.left()
         if left is not None:
-            passed = self.passed
-            self._share = max(self._share, passed / (passed + left) if left else 1.0)
+            elapsed = self.elapsed
+            self._share = max(self._share, elapsed / (elapsed + left) if left else 1.0)
         return self._share
 
-    def _scale(self, grounds: Grounds, now: float) -> float | None:
-        """How much longer stages of a kind take than expected, by those that were seen."""
-        if grounds == "plain":
+    def _scale(self, basis: Basis, now: float) -> float | None:
+        """How much longer the stages of a basis take than expected, from those seen so far."""
+        if basis == "plain":
             return 1.0
-        alike = {name: e.seconds for name, e in self._expected.items() if e.grounds == grounds}
-        seen = dict(self._took)
+        alike = {name: e.seconds for name, e in self._expected.items() if e.basis == basis}
+        seen = dict(self._durations)
         for name, work in self._at_work.items():
             if (rest := _rest(work, now)) is not None:
                 seen[name] = now - work.start + rest
         expected = sum(alike[name] for name in seen if name in alike)
-        if expected and expected >= _ENOUGH * sum(alike.values()):
+        if expected and expected >= _MIN_SEEN * sum(alike.values()):
             return sum(seen[name] for name in seen if name in alike) / expected
-        return 1.0 if grounds == "measured" else None
+        return 1.0 if basis == "measured" else None
 
 
 def _rest(work: _AtWork, now: float) -> float | None:
-    """Seconds that the rest of a drawing or training takes at the pace of what is done of it."""
-    if work.done < _EARLY:
+    """Seconds that the rest of a drawing or training takes at its speed so far."""
+    if work.done < _MIN_DONE:
         return None
     return (now - work.since) / work.done * (1 - work.done)

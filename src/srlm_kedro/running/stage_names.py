@@ -1,8 +1,8 @@
-"""Stages in plain words."""
+"""What each node does, in the words that bars and log lines show."""
 
 import re
 
-_WORDS = {
+_NAMES = {
     "accept_prompts": "filtering the written prompts",
     "annotate_alpaca_outputs": "having AlpacaEval answers annotated",
     "answer_questions": "answering MT-Bench",
@@ -16,35 +16,35 @@ _WORDS = {
     "check_pairs": "checking the pairs",
     "check_seed": "checking the seed data",
     "check_seed_contamination": "looking for evaluation prompts in the seed data",
-    "check_training": "asking whether training kept its limits",
+    "check_training": "checking the limits of training",
     "choose_best": "choosing the best model so far",
-    "choose_own": "choosing answers of its own to judge",
+    "choose_own": "choosing its own answers to judge",
     "collect_leaderboard": "collecting the leaderboard",
     "compare_with_elders": "having the referee compare models",
     "compare_with_m1": "comparing with M1",
-    "compare_with_previous": "comparing with the model before",
+    "compare_with_previous": "comparing with the previous model",
     "describe": "describing the model",
     "describe_prompts": "describing the prompts",
     "describe_study": "describing what the stages did",
-    "document_checks": "writing down the checks",
-    "document_seed_checks": "writing down the checks of the seed data",
+    "document_checks": "documenting the checks",
+    "document_seed_checks": "documenting the checks of the seed data",
     "draw_alpaca_outputs": "answering AlpacaEval",
     "draw_eval_responses": "answering held-out prompts",
     "draw_responses": "drawing candidate responses",
     "draw_validation_responses": "answering validation prompts",
     "error_plot": "plotting errors",
     "errors": "tabulating errors",
-    "expect_draws": "reckoning up what is drawn",
-    "expect_training": "reckoning up what is trained",
-    "gate": "asking whether the limits are kept",
-    "gate_contamination": "asking whether enough evaluation prompts are unseen",
-    "gate_seed": "asking whether the seed data keeps the limits",
-    "gate_seed_contamination": "asking whether enough evaluation prompts are unseen",
-    "guard_alignment": "asking whether the benchmarks are kept",
-    "head_to_head": "collecting duels",
-    "head_to_head_plot": "plotting duels",
+    "expect_draws": "estimating what is drawn",
+    "expect_training": "estimating what is trained",
+    "gate": "checking the limits",
+    "gate_contamination": "checking that enough evaluation prompts are unseen",
+    "gate_seed": "checking the limits of the seed data",
+    "gate_seed_contamination": "checking that enough evaluation prompts are unseen",
+    "guard_alignment": "checking the limits of the benchmarks",
+    "head_to_head": "collecting comparisons",
+    "head_to_head_plot": "plotting comparisons",
     "iterations": "collecting the iterations",
-    "judge_again": "judging candidates again, by the model before",
+    "judge_again": "judging candidates again, with the previous model",
     "judge_answers": "having MT-Bench answers judged",
     "judge_candidates": "judging candidate responses",
     "judge_eft_eval": "judging the held-out part of EFT",
@@ -57,22 +57,22 @@ _WORDS = {
     "make_pairs": "making preference pairs",
     "make_seed_data": "writing the seed data",
     "measure_alpaca_outputs": "measuring AlpacaEval answers",
-    "measure_consistency": "measuring how far two judges agree",
+    "measure_consistency": "measuring how much two judges agree",
     "measure_judge": "measuring the judge",
     "measure_model": "measuring the model",
-    "measure_movement": "measuring how far training moved it",
+    "measure_movement": "measuring how far training moved the model",
     "measure_mt_bench": "measuring MT-Bench answers",
-    "measure_own": "measuring how it judges itself",
-    "measure_reward_modelling": "measuring it as a judge",
+    "measure_own": "measuring how the model judges itself",
+    "measure_reward_modelling": "measuring the model as a judge",
     "measure_rubric": "measuring the rubric",
     "measure_texts": "measuring texts",
     "pick_judged": "picking judged responses to show",
     "plot_rewards": "plotting rewards",
     "prepare_eft": "reading EFT",
     "prepare_ift": "reading IFT",
-    "rank_as_judged": "taking people's ranks for judgements",
+    "rank_as_judged": "taking people's ranks as judgements",
     "train_on_positives": "learning from the best responses (SFT)",
-    "reckon": "reckoning up costs",
+    "reckon": "adding up costs",
     "report": "writing the report",
     "reward_own": "rewarding its own answers",
     "reward_responses": "rewarding candidate responses",
@@ -81,14 +81,14 @@ _WORDS = {
     "score_plot": "plotting scores",
     "select_eft": "selecting judgements for EFT",
     "select_oasst": "selecting seed data from OASST",
-    "settle_comparisons": "settling the comparisons",
-    "size_model": "sizing the model",
+    "settle_comparisons": "deciding the comparisons",
+    "size_model": "measuring the model's size",
     "split_eft": "splitting EFT",
     "study": "collecting what the stages did",
-    "summarise_estimate": "summing up the estimate",
-    "summarise_study": "summing up what the stages did",
-    "summary": "summing up",
-    "take_m0": "taking M0 as it is given",
+    "summarise_estimate": "summarising the estimate",
+    "summarise_study": "summarising what the stages did",
+    "summary": "summarising",
+    "take_m0": "taking the given M0",
     "train_dpo": "learning from pairs (DPO)",
     "train_m0": "pre-training (M0)",
     "train_m1": "learning from IFT and EFT (SFT)",
@@ -101,18 +101,18 @@ _MODEL = re.compile(r"m[1-9]\d*|sft")
 _BASELINE = "sft"
 
 
-def stage(node: str) -> str:
-    """What a node does, with the model that it is about: `M2: judging candidate responses`.
+def stage_name(node: str) -> str:
+    """What a node does, and for which model: `M2: judging candidate responses`.
 
-    A node without words of its own is called by its name.
+    A node that is not in the table is called by its own name.
     """
-    owner, _, name = node.rpartition(".")
-    words = _WORDS.get(name, name.replace("_", " "))
-    if not _MODEL.fullmatch(owner):
+    model, _, name = node.rpartition(".")
+    words = _NAMES.get(name, name.replace("_", " "))
+    if not _MODEL.fullmatch(model):
         return words
-    return f"{'SFT baseline' if owner == _BASELINE else owner.upper()}: {words}"
+    return f"{'SFT baseline' if model == _BASELINE else model.upper()}: {words}"
 
 
-def has_words(node: str) -> bool:
-    """Whether a node is told in words, and not by its name."""
-    return node.rpartition(".")[2] in _WORDS
+def has_name(node: str) -> bool:
+    """Whether the table holds the node."""
+    return node.rpartition(".")[2] in _NAMES

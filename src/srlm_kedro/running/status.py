@@ -1,6 +1,7 @@
-"""What a run would make and why, as a table: `kedro run --pipeline=status`.
+"""The tables of two pipelines without nodes: `--pipeline=status` and `--pipeline=accept`.
 
-And what was made by other code or libraries, and stands all the same: `--pipeline=accept`.
+`status` shows what a run would make and why. `accept` shows which outputs it marked as fresh
+although other code or libraries made them.
 """
 
 from collections import Counter
@@ -15,35 +16,30 @@ from srlm_kedro.freshness.thinning import foreseen
 
 STATUS = "status"
 ACCEPT = "accept"
-"""The names under which they are asked for."""
 _STATES = ("fresh", "stale", "missing")
-_SHARED = "of all models"
+_ALL_MODELS = "of all models"
+"""The heading of nodes that belong to no single model."""
 
 
 def status_table(pipeline: Pipeline, catalog: CatalogProtocol, plan: Plan) -> str:
-    """One line a node, by model: its state, and the reason why a run would make it.
+    """One line per node, grouped by model: its state, and why a run would make it.
 
-    The last says which models lose their weights by `keep_models`, where a run would delete some.
-
-    A node is `missing` when one of its outputs is not there as a whole, and `stale` when all are,
-    made from something else than today's inputs.
+    A node is `missing` if one of its outputs is not completely there. It is `stale` if all outputs
+    are there but were made from other inputs than today's. The last line names the models whose
+    weights a run would delete because of `keep_models`.
     """
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for node in pipeline.nodes:
         reason = plan.stale.get(node.name, "")
         row = (node.name, _state(node, catalog, plan), reason)
-        groups.setdefault(_group(node.name), []).append(row)
-    # What is made of no one model comes first and last: it closes the table.
-    groups = {name: groups[name] for name in sorted(groups, key=lambda name: name == _SHARED)}
+        groups.setdefault(node.name.rpartition(".")[0] or _ALL_MODELS, []).append(row)
+    ordered = sorted(groups, key=lambda name: name == _ALL_MODELS)  # the shared nodes come last
     width = max((len(node.name) for node in pipeline.nodes), default=0)
-    parts = [_block(name, rows, width) for name, rows in groups.items()]
-    gone = foreseen(pipeline, catalog, plan)
-    closing = _closing([row for rows in groups.values() for row in rows], gone, bool(plan.first))
+    parts = [_block(name, groups[name], width) for name in ordered]
+    deleted = foreseen(pipeline, catalog, plan)
+    rows = [row for group in groups.values() for row in group]
+    closing = _closing(rows, deleted, may_end_early=bool(plan.first))
     return "\n\n".join([*parts, closing])
-
-
-def _group(node: str) -> str:
-    return node.rpartition(".")[0] or _SHARED
 
 
 def _state(node: Node, catalog: CatalogProtocol, plan: Plan) -> str:
@@ -58,28 +54,31 @@ def _block(name: str, rows: list[tuple[str, str, str]], width: int) -> str:
     return "\n".join([name, *lines])
 
 
-def _closing(rows: list[tuple[str, str, str]], gone: Sequence[str], hoping: bool) -> str:
+def _closing(
+    rows: list[tuple[str, str, str]], deleted: Sequence[str], may_end_early: bool
+) -> str:
     counts = Counter(state for _, state, _ in rows)
-    told = ", ".join(f"{counts[state]} {state}" for state in _STATES)
+    states = ", ".join(f"{counts[state]} {state}" for state in _STATES)
     due = len(rows) - counts["fresh"]
-    nothing = "A run makes nothing." if gone else "A run has nothing to do."
-    at_most = (
-        f"A run makes {due} at most: the cheap ones come first, and what was made from them is "
-        "made anew only if they come out otherwise."
-    )
-    makes = (
-        (at_most if hoping else f"A run makes the {due} that are not fresh.") if due else nothing
-    )
-    names = ", ".join(name.removesuffix(".model").upper() for name in gone)
-    deletes = f"\nkeep_models: a run deletes the weights of {names}; all else of theirs stays."
-    return f"{len(rows)} nodes: {told}. {makes}{deletes if gone else ''}"
+    if not due:
+        makes = "A run makes nothing." if deleted else "A run has nothing to do."
+    elif may_end_early:
+        makes = (
+            f"A run makes at most {due}: the cheap ones come first, and what was made from them is "
+            "made again only if they come out differently."
+        )
+    else:
+        makes = f"A run makes the {due} that are not fresh."
+    names = ", ".join(name.removesuffix(".model").upper() for name in deleted)
+    deletes = f"\nkeep_models: a run deletes the weights of {names}; their other files stay."
+    return f"{len(rows)} nodes: {states}. {makes}{deletes if deleted else ''}"
 
 
 def accepted_text(accepted: Mapping[str, Sequence[str]]) -> str:
-    """What was accepted, a line for each module or library, with the number of nodes."""
+    """What was accepted: one line per module or library, with the number of nodes."""
     if not accepted:
-        return "Nothing to accept: no node differs in code or libraries alone."
+        return "Nothing to accept: no node is stale only because code or libraries changed."
     counts = Counter(change for changes in accepted.values() for change in changes)
     lines = [f"  {change}: {number} nodes" for change, number in counts.most_common()]
-    heading = f"{len(accepted)} nodes count as made by today's code and libraries, which changed:"
+    heading = f"{len(accepted)} nodes count as made by today's code and libraries. Changed are:"
     return "\n".join([heading, *lines])

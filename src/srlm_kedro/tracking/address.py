@@ -1,6 +1,7 @@
-"""Where runs are recorded: what conf/ and the environment say, as an address that MLflow takes.
+"""Where runs are recorded: the settings of conf/ and the environment, as an address for MLflow.
 
-Nothing here loads MLflow, or asks anybody: the closing lines of a run with nothing to do need it.
+Nothing here loads MLflow or asks a server, because the closing text of a run with nothing to do
+needs the address too.
 """
 
 import os
@@ -19,7 +20,7 @@ from yaml import YAMLError
 from srlm_kedro.errors import InputError
 
 VARIABLE = "MLFLOW_TRACKING_URI"
-"""The variable that counts before every mlflow.yml."""
+"""The environment variable that overrides every mlflow.yml."""
 
 _SQLITE = "sqlite:///"
 _MEMORY = ":memory:"
@@ -29,15 +30,15 @@ _PAGE = "workflowType=machine_learning"
 
 
 def configuration(loader: OmegaConfigLoader) -> dict[str, Any]:
-    """All that mlflow.yml says: conf/base, over it conf/local, over that the run's environment.
+    """The settings of mlflow.yml: the run's environment over conf/local over conf/base.
 
-    A server belongs to the machine, and so conf/local is read with every environment.
+    A server belongs to the machine, so conf/local is read with every environment.
 
     Raises:
-        InputError: A file that cannot be read.
+        InputError: A file cannot be read.
     """
     loader.config_patterns.setdefault("mlflow", _PATTERNS)
-    if "mlflow" in loader:  # set by whoever made the loader
+    if "mlflow" in loader:  # the maker of the loader has set it
         return deepcopy(loader["mlflow"])
     env = loader.env or loader.default_run_env
     config: dict[str, Any] = {}
@@ -48,37 +49,38 @@ def configuration(loader: OmegaConfigLoader) -> dict[str, Any]:
     return config
 
 
-def settled(config: Mapping[str, Any], project: Path) -> dict[str, Any]:
-    """The configuration as it counts.
+def effective(config: Mapping[str, Any], project: Path) -> dict[str, Any]:
+    """The configuration that a run uses.
 
-    The variable MLFLOW_TRACKING_URI replaces the address; a relative SQLite path is made absolute;
-    a server keeps artifacts where it says itself, unless a place outside of the project is named.
+    The variable MLFLOW_TRACKING_URI replaces the address. A relative SQLite path becomes absolute.
+    A server chooses where artifacts go, unless the configuration names a folder outside of the
+    project.
     """
     config = deepcopy(dict(config))
     server = config["server"] = config.get("server") or {}
     uri = os.environ.get(VARIABLE) or server.get("mlflow_tracking_uri") or ""
     if uri:
-        server["mlflow_tracking_uri"] = uri = _anchored(uri, project)
-    if is_server(uri) and artifact_part(config) is not None:
+        server["mlflow_tracking_uri"] = uri = _absolute(uri, project)
+    if is_server(uri) and artifact_subfolder(config) is not None:
         del config["tracking"]["experiment"]["create_experiment_kwargs"]["artifact_location"]
     return config
 
 
 def is_tracked(config: Mapping[str, Any], pipelines: list[str] | None) -> bool:
-    """Whether a run of these pipelines is recorded; `__default__` is a run of no name."""
+    """Whether a run of these pipelines is recorded; None is the pipeline `__default__`."""
     untracked = _within(config, "tracking", "disable_tracking").get("pipelines") or []
     return not all(name in untracked for name in pipelines or ["__default__"])
 
 
-def said_by() -> str:
-    """Who names the address, for a message."""
+def address_source() -> str:
+    """Which setting names the address, for a message."""
     if os.environ.get(VARIABLE):
-        return f"the variable {VARIABLE}, which counts before every mlflow.yml"
+        return f"the variable {VARIABLE}, which overrides every mlflow.yml"
     return "server.mlflow_tracking_uri in conf/local/mlflow.yml or conf/base/mlflow.yml"
 
 
-def artifact_part(config: Mapping[str, Any]) -> Path | None:
-    """Where in the project artifacts are to lie; None if they are to lie elsewhere."""
+def artifact_subfolder(config: Mapping[str, Any]) -> Path | None:
+    """The folder of artifacts relative to the project; None if they go outside of it."""
     options = _within(config, "tracking", "experiment", "create_experiment_kwargs")
     place = options.get("artifact_location")
     if not place or urlsplit(place).scheme or Path(place).is_absolute():
@@ -87,23 +89,23 @@ def artifact_part(config: Mapping[str, Any]) -> Path | None:
 
 
 def is_server(uri: str) -> bool:
-    """Whether the address is that of a server, which keeps artifacts of its own."""
+    """Whether the address names a server, which chooses where artifacts go."""
     return uri.partition(":")[0].lower() in _SERVERS
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an SQLite database, None for everything else."""
+    """The file of an SQLite database; None for every other address."""
     path = unquote(uri.removeprefix(_SQLITE).partition("?")[0])
     return Path(path) if uri.startswith(_SQLITE) and path and path != _MEMORY else None
 
 
 def sqlite_uri(file: Path) -> str:
-    """The address of an SQLite file: what would begin a query or stand for a letter is quoted."""
+    """The address of an SQLite file, with `?` and `%` quoted."""
     return f"{_SQLITE}{_quoted(str(file))}"
 
 
 def visible_uri(uri: str) -> str:
-    """The address as it is told: of a database its file, of a server no password."""
+    """The address as messages show it: the file of a database, a server without its password."""
     if (file := database_file(uri)) is not None:
         return str(file)
     parts = urlsplit(uri)
@@ -112,8 +114,8 @@ def visible_uri(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def how_to_look(config: Mapping[str, Any]) -> str:
-    """Where the runs of a settled configuration are looked at, as the end of a sentence."""
+def where_to_look(config: Mapping[str, Any]) -> str:
+    """Where a user sees the runs of an `effective` configuration, as the end of a sentence."""
     uri = _within(config, "server").get("mlflow_tracking_uri") or ""
     name = _within(config, "tracking", "experiment").get("name") or ""
     if is_server(uri):
@@ -133,26 +135,26 @@ def _read(loader: OmegaConfigLoader, folder: Path) -> dict[str, Any]:
     try:
         found = loader.load_and_merge_dir_config(str(folder), patterns, "mlflow", set())
     except (YAMLError, OmegaConfBaseException, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{folder}/mlflow.yml: cannot be read: {said}. Mend that") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder}/mlflow.yml: cannot be read: {reason}. Correct it") from error
     for key, value in found.items():
         if not isinstance(value, Mapping | None):
             raise InputError(
-                f"{folder}/mlflow.yml: `{key}` is {value!r}, but holds entries with names of "
-                "their own, as in conf/base/mlflow.yml"
+                f"{folder}/mlflow.yml: `{key}` is {value!r}, but must hold entries with names, as "
+                "in conf/base/mlflow.yml"
             )
     return found
 
 
 def _within(config: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """The entries under these names; none where something else stands there."""
+    """The entries under these names; empty if there is no mapping."""
     for name in names:
         found = config.get(name)
         config = found if isinstance(found, Mapping) else {}
     return config
 
 
-def _anchored(uri: str, project: Path) -> str:
+def _absolute(uri: str, project: Path) -> str:
     path = uri.removeprefix(_SQLITE)
     if not uri.startswith(_SQLITE) or not path or path.startswith((_MEMORY, "/")):
         return uri
@@ -173,7 +175,7 @@ def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _experiment_id(file: Path, name: str) -> str | None:
-    """As the database tells it; None where it cannot be asked."""
+    """The experiment's id in the database; None if the database cannot be read."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
             asked = "SELECT experiment_id FROM experiments WHERE name = ?"

@@ -1,4 +1,4 @@
-"""MLflow, loaded once a pipeline runs: a start with nothing to do goes without it."""
+"""The hooks that record a run in MLflow, which is loaded only when a pipeline runs."""
 
 import logging
 import sys
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _DATASETS = "kedro_mlflow.io.metrics"
-"""A catalog has datasets of kedro-mlflow's if and only if this is imported by now."""
+"""This module is imported if and only if the catalog has datasets of kedro-mlflow."""
 
 
 class MlflowHooks:
-    """`ParentRunHooks` around `TrackingHooks`, both made with the first pipeline that runs.
+    """Calls `ParentRunHooks` and `TrackingHooks`, both made when the first pipeline runs.
 
-    Registered under the name of kedro-mlflow's own hooks, which therefore stay away.
+    It is registered under the name of kedro-mlflow's own hooks and so replaces them.
     """
 
     __name__ = "mlflow_hook"
@@ -41,9 +41,9 @@ class MlflowHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Keeps the context; its `mlflow`, the configuration, is read when somebody asks."""
+        """Keeps the context; its attribute `mlflow` reads the configuration when it is used."""
         self._context, self._parent, self._children = context, None, None
-        context.mlflow = _Configuration(self)
+        context.mlflow = _LateConfig(self)
 
     @hook_impl
     def after_catalog_created(
@@ -55,7 +55,7 @@ class MlflowHooks:
         save_version: str,
         load_versions: dict[str, str],
     ) -> None:
-        """Names kedro-mlflow's datasets of the catalog, if it has any; nobody is asked for that."""
+        """Names kedro-mlflow's datasets of the catalog, if it has any; this needs no server."""
         if _DATASETS in sys.modules:
             from srlm_kedro.tracking.parent_run import ParentRunHooks
 
@@ -67,32 +67,30 @@ class MlflowHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Opens the parent run, then describes it; pipelines that leave no run need no MLflow."""
-        if self._context is None or not is_tracked(
-            configuration(self._context.config_loader), run_params.get("pipeline_names")
-        ):
-            _silence(catalog)
+        """Opens and describes the parent run; without MLflow if the pipelines are not recorded."""
+        if not self._is_tracked(run_params.get("pipeline_names")):
+            _switch_off_datasets(catalog)
             return
         from srlm_kedro.tracking.model_runs import TrackingHooks
 
         parent = self.parent
-        with self._told():
+        with self._stop_run():
             parent.before_pipeline_run(run_params, pipeline, catalog)
             self._children = TrackingHooks()
             self._children.before_pipeline_run(run_params, pipeline, catalog)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Opens the model's child with its first node."""
+        """Opens the model's child run at its first node."""
         if self._children is not None:
-            with self._told():
+            with self._stop_run():
                 self._children.before_node_run(node)
 
     @hook_impl(trylast=True)
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Records the dataset."""
         if self._children is not None:
-            with self._told():
+            with self._stop_run():
                 self._children.after_dataset_saved(dataset_name, data)
 
     @hook_impl(tryfirst=True)
@@ -101,7 +99,7 @@ class MlflowHooks:
     ) -> None:
         """Closes the children before their parent."""
         if self._children is not None:
-            with self._told():
+            with self._stop_run():
                 self._children.after_pipeline_run()
                 self.parent.after_pipeline_run(run_params, pipeline, catalog)
         self._children = None
@@ -114,28 +112,28 @@ class MlflowHooks:
         pipeline: Pipeline,
         catalog: CatalogProtocol,
     ) -> None:
-        """Closes what is open, stopped or failed."""
+        """Closes the open runs, as stopped or failed."""
         if self._children is not None:
-            from srlm_kedro.tracking.trouble import only_warned
+            from srlm_kedro.tracking.trouble import warn_only
 
-            with only_warned(self._uri):
+            with warn_only(self._uri):
                 self._children.on_pipeline_error(error)
                 self.parent.on_pipeline_error(error, run_params, pipeline, catalog)
         self._children = None
 
-    def tell_of_no_nodes(
+    def record_without_nodes(
         self,
         run_params: dict[str, Any],
         catalog: CatalogProtocol,
         error: BaseException | None = None,
     ) -> None:
-        """Opens and ends the run of a command in which no pipeline runs.
+        """Opens and closes the run of a command that runs no pipeline.
 
         Args:
             run_params: As Kedro's hooks get them.
-            catalog: Of the run.
-            error: What stopped the command before its pipeline; the run ends as failed, and trouble
-                with MLflow is only a warning.
+            catalog: The run's catalog.
+            error: What stopped the command before its pipeline. Then the run ends as failed, and
+                an error of MLflow is only a warning.
         """
         nothing = Pipeline([])
         if error is None:
@@ -148,22 +146,21 @@ class MlflowHooks:
             _log.warning("%s", trouble)
         self.on_pipeline_error(error, run_params, nothing, catalog)
 
-    def tell_of_thinned(
+    def record_thinned(
         self, models: Sequence[str], names: list[str] | None, catalog: CatalogProtocol
     ) -> None:
-        """Deletes the weights of models in the registry too.
+        """Deletes the weights of models from the registry too, if the pipelines are recorded.
 
         Args:
-            models: As `m2.model`.
-            names: The pipelines that are asked for, which may be recorded nowhere.
-            catalog: Of the run.
+            models: Their names, as `m2.model`.
+            names: The pipelines that were asked for.
+            catalog: The run's catalog.
         """
-        context = self._context
-        if context is None or not is_tracked(configuration(context.config_loader), names):
+        if self._context is None or not self._is_tracked(names):
             return
         from srlm_kedro.tracking.registry import drop_weights, registered_model
 
-        settings, registered = self.parent.mlflow_config, registered_model(context.env)
+        settings, registered = self.parent.mlflow_config, registered_model(self._context.env)
         place = settings.tracking.experiment._experiment.artifact_location
         for model in models:
             digest = current_digest(output_path(catalog, model))
@@ -172,7 +169,7 @@ class MlflowHooks:
 
     @property
     def parent(self) -> "ParentRunHooks":
-        """The hooks of the parent run; MLflow is set up for the project when they are made."""
+        """The hooks of the parent run; making them sets MLflow up for the project."""
         if self._parent is None:
             from srlm_kedro.tracking.parent_run import ParentRunHooks
 
@@ -185,16 +182,20 @@ class MlflowHooks:
     def _uri(self) -> str:
         return self.parent.mlflow_config.server.mlflow_tracking_uri or ""
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Inside, trouble with MLflow ends the run with one message."""
-        from srlm_kedro.tracking.trouble import told_in_a_run
+    def _is_tracked(self, names: list[str] | None) -> bool:
+        context = self._context
+        return context is not None and is_tracked(configuration(context.config_loader), names)
 
-        with told_in_a_run(self._uri):
+    @contextmanager
+    def _stop_run(self) -> Iterator[None]:
+        """Inside, an error of MLflow ends the run with one message."""
+        from srlm_kedro.tracking.trouble import stop_run
+
+        with stop_run(self._uri):
             yield
 
 
-def _silence(catalog: CatalogProtocol) -> None:
+def _switch_off_datasets(catalog: CatalogProtocol) -> None:
     """Has kedro-mlflow's datasets of the catalog, if it has any, record nothing."""
     if _DATASETS in sys.modules:
         from kedro_mlflow.io.catalog.switch_catalog_logging import switch_catalog_logging
@@ -202,13 +203,13 @@ def _silence(catalog: CatalogProtocol) -> None:
         switch_catalog_logging(catalog, False)
 
 
-class _Configuration:
-    """Stands for kedro-mlflow's configuration until somebody reads it."""
+class _LateConfig:
+    """kedro-mlflow's configuration, which is read when an attribute is used."""
 
     def __init__(self, hooks: MlflowHooks) -> None:
         self._hooks = hooks
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # asked by whoever copies or prints a context
+        if name.startswith("__"):  # used when a context is copied or printed
             raise AttributeError(name)
         return getattr(self._hooks.parent.mlflow_config, name)

@@ -1,4 +1,4 @@
-"""The parent run of a pipeline run, as kedro-mlflow opens and closes it, in a few points ours."""
+"""The parent run of a pipeline run: kedro-mlflow's hooks, changed in a few points."""
 
 import logging
 import os
@@ -19,29 +19,27 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from srlm_kedro.tracking.address import (
     VARIABLE,
-    artifact_part,
+    artifact_subfolder,
     configuration,
     database_file,
-    settled,
+    effective,
     visible_uri,
 )
-from srlm_kedro.tracking.command import COMMAND, running, unfinished
-from srlm_kedro.tracking.database import ready
-from srlm_kedro.tracking.places import local_path, reanchor, refuse_elsewhere
-from srlm_kedro.tracking.process import writer
+from srlm_kedro.tracking.database import prepared_database
+from srlm_kedro.tracking.places import local_path, refuse_elsewhere, update_paths
 from srlm_kedro.tracking.recorder import Digest, RunRecorder
-from srlm_kedro.tracking.trouble import refused_at_start
+from srlm_kedro.tracking.run_owner import COMMAND, current_command, unfinished_run, writer_tags
+from srlm_kedro.tracking.trouble import refuse_at_start
 
 _log = logging.getLogger(__name__)
 
 
 class ParentRunHooks(MlflowHook):
-    """kedro-mlflow's hooks with a database that stays in the project, and no parameters.
+    """kedro-mlflow's hooks, with a database that stays in the project and without parameters.
 
     kedro-mlflow writes a typed parameter group as one long string; `RunRecorder` writes each
-    value by itself. A killed run of the same command is opened again instead of another, and one
-    that is stopped is closed as KILLED. `tracking.hooks.MlflowHooks` makes them, in place of the
-    plugin's own hooks.
+    value by itself. A killed run of the same command is opened again, and a stopped run is closed
+    as KILLED. `tracking.hooks.MlflowHooks` calls these hooks instead of the plugin's own.
     """
 
     @hook_impl
@@ -49,15 +47,15 @@ class ParentRunHooks(MlflowHook):
         """Sets MLflow up for the project, whatever the working directory.
 
         Raises:
-            InputError: No server, no database that can be used, or artifacts that would be written
-                outside of the project.
+            InputError: The server does not answer, the database cannot be used, or artifacts
+                would be written outside of the project.
         """
-        _quieten()
+        _silence_loggers()
         loader, project = context.config_loader, Path(context.project_path)
-        config = settled(configuration(loader), project)
+        config = effective(configuration(loader), project)
         loader["mlflow"] = config
         uri = config["server"].get("mlflow_tracking_uri") or ""
-        with refused_at_start(uri), _inherited_variables(), _usable(uri, config, project):
+        with refuse_at_start(uri), _kept_variables(), _prepared(uri, config, project):
             try:
                 super().after_context_created(context)
             except MlflowException as error:
@@ -75,25 +73,25 @@ class ParentRunHooks(MlflowHook):
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Opens the parent run; its tags hold the command as it was typed.
+        """Opens the parent run; its tags hold the command as the user typed it.
 
-        The nodes named in `run_params` are those that are not fresh: no one asked for them.
+        The nodes in `run_params` are the stale ones; the user did not name them.
         """
         typed = {**run_params, "node_names": None, "runner": None}
         tracking = self.mlflow_config.tracking
         if os.environ.get(VARIABLE):
             uri = self.mlflow_config.server.mlflow_tracking_uri
             _log.info("MLflow: runs go to %s, as %s says.", visible_uri(uri), VARIABLE)
-        ours = tracking.run.id is None
-        if ours:
+        user_named_no_run = tracking.run.id is None
+        if user_named_no_run:
             tracking.run.id = _open_run(self.mlflow_config)
         super().before_pipeline_run(typed, pipeline, catalog)
-        if ours:
+        if user_named_no_run:
             tracking.run.id = None
 
     @hook_impl
     def before_node_run(self) -> None:
-        """Nothing: here kedro-mlflow writes parameters, and opens the run anew for each node."""
+        """Does nothing, where kedro-mlflow would write parameters and reopen the run each time."""
 
     @hook_impl
     def on_pipeline_error(
@@ -103,7 +101,7 @@ class ParentRunHooks(MlflowHook):
         pipeline: Pipeline,
         catalog: CatalogProtocol,
     ) -> None:
-        """Closes the run: as KILLED if somebody stopped it, as FAILED otherwise."""
+        """Closes the run, as KILLED if the user stopped it and as FAILED otherwise."""
         if isinstance(error, KeyboardInterrupt) and not self._already_active_mlflow:
             while mlflow.active_run():
                 mlflow.end_run("KILLED")
@@ -111,35 +109,38 @@ class ParentRunHooks(MlflowHook):
             super().on_pipeline_error(error, run_params, pipeline, catalog)
 
 
-def _quieten() -> None:
-    """Levels that the packages set themselves when they are imported, and so not in conf/.
+def _silence_loggers() -> None:
+    """Sets log levels here and not in conf/, because the packages set them when imported.
 
-    Tables that are made, paths that are resolved and runs that are opened are no news to a user.
+    A user need not know that tables were made, paths resolved or runs opened.
     """
     for name in ("alembic", "mlflow", "kedro_mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # The closing lines say where to look, once and without a password.
+    # The closing text says where to look, once and without a password.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # It logs a traceback of what it raises all the same.
+    # This logger prints a traceback of errors that are raised too.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 @contextmanager
-def _usable(uri: str, config: dict[str, Any], project: Path) -> Iterator[None]:
-    """Inside, an SQLite database is there, is MLflow's, names this project, and is ours alone."""
-    file, part = database_file(uri), artifact_part(config)
-    if file is None or mlflow.active_run():  # kedro-mlflow goes by the open run
+def _prepared(uri: str, config: dict[str, Any], project: Path) -> Iterator[None]:
+    """Inside, an SQLite database exists, names this project, and only this process sets it up."""
+    file, subfolder = database_file(uri), artifact_subfolder(config)
+    if file is None or mlflow.active_run():  # kedro-mlflow uses the open run
         yield
         return
-    with ready(file, project / (part or "mlruns/artifacts")):
-        if part is not None:
-            reanchor(file, project, part)
+    with prepared_database(file, project / (subfolder or "mlruns/artifacts")):
+        if subfolder is not None:
+            update_paths(file, project, subfolder)
         yield
 
 
 @contextmanager
-def _inherited_variables() -> Iterator[None]:
-    """MLflow tells child processes where runs go; a run of another project is no child."""
+def _kept_variables() -> Iterator[None]:
+    """Restores the variables by which MLflow tells child processes where runs go.
+
+    A later run of another project in this process must not read them.
+    """
     before = {name: os.environ.get(name) for name in (VARIABLE, "MLFLOW_EXPERIMENT_ID")}
     try:
         yield
@@ -151,15 +152,15 @@ def _inherited_variables() -> Iterator[None]:
 
 
 def is_left_open(context: KedroContext, command: str) -> bool:
-    """Whether the command's newest run was killed, so that it waits for its end."""
+    """Whether the command's newest run was killed and so is still open."""
     config: KedroMlflowConfig | None = getattr(context, "mlflow", None)
     if config is None or config.tracking.run.id:
         return False
-    return unfinished(config.server._mlflow_client, _experiment(config), command) is not None
+    return unfinished_run(config.server._mlflow_client, _experiment(config), command) is not None
 
 
 def open_recorder(registered_model: str, digest: Digest) -> RunRecorder | None:
-    """A recorder below the run that is open in this thread, or None if there is none."""
+    """A recorder below the run that is open in this thread; None if no run is open."""
     active = mlflow.active_run()
     if active is None:
         return None
@@ -167,15 +168,16 @@ def open_recorder(registered_model: str, digest: Digest) -> RunRecorder | None:
 
 
 def _open_run(config: KedroMlflowConfig) -> str:
-    """The id of the killed run that goes on, or of a new one, with its process from the start."""
-    client, experiment, command = config.server._mlflow_client, _experiment(config), running.get()
-    killed = unfinished(client, experiment, command)
+    """The id of this command's killed run, or of a new run; either is tagged with this process."""
+    client, experiment = config.server._mlflow_client, _experiment(config)
+    command = current_command.get()
+    killed = unfinished_run(client, experiment, command)
     if killed is not None:
         _log.info("MLflow: the run %s of this command goes on.", killed)
-        for name, value in writer().items():
+        for name, value in writer_tags().items():
             client.set_tag(killed, name, value)
         return killed
-    tags = resolve_tags({**writer(), **({COMMAND: command} if command else {})})
+    tags = resolve_tags({**writer_tags(), **({COMMAND: command} if command else {})})
     return client.create_run(experiment, tags=tags).info.run_id
 
 

@@ -1,7 +1,7 @@
-"""Where MLflow keeps artifacts: in this project, or where the user says, and nowhere else.
+"""Where MLflow keeps artifacts: in this project or where the user says, and nowhere else.
 
-MLflow writes absolute paths into its database. A project that is moved or copied takes the database
-along, and would write into the old place, and delete there.
+MLflow writes absolute paths into its database. A project that was moved or copied would otherwise
+write into its old folder, and delete there.
 """
 
 import logging
@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 
 from srlm_kedro.errors import InputError
 from srlm_kedro.tracking.address import is_server
-from srlm_kedro.tracking.database import opened
+from srlm_kedro.tracking.database import open_database
 
 _log = logging.getLogger(__name__)
 _PATHS = (
@@ -26,11 +26,11 @@ _PATHS = (
     ("logged_models", "artifact_location"),
     ("trace_tags", "value"),
 )
-"""What holds a path in MLflow's database, as table and column."""
+"""The table and column of each path in MLflow's database."""
 
 
 def local_path(location: str | None) -> Path | None:
-    """The folder that a location names on this machine, None if it names something else."""
+    """The folder that a location names on this machine; None if it names something else."""
     parts = urlsplit(location or "")
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))
@@ -38,24 +38,24 @@ def local_path(location: str | None) -> Path | None:
 
 
 def is_within(path: Path, folder: Path) -> bool:
-    """Whether a path, links followed, lies in a folder."""
+    """Whether a path is in a folder, after links are followed."""
     return path.resolve().is_relative_to(folder.resolve())
 
 
-def reanchor(file: Path, project: Path, part: Path) -> None:
-    """Has the database of a project that was moved or copied name this project's folders.
+def update_paths(file: Path, project: Path, subfolder: Path) -> None:
+    """Replaces the old paths in the database of a project that was moved or copied.
 
-    A database outside of the project, which others may share, is left as it is where the folders
-    that it names are there.
+    Other projects may share a database outside of this one. Such a database is changed only if the
+    folders that it names do not exist.
 
     Args:
         file: MLflow's SQLite database.
         project: The project's folder.
-        part: Where artifacts lie in the project.
+        subfolder: The folder of artifacts, relative to the project.
     """
-    with closing(opened(file)) as database:
-        for old in _old_projects(database, project, part):
-            if not is_within(file, project) and (old / part).exists():
+    with closing(open_database(file)) as database:
+        for old in _old_projects(database, project, subfolder):
+            if not is_within(file, project) and (old / subfolder).exists():
                 continue
             database.execute("BEGIN IMMEDIATE")
             for table, column in _columns(database):
@@ -66,17 +66,17 @@ def reanchor(file: Path, project: Path, part: Path) -> None:
 
 
 def refuse_elsewhere(uri: str, name: str, location: str, asked: Path | None, project: Path) -> None:
-    """Refuses an experiment whose artifacts would be written where nobody said.
+    """Refuses an experiment whose artifacts would go where the user did not ask for them.
 
     Args:
         uri: The address of the runs.
         name: The experiment.
-        location: Where it keeps its artifacts; MLflow lets that not be changed.
-        asked: The folder that the configuration asks for, if it does; it may be a link.
+        location: Where it keeps its artifacts; MLflow cannot change that.
+        asked: The folder that the configuration names, which may be a link; None: it names none.
         project: The project's folder.
 
     Raises:
-        InputError: A folder outside of the project.
+        InputError: The artifacts are in a folder outside of the project.
     """
     folder = local_path(location)
     if folder is None or (asked is not None and folder.resolve() == asked.resolve()):
@@ -84,9 +84,9 @@ def refuse_elsewhere(uri: str, name: str, location: str, asked: Path | None, pro
     if is_within(folder, project):
         if is_server(uri):
             _log.warning(
-                "MLflow: the experiment %s keeps its artifacts on this machine, in %s: it was made "
-                "so. For the server's own store, name another one in conf/local/mlflow.yml "
-                "(tracking.experiment.name).",
+                "MLflow: the experiment %s keeps its artifacts on this machine, in %s, because it "
+                "was made so. To use the server's own store, name another experiment in "
+                "conf/local/mlflow.yml (tracking.experiment.name).",
                 *(name, folder),
             )
         return
@@ -95,21 +95,22 @@ def refuse_elsewhere(uri: str, name: str, location: str, asked: Path | None, pro
     kind = "of another machine" if is_server(uri) else "outside of this project"
     raise InputError(
         f"MLflow: the experiment {name} keeps its artifacts in {folder}, {kind}, and nothing is "
-        "written there unasked. Give this project an experiment of its own "
+        "written there unless you ask for it. Give this project its own experiment "
         "(tracking.experiment.name in conf/local/mlflow.yml), or name that folder there, as "
         "tracking.experiment.create_experiment_kwargs.artifact_location"
     )
 
 
-def _old_projects(database: sqlite3.Connection, project: Path, part: Path) -> list[Path]:
+def _old_projects(database: sqlite3.Connection, project: Path, subfolder: Path) -> list[Path]:
     """The other projects' folders that experiments name, the deepest first."""
     found = set()
+    depth = len(subfolder.parts)
     for (location,) in database.execute("SELECT artifact_location FROM experiments"):
         folder = local_path(location)
-        if folder is None or folder.parts[-len(part.parts) :] != part.parts:
+        if folder is None or folder.parts[-depth:] != subfolder.parts:
             continue
-        if folder.resolve() != (project / part).resolve():
-            found.add(Path(*folder.parts[: -len(part.parts)]))
+        if folder.resolve() != (project / subfolder).resolve():
+            found.add(Path(*folder.parts[:-depth]))
     return sorted(found, key=lambda path: -len(path.parts))
 
 
@@ -120,7 +121,7 @@ def _columns(database: sqlite3.Connection) -> Iterator[tuple[str, str]]:
 
 
 def _replace(database: sqlite3.Connection, table: str, column: str, old: str, new: str) -> None:
-    """A path that is the old one or lies below it, and not in the new one already."""
+    """Replaces paths that are `old` or below it, unless they are below `new` already."""
     below = f"({column} = ? OR substr({column}, 1, ?) = ?)"
     database.execute(
         f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {below} AND NOT {below}",

@@ -1,4 +1,4 @@
-"""What a pipeline run leaves in MLflow, dataset by dataset."""
+"""What each dataset of a pipeline run writes into MLflow."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -9,8 +9,8 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from srlm_kedro.records import Checkpoint
-from srlm_kedro.tracking.figures import reward_histogram
-from srlm_kedro.tracking.parameters import flat_parameters
+from srlm_kedro.tracking.artifacts import log_sample, log_training_input, reward_histogram
+from srlm_kedro.tracking.flat_parameters import flat_parameters
 from srlm_kedro.tracking.registry import (
     drop_weights,
     known_version,
@@ -18,24 +18,23 @@ from srlm_kedro.tracking.registry import (
     tag_version,
 )
 from srlm_kedro.tracking.run_tree import RunTree, compare_link, iteration_of, origin_of
-from srlm_kedro.tracking.tables import log_sample, log_training_input
 
 _log = logging.getLogger(__name__)
 
 Digest = Callable[[Path], str]
-"""The digest of a folder's content."""
+"""Gives the digest of a folder's content."""
 
 _OWNERS = {"eft": "m1", "oasst": "m1", "seed": "m1"}
-"""Namespaces that make no model of their own: what they leave belongs to M1, which learns it."""
+"""Namespaces that make no model: their datasets belong to M1, which is trained on them."""
 
 _TRAINING = "train/"
-_CURVES = "eval/"
-"""Metrics of this section are drawn on the parent too, over iterations."""
+_EVALUATION = "eval/"
+"""Metrics of this section are written to the parent too, as a curve over iterations."""
 
 _WORSE = "selection/worse"
 """1 for a model that is worse than the one before it."""
 
-_FIRST = {
+_COMPARED = {
     "eval/win_minus_loss_vs_sft": "compare/vs SFT",
     "eval/win_minus_loss_vs_previous": "compare/vs previous",
     "eval/mean_score": "compare/score",
@@ -44,53 +43,54 @@ _FIRST = {
     "judge/mean_reward": "compare/reward",
     "pairs/count": "compare/pairs",
 }
-"""What one looks for first, repeated in a section that MLflow sorts before all others."""
+"""Metrics that users look for first, repeated in a section that MLflow sorts to the top."""
 
 
 class RunRecorder:
-    """Sends what the pipeline saves to the child of the model it belongs to."""
+    """Writes each dataset that the pipeline saves to the run of the model it belongs to."""
 
     def __init__(
         self, client: MlflowClient, parent: str, registered_model: str, digest: Digest
     ) -> None:
-        """`parent` is the id of the open parent run; a registered model is one chain M0, M1, ..."""
+        """Records below the open run `parent`; `registered_model` names the chain M0, M1, ..."""
         self.tree = RunTree(client, parent, chain=registered_model)
         self._client = client
         self._registered_model = registered_model
         self._digest = digest
         self._samples: dict[str, dict[str, pd.DataFrame]] = {}
         self._summary = ""
-        self._charted: dict[str, set[str]] = {}
+        self._curves: dict[str, set[str]] = {}
+        """Names of the training metrics that each run has as curves."""
 
     def describe_parent(self, name: str, parameters: Mapping[str, Any]) -> None:
-        """Names the parent run, and writes all parameters, schedules whole."""
+        """Names the parent run, and writes all parameters, with whole schedules."""
         self.tree.tag(self.tree.parent, {"mlflow.runName": name})
         self.tree.parameters(self.tree.parent, flat_parameters(parameters))
 
     def describe_child(self, model: str, parameters: Mapping[str, Any]) -> None:
-        """Writes the run's parameters, each schedule as the value of the model's iteration.
+        """Writes all parameters to the model's run, each schedule as the value of its iteration.
 
-        All of them, read for this model or not, so that models side by side differ in what
-        differed; the first, `chain`, says what the model was made from.
+        Parameters that this model does not read are written too, so that a comparison of models
+        shows what differed. The first one, `chain`, says what the model was made from.
         """
         values = flat_parameters(parameters, iteration_of(model) or 0)
         run = self.tree.child(model)
         self.tree.parameters(run, {"chain": origin_of(model), **values})
-        # A curve that a killed process drew is not to be spoilt either.
-        drawn = self.tree.drawn(run)
-        self._charted[model] = {name for name in drawn if name.startswith(_TRAINING)}
+        # A killed process may have written curves already.
+        names = self.tree.metric_names(run)
+        self._curves[model] = {name for name in names if name.startswith(_TRAINING)}
 
     def saved(self, dataset: str, data: Any) -> None:
-        """Records one dataset; its name (`m2.judge_metrics`) says whose it is and what."""
+        """Records one dataset; its name (`m2.judge_metrics`) names the model and the kind."""
         model, name = split_name(dataset)
         record = self._record_of(name, data)
         if model is None:
-            self._whole(name, data)
+            self._of_all_models(name, data)
         elif record is not None:
             record(model, dataset, data)
 
     def carried_over(self, dataset: str, data: Any) -> None:
-        """Records what an earlier run made: a model is not registered a second time."""
+        """Records what an earlier run made; a model is not registered a second time."""
         if isinstance(data, Checkpoint) and split_name(dataset)[1] == "model":
             digest = self._digest(data.path)
             if known_version(self._client, self._registered_model, data, digest) is not None:
@@ -98,20 +98,20 @@ class RunRecorder:
         self.saved(dataset, data)
 
     def thinned(self, model: str, digest: str) -> None:
-        """The weights of this digest have left the disk: their version lets go of them too."""
+        """Deletes the weights with this digest, which are gone from disk, from the registry too."""
         place = self._client.get_experiment(self.tree.experiment).artifact_location
         drop_weights(self._client, self._registered_model, model, digest, place)
 
     def curve(self, dataset: str, data: Mapping[str, float | None]) -> None:
-        """Draws a model's `eval/` numbers on the parent, at the model's iteration."""
+        """Writes a model's `eval/` metrics to the parent, at the step of the model's iteration."""
         model, _ = split_name(dataset)
         step = None if model is None else iteration_of(model)
-        drawn = {key: value for key, value in data.items() if key.startswith(_CURVES)}
+        points = {key: value for key, value in data.items() if key.startswith(_EVALUATION)}
         if step is not None:
-            self.tree.metrics(self.tree.parent, drawn | _first(data), step)
+            self.tree.metrics(self.tree.parent, points | _compared(data), step)
 
     def finish(self) -> None:
-        """Closes the children, and writes what one reads first at the parent."""
+        """Closes the children, and writes the parent's description: a link and the summary."""
         self.tree.end_all("FINISHED")
         newest = self.tree.newest()
         chain = sorted(filter(iteration_of, newest), key=_chain_order)
@@ -136,8 +136,8 @@ class RunRecorder:
             "data_docs": self._page,
         }.get(name)
 
-    def _whole(self, name: str, data: Any) -> None:
-        """What is about all models goes to the parent: the report, and its summary to read."""
+    def _of_all_models(self, name: str, data: Any) -> None:
+        """Records the report and its summary, which belong to the parent."""
         parent = self.tree.parent
         if name == "report":
             self._client.log_text(parent, data, "report.html")
@@ -145,19 +145,15 @@ class RunRecorder:
             self._summary = data
 
     def _metrics(self, model: str, dataset: str, data: Mapping[str, float | None]) -> None:
-        # A last value at step 0 would spoil a curve that the training log drew already.
-        fresh = {k: v for k, v in data.items() if k not in self._charted.get(model, set())}
-        # At the model's own step its numbers are points on the parent's curve.
+        # The training log has written some as curves; a last value at step 0 would spoil them.
+        new = {k: v for k, v in data.items() if k not in self._curves.get(model, set())}
         run, step = self.tree.child(model), iteration_of(model) or 0
-        self.tree.metrics(run, fresh | _first(data), step)
+        self.tree.metrics(run, new | _compared(data), step)
         self.curve(dataset, data)
         if _WORSE in data:
-            self._mark(model, {"srlm.worse": str(bool(data[_WORSE])).lower()})
-
-    def _mark(self, model: str, tags: Mapping[str, str]) -> None:
-        """Tags the model's run and its registered version."""
-        self.tree.tag(self.tree.child(model), tags)
-        tag_version(self._client, self._registered_model, model, tags)
+            tags = {"srlm.worse": str(bool(data[_WORSE])).lower()}
+            self.tree.tag(run, tags)
+            tag_version(self._client, self._registered_model, model, tags)
 
     def _best(self, model: str, dataset: str, data: Checkpoint) -> None:
         self.tree.tag(self.tree.child(model), {"srlm.best": data.path.name})
@@ -167,7 +163,7 @@ class RunRecorder:
             column: f"{_TRAINING}{column.replace('/', '_')}" for column in data if column != "step"
         }
         rows = data.rename(columns=names).to_dict("records")
-        self._charted.setdefault(model, set()).update(names.values())
+        self._curves.setdefault(model, set()).update(names.values())
         self.tree.history(self.tree.child(model), rows)
 
     def _pairs(self, model: str, dataset: str, data: pd.DataFrame) -> None:
@@ -183,7 +179,7 @@ class RunRecorder:
         self._client.log_text(run, figure, "rewards.svg")
 
     def _sample(self, model: str, part: str, data: pd.DataFrame) -> None:
-        """Responses and their judgements come one after the other; the last one writes."""
+        """Writes the sample once both tables are there: responses and their judgements."""
         parts = self._samples.setdefault(model, {})
         parts[part] = data
         if len(parts) == 2:
@@ -208,11 +204,11 @@ def _chain_order(model: str) -> int:
     return iteration_of(model) or 0
 
 
-def _first(data: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: data[key] for key, name in _FIRST.items() if key in data}
+def _compared(data: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: data[key] for key, name in _COMPARED.items() if key in data}
 
 
 def split_name(dataset: str) -> tuple[str | None, str]:
-    """The model that a dataset belongs to (None: to all of them), and its name."""
+    """The model that a dataset belongs to (None: all models), and the dataset's own name."""
     namespace, _, name = dataset.rpartition(".")
     return _OWNERS.get(namespace, namespace) or None, name

@@ -1,8 +1,8 @@
 """Checkpoints as artifacts and registered model versions.
 
-`models:/srlm_kedro@m3` names the newest M3; what it resolves to is a Hugging Face folder with a
-file `MLmodel`, so that `mlflow models serve` answers with it. Not through MLflow's transformers
-flavour: 3.17 fails on transformers 5, and would import torch.
+`models:/srlm_kedro@m3` names the newest M3. It is a Hugging Face folder with a file `MLmodel`, so
+`mlflow models serve` can serve it. MLflow's transformers flavour is not used: version 3.17 fails on
+transformers 5, and it would import torch.
 """
 
 import os
@@ -38,7 +38,7 @@ _SIGNATURE = ModelSignature(
         ]
     ),
 )
-"""What a served model takes: prompts, and how to draw."""
+"""What a served model takes: prompts and sampling parameters."""
 
 
 def register_checkpoint(
@@ -48,10 +48,10 @@ def register_checkpoint(
 
     Args:
         client: Of the tracking database.
-        run: Id of the run that the model belongs to.
+        run: The id of the run that the model belongs to.
         name: The registered model.
         model: A checkpoint on disk.
-        digest: Of its content: the same content is one version, however often it is made.
+        digest: Of its content; the same content is registered only once.
 
     Returns:
         The version.
@@ -73,7 +73,7 @@ def register_checkpoint(
 
 
 def known_version(client: MlflowClient, name: str, model: Checkpoint, digest: str) -> str | None:
-    """The version of this very content, if there is one; the alias `model.name` is moved to it."""
+    """The version with this content, if there is one; moves the alias `model.name` to it."""
     version = _version(client, name, model.name, digest)
     if version is None:
         return None
@@ -82,20 +82,20 @@ def known_version(client: MlflowClient, name: str, model: Checkpoint, digest: st
 
 
 def registered_model(env: str | None) -> str:
-    """The name of an environment's models: controls and others keep theirs apart."""
+    """The name of the registered model of an environment; each control has one of its own."""
     return "srlm_kedro" if env in _BASE_ENVIRONMENTS else f"srlm_kedro-{env}"
 
 
 def drop_weights(client: MlflowClient, name: str, model: str, digest: str, artifacts: str) -> None:
-    """Deletes the files of a version, where they lie on this machine, in this project's place.
+    """Deletes the files of a version if they are on this machine, in the project's artifacts.
 
-    Its card and `MLmodel` stay, and a tag tells.
+    The card and `MLmodel` stay, and a tag says that the weights are gone.
 
     Args:
         client: Of the tracking database.
         name: The registered model.
-        model: Which one of the chain (`m2`).
-        digest: Of the content whose files are to go; another project's model has another.
+        model: The model's name in the chain (`m2`).
+        digest: Of the content to delete; another project's model has another digest.
         artifacts: Where the project's experiment keeps its artifacts.
     """
     version = _version(client, name, model, digest)
@@ -111,7 +111,7 @@ def drop_weights(client: MlflowClient, name: str, model: str, digest: str, artif
 
 
 def tag_version(client: MlflowClient, name: str, alias: str, tags: Mapping[str, str]) -> None:
-    """Puts tags on the version that carries the alias, if there is one."""
+    """Puts tags on the version with the alias, if there is one."""
     try:
         version = client.get_model_version_by_alias(name, alias).version
     except MlflowException:
@@ -140,14 +140,14 @@ def _keep(client: MlflowClient, run: str, artifacts: str, folder: Path) -> None:
 
 
 def _describe(folder: Path) -> None:
-    """The file by which MLflow knows how to load and serve the folder."""
+    """Writes the file that tells MLflow how to load and serve the folder."""
     model = Model(signature=_SIGNATURE)
     add_to_model(model, loader_module=_SERVER)
     model.save(str(folder / "MLmodel"))
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """No second copy on one disk: a model's files never change, a remade one is a new folder."""
+    """Links the file, because a model's files never change; copies it if that is impossible."""
     Path(target).unlink(missing_ok=True)
     try:
         os.link(source, target)
@@ -159,9 +159,9 @@ def _ensure_registered(client: MlflowClient, name: str) -> None:
     try:
         client.get_registered_model(name)
     except MlflowException:
-        said = "The chain M0, SFT, M1, M2, ...: the newest of each by its alias."
+        description = "The chain M0, SFT, M1, M2, ...: an alias names the newest of each."
         try:
-            client.create_registered_model(name, description=said)
+            client.create_registered_model(name, description=description)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another run was first
                 raise

@@ -1,4 +1,4 @@
-"""MLflow runs: one parent a pipeline run, one child a model."""
+"""MLflow runs: one parent per pipeline run, and below it one child per model."""
 
 import json
 import math
@@ -11,26 +11,28 @@ from urllib.parse import urlencode
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from srlm_kedro.tracking.process import is_left, writer
+from srlm_kedro.tracking.run_owner import is_abandoned, writer_tags
 
 MODEL = "model"
 """The tag that tells which model a child is about (`m2`)."""
 _CHAIN = "chain"
 _PARENT = "mlflow.parentRunId"
-_BATCH = 1000
-_FOUNDATION = {"m0": "pretraining", "sft": "M0 + IFT", "m1": "M0 + IFT + EFT"}
-_MANY = 1000
+_METRICS_PER_CALL = 1000
+_PARAMETERS_PER_CALL = 100
+_RUNS_PER_CALL = 1000
+"""MLflow's limits."""
+_ORIGINS = {"m0": "pretraining", "sft": "M0 + IFT", "m1": "M0 + IFT + EFT"}
 
 
 class RunTree:
     """The parent run and its children, by model.
 
-    Below a parent that was killed and goes on, its children go on too, and what was written to any
-    of them stays written once.
+    If the parent is the continuation of a killed run, its children are continued too, and no
+    number is written twice.
     """
 
     def __init__(self, client: MlflowClient, parent: str, chain: str) -> None:
-        """`parent` is the id of an open run; runs of other chains (controls) are kept apart."""
+        """The tree of the open run `parent`; runs of other chains (controls) are kept apart."""
         self.client = client
         self.parent = parent
         self.chain = chain
@@ -39,9 +41,9 @@ class RunTree:
         self._open: set[str] = set()
         self._points: dict[str, dict[tuple[str, int], float]] = {}
         self._lock = threading.RLock()
-        self._writer = writer()
+        self._writer = writer_tags()
         self.tag(parent, self._writer)
-        self._earlier = self._left_by_a_kill()
+        self._earlier = self._earlier_children()
         for model, run in self._earlier.items():
             if run.info.status != "FINISHED":
                 self.child(model)
@@ -53,16 +55,16 @@ class RunTree:
 
     @property
     def models(self) -> set[str]:
-        """The models that have a child, whoever opened it."""
+        """The models that have a child, of this process or an earlier one."""
         return {*self._earlier, *self._children}
 
     @property
     def children(self) -> dict[str, str]:
-        """Run id by model, of the children that this process opened or reopened so far."""
+        """Run id by model, of the children that this process has opened or reopened."""
         return dict(self._children)
 
     def child(self, model: str) -> str:
-        """The id of the model's run; opened, or opened again, at the first call."""
+        """The id of the model's run; the first call opens or reopens the run."""
         with self._lock:
             if model not in self._children:
                 self._children[model] = self._start_or_reopen(model)
@@ -70,7 +72,7 @@ class RunTree:
             return self._children[model]
 
     def end(self, model: str, status: str) -> None:
-        """Closes a child, once; a second call changes nothing."""
+        """Closes a child; a second call changes nothing."""
         with self._lock:
             if model in self._open:
                 self._open.discard(model)
@@ -86,21 +88,21 @@ class RunTree:
         self.client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def parameters(self, run: str, values: Mapping[str, str]) -> None:
-        """Writes parameters; what is there already stays (MLflow lets none change)."""
+        """Writes parameters that the run does not have yet (MLflow lets none change)."""
         known = self.client.get_run(run).data.params
-        new = [Param(_plain(key), value) for key, value in values.items() if key not in known]
-        for start in range(0, len(new), 100):  # MLflow's limit of parameters a call
-            self.client.log_batch(run, params=new[start : start + 100])
+        new = [Param(_allowed(key), value) for key, value in values.items() if key not in known]
+        for start in range(0, len(new), _PARAMETERS_PER_CALL):
+            self.client.log_batch(run, params=new[start : start + _PARAMETERS_PER_CALL])
 
     def metrics(self, run: str, values: Mapping[str, float | None], step: int = 0) -> None:
-        """Writes numbers of one step; those that are none or not finite are left out."""
+        """Writes metrics at one step, without those that are None or not finite."""
         self.history(run, [{**values, "step": step}])
 
     def history(self, run: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes numbers of many steps; each row has a `step`.
+        """Writes metrics at many steps; each row has a `step`.
 
-        A number that stands at its step already is not written again; another number is, and
-        MLflow shows the later.
+        A value that the run already has at its step is not written again. A different value is
+        written, and MLflow shows the later one.
         """
         now = int(time.time() * 1000)
         with self._lock:
@@ -110,16 +112,16 @@ class RunTree:
                 if points.get((key, step)) != value:
                     points[key, step] = value
                     new.append(Metric(key, value, now, step))
-            for start in range(0, len(new), _BATCH):
-                self.client.log_batch(run, metrics=new[start : start + _BATCH])
+            for start in range(0, len(new), _METRICS_PER_CALL):
+                self.client.log_batch(run, metrics=new[start : start + _METRICS_PER_CALL])
 
-    def drawn(self, run: str) -> set[str]:
-        """The names of the numbers that stand in a run."""
+    def metric_names(self, run: str) -> set[str]:
+        """The names of a run's metrics."""
         with self._lock:
             return {name for name, _ in self._points_of(run)}
 
     def newest(self) -> dict[str, str]:
-        """The newest finished run of each model of this chain, as its id."""
+        """The id of the newest finished run of each model of this chain."""
         done = self._search(f"attributes.status = 'FINISHED' and tags.{_CHAIN} = '{self.chain}'")
         oldest_first = sorted(done, key=lambda run: run.info.start_time)
         return {
@@ -127,24 +129,24 @@ class RunTree:
         }
 
     def mark_killed(self) -> int:
-        """Closes as KILLED what processes left open that write no more; gives how many."""
-        left = self._search("attributes.status = 'RUNNING'")
-        dead = [run for run in left if is_left(run.data.tags)]
-        for run in dead:
+        """Closes open runs whose process has ended as KILLED; returns how many there were."""
+        running = self._search("attributes.status = 'RUNNING'")
+        abandoned = [run for run in running if is_abandoned(run.data.tags)]
+        for run in abandoned:
             self.client.set_terminated(run.info.run_id, "KILLED")
-        return len(dead)
+        return len(abandoned)
 
     def _search(self, filters: str) -> list[Run]:
-        return list(self.client.search_runs([self.experiment], filters, max_results=_MANY))
+        return list(self.client.search_runs([self.experiment], filters, max_results=_RUNS_PER_CALL))
 
-    def _left_by_a_kill(self) -> dict[str, Run]:
+    def _earlier_children(self) -> dict[str, Run]:
         """The newest child of each model below this parent, opened by an earlier process."""
         found = self._search(f"tags.{_PARENT} = '{self.parent}'")
         oldest_first = sorted(found, key=lambda run: run.info.start_time)
         return {run.data.tags[MODEL]: run for run in oldest_first if MODEL in run.data.tags}
 
     def _points_of(self, run: str) -> dict[tuple[str, int], float]:
-        """What stands in a run, read once: (name, step) to number."""
+        """The run's metrics by (name, step), read from MLflow once."""
         if run not in self._points:
             keys = self.client.get_run(run).data.metrics
             self._points[run] = {
@@ -175,9 +177,10 @@ class RunTree:
 
 
 def compare_link(experiment: str, runs: Sequence[str]) -> str:
-    """Where MLflow's pages compare runs, past the mode for agents in which they open.
+    """The address, within MLflow's UI, of the page that compares runs.
 
-    `runs` comes first: the page reads it so.
+    The page needs `runs` as the first part of its query. `workflowType` leads past the mode for
+    agents in which MLflow's UI opens.
     """
     asked = {"runs": list(runs), "experiments": [experiment]}
     query = {key: json.dumps(ids, separators=(",", ":")) for key, ids in asked.items()}
@@ -185,7 +188,7 @@ def compare_link(experiment: str, runs: Sequence[str]) -> str:
 
 
 def iteration_of(model: str) -> int | None:
-    """The step of a model on the curve over iterations: 0 for the baseline, t for M_t."""
+    """The step of a model on a curve over iterations: 0 for the SFT baseline, t for M_t."""
     if model == "sft":
         return 0
     digits = model.removeprefix("m")
@@ -197,7 +200,7 @@ def origin_of(model: str) -> str:
     t = iteration_of(model)
     if t is not None and t >= 2:
         return f"M{t - 1} + preferences of its own"
-    return _FOUNDATION.get(model, model)
+    return _ORIGINS.get(model, model)
 
 
 def _numbers(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, int], float]]:
@@ -205,7 +208,7 @@ def _numbers(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, int
     for row in rows:
         for key, value in row.items():
             if key != "step" and _is_number(value):
-                yield (_plain(key), int(row["step"])), float(value)
+                yield (_allowed(key), int(row["step"])), float(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -215,6 +218,6 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def _plain(name: str) -> str:
-    """A name that MLflow takes."""
+def _allowed(name: str) -> str:
+    """The name with an underscore for each character that MLflow does not allow."""
     return "".join(c if c.isalnum() or c in "/_-. :" else "_" for c in name)

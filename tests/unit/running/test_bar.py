@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from srlm_kedro.running.progress_bar import shown
+from srlm_kedro.running.progress_bar import progress_bar
 
 ROOT = Path(__file__).parents[3]
 RUNS = """
@@ -17,12 +17,12 @@ import logging, time
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from srlm_kedro.display import progress
-from srlm_kedro.running.progress_bar import shown
+from srlm_kedro.running.progress_bar import progress_bar
 
 logging.basicConfig(level=logging.INFO, format="LINE %(message)s")
 logging.getLogger().handlers[0].name = "told"
 nodes = [Node(abs, "a", "b", name="m2.judge_own"), Node(abs, "b", "c", name="m2.train_dpo")]
-with shown() as bar:
+with progress_bar() as bar:
     bar.before_pipeline_run(Pipeline(nodes), DataCatalog({"a": MemoryDataset(1)}))
     for node in nodes:
         progress.node.set(node.name)
@@ -76,6 +76,6 @@ def test_one_bar_shows_the_run_and_lines_stand_above_it():
 @pytest.mark.parametrize("wanted", [True, False])
 def test_where_nobody_watches_there_is_no_bar(wanted, capfd):
     """Or where nodes run in other processes."""
-    with shown(wanted) as bar:
+    with progress_bar(wanted) as bar:
         assert bar is None
     assert capfd.readouterr() == ("", "")

@@ -6,7 +6,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node
 
 from srlm_kedro.datasets.engine import EngineDataset
-from srlm_kedro.running.remaining_time import Expected, Pace, expect
+from srlm_kedro.running.remaining_time import Expected, RemainingTime, expected_times
 
 
 class Clock:
@@ -27,17 +27,17 @@ def roughly(**seconds):
 
 def test_nobody_can_say_before_something_was_seen(clock):
     """The first stage is at work, and tells nothing of how far it is."""
-    pace = Pace(roughly(a=10.0, b=10.0), clock)
+    pace = RemainingTime(roughly(a=10.0, b=10.0), clock)
     pace.begin("a")
     clock.now = 5.0
     assert pace.left() is None
     assert pace.share() == 0
-    assert Pace({}, clock).left() is None
+    assert RemainingTime({}, clock).left() is None
 
 
 def test_the_rest_goes_at_the_pace_of_what_was_seen(clock):
     """`a` took twice what it was expected to: so will the others."""
-    pace = Pace(roughly(a=10.0, b=10.0, c=20.0), clock)
+    pace = RemainingTime(roughly(a=10.0, b=10.0, c=20.0), clock)
     pace.begin("a")
     clock.now = 20.0
     pace.end("a")
@@ -51,28 +51,28 @@ def test_the_rest_goes_at_the_pace_of_what_was_seen(clock):
 
 def test_a_drawing_that_is_half_done_tells_of_itself_and_of_the_others(clock):
     """Half took 40 s: 40 s are left of it, and the other stage takes as long as all of it."""
-    pace = Pace(roughly(a=10.0, b=10.0), clock)
+    pace = RemainingTime(roughly(a=10.0, b=10.0), clock)
     pace.begin("a")
     clock.now = 40.0
-    pace.reach("a", 50, 100)
+    pace.update("a", 50, 100)
     assert pace.left() == 40 + 80
 
 
 def test_a_second_drawing_of_a_stage_begins_anew(clock):
     """Its pace counts from its own start."""
-    pace = Pace(roughly(a=10.0), clock)
+    pace = RemainingTime(roughly(a=10.0), clock)
     pace.begin("a")
     clock.now = 90.0
-    pace.reach("a", 100, 100)
-    pace.reach("a", 0, 100)
+    pace.update("a", 100, 100)
+    pace.update("a", 0, 100)
     clock.now = 100.0
-    pace.reach("a", 50, 100)
+    pace.update("a", 50, 100)
     assert pace.left() == pytest.approx(10)
 
 
 def test_times_that_were_measured_here_are_believed_at_once(clock):
     """The same command ran before."""
-    pace = Pace({"a": Expected(10.0, "measured"), "b": Expected(30.0, "measured")}, clock)
+    pace = RemainingTime({"a": Expected(10.0, "measured"), "b": Expected(30.0, "measured")}, clock)
     pace.begin("a")
     clock.now = 4.0
     assert pace.left() == 36
@@ -80,20 +80,20 @@ def test_times_that_were_measured_here_are_believed_at_once(clock):
 
 def test_stages_without_a_model_are_no_measure_of_those_with_one(clock):
     """A check that took long says nothing of how long a training takes."""
-    pace = Pace({"check": Expected(1.0, "plain"), "train": Expected(10.0, "rough")}, clock)
+    pace = RemainingTime({"check": Expected(1.0, "plain"), "train": Expected(10.0, "rough")}, clock)
     pace.begin("check")
     clock.now = 50.0
     pace.end("check")
     assert pace.left() is None
     pace.begin("train")
     clock.now = 60.0
-    pace.reach("train", 1, 4)
+    pace.update("train", 1, 4)
     assert pace.left() == pytest.approx(30)
 
 
 def test_the_share_never_falls_and_ends_at_one(clock):
     """A stage that takes longer than expected holds the bar where it is."""
-    pace = Pace(roughly(a=10.0, b=10.0), clock)
+    pace = RemainingTime(roughly(a=10.0, b=10.0), clock)
     shares = []
     for name, end in (("a", 10.0), ("b", 100.0)):
         pace.begin(name)
@@ -126,14 +126,14 @@ def test_stages_are_expected_to_take_what_they_took_before():
             ]
         )
     ]
-    found = expect(nodes, catalog)
+    found = expected_times(nodes, catalog)
     assert found["m2.train_dpo"] == found["m3.train_dpo"] == Expected(7.5, "measured")
     assert found["m3.judge_own"].seconds > found["m3.other"].seconds
-    assert [found[f"m3.{name}"].grounds for name in ("judge_own", "other")] == ["rough", "plain"]
+    assert [found[f"m3.{name}"].basis for name in ("judge_own", "other")] == ["rough", "plain"]
 
 
 def test_the_time_spent_counts_from_where_the_run_began(clock):
     """What was looked at before the first stage is part of it."""
     clock.now = 12.0
-    pace = Pace(roughly(a=10.0), clock, start=2.0)
-    assert pace.passed == 10
+    pace = RemainingTime(roughly(a=10.0), clock, start=2.0)
+    assert pace.elapsed == 10

@@ -3,7 +3,7 @@
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.self_rewarding import chain, compose
-from srlm_kedro.running.stage_names import has_words, stage
+from srlm_kedro.running.stage_names import has_name, stage_name
 
 LOOPS = [
     LoopParams(),
@@ -21,12 +21,12 @@ def every_node():
 
 
 def test_a_stage_is_told_with_its_model():
-    assert stage("m2.judge_candidates") == "M2: judging candidate responses"
-    assert stage("sft.draw_eval_responses") == "SFT baseline: answering held-out prompts"
-    assert stage("report.summary") == "summing up"
-    assert stage("m3.count_apples") == "M3: count apples"
+    assert stage_name("m2.judge_candidates") == "M2: judging candidate responses"
+    assert stage_name("sft.draw_eval_responses") == "SFT baseline: answering held-out prompts"
+    assert stage_name("report.summary") == "summarising"
+    assert stage_name("m3.count_apples") == "M3: count apples"
 
 
-def test_every_stage_has_words():
+def test_every_stage_has_name():
     """No name of a function in what a run says; a new stage gets words in `stage_names.py`."""
-    assert [name for name in every_node() if not has_words(name)] == []
+    assert [name for name in every_node() if not has_name(name)] == []

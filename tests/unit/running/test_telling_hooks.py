@@ -10,7 +10,7 @@ from kedro.runner import SequentialRunner, ThreadRunner
 
 from srlm_kedro.datasets.engine import EngineDataset
 from srlm_kedro.display import progress
-from srlm_kedro.running.hooks import TellingHooks
+from srlm_kedro.running.hooks import StageLogHooks
 
 SECONDS = r": done in [\d.]+ s"
 
@@ -35,7 +35,7 @@ PIPELINE = Pipeline(
 def run(caplog):
     def run(runner):
         manager = _create_hook_manager()
-        manager.register(TellingHooks())
+        manager.register(StageLogHooks())
         engine = EngineDataset("fractions.Fraction")
         catalog = DataCatalog({"table": MemoryDataset(1), "engine": engine})
         with caplog.at_level("INFO", "srlm_kedro"):

@@ -8,15 +8,15 @@ from kedro.config import OmegaConfigLoader
 
 from srlm_kedro.errors import InputError
 from srlm_kedro.tracking.address import (
-    artifact_part,
+    artifact_subfolder,
     configuration,
     database_file,
-    how_to_look,
+    effective,
     is_server,
     is_tracked,
-    settled,
     sqlite_uri,
     visible_uri,
+    where_to_look,
 )
 
 SHIPPED = Path(__file__).parents[3] / "conf/base/mlflow.yml"
@@ -73,7 +73,10 @@ def test_the_environments_own_file_counts_before_conf_local(conf):
     [
         ("server: {", r"local/mlflow\.yml: cannot be read: .*line"),
         ("server: ${globals:nowhere}", r"local/mlflow\.yml: cannot be read: "),
-        ("server: http://one", r"local/mlflow\.yml: `server` is 'http://one', but holds entries"),
+        (
+            "server: http://one",
+            r"local/mlflow\.yml: `server` is 'http://one', but must hold entries",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(conf, content, said):
@@ -88,22 +91,22 @@ def test_the_variable_counts_before_all_files(monkeypatch):
     """A relative file is the project's, as in a file; an empty variable says nothing."""
     config = {"server": {"mlflow_tracking_uri": "http://one"}}
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://two")
-    assert settled(config, PROJECT)["server"]["mlflow_tracking_uri"] == "http://two"
+    assert effective(config, PROJECT)["server"]["mlflow_tracking_uri"] == "http://two"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x.db")
-    found = settled(config, Path("/p"))["server"]["mlflow_tracking_uri"]
+    found = effective(config, Path("/p"))["server"]["mlflow_tracking_uri"]
     assert found == "sqlite:////p/x.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert settled(config, PROJECT)["server"]["mlflow_tracking_uri"] == "http://one"
+    assert effective(config, PROJECT)["server"]["mlflow_tracking_uri"] == "http://one"
     assert config == {"server": {"mlflow_tracking_uri": "http://one"}}
 
 
 def test_a_database_of_the_project_is_found_by_its_address_whatever_its_folder_is_called():
     """Settled twice is settled once."""
-    config = settled({"server": {"mlflow_tracking_uri": "sqlite:///mlruns/x.db"}}, PROJECT)
+    config = effective({"server": {"mlflow_tracking_uri": "sqlite:///mlruns/x.db"}}, PROJECT)
     uri = config["server"]["mlflow_tracking_uri"]
     assert uri == "sqlite:////home/a%2520b%3Fc/mlruns/x.db" == sqlite_uri(PROJECT / "mlruns/x.db")
     assert database_file(uri) == PROJECT / "mlruns/x.db"
-    assert settled(config, PROJECT) == config
+    assert effective(config, PROJECT) == config
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ def test_a_database_of_the_project_is_found_by_its_address_whatever_its_folder_i
 )
 def test_other_addresses_stay_as_they_are(uri):
     """kedro-mlflow and MLflow know them."""
-    found = settled({"server": {"mlflow_tracking_uri": uri}}, PROJECT)
+    found = effective({"server": {"mlflow_tracking_uri": uri}}, PROJECT)
     assert found["server"]["mlflow_tracking_uri"] == uri
     assert (database_file(uri) is None) == (uri != "sqlite:////w/x.db")
 
@@ -132,9 +135,9 @@ def test_a_server_keeps_its_own_artifacts_unless_a_place_is_named(uri, place, ke
     """A folder of the project is no place for a server."""
     experiment = {"name": "one", "create_experiment_kwargs": {"artifact_location": place}}
     config = {"server": {"mlflow_tracking_uri": uri}, "tracking": {"experiment": experiment}}
-    found = settled(config, PROJECT)["tracking"]["experiment"]["create_experiment_kwargs"]
+    found = effective(config, PROJECT)["tracking"]["experiment"]["create_experiment_kwargs"]
     assert found == ({"artifact_location": place} if kept else {})
-    assert (artifact_part(config) == Path("mlruns/artifacts")) == (place == "mlruns/artifacts")
+    assert (artifact_subfolder(config) == Path("mlruns/artifacts")) == (place == "mlruns/artifacts")
     assert is_server(uri) == (not uri.startswith(("sqlite", "postgresql")))
 
 
@@ -159,8 +162,8 @@ def test_where_to_look_is_the_address_in_use(tmp_path):
     """A server's page; the page that `make mlflow` serves, of the experiment once there is one."""
     experiment = {"experiment": {"name": "one"}}
     server = {"server": {"mlflow_tracking_uri": "https://me:x@one:8/m"}, "tracking": experiment}
-    assert how_to_look(server) == "https://one:8/m/#/experiments (the experiment one)"
+    assert where_to_look(server) == "https://one:8/m/#/experiments (the experiment one)"
     uri = sqlite_uri(tmp_path / "x.db")
     ours = {"server": {"mlflow_tracking_uri": uri}, "ui": {"port": "5001"}, "tracking": experiment}
-    assert how_to_look(ours) == "make mlflow, then http://127.0.0.1:5001/#/experiments"
+    assert where_to_look(ours) == "make mlflow, then http://127.0.0.1:5001/#/experiments"
     assert not list(tmp_path.iterdir())

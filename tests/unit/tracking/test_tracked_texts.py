@@ -6,9 +6,8 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from srlm_kedro.tracking.figures import bars
-from srlm_kedro.tracking.parameters import flat_parameters
-from srlm_kedro.tracking.tables import log_sample
+from srlm_kedro.tracking.artifacts import bar_chart, log_sample
+from srlm_kedro.tracking.flat_parameters import flat_parameters
 from tests.hostile import HOSTILE, SOUND, is_calm
 
 
@@ -40,7 +39,7 @@ def test_a_sample_of_responses_is_text_to_read(text):
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_figure_is_sound_xml_of_its_own_elements(text):
     """Whatever a title or a name holds."""
-    root = ElementTree.fromstring(bars({text: 2, "b": 1}, text, text))
+    root = ElementTree.fromstring(bar_chart({text: 2, "b": 1}, text, text))
     assert {part.tag.rpartition("}")[2] for part in root.iter()} == {"svg", "rect", "text"}
 
 

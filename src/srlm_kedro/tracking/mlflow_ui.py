@@ -1,4 +1,4 @@
-"""kedro-mlflow's commands, of which `ui` fails where its page cannot be shown."""
+"""kedro-mlflow's commands; here `ui` fails with a message if its page cannot be served."""
 
 import errno
 import socket
@@ -19,16 +19,16 @@ __all__ = ["mlflow_commands"]
 
 
 def port_fault(host: str, port: int) -> str | None:
-    """Why nothing can be served there; None where it can."""
+    """Why nothing can be served at the address; None if it is free."""
     with socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind((host, port))
         except (OSError, OverflowError) as error:
             taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            why = "somebody serves there already" if taken else str(error)
+            why = "something is served there already" if taken else str(error)
             return (
-                f"{host}:{port}: {why}. Look whether it is this page, or name another port: "
+                f"{host}:{port}: {why}. See whether it is this page, or name another port: "
                 f"kedro mlflow ui --port={port + 1}"
             )
     return None
@@ -47,8 +47,8 @@ def _ui(env: str | None, port: str | None, host: str | None) -> None:
         return
     served, number = host or settings.ui.host, str(port or settings.ui.port)
     if not number.isdecimal():
-        raise click.ClickException(f"--port: a number is wanted, found {number!r}")
-    # MLflow logs a taken port, and ends with 0.
+        raise click.ClickException(f"--port: must be a number, found {number!r}")
+    # MLflow only logs that a port is taken, and exits with status 0.
     if fault := port_fault(served, int(number)):
         raise click.ClickException(fault)
     asked = ["--backend-store-uri", address, "--host", served, "--port", number]

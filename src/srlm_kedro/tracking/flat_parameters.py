@@ -1,4 +1,4 @@
-"""Typed parameters as MLflow shows them: one short text a value."""
+"""Typed parameters as MLflow shows them: one short text per value."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,18 +9,16 @@ from srlm_kedro.display.safe_text import visible
 from srlm_kedro.params import Params, at, is_schedule
 
 _LONGEST = 500
-
-WHOLE = None
-"""Instead of an iteration: schedules are given whole."""
+"""Characters of a value; longer ones are cut."""
 
 
-def flat_parameters(parameters: Mapping[str, Any], iteration: int | None = WHOLE) -> dict[str, str]:
+def flat_parameters(parameters: Mapping[str, Any], iteration: int | None = None) -> dict[str, str]:
     """Every value by its dotted name.
 
     Args:
         parameters: Parameter groups by name (`dpo`), typed or as plain dictionaries.
-        iteration: The t of the M_t being made: of a schedule, its value alone is given. Below 2
-            no schedule counts, and a dash stands for it.
+        iteration: The t of the M_t being made: of each schedule only the value for M_t is given.
+            Below 2 no schedule is used, and its value is a dash. None: schedules are given whole.
     """
     found: dict[str, str] = {}
     for name, value in parameters.items():
@@ -48,7 +46,7 @@ def _fields(group: Params, iteration: int | None) -> dict[str, Any]:
 def _value(value: Any, dumped: Any, field: FieldInfo, iteration: int | None) -> Any:
     if isinstance(value, Params):
         return value
-    if iteration is WHOLE or not is_schedule(field):
+    if iteration is None or not is_schedule(field):
         return dumped
     return at(dumped, iteration) if iteration >= 2 else "-"
 
