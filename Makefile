@@ -1,9 +1,9 @@
 # make run    the whole loop on the embedded microworld, then evaluation and report
 # make test   the whole test suite
-# make bench  our engines beside what people use today, on this machine
-# make evidence  seeds and controls, and docs/evidence.md from what they left
-# make torture  kills small runs at any moment, and looks whether a bit was lost
-# make mlflow / make viz   look at what was run
+# make bench  measures our engines beside what people use today, on this machine
+# make evidence  runs seeds and controls, and writes docs/evidence.md from their results
+# make torture  kills small runs at any moment, and checks that nothing was lost
+# make mlflow / make viz   show what was run
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,8 +13,8 @@ READY := $(VENV)/.ready
 .PHONY: run iteration test bench evidence torture lint mlflow viz seed-data m0 clean
 .DEFAULT_GOAL := run
 
-# uv does not read pip's own setting of extra wheel folders: pass it on where there is one. Like pip,
-# it is to trust the certificates that this machine trusts.
+# uv does not read pip's own setting of extra wheel folders, so it is passed on if there is one. Like
+# pip, uv must trust the certificates that this machine trusts.
 UV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(BIN)/uv pip install --quiet \
 	--system-certs --python $(BIN)/python -c constraints.txt
 
@@ -37,7 +37,7 @@ bench: $(READY)
 	$(UV) -e '.[benchmarks]'
 	$(BIN)/python -m benchmarks
 
-# Others: make evidence EVIDENCE="--seeds 5 6 --experiments no_eft frozen_judge"
+# Other seeds and controls: make evidence EVIDENCE="--seeds 5 6 --experiments no_eft frozen_judge"
 evidence: $(READY)
 	$(BIN)/python -m evidence $(EVIDENCE)
 
