@@ -88,16 +88,31 @@ class LoopSession(KedroSession):
         self, context: KedroContext, chosen: Pipeline, request: RunRequest, locked: bool
     ) -> dict[str, Any]:
         """Refuses what cannot work, makes what is not fresh, and prints where to look next."""
-        catalog, folder = context.catalog, data_folder(context)
+        catalog = context.catalog
         plan = make_plan(chosen, catalog)
         announce_plan(plan, [] if plan.stale else self._thin_finished(context, request))
         if plan.stale:
             refuse_unready(chosen, plan, catalog)
             refuse_unrecorded(context, request.pipelines)
+        result = self._run_recorded(context, chosen, plan, request, locked)
+        if request.is_whole:
+            delete_unfinished(data_folder(context))
+        print_closing(chosen, context)
+        return result
+
+    def _run_recorded(
+        self,
+        context: KedroContext,
+        chosen: Pipeline,
+        plan: Plan,
+        request: RunRequest,
+        locked: bool,
+    ) -> dict[str, Any]:
+        """Runs the stale nodes as one MLflow run, which continues a killed run of this command."""
+        catalog, folder = context.catalog, data_folder(context)
         identifier = folder_id(folder)
         command = request.identity(context, identifier)
         note = RunNote(folder, command)
-        result: dict[str, Any] = {}
         with run_owner.command_at_work(command, identifier if locked else ""):
             try:
                 plan = self._run_first(chosen, plan, catalog)
@@ -109,13 +124,11 @@ class LoopSession(KedroSession):
                 note.leave()
                 result = self._run_stale(plan, request)
                 note.remove()
-            elif note.is_left:
+                return result
+            if note.is_left:
                 self._end_killed_run(context, request)
                 note.remove()
-        if request.is_whole:
-            delete_unfinished(folder)
-        print_closing(chosen, context)
-        return result
+        return {}
 
     def _run_first(self, chosen: Pipeline, plan: Plan, catalog: CatalogProtocol) -> Plan:
         """Runs each node whose output may come out unchanged; returns the plan of what is left.
