@@ -1,4 +1,4 @@
-"""`kedro run` as typed."""
+"""`kedro run` from the command line."""
 
 import pandas as pd
 import pytest
@@ -16,7 +16,7 @@ def invoke(project, *arguments):
 
 
 def test_a_refusal_is_a_message_and_a_failure(project):
-    """No traceback, exit code 1, the faults named."""
+    """No traceback; exit status 1; the faults are named."""
     done = invoke(project, "--params=dpoo=1,seed=x")
     assert done.exit_code == 1
     assert "Refused before any work" in done.output
@@ -26,7 +26,7 @@ def test_a_refusal_is_a_message_and_a_failure(project):
 
 
 def test_pipeline_is_taken_for_pipelines_without_a_warning(project):
-    """`--pipeline=iteration` is the spelling people know."""
+    """People write `--pipeline=iteration`."""
     done = invoke(project, "--pipeline=iteration", "--params=iteration=7")
     assert done.exit_code == 1
     assert "M7 is made from M6" in done.output
@@ -34,7 +34,7 @@ def test_pipeline_is_taken_for_pipelines_without_a_warning(project):
 
 
 def refusal(project, *arguments):
-    """What a run says that must not start; it is no traceback, and nothing was made."""
+    """The message of a run that must not start; there is no traceback, and nothing was made."""
     done = invoke(project, *arguments)
     assert done.exit_code == 1
     assert isinstance(done.exception, SystemExit)
@@ -76,12 +76,12 @@ def refusal(project, *arguments):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_cannot_work_is_a_message_before_any_work(project, arguments, said):
-    """Choices of nodes, folders, numbers: what was found, and the way out."""
+    """For nodes, folders and numbers: what was found, and what to do."""
     assert said in refusal(project, *arguments)
 
 
 def test_an_unknown_environment_is_told_with_those_there_are(project):
-    """As everything else that is mistyped."""
+    """The message lists the environments that exist."""
     bootstrap_project(project.path)
     from srlm_kedro.cli import cli
 
@@ -91,23 +91,23 @@ def test_an_unknown_environment_is_told_with_those_there_are(project):
 
 
 def test_all_faults_of_one_group_are_told_at_once(project):
-    """What is wrong by itself; numbers that contradict each other come when each is sound."""
+    """Contradictions between numbers are checked only when each number is valid."""
     said = refusal(project, "--params=dpo.beta=0,dpo.epochs=inf,dpo.batch_size=-2,sft.dropout=2")
     for name in ("dpo.beta", "dpo.epochs", "dpo.batch_size", "sft.dropout"):
         assert f"`{name}`" in said
-    assert "default" not in said  # no word of a value that was not given
+    assert "default" not in said  # nothing about a value that was not given
 
 
 @pytest.mark.parametrize("params", ["loop.iterations=1", "loop.study=false", "loop.eft=ranking"])
 def test_another_loop_is_not_refused_for_parameters_that_it_leaves_out(project, params):
-    """They stand in the files of conf/, where nobody has set them for this run."""
+    """They are in the files of conf/, and the user did not set them for this run."""
     done = invoke(project, "--pipeline=status", f"--params={params}")
     assert done.exit_code == 0, done.output
     assert "A run makes the" in done.output
 
 
 def test_too_few_seed_rows_are_told_before_any_work(project):
-    """Eight demonstrations are drawn out of IFT for the first new prompts, hours later."""
+    """The first new prompts, hours later, need eight demonstrations from IFT."""
     file = project.path / "data/01_raw/ift.jsonl"
     file.write_text("".join(file.read_text("utf-8").splitlines(keepends=True)[:5]), "utf-8")
     said = refusal(project)
@@ -120,7 +120,7 @@ def test_too_few_seed_rows_are_told_before_any_work(project):
 
 
 def test_prompts_and_limits_that_cannot_be_used_are_told_before_any_work(project):
-    """All of them at once, each with its file; what Great Expectations alone knows too."""
+    """One message names all with their files, even those that only Great Expectations finds."""
     conf = project.path / "conf/base"
     (conf / "prompts/few_shot.txt").write_text("No place for tasks.", "utf-8")
     (conf / "prompts/judge.txt").write_text("{instruction} and {response}", "utf-8")
@@ -143,7 +143,7 @@ def test_prompts_and_limits_that_cannot_be_used_are_told_before_any_work(project
 
 
 def test_a_file_that_the_user_brings_is_told_apart_from_one_that_a_run_makes(project):
-    """Nobody is sent to a pipeline that does not make it."""
+    """The message names no pipeline that does not make the file."""
     (project.path / "data/01_raw/ift.jsonl").unlink()
     assert "Make it first (kedro run --pipeline=seed_data)" in refusal(project)
     said = refusal(project, "--pipeline=mt_bench")
@@ -154,17 +154,17 @@ def test_a_file_that_the_user_brings_is_told_apart_from_one_that_a_run_makes(pro
 
 
 def test_a_catalog_that_cannot_be_read_is_a_message(project):
-    """As YAML that is none."""
+    """A file that is not YAML is a message too."""
     project.configure("catalog", report={"type": "text.TextDataste", "filepath": "x"})
     said = refusal(project)
-    assert "report" in said  # by us, or by Kedro where a plugin reads the catalog first
+    assert "report" in said  # from us, or from Kedro if a plugin reads the catalog first
     assert "No module named 'text'" in said
     (project.path / "conf/test/parameters.yml").write_text("loop: {iterations: 3", "utf-8")
     assert "conf/test/parameters.yml" in refusal(project)
 
 
 def test_seed_data_of_ones_own_is_told_as_it_was_read(project, caplog):
-    """How many rows, from which file, taken for what: a CSV of another country."""
+    """The log says how many rows were read, from which file and in which format: a foreign CSV."""
     path = project.path / "data/01_raw/own.csv"
     rows = pd.read_json(project.path / "data/01_raw/ift.jsonl", lines=True)
     rows.assign(note="x").to_csv(path, index=False, sep=";")
@@ -180,13 +180,13 @@ def test_seed_data_of_ones_own_is_told_as_it_was_read(project, caplog):
 
 @pytest.mark.parametrize(("iterations", "named"), [(1, "SFT, M1"), (2, "M1, M2")])
 def test_the_closing_lines_name_the_models_of_this_loop(founded, capsys, iterations, named):
-    """M1 alone is compared with the baseline."""
+    """If M1 is the only model, it is compared with the baseline."""
     founded.run(params={"loop": {"iterations": iterations}})
     assert f"(choose the runs {named} and press Compare)" in capsys.readouterr().out
 
 
 def test_a_broken_file_of_the_configuration_is_a_message(project):
-    """With its line, from `kedro run` and `kedro mlflow ui`."""
+    """It names the line, in `kedro run` and `kedro mlflow ui`."""
     (project.path / "conf/test/parameters_own.yml").write_text("a: 1\nb: [1\n", "utf-8")
     said = refusal(project, "--pipeline=status")
     assert "conf/test/parameters_own.yml, line 3: is not YAML" in said

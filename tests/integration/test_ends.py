@@ -1,4 +1,4 @@
-"""How runs end that do not end well: refused, stopped, out of room; and what comes after."""
+"""Runs that are refused, stopped or out of disk space, and the run after them."""
 
 import re
 import signal
@@ -23,12 +23,12 @@ def all_runs(project):
 
 
 def statuses(project):
-    """What MLflow's runs ended as."""
+    """The statuses of MLflow's runs."""
     return {run.info.status for run in all_runs(project)}
 
 
 def points(project):
-    """How many numbers stand at each step, by model and name: parents under one name."""
+    """How many values each metric has at each step, by model; parents share one name."""
     return Counter(
         (run.data.tags.get("model", "parent"), key, point.step)
         for run in all_runs(project)
@@ -38,7 +38,7 @@ def points(project):
 
 
 def test_a_second_run_on_the_same_data_is_refused_before_any_work(project):
-    """Another folder is free, and so is the same one afterwards."""
+    """Another folder is free, and the same one is free afterwards."""
     with one_run_at_a_time(project.path / "data"):
         with pytest.raises(InputError, match=f"on {socket.gethostname()}.*--params=data=OTHER"):
             project.run("foundation")
@@ -50,7 +50,7 @@ def test_a_second_run_on_the_same_data_is_refused_before_any_work(project):
 
 
 def test_folders_that_cannot_be_written_are_refused_before_any_work(project):
-    """All of them at once, with what would go there."""
+    """One message names all of them, with their outputs."""
     for name in ("06_models", "08_reporting"):
         (project.path / "data" / name).write_text("a file")
     with pytest.raises(InputError) as refusal:
@@ -61,7 +61,7 @@ def test_folders_that_cannot_be_written_are_refused_before_any_work(project):
 
 
 def test_a_full_disk_is_a_message_and_the_same_command_goes_on(project):
-    """What was made before stays; /dev/full has no room for anything."""
+    """What was made before stays; /dev/full is a disk without space."""
     full = project.path / "data/full.csv"
     full.symlink_to("/dev/full")
     table = {"type": "pandas.CSVDataset", "filepath": str(full)}
@@ -80,7 +80,7 @@ def test_a_full_disk_is_a_message_and_the_same_command_goes_on(project):
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
 )
 def test_a_stopped_run_says_where_it_was_and_goes_on(project, number, status):
-    """One line, no traceback, MLflow's runs KILLED; the same command ends in FINISHED runs."""
+    """It prints one line, no traceback; MLflow's runs are KILLED, and FINISHED when run again."""
     mark = project.halt(at=2, how="wait")
     process = project.start("--pipeline=iteration")
     while not mark.exists() and process.poll() is None:
@@ -98,7 +98,7 @@ def test_a_stopped_run_says_where_it_was_and_goes_on(project, number, status):
 
 
 def test_a_killed_command_ends_as_one_that_was_not(project, tmp_path):
-    """kill -9 in the middle, the same again: one run in MLflow, each number once, nothing open."""
+    """After kill -9 and the same command again MLflow has one run, each value once, none open."""
     project.halt(at=3, how="kill")
     process = project.start("--pipeline=iteration")
     said = process.communicate()[1]
@@ -114,7 +114,7 @@ def test_a_killed_command_ends_as_one_that_was_not(project, tmp_path):
 
 
 def test_an_iteration_that_was_killed_after_its_training_is_finished_first(iterated):
-    """The same command again makes no M3 where M2 was never measured."""
+    """The same command makes no M3 before M2 is measured."""
     lost = iterated.path / "data/08_reporting/m2/eval_metrics.json.manifest.json"
     lost.unlink()
     iterated.run("iteration")

@@ -1,4 +1,4 @@
-"""Pages on a port: one that is taken is a failure, not a quiet end."""
+"""Pages on a port: a taken port is a failure and not a silent end."""
 
 import copy
 import os
@@ -12,7 +12,7 @@ from srlm_kedro.running.plugins import wrap_command
 
 @pytest.fixture
 def taken():
-    """A port at which somebody serves."""
+    """A port on which something is served."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         one.listen()
@@ -21,14 +21,14 @@ def taken():
 
 @pytest.fixture
 def free():
-    """A port at which nobody serves."""
+    """A free port."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
 
 
 def mlflow_ui(monkeypatch, *arguments, status=0):
-    """What `kedro mlflow ui` says and ends with, and the command that it started."""
+    """The output and exit status of `kedro mlflow ui`, and the command that it started."""
     from srlm_kedro.tracking import mlflow_ui
 
     started = []
@@ -43,7 +43,7 @@ def mlflow_ui(monkeypatch, *arguments, status=0):
 
 
 def test_a_taken_port_is_told_and_fails(project, taken, monkeypatch):
-    """MLflow logs an error and ends with 0, which `make mlflow` and scripts take for success."""
+    """MLflow would exit with 0, which `make mlflow` and scripts take for success."""
     done, started = mlflow_ui(monkeypatch, f"--port={taken}")
     assert done.exit_code == 1
     assert f"127.0.0.1:{taken}: something is served there already" in done.output
@@ -61,7 +61,7 @@ def test_a_host_that_is_not_ours_is_told_too(project, monkeypatch):
 
 @pytest.mark.parametrize("status", [0, 3])
 def test_the_page_is_this_projects_and_its_end_is_told(project, free, monkeypatch, status):
-    """The exit code is MLflow's own."""
+    """The exit status is MLflow's own."""
     done, started = mlflow_ui(monkeypatch, f"--port={free}", status=status)
     assert done.exit_code == status
     (command,) = started
@@ -71,7 +71,7 @@ def test_the_page_is_this_projects_and_its_end_is_told(project, free, monkeypatc
 
 
 def test_one_line_says_where_the_page_is(project, free, monkeypatch):
-    """With the port that was asked for; a refusal is a message."""
+    """It names the port that was asked for; a refusal is a message."""
     from srlm_kedro.tracking import mlflow_ui
 
     monkeypatch.setattr(os, "environ", os.environ.copy())

@@ -1,4 +1,4 @@
-"""A start with nothing to do: what it loads, and what is loaded later all the same."""
+"""A start with nothing to do loads little; the rest is loaded when it is used."""
 
 import json
 import os
@@ -28,7 +28,7 @@ main()
 
 
 def kedro(project, *arguments):
-    """What a command line says, and the modules that it has loaded at its end."""
+    """The output of a command, and the modules that it has loaded at its end."""
     done = subprocess.run(
         [sys.executable, "-c", KEDRO, *arguments],
         cwd=project.path,
@@ -43,21 +43,21 @@ def kedro(project, *arguments):
 
 @pytest.mark.parametrize("arguments", [(), ("--pipeline=status",)], ids=["run", "status"])
 def test_a_start_with_nothing_to_do_loads_nothing_heavy(done, arguments):
-    """No model library, no MLflow, nothing that draws, checks or calls."""
+    """No model library, no MLflow, no Great Expectations, no HTTP client."""
     said, loaded = kedro(done, "run", "--env=test", *arguments)
     assert ("M3" in said) or ("A run has nothing to do." in said)
     assert not HEAVY & loaded
 
 
 def test_commands_that_are_put_off_work(project):
-    """`kedro mlflow` is kedro-mlflow's, with all that it has."""
+    """`kedro mlflow` has all commands of kedro-mlflow."""
     said, loaded = kedro(project, "mlflow", "ui", "--help")
     assert "--port" in said
     assert "mlflow" in loaded
 
 
 def test_the_context_has_mlflows_configuration_when_somebody_asks(project):
-    """As kedro-mlflow gives it: its commands and notebooks read it."""
+    """Commands and notebooks of kedro-mlflow read it."""
     with project.session() as session:
         server = session.load_context().mlflow.server
     assert server.mlflow_tracking_uri == f"sqlite:///{project.path}/mlruns/mlflow.db"
@@ -65,11 +65,11 @@ def test_the_context_has_mlflows_configuration_when_somebody_asks(project):
 
 
 class Kill(BaseException):
-    """As `kill -9`: nobody cleans up."""
+    """Ends a run like `kill -9`, without cleaning up."""
 
 
 def test_a_run_that_was_killed_at_its_very_end_is_closed_by_the_next(project, monkeypatch):
-    """Nothing is left to make, but MLflow still waits; afterwards nobody asks it again."""
+    """Nothing is left to make, but MLflow's run is open; once closed, MLflow is not asked again."""
 
     def killed(*_):
         raise Kill
@@ -79,8 +79,9 @@ def test_a_run_that_was_killed_at_its_very_end_is_closed_by_the_next(project, mo
         with pytest.raises(Kill):
             project.run("foundation")
     mlflow.tracking.fluent._active_run_stack.get().clear()
-    for run in all_runs(project):  # the process is gone
-        tracked(project).set_tag(run.info.run_id, "srlm.process", f"{socket.gethostname()}:1:1")
+    ended = f"{socket.gethostname()}:4194305:1"
+    for run in all_runs(project):
+        tracked(project).set_tag(run.info.run_id, "srlm.process", ended)
     assert statuses(project) == {"RUNNING", "FINISHED"}
     before = points(project)
     project.run("foundation")
@@ -90,7 +91,7 @@ def test_a_run_that_was_killed_at_its_very_end_is_closed_by_the_next(project, mo
 
 
 def test_a_note_is_left_until_a_command_has_ended(tmp_path):
-    """By command: another one's end says nothing of it."""
+    """Each command has a note of its own."""
     note, other = RunNote(tmp_path / "data", "c0ffee"), RunNote(tmp_path / "data", "beef")
     assert not note.is_left
     note.leave()

@@ -1,4 +1,4 @@
-"""What a run says of itself, in a log and in a terminal."""
+"""What a run writes into a log and onto a terminal."""
 
 import json
 import os
@@ -14,11 +14,11 @@ STAGE = "judging ranked responses of EFT"
 
 
 def start(project, *arguments, **options):
-    """A run to M1, as typed; what it says goes where `options` send it."""
+    """A run to M1 from the command line; `options` say where its output goes."""
     return subprocess.Popen(
         [sys.executable, "-m", "kedro", "run", "--env=test", "--pipeline=foundation", *arguments],
         cwd=project.path,
-        # As users have it, and not as tests do.
+        # as users have it, and not as tests do
         env={
             **{name: value for name, value in os.environ.items() if name != "KEDRO_LOGGING_CONFIG"},
             "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
@@ -30,7 +30,7 @@ def start(project, *arguments, **options):
 
 
 def test_a_log_gets_a_line_an_event_and_none_of_other_packages(project):
-    """Time, level, plain words; no colours and nothing wrapped; the result alone is on stdout."""
+    """Lines have time, level and plain words, no colours or wraps; stdout has only the result."""
     (project.path / "mlruns/mlflow.db").unlink()  # as in a fresh clone
     process = start(project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     printed, said = process.communicate()
@@ -39,7 +39,7 @@ def test_a_log_gets_a_line_an_event_and_none_of_other_packages(project):
     assert all(re.match(f"{TIME} (INFO|WARNING) ", line) for line in lines), said
     told = [line.split(" ", 3)[3] for line in lines]
     assert "\x1b" not in said
-    # All that is told has its origin in this project.
+    # Every line comes from this project.
     ours = (
         r"\d+ nodes to run|\d+ of \d+, |[\w.]+: [\w.]+ is |MLflow: |seed data: |\w+: \d+ rows from "
     )
@@ -50,11 +50,11 @@ def test_a_log_gets_a_line_an_event_and_none_of_other_packages(project):
     assert "Running node" not in said
     assert printed == ""
     counted = json.loads((project.path / ".viz/stats.json").read_text("utf-8"))
-    assert counted["ift"]["rows"] > 0  # kedro-viz's own hook was at work
+    assert counted["ift"]["rows"] > 0  # kedro-viz's own hook ran
 
 
 def test_a_stage_that_fails_is_told_once_and_why(project):
-    """Its own words; none of the node's inputs, of how Kedro would resume, and no traceback."""
+    """Without the node's inputs, Kedro's advice to resume, or a traceback."""
     limit = "--params=eft.min_kept=1000000"
     process = start(project, limit, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     _, said = process.communicate()
@@ -67,7 +67,7 @@ def test_a_stage_that_fails_is_told_once_and_why(project):
 
 
 def screen(project, *arguments):
-    """What a run writes to a terminal, and its exit code."""
+    """What a run writes to a terminal, and its exit status."""
     leader, follower = pty.openpty()
     process = start(project, *arguments, stdin=follower, stdout=follower, stderr=follower)
     os.close(follower)
@@ -75,7 +75,7 @@ def screen(project, *arguments):
     while True:
         try:
             piece = os.read(leader, 4096)
-        except OSError:  # nobody has the other end open
+        except OSError:  # the other end is closed
             break
         if not piece:
             break
@@ -85,7 +85,7 @@ def screen(project, *arguments):
 
 
 def test_a_terminal_gets_one_bar_with_lines_above_it(founded):
-    """The stage, its number, the share done and the time; only long stages leave a line."""
+    """It shows stage, number, share and time; only long stages leave a line."""
     said, status = screen(founded, "--params=eft.sampling.temperature=0.5")
     assert status == 0, said
     shown = [

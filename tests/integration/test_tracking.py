@@ -1,4 +1,4 @@
-"""What a pipeline run leaves in a real MLflow database."""
+"""What a pipeline run writes into a real MLflow database."""
 
 import itertools
 import json
@@ -59,7 +59,7 @@ class KnobParams(Params):
     """A group of parameters with a schedule."""
 
     beta: Schedule[float] = (0.5, 1.0)
-    """Differs by iteration."""
+    """One value per iteration."""
     rubric: str = "r" * 900
     """Longer than a table can show."""
     seeds: tuple[int, ...] = Field((1, 2))
@@ -120,7 +120,7 @@ def outputs_of(folder: Path, model: str) -> dict[str, Any]:
 
 
 def made_by(outputs: dict[str, Any], fails: str | None = None) -> Pipeline:
-    """A pipeline of one node a dataset; the node that makes `fails` raises."""
+    """A pipeline with one node per dataset; the node that makes `fails` raises."""
 
     def maker(name: str) -> Any:
         def make(knobs: KnobParams) -> Any:
@@ -139,7 +139,7 @@ def made_by(outputs: dict[str, Any], fails: str | None = None) -> Pipeline:
 
 
 def run(project: Path, pipeline: Pipeline, catalog: DataCatalog | None = None) -> DataCatalog:
-    """Runs the pipeline as a Kedro session would, with both hooks."""
+    """Runs the pipeline like a Kedro session, with both hooks."""
     manager = _create_hook_manager()
     # The plugin's hooks are registered after a project's own, and so run before them.
     manager.register(TrackingHooks())
@@ -175,7 +175,7 @@ def names_of(client: MlflowClient, run_id: str, folder: str | None = None) -> se
 
 
 def test_a_run_is_a_parent_with_a_child_for_each_model(project: Path, client: MlflowClient) -> None:
-    """Children hang below the parent, are finished, and say what they are."""
+    """Children are below the parent, are finished, and say what they are."""
     run(project, made_by(outputs_of(project, "m2") | outputs_of(project, "m3")))
     found = runs(client)
     assert set(found) == {"parent", "m2", "m3"}
@@ -231,7 +231,7 @@ def test_metrics_go_to_the_child_and_eval_to_the_curve_over_iterations(
 def test_artifacts_show_pairs_samples_scores_and_validation(
     project: Path, client: MlflowClient
 ) -> None:
-    """A child holds what a person reads before believing its numbers."""
+    """A child has what a person reads before trusting its numbers."""
     run(project, made_by(outputs_of(project, "m2")))
     child = runs(client)["m2"]
     [used] = child.inputs.dataset_inputs
@@ -266,7 +266,7 @@ def test_the_alias_of_a_model_names_its_newest_version(project: Path, client: Ml
 def test_a_worse_model_is_marked_on_its_run_and_its_version(
     project: Path, client: MlflowClient
 ) -> None:
-    """And the mark goes when it is no longer worse by another margin."""
+    """The mark is removed if the model is not worse by another margin."""
     for worse, said in ((1.0, "true"), (0.0, "false")):
         left = outputs_of(project, "m2") if worse else {}
         run(project, made_by(left | {"m2.selection_metrics": {"selection/worse": worse}}))
@@ -276,13 +276,13 @@ def test_a_worse_model_is_marked_on_its_run_and_its_version(
 
 
 def test_a_model_is_marked_before_it_has_a_version_too(project: Path, client: MlflowClient) -> None:
-    """Figures without a registered model, as after a database was lost, reach the run."""
+    """Without a registered model, as after the loss of a database, the run is marked."""
     run(project, made_by({"m2.selection_metrics": {"selection/worse": 1.0}}))
     assert runs(client)["m2"].data.tags["srlm.worse"] == "true"
 
 
 def test_the_best_so_far_is_named_on_the_models_run(project: Path, client: MlflowClient) -> None:
-    """By the folder that was chosen."""
+    """A tag names the chosen folder."""
     run(project, made_by({"m2.best": checkpoint(project, "m1")}))
     assert runs(client)["m2"].data.tags["srlm.best"] == "m1"
 
@@ -329,7 +329,7 @@ def test_what_is_fresh_and_skipped_still_belongs_to_its_model(
 def test_a_killed_process_leaves_runs_that_the_next_one_marks(
     project: Path, client: MlflowClient
 ) -> None:
-    """What a dead process of this host left RUNNING becomes KILLED; others are let be."""
+    """Runs that a dead process of this host left RUNNING become KILLED; others stay as they are."""
     run(project, made_by({"m2.eval_metrics": {"eval/a": 1.0}}))
     parent = runs(client)["parent"]
     host = parent.data.tags["srlm.process"].split(":")[0]
@@ -356,7 +356,7 @@ def test_the_report_is_on_the_parent(project: Path, client: MlflowClient) -> Non
 
 
 def test_without_a_parent_run_nothing_is_written(project: Path) -> None:
-    """A worker process, or a pipeline whose tracking is off, goes on without a trace."""
+    """A worker process, or a pipeline whose tracking is off, records nothing."""
     hooks = TrackingHooks()
     pipeline = made_by({"m2.pairs": PAIRS})
     hooks.before_pipeline_run(dict(RUN), pipeline, DataCatalog({}))
@@ -373,11 +373,11 @@ WRITES = (
 
 
 class Kill(BaseException):
-    """As `kill -9`: nobody cleans up."""
+    """Ends a run like `kill -9`, without cleaning up."""
 
 
 def whole_of(folder: Path) -> Pipeline:
-    """All that a run of two models makes."""
+    """All datasets of a run of two models."""
     made = outputs_of(folder, "m2") | outputs_of(folder, "m3")
     return made_by({**made, "report": "<p>all</p>", "summary": "M3 beats M2"})
 
@@ -415,7 +415,7 @@ def run_until(at: int, project: Path, pipeline: Pipeline, catalog: DataCatalog) 
 
 
 def die(client: MlflowClient) -> None:
-    """Makes open runs those of a process that is gone."""
+    """Makes open runs belong to a process that has ended."""
     for item in all_runs(client):
         if item.info.status == "RUNNING":
             host = item.data.tags["srlm.process"].split(":")[0]
@@ -429,7 +429,7 @@ def all_runs(client: MlflowClient) -> list[Run]:
 
 
 def left_in(client: MlflowClient) -> dict[str, Any]:
-    """What people see of all runs: by model the status, the parameters, every point, the files."""
+    """What users see of all runs, by model: status, parameters, metrics and files."""
     found = {}
     for item in all_runs(client):
         run_id, data = item.info.run_id, item.data
@@ -449,7 +449,7 @@ def left_in(client: MlflowClient) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, database: Path) -> dict[str, Any]:
-    """What a run that nobody killed leaves."""
+    """What a run writes that was not killed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     for part in ("conf/base", "mlruns"):
         (folder / part).mkdir(parents=True)
@@ -470,7 +470,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(
     monkeypatch: pytest.MonkeyPatch,
     at: int,
 ) -> None:
-    """Wherever the kill falls, and falls again: each point once, one run each, all FINISHED."""
+    """Whenever it is killed, even twice: each value once, one run per model, all FINISHED."""
     whole, catalog = whole_of(project), DataCatalog({})
     monkeypatch.setattr(model_runs, "pipelines", {"__default__": whole})
     assert run_until(at, project, whole, catalog)
@@ -485,7 +485,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(
 def test_another_command_does_not_go_on_with_a_killed_run(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It marks what the dead process left, and the killed command goes on with that later."""
+    """It marks the runs of the dead process, and the killed command continues them later."""
     whole, catalog = whole_of(project), DataCatalog({})
     monkeypatch.setattr(model_runs, "pipelines", {"__default__": whole})
     assert run_until(20, project, whole, catalog)
@@ -501,7 +501,7 @@ def test_another_command_does_not_go_on_with_a_killed_run(
 def test_a_number_that_came_out_otherwise_is_written_beside_the_old_one(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run tells of what lies on disk now."""
+    """The run shows the value that is on disk now."""
     monkeypatch.setattr(model_runs, "pipelines", {})
     for value, at in ((1.0, 10), (2.0, 0)):
         pipeline = made_by({"m2.eval_metrics": {"eval/a": value}})
@@ -513,7 +513,7 @@ def test_a_number_that_came_out_otherwise_is_written_beside_the_old_one(
 
 
 def test_a_stopped_run_is_killed_not_failed(project: Path, client: MlflowClient) -> None:
-    """Ctrl-C and SIGTERM: parent and open children; the done one stays FINISHED."""
+    """Ctrl-C and SIGTERM kill the parent and open children; a finished child stays FINISHED."""
 
     def stop(knobs: KnobParams) -> None:
         raise KeyboardInterrupt
@@ -527,7 +527,7 @@ def test_a_stopped_run_is_killed_not_failed(project: Path, client: MlflowClient)
 
 
 def test_a_command_is_told_from_another_by_what_was_asked_for() -> None:
-    """However a filter that was not given is written."""
+    """It does not matter how a missing filter is written."""
     asked = {"pipelines": ["iteration"], "parameters": {"seed": 1}}
     name = run_owner.command_identity(**asked, tags=None, namespaces=[])
     assert name == run_owner.command_identity(**asked, tags=())

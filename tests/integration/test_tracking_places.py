@@ -1,4 +1,4 @@
-"""Where runs and their artifacts are written: in this project, whatever became of its folder."""
+"""Runs and artifacts are written in this project, even if it was moved or copied."""
 
 import hashlib
 import shutil
@@ -25,7 +25,7 @@ NAMES = ["e%20f", "a#b?c=d", "ä '&;50%"]
 
 @pytest.fixture
 def make(tmp_path, empty_database, monkeypatch):
-    """Makes a small project of that name, to be run from elsewhere."""
+    """Makes a small project with that name, which is run from another folder."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setattr(model_runs, "pipelines", {})
@@ -48,7 +48,7 @@ def client_of(folder: Path) -> MlflowClient:
 
 
 def sums(folder: Path) -> dict[str, str]:
-    """Every file and folder below, with the sum of its bytes."""
+    """Every file and folder below, with the hash of its bytes."""
     return {
         str(path.relative_to(folder)): (
             hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
@@ -58,7 +58,7 @@ def sums(folder: Path) -> dict[str, str]:
 
 
 def paths_in(folder: Path) -> set[Path]:
-    """All that the project's database names on this machine, but for MLflow's `Default`."""
+    """All paths in the project's database, except those of MLflow's `Default` experiment."""
     asked = (
         "SELECT artifact_location FROM experiments WHERE experiment_id > 0 "
         "UNION SELECT artifact_uri FROM runs "
@@ -76,7 +76,7 @@ def work(folder: Path, model: str) -> None:
 
 @pytest.mark.parametrize("copy", ["beside", "inside"])
 def test_a_copy_writes_into_itself(make, copy):
-    """Not a byte of the first changes; old and new runs are read in the copy."""
+    """The first project does not change; the copy shows old and new runs."""
     first = make("first")
     work(first, "m2")
     second = first.parent / "second" if copy == "beside" else first / "second"
@@ -100,7 +100,7 @@ def test_a_copy_writes_into_itself(make, copy):
 
 
 def test_a_project_that_was_moved_leaves_nothing_behind(make):
-    """Nor does its old folder come back; whatever lies there now is not written into."""
+    """Its old folder is not made again, and nothing is written into a new one there."""
     first = make("first")
     work(first, "m2")
     second = first.parent / "second"
@@ -116,7 +116,7 @@ def test_a_project_that_was_moved_leaves_nothing_behind(make):
 
 
 def test_a_project_that_is_run_again_changes_no_path(make):
-    """Also through a link: it is the same folder."""
+    """A link to the project is the same folder."""
     first = make("first")
     work(first, "m2")
     before = paths_in(first)
@@ -126,7 +126,7 @@ def test_a_project_that_is_run_again_changes_no_path(make):
 
 
 def test_weights_of_a_copy_are_thinned_in_the_copy(project, tmp_path, monkeypatch):
-    """`keep_models: 1` in a copy of a whole project: the first stays as it is."""
+    """`keep_models: 1` in a copy of a project leaves the first project as it is."""
     project.run("iteration")
     before = sums(project.path)
     second = Project(tmp_path / "second")
@@ -143,7 +143,7 @@ def test_weights_of_a_copy_are_thinned_in_the_copy(project, tmp_path, monkeypatc
 
 
 def test_weights_elsewhere_or_of_another_content_are_not_deleted(make):
-    """What a shared registry knows under the same name belongs to somebody else."""
+    """In a shared registry another project may have a model of the same name."""
     folder = make("first")
     client = client_of(folder)
     place = (folder / "mlruns/artifacts").as_uri()
@@ -162,7 +162,7 @@ def test_weights_elsewhere_or_of_another_content_are_not_deleted(make):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_folder_may_have_any_name(make, name):
-    """Database and artifacts lie in it, nothing lies beside it; the database is made there too."""
+    """Database and artifacts are in the folder, and nothing is beside it."""
     folder = make(name)
     (folder / "mlruns/mlflow.db").unlink()
     work(folder, "m2")
@@ -175,7 +175,7 @@ def test_a_folder_may_have_any_name(make, name):
 
 
 def test_mlruns_may_be_a_link_to_another_disk(make):
-    """It moves with the project, and what lies there stays where it is."""
+    """The link moves with the project, and the files that it names stay where they are."""
     first = make("first")
     disk = first.parent / "disk"
     (first / "mlruns").rename(disk)
@@ -196,7 +196,7 @@ def test_mlruns_may_be_a_link_to_another_disk(make):
 
 
 def test_a_database_of_two_projects_keeps_their_artifacts_apart(make):
-    """The second is told what to do; with an experiment of its own it runs, in its own folder."""
+    """The second is refused with advice; with its own experiment it runs in its own folder."""
     first, second = make("first"), make("second")
     shared = first.parent.parent / "shared.db"
     shutil.copy(first / "mlruns/mlflow.db", shared)

@@ -51,7 +51,7 @@ def server(store):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A project of a few nodes, run from elsewhere."""
+    """A project of a few nodes that is run from another folder."""
     folder = tmp_path / "small"
     (folder / "conf/base").mkdir(parents=True)
     shutil.copy(SHIPPED, folder / "conf/base")
@@ -71,7 +71,7 @@ def name_server(project: Path, uri: str, experiment: str = "srlm_kedro") -> None
 
 
 def runs_of(client: MlflowClient, experiment: str) -> dict[str, str]:
-    """Run id by model, and the parent's."""
+    """The run ids by model, and the parent's."""
     found = client.get_experiment_by_name(experiment)
     runs = client.search_runs([found.experiment_id])
     assert {item.info.status for item in runs} == {"FINISHED"}
@@ -82,7 +82,7 @@ def test_a_run_with_an_environment_fills_the_servers_own_store(project, server, 
     """`conf/local/mlflow.yml` counts with `--env=test` too; nothing is left on this machine."""
     name_server(project.path, server, "whole")
     project.run("foundation")
-    assert server not in capsys.readouterr().out  # MLflow would tell of each model's run
+    assert server not in capsys.readouterr().out  # MLflow would print the address of each run
     client = MlflowClient(server)
     runs = runs_of(client, "whole")
     assert {"parent", "m1"} <= set(runs)
@@ -94,7 +94,7 @@ def test_a_run_with_an_environment_fills_the_servers_own_store(project, server, 
 
 
 def test_the_variable_counts_before_every_file(small, server, store, monkeypatch, caplog):
-    """It is respected, and said; what MLflow tells child processes is gone after the run."""
+    """It is used and logged; the variables that MLflow sets are restored after the run."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     with caplog.at_level(logging.INFO):
         run(small, made_by(outputs_of(small, "m2")))
@@ -110,7 +110,7 @@ def test_the_variable_counts_before_every_file(small, server, store, monkeypatch
 
 
 def test_an_experiment_that_keeps_its_artifacts_here_is_told(small, server, monkeypatch, caplog):
-    """Earlier versions made such: they go on, with a word on how the server's store fills."""
+    """Earlier versions made such experiments; they work, and a warning says what to change."""
     place = (small / "mlruns/artifacts").as_uri()
     MlflowClient(server).create_experiment("earlier", artifact_location=place)
     text = SHIPPED.read_text("utf-8").replace("name: srlm_kedro", "name: earlier")
@@ -123,7 +123,7 @@ def test_an_experiment_that_keeps_its_artifacts_here_is_told(small, server, monk
 
 @pytest.fixture
 def silent():
-    """A server that takes calls and never answers; it knows whether anybody called."""
+    """A server that accepts connections and never answers; it records whether it was called."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         yield listening
@@ -138,7 +138,7 @@ def was_called(listening: socket.socket) -> bool:
 
 
 def test_a_server_that_does_not_answer_costs_seconds(project, silent, monkeypatch):
-    """One message that names it and who names it, before any work; `status` asks nobody."""
+    """One message names it and its setting before any work; `status` does not call it."""
     monkeypatch.setitem(trouble._FEW_TRIES, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     host, port = silent.getsockname()
     name_server(project.path, f"http://user:hunter2@{host}:{port}")
@@ -156,7 +156,7 @@ def test_a_server_that_does_not_answer_costs_seconds(project, silent, monkeypatc
 
 
 def test_a_server_that_is_not_there_is_told_by_the_system(project, silent, monkeypatch):
-    """With what names it; a pipeline that leaves no run needs none."""
+    """The message names the setting; a pipeline that is not recorded needs no server."""
     host, port = silent.getsockname()
     silent.close()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{host}:{port}")
@@ -168,7 +168,7 @@ def test_a_server_that_is_not_there_is_told_by_the_system(project, silent, monke
 
 
 def test_a_run_with_nothing_to_do_points_to_the_server_and_asks_it_nothing(done, silent, capsys):
-    """The closing lines name the address in use, without its password."""
+    """The closing text names the address without its password."""
     done.run()
     assert "make mlflow, then http://127.0.0.1:5000/#/experiments" in capsys.readouterr().out
     host, port = silent.getsockname()

@@ -1,4 +1,4 @@
-"""Tracking that does not work: one plain message before any work, and no word where none is due."""
+"""Tracking that does not work is one plain message before any work, and only if it is needed."""
 
 import itertools
 import os
@@ -77,7 +77,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
 def test_a_database_that_cannot_be_used_is_one_message_before_any_work(project, file, spoil):
-    """It says what to do, and changes nothing; `status` does not look at it."""
+    """The message says what to do; nothing changes; `status` does not read the database."""
     spoil(file)
     project.run("status")
     with pytest.raises(InputError, match=SPOILT[spoil]) as refusal:
@@ -90,7 +90,7 @@ def test_a_database_that_cannot_be_used_is_one_message_before_any_work(project, 
 
 
 def test_an_entry_that_mlflow_yml_does_not_have_is_named(project):
-    """By its whole name; a typing error is no silent default."""
+    """The message has its full name; a typing error is not ignored."""
     text = "server: {tracking_uri: http://one}"
     (project.path / "conf/local/mlflow.yml").write_text(text, "utf-8")
     project.run("status")
@@ -101,14 +101,14 @@ def test_an_entry_that_mlflow_yml_does_not_have_is_named(project):
 
 @contextmanager
 def locked(file):
-    """Somebody keeps the database to himself."""
+    """Another process keeps the database locked."""
     with closing(sqlite3.connect(file, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         yield
 
 
 def test_a_locked_database_is_waited_for_and_told(project, file, monkeypatch):
-    """With who is to be asked; afterwards the same command runs."""
+    """The message names the file; afterwards the same command works."""
     monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.2)
     with locked(file):
         project.run("status")
@@ -134,7 +134,7 @@ def test_commands_of_kedro_mlflow_tell_it_plainly_too(project, file):
 
 
 def test_trouble_in_the_middle_of_a_run_is_one_message_too(project, monkeypatch, capfd, caplog):
-    """No traceback in the log either; the same command goes on and comes to its end."""
+    """There is no traceback in the log; the same command continues and finishes."""
     calls, write = itertools.count(1), MlflowClient.log_batch
 
     def fail(*arguments, **options):
@@ -175,7 +175,7 @@ def test_mlflow_that_is_gone_at_the_end_of_a_failed_run_hides_not_why_it_failed(
 
 
 def test_two_first_runs_at_once_both_work(project, file):
-    """A fresh clone, two data folders: one makes the database, the other waits for it."""
+    """In a fresh clone with two data folders one run makes the database and the other waits."""
     file.unlink()
     asked = [(), ("--params=data=data/other",)]
     runs = [project.start("--pipeline=foundation", *more) for more in asked]
@@ -186,7 +186,7 @@ def test_two_first_runs_at_once_both_work(project, file):
 
 
 def test_a_kill_while_the_database_is_made_leaves_no_half_of_it(project, file, monkeypatch):
-    """The next run makes it anew."""
+    """The next run makes it again."""
     file.unlink()
 
     def kill(*_):
@@ -206,7 +206,7 @@ def test_a_kill_while_the_database_is_made_leaves_no_half_of_it(project, file, m
 
 
 def kill_on_another_host(project, monkeypatch):
-    """A run to M1 that is killed there when it closes its first child."""
+    """A run to M1 on another host that is killed when it closes its first child."""
 
     def killed(*_):
         raise Kill
@@ -220,7 +220,7 @@ def kill_on_another_host(project, monkeypatch):
 
 
 def test_runs_of_another_host_are_taken_over_by_who_holds_their_data_folder(project, monkeypatch):
-    """Killed on one host, the same command goes on with them on another; others' are let be."""
+    """The same command continues them on another host; runs of other folders stay as they are."""
     kill_on_another_host(project, monkeypatch)
     left = {run.info.run_id: run for run in all_runs(project)}
     assert statuses(project) == {"RUNNING"}
@@ -239,7 +239,7 @@ def test_runs_of_another_host_are_taken_over_by_who_holds_their_data_folder(proj
 
 
 def test_another_command_closes_them(project, monkeypatch):
-    """It does not go on with them, but whoever wrote them has let go of the folder."""
+    """It does not continue them, but their process no longer holds the lock of the folder."""
     kill_on_another_host(project, monkeypatch)
     left = {run.info.run_id for run in all_runs(project)}
     project.run("iteration")

@@ -1,4 +1,4 @@
-"""Which address counts, and how it is written."""
+"""Which tracking address counts, and how it is written."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def loaded(folder, env=None):
 
 @pytest.mark.parametrize("env", [None, "local", "test", "base"])
 def test_conf_local_is_read_with_every_environment(conf, env):
-    """And says only what differs."""
+    """It holds only what differs."""
     folder = conf("local", server={"mlflow_tracking_uri": "http://one:5000"})
     config = loaded(folder, env)
     assert config["server"]["mlflow_tracking_uri"] == "http://one:5000"
@@ -59,7 +59,7 @@ def test_conf_local_is_read_with_every_environment(conf, env):
 
 
 def test_the_environments_own_file_counts_before_conf_local(conf):
-    """It is the more special one; the rest of both stays."""
+    """It is more specific; the other entries of both stay."""
     conf("local", server={"mlflow_tracking_uri": "http://one"}, ui={"port": "5001"})
     folder = conf("paper", server={"mlflow_tracking_uri": "http://two"})
     config = loaded(folder, "paper")
@@ -80,7 +80,7 @@ def test_the_environments_own_file_counts_before_conf_local(conf):
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(conf, content, said):
-    """With what is wrong in it."""
+    """The message says what is wrong in it."""
     folder = conf("local")
     (folder / "local/mlflow.yml").write_text(content, "utf-8")
     with pytest.raises(InputError, match=said):
@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_read_is_named(conf, content, said):
 
 
 def test_the_variable_counts_before_all_files(monkeypatch):
-    """A relative file is the project's, as in a file; an empty variable says nothing."""
+    """A relative path starts at the project, as in mlflow.yml; an empty variable does not count."""
     config = {"server": {"mlflow_tracking_uri": "http://one"}}
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://two")
     assert effective(config, PROJECT)["server"]["mlflow_tracking_uri"] == "http://two"
@@ -101,7 +101,7 @@ def test_the_variable_counts_before_all_files(monkeypatch):
 
 
 def test_a_database_of_the_project_is_found_by_its_address_whatever_its_folder_is_called():
-    """Settled twice is settled once."""
+    """Applying it twice gives the same as applying it once."""
     config = effective({"server": {"mlflow_tracking_uri": "sqlite:///mlruns/x.db"}}, PROJECT)
     uri = config["server"]["mlflow_tracking_uri"]
     assert uri == "sqlite:////home/a%2520b%3Fc/mlruns/x.db" == sqlite_uri(PROJECT / "mlruns/x.db")
@@ -132,7 +132,7 @@ def test_other_addresses_stay_as_they_are(uri):
     ],
 )
 def test_a_server_keeps_its_own_artifacts_unless_a_place_is_named(uri, place, kept):
-    """A folder of the project is no place for a server."""
+    """A server does not keep artifacts in a folder of the project."""
     experiment = {"name": "one", "create_experiment_kwargs": {"artifact_location": place}}
     config = {"server": {"mlflow_tracking_uri": uri}, "tracking": {"experiment": experiment}}
     found = effective(config, PROJECT)["tracking"]["experiment"]["create_experiment_kwargs"]
@@ -142,7 +142,7 @@ def test_a_server_keeps_its_own_artifacts_unless_a_place_is_named(uri, place, ke
 
 
 def test_pipelines_that_leave_no_run_need_no_mlflow():
-    """All of them: one that leaves one is enough."""
+    """A run is recorded as soon as one of its pipelines is."""
     config = {"tracking": {"disable_tracking": {"pipelines": ["estimate"]}}}
     assert not is_tracked(config, ["estimate"])
     assert is_tracked(config, ["estimate", "iteration"])
@@ -152,14 +152,14 @@ def test_pipelines_that_leave_no_run_need_no_mlflow():
 
 
 def test_no_password_is_shown():
-    """Of servers and of databases; of an SQLite database its file is."""
+    """Servers and databases lose it; an SQLite database is shown as its file."""
     assert visible_uri("http://me:hunter2@one:5000/x") == "http://one:5000/x"
     assert visible_uri("postgresql://me:hun@ter2@one/db") == "postgresql://one/db"
     assert visible_uri("sqlite:////w/a@b%25/x.db") == "/w/a@b%/x.db"
 
 
 def test_where_to_look_is_the_address_in_use(tmp_path):
-    """A server's page; the page that `make mlflow` serves, of the experiment once there is one."""
+    """A server's page, or the page of `make mlflow`, at the experiment if that exists."""
     experiment = {"experiment": {"name": "one"}}
     server = {"server": {"mlflow_tracking_uri": "https://me:x@one:8/m"}, "tracking": experiment}
     assert where_to_look(server) == "https://one:8/m/#/experiments (the experiment one)"

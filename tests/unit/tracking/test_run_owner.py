@@ -1,4 +1,4 @@
-"""Whether somebody still writes a run."""
+"""Whether the process that writes a run has ended."""
 
 import os
 import subprocess
@@ -33,14 +33,14 @@ def dead():
 
 @pytest.fixture
 def _holding():
-    """This process holds a data folder."""
+    """This process has locked a data folder."""
     token = locked_folder.set("mark-1")
     yield
     locked_folder.reset(token)
 
 
 def test_a_process_of_this_host_is_known_to_be_gone(dead):
-    """Or to be at work; a word that is no name says nothing."""
+    """A process at work is known too; a word that is no name says nothing."""
     assert has_ended(dead)
     assert not has_ended(this_process())
     assert not has_ended("")
@@ -50,7 +50,7 @@ def test_a_process_of_this_host_is_known_to_be_gone(dead):
 def test_nobody_knows_of_another_host_or_of_another_container_of_the_same_name(
     dead, where, monkeypatch
 ):
-    """A container counts its processes anew: a number that is not here says nothing."""
+    """A container has its own process ids, so an id that is unknown here says nothing."""
     if where == "host":
         monkeypatch.setattr(run_owner.socket, "gethostname", lambda: "another")
     else:
@@ -61,7 +61,7 @@ def test_nobody_knows_of_another_host_or_of_another_container_of_the_same_name(
 
 @pytest.mark.usefixtures("_holding")
 def test_who_holds_the_data_folder_knows_that_nobody_else_writes():
-    """Of that folder's runs alone, and not of its own."""
+    """This holds only for runs of that folder, and not for the process's own run."""
     elsewhere = "another-host:1:1"
     assert is_abandoned({PROCESS: elsewhere, FOLDER: "mark-1"})
     assert not is_abandoned({PROCESS: elsewhere, FOLDER: "mark-2"})
@@ -70,6 +70,13 @@ def test_who_holds_the_data_folder_knows_that_nobody_else_writes():
 
 
 def test_who_holds_nothing_for_sure_knows_nothing():
-    """As on a file system without locks."""
+    """A file system without locks is such a case."""
     assert not is_abandoned({PROCESS: "another-host:1:1", FOLDER: ""})
     assert not is_abandoned({PROCESS: "another-host:1:1", FOLDER: "mark-1"})
+
+
+def test_a_process_that_reuses_an_id_is_another_process():
+    """The start tells them apart, to within two seconds."""
+    place, _, start = this_process().rpartition(":")
+    assert has_ended(f"{place}:{float(start) - 60:.2f}")
+    assert not has_ended(f"{place}:{float(start) + 1:.2f}")

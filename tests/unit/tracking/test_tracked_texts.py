@@ -1,4 +1,4 @@
-"""What MLflow shows of a model's words."""
+"""How MLflow shows texts of a model."""
 
 import io
 from xml.etree import ElementTree
@@ -12,7 +12,7 @@ from tests.hostile import HOSTILE, SOUND, is_calm
 
 
 class Client:
-    """Takes a table, as text."""
+    """A client that keeps the text of a table."""
 
     def log_text(self, run, text, artifact_file):
         self.table = pd.read_json(io.StringIO(text), orient="split", dtype=False)
@@ -23,7 +23,7 @@ class Client:
 
 @pytest.mark.parametrize("text", SOUND.values(), ids=SOUND)
 def test_a_sample_of_responses_is_text_to_read(text):
-    """Calm, cut, and in its place; a response without a judgement has none."""
+    """Escaped and cut, each beside its response; a response without a judgement has none."""
     judged = pd.DataFrame(
         {"prompt": text, "response": text, "reward": 1.0, "response_id": ["a", "b"]}
     )
@@ -38,14 +38,14 @@ def test_a_sample_of_responses_is_text_to_read(text):
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_figure_is_sound_xml_of_its_own_elements(text):
-    """Whatever a title or a name holds."""
+    """Titles and names may hold any character."""
     root = ElementTree.fromstring(bar_chart({text: 2, "b": 1}, text, text))
     assert {part.tag.rpartition("}")[2] for part in root.iter()} == {"svg", "rect", "text"}
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_parameter_is_a_short_calm_text(text):
-    """Of whatever somebody gave."""
+    """Values that users give are escaped."""
     shown = flat_parameters({"group": {"name": text}})["group.name"]
     assert is_calm(shown)
     assert len(shown) <= 4000

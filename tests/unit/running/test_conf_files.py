@@ -1,4 +1,4 @@
-"""Broken files of conf/: one message, with file, line and what is wrong there."""
+"""Broken files of conf/ are one message with file, line and reason."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from srlm_kedro.errors import InputError
 from srlm_kedro.running.conf_files import CheckedConfigLoader, file_faults
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 ENTRY = "a: {type: t}\n"
 
@@ -39,7 +39,7 @@ def written(folder, name, content):
     ],
 )
 def test_a_broken_file_is_told_with_its_line(tmp_path, name, content, line, said):
-    """The loader refuses it before anything is read."""
+    """The loader refuses the file before Kedro reads anything."""
     path = written(tmp_path, f"local/{name}", content)
     with pytest.raises(InputError) as refusal:
         CheckedConfigLoader(str(tmp_path), base_env="base", default_run_env="local")
@@ -52,21 +52,21 @@ def test_a_broken_file_is_told_with_its_line(tmp_path, name, content, line, said
     "content", ["k: *hunter2\n", "hunter2: [\n", "s: {hunter2: 1, hunter2: 2}"]
 )
 def test_what_credentials_hold_is_quoted_nowhere(tmp_path, content):
-    """File and line are enough."""
+    """The message has only file and line."""
     (fault,) = file_faults(written(tmp_path, "credentials.yml", content))
     assert "credentials.yml, line " in fault
     assert "hunter2" not in fault
 
 
 def test_what_kedro_reads_as_an_entry_is_none_of_these(tmp_path):
-    """Parts with an underscore, whole entries by interpolation or merge, an empty file."""
+    """Entries with an underscore, interpolated or merged entries, and an empty file are valid."""
     sound = "_part: &p {type: t}\na: ${_part}\nb:\n  <<: *p\n  x: 1\n"
     assert file_faults(written(tmp_path, "catalog.yml", sound)) == []
     assert file_faults(written(tmp_path, "parameters.yml", "# nothing\n")) == []
 
 
 def test_all_faults_are_told_at_once_and_those_of_other_environments_not(tmp_path):
-    """conf/base, the environment, and of conf/local what belongs to the machine."""
+    """A run reads conf/base, its environment, and from conf/local what belongs to the machine."""
     for name in ("base/parameters.yml", "one/catalog.yml", "two/catalog.yml", "local/globals.yml"):
         written(tmp_path, name, "a: [1\n")
     written(tmp_path, "local/mlflow.yml", "a: [1\n")
@@ -79,7 +79,7 @@ def test_all_faults_are_told_at_once_and_those_of_other_environments_not(tmp_pat
 
 
 def test_what_is_shipped_is_sound():
-    """Every environment."""
+    """Every shipped environment is valid."""
     files = [file for ending in ("yml", "yaml") for file in (ROOT / "conf").rglob(f"*/*.{ending}")]
     assert len(files) > 20
     assert [fault for file in files for fault in file_faults(file)] == []

@@ -26,7 +26,7 @@ def roughly(**seconds):
 
 
 def test_nobody_can_say_before_something_was_seen(clock):
-    """The first stage is at work, and tells nothing of how far it is."""
+    """The first stage is at work and has not reported anything yet."""
     pace = RemainingTime(roughly(a=10.0, b=10.0), clock)
     pace.begin("a")
     clock.now = 5.0
@@ -36,7 +36,7 @@ def test_nobody_can_say_before_something_was_seen(clock):
 
 
 def test_the_rest_goes_at_the_pace_of_what_was_seen(clock):
-    """`a` took twice what it was expected to: so will the others."""
+    """`a` took twice as long as expected, and so will the others."""
     pace = RemainingTime(roughly(a=10.0, b=10.0, c=20.0), clock)
     pace.begin("a")
     clock.now = 20.0
@@ -50,7 +50,7 @@ def test_the_rest_goes_at_the_pace_of_what_was_seen(clock):
 
 
 def test_a_drawing_that_is_half_done_tells_of_itself_and_of_the_others(clock):
-    """Half took 40 s: 40 s are left of it, and the other stage takes as long as all of it."""
+    """Half of it took 40 s, so 40 s are left, and the other stage takes 80 s."""
     pace = RemainingTime(roughly(a=10.0, b=10.0), clock)
     pace.begin("a")
     clock.now = 40.0
@@ -59,7 +59,7 @@ def test_a_drawing_that_is_half_done_tells_of_itself_and_of_the_others(clock):
 
 
 def test_a_second_drawing_of_a_stage_begins_anew(clock):
-    """Its pace counts from its own start."""
+    """Its speed is measured from its own start."""
     pace = RemainingTime(roughly(a=10.0), clock)
     pace.begin("a")
     clock.now = 90.0
@@ -79,7 +79,7 @@ def test_times_that_were_measured_here_are_believed_at_once(clock):
 
 
 def test_stages_without_a_model_are_no_measure_of_those_with_one(clock):
-    """A check that took long says nothing of how long a training takes."""
+    """A slow check says nothing about the time of a training."""
     pace = RemainingTime({"check": Expected(1.0, "plain"), "train": Expected(10.0, "rough")}, clock)
     pace.begin("check")
     clock.now = 50.0
@@ -92,7 +92,7 @@ def test_stages_without_a_model_are_no_measure_of_those_with_one(clock):
 
 
 def test_the_share_never_falls_and_ends_at_one(clock):
-    """A stage that takes longer than expected holds the bar where it is."""
+    """While a stage takes longer than expected, the bar stays where it is."""
     pace = RemainingTime(roughly(a=10.0, b=10.0), clock)
     shares = []
     for name, end in (("a", 10.0), ("b", 100.0)):
@@ -106,7 +106,7 @@ def test_the_share_never_falls_and_ends_at_one(clock):
 
 
 def test_stages_are_expected_to_take_what_they_took_before():
-    """Or what the same stage of another model took, or what is common: engines take longer."""
+    """Otherwise the time of the same stage of another model counts, and else a typical time."""
     timings = pd.DataFrame({"model": ["m2"], "node": ["train_dpo"], "seconds": [7.5]})
     catalog = DataCatalog(
         {
@@ -133,7 +133,7 @@ def test_stages_are_expected_to_take_what_they_took_before():
 
 
 def test_the_time_spent_counts_from_where_the_run_began(clock):
-    """What was looked at before the first stage is part of it."""
+    """The time before the first stage is part of it."""
     clock.now = 12.0
     pace = RemainingTime(roughly(a=10.0), clock, start=2.0)
     assert pace.elapsed == 10

@@ -15,7 +15,7 @@ def project(tmp_path):
 
 
 def table(folder, pipeline=PIPELINE, **knobs):
-    """Its lines, by the node's name: the state and the reason."""
+    """The table's lines by node: state and reason."""
     data = catalog(folder, **knobs)
     return status_table(pipeline, data, make_plan(pipeline, data))
 
@@ -26,7 +26,7 @@ def states(text):
 
 
 def test_each_node_has_its_state_and_the_reason(project):
-    """Missing before a run, fresh after it, stale where a parameter or an input changed."""
+    """A node is missing before a run, fresh after it, and stale if a parameter or input changed."""
     before = table(project)
     assert {state for state, *_ in states(before).values()} == {"missing"}
     assert before.endswith(
@@ -45,14 +45,14 @@ def test_each_node_has_its_state_and_the_reason(project):
 
 
 def test_what_is_missing_is_not_called_stale(project):
-    """Of two nodes of one stale input, the one without output is missing."""
+    """Of two nodes with a stale input, the one without an output is missing."""
     run(project)
     (project / "totals.parquet").unlink()
     assert states(table(project, factor=3))["total"] == ("missing", "scaled is remade")
 
 
 def test_nodes_stand_by_model_and_shared_ones_close_the_table(project):
-    """A heading a model."""
+    """Each model has a heading."""
     from kedro.pipeline import Node, Pipeline
 
     from tests.unit.test_freshness import scale, total

@@ -1,4 +1,4 @@
-"""One run at a time in a data folder, and what cannot be written is known before."""
+"""Only one run at a time uses a data folder; folders that cannot be written are known before."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ with one_run_at_a_time(Path(sys.argv[1])):
 
 
 def holding(folder, script):
-    """A process of the script, and the first line that it says once it holds the folder."""
+    """A process that runs the script, and the first line that it prints with the folder locked."""
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(folder)],
         stdout=subprocess.PIPE,
@@ -48,7 +48,7 @@ def holding(folder, script):
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the folder `data`."""
+    """Another process that has locked the folder `data`."""
     process, said = holding(tmp_path / "data", HOLDER)
     assert said == "held"
     yield process
@@ -58,7 +58,7 @@ def holder(tmp_path):
 
 
 def test_a_second_run_is_refused_and_told_who_holds_the_folder(tmp_path, holder):
-    """Its process, its host and its command; another folder is free."""
+    """The refusal names the holder's process, host and command; another folder is free."""
     with pytest.raises(InputError) as refusal, one_run_at_a_time(tmp_path / "data"):
         pass
     said = str(refusal.value)
@@ -69,7 +69,7 @@ def test_a_second_run_is_refused_and_told_who_holds_the_folder(tmp_path, holder)
 
 
 def test_a_killed_holder_leaves_no_lock(tmp_path, holder):
-    """The system lets go with the process."""
+    """The system releases the lock when the process ends."""
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     with one_run_at_a_time(tmp_path / "data"):
@@ -77,7 +77,7 @@ def test_a_killed_holder_leaves_no_lock(tmp_path, holder):
 
 
 def test_runs_one_after_the_other_leave_nothing_behind(tmp_path):
-    """Also after an error; a folder that was made for the lock alone goes with it."""
+    """Not even after an error; a folder that was made only for the lock is removed too."""
     folder = tmp_path / "data"
     with pytest.raises(RuntimeError), one_run_at_a_time(folder):
         raise RuntimeError
@@ -90,7 +90,7 @@ def test_runs_one_after_the_other_leave_nothing_behind(tmp_path):
 
 
 def test_two_sessions_of_one_process_do_not_share_a_folder(tmp_path):
-    """Threads of a notebook are two runs as well."""
+    """Two threads of a notebook are two runs too."""
     with (
         one_run_at_a_time(tmp_path),
         pytest.raises(InputError, match="at work here already"),
@@ -100,7 +100,7 @@ def test_two_sessions_of_one_process_do_not_share_a_folder(tmp_path):
 
 
 def test_a_worker_that_outlives_its_run_does_not_hold_the_folder(tmp_path):
-    """A forked one has its parent's files open; the lock is not among them."""
+    """A forked worker has its parent's files open, except the lock."""
     process, worker = holding(tmp_path, FORKS)
     process.kill()
     process.wait()
@@ -113,7 +113,7 @@ def test_a_worker_that_outlives_its_run_does_not_hold_the_folder(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
-    """The message names it, and what to do."""
+    """The message names the folder and says what to do."""
     (tmp_path / "data").write_text("a file")
     with (
         pytest.raises(InputError, match=r"nothing can be written.*--params=data=OTHER"),
@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_folders_of_outputs_that_cannot_be_written_are_all_named(tmp_path, monkeypatch):
-    """One line a folder, with what would go there; folders yet to be made count by the last one."""
+    """Each folder has a line with its outputs; a missing folder's nearest parent is checked."""
     (tmp_path / "models").write_text("a file")
     closed = tmp_path / "closed"
     closed.mkdir()
@@ -144,7 +144,7 @@ def test_folders_of_outputs_that_cannot_be_written_are_all_named(tmp_path, monke
 
 
 def test_a_folder_that_was_moved_keeps_its_mark_and_a_copy_has_another(tmp_path):
-    """Whatever path it is seen by."""
+    """The path of the folder does not matter."""
     folder, moved, copy = tmp_path / "data", tmp_path / "moved", tmp_path / "copy"
     mark = folder_id(folder)
     assert folder_id(folder) == mark
@@ -158,7 +158,7 @@ def test_a_folder_that_was_moved_keeps_its_mark_and_a_copy_has_another(tmp_path)
 
 
 def test_a_file_system_without_locks_is_not_held_for_sure(tmp_path, monkeypatch):
-    """It goes on, with a warning; what others left there is not known."""
+    """The run goes on with a warning, and does not count as locked."""
 
     def none(*_):
         raise OSError(errno.ENOLCK, "No locks available")

@@ -1,4 +1,4 @@
-"""A line for each stage."""
+"""Log lines of the stages."""
 
 import re
 
@@ -49,7 +49,7 @@ def run(caplog):
 
 @pytest.mark.parametrize("runner", [SequentialRunner(), ThreadRunner(max_workers=2)])
 def test_a_stage_with_an_engine_is_told_at_both_ends_another_at_its_end(run, runner):
-    """With its number, its words and its time; the end comes with the last output."""
+    """The lines have number, words and time; a stage ends when its last output is saved."""
     made, lines = run(runner)
     checked, begun, done = lines
     assert re.fullmatch(rf"[12] of 2, M2: checking the pairs{SECONDS}", checked)
@@ -59,7 +59,7 @@ def test_a_stage_with_an_engine_is_told_at_both_ends_another_at_its_end(run, run
 
 
 def test_beside_a_bar_the_end_of_long_stages_alone_is_told(run):
-    """The bar shows all else."""
+    """The bar shows the rest."""
 
     def listener(*_):
         pass

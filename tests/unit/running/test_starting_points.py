@@ -1,4 +1,4 @@
-"""What a run starts from, looked at before any work."""
+"""What a run starts from is checked before any work."""
 
 import pandas as pd
 import pytest
@@ -17,21 +17,21 @@ from srlm_kedro.running.readiness import model_faults
 
 
 class Referee:
-    """One whose model cannot be drawn from."""
+    """A referee whose model cannot be drawn from."""
 
     def refuse_unready(self):
         raise InputError("judge: its model is none")
 
 
 def test_a_referees_model_is_looked_at_with_those_that_are_given():
-    """It is asked at the end of a run; engines without one of their own are passed over."""
+    """It is used only at the end of a run; engines without a model are skipped."""
     engines = {"referee": Referee(), "generation_engine": object()}
     assert model_faults([], engines, DataCatalog({})) == ["referee: judge: its model is none"]
 
 
 @pytest.mark.parametrize(("rows", "faults"), [(7, 1), (8, 0)])
 def test_a_few_shot_prompt_of_the_first_iteration_is_made_of_ift_alone(rows, faults):
-    """Six demonstrations of IFT, and two more that no model has written yet."""
+    """A prompt needs six demonstrations from IFT, and two more while no model has written any."""
     table = pd.DataFrame({"prompt": [f"p{number}" for number in range(rows)]})
     assert len(too_few_demonstrations(table, PromptsParams())) == faults
 
@@ -45,7 +45,7 @@ def test_a_few_shot_prompt_of_the_first_iteration_is_made_of_ift_alone(rows, fau
     ],
 )
 def test_both_sides_of_efts_split_need_a_prompt(knobs, said):
-    """Prompts that differ in case and spaces alone are one."""
+    """Prompts that differ only in case and spaces count once."""
     prompts = pd.Series(["Ask.", "ask. ", "b", "c", "d"])
     found = one_sided_split(prompts, EftParams(**knobs))
     assert len(found) == (said is not None)
@@ -53,7 +53,7 @@ def test_both_sides_of_efts_split_need_a_prompt(knobs, said):
 
 
 def test_an_iteration_cannot_give_more_pairs_than_prompts():
-    """The smallest of a schedule counts."""
+    """The smallest value of a schedule counts."""
     prompts = PromptsParams(count=[50, 20])
     assert too_few_prompts(prompts, PairsParams(min_pairs=20)) == []
     assert "`prompts.count` = 20" in too_few_prompts(prompts, PairsParams(min_pairs=21))[0]

@@ -1,4 +1,4 @@
-"""Signals end a run as an exception does; a full disk is told from other errors."""
+"""Signals end a run by an exception; a full disk is told apart from other errors."""
 
 import errno
 import multiprocessing
@@ -29,7 +29,7 @@ with stoppable(signal.SIGTERM, grace=0.2):
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Those that Python starts with; in the background Ctrl-C would be ignored."""
+    """Sets Python's default handlers; a background process would ignore Ctrl-C."""
     defaults = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
     before = {number: signal.signal(number, default) for number, default in defaults.items()}
     yield
@@ -55,7 +55,7 @@ def test_a_signal_interrupts_and_its_handler_is_put_back(number, kind):
 
 
 def test_a_second_signal_does_not_break_into_the_cleaning_up():
-    """The first one counts."""
+    """Only the first one counts."""
     with stoppable(signal.SIGTERM, signal.SIGINT):
         with pytest.raises(Terminated):
             interrupt(signal.SIGTERM)
@@ -64,7 +64,7 @@ def test_a_second_signal_does_not_break_into_the_cleaning_up():
 
 
 def test_handlers_of_others_are_let_be():
-    """An outer one, of the command line or of a server, does the stopping."""
+    """The handler of the command line or of a server does the stopping."""
     heard = []
     signal.signal(signal.SIGTERM, lambda *_: heard.append("theirs"))
     with stoppable(signal.SIGTERM):
@@ -73,7 +73,7 @@ def test_handlers_of_others_are_let_be():
 
 
 def test_outside_the_main_thread_nothing_is_installed():
-    """Python lets no other thread do it."""
+    """Python lets only the main thread set handlers."""
     seen = []
 
     def work():
@@ -87,7 +87,7 @@ def test_outside_the_main_thread_nothing_is_installed():
 
 
 def test_worker_processes_end_with_the_run():
-    """Nobody waits for what they were at."""
+    """Their work is not waited for."""
     worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     worker.start()
     with pytest.raises(Terminated), stoppable(signal.SIGTERM):
@@ -97,7 +97,7 @@ def test_worker_processes_end_with_the_run():
 
 
 def test_what_does_not_end_by_itself_is_ended():
-    """After its patience, with the status of the signal and the word that nothing is lost."""
+    """It ends after the grace time with the signal's status, and says that nothing is lost."""
     done = subprocess.run(
         [sys.executable, "-c", HANGS],
         capture_output=True,
@@ -110,7 +110,7 @@ def test_what_does_not_end_by_itself_is_ended():
 
 
 def test_a_node_is_at_work_until_its_last_output_is_saved():
-    """So that a message can say where a run was."""
+    """A message can then say where the run was."""
     watch = RunWatch()
     node = Node(lambda x: (x, x), "x", ["a", "b"], name="two")
     watch.before_node_run(node)
@@ -139,5 +139,5 @@ def caused(error, cause):
     ],
 )
 def test_a_full_disk_is_told_from_other_errors(error, full):
-    """However it is wrapped; worker processes hand on words alone."""
+    """However the error is wrapped; worker processes pass on only its text."""
     assert is_disk_full(error) is full

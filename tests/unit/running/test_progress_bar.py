@@ -1,4 +1,4 @@
-"""The bar, in a terminal of its own."""
+"""The bar in a pseudo-terminal."""
 
 import os
 import pty
@@ -37,7 +37,7 @@ logging.info("afterwards")
 
 
 def in_terminal(code):
-    """What a program writes to a terminal, by lines and by what is written over them."""
+    """All that a program writes to a terminal, including what it overwrites."""
     leader, follower = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm", "COLUMNS": "90"}
     ends = {"stdin": follower, "stdout": follower, "stderr": follower}
@@ -47,7 +47,7 @@ def in_terminal(code):
     try:
         while piece := os.read(leader, 4096):
             said += piece
-    except OSError:  # nobody has the other end open any more
+    except OSError:  # the other end is closed
         pass
     os.close(leader)
     assert process.wait() == 0, said.decode()
@@ -55,7 +55,7 @@ def in_terminal(code):
 
 
 def test_one_bar_shows_the_run_and_lines_stand_above_it():
-    """Stage, how far it is, share, time spent; lines are whole, and none is read as markup."""
+    """It shows stage, count, share and time; log lines are complete and not read as markup."""
     said = in_terminal(RUNS)
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", said)
     pieces = [piece for piece in re.split(r"[\r\n]+", plain) if piece]
@@ -68,14 +68,14 @@ def test_one_bar_shows_the_run_and_lines_stand_above_it():
     assert all(re.match(rf"{told}|starting|ending", bar) and len(bar) <= 90 for bar in bars)
     shares = [int(re.search(r"(\d+)%", bar)[1]) for bar in bars]
     assert shares == sorted(shares)
-    # The terminal's cursor is never left hidden, and nothing of the bar stays.
+    # The cursor is visible at the end, and the bar is erased.
     assert said.rindex("\x1b[?25h") > said.rindex("\x1b[?25l")
     assert "\x1b[2K" in said[said.rindex("ending") :]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_where_nobody_watches_there_is_no_bar(wanted, capfd):
-    """Or where nodes run in other processes."""
+    """There is none either if nodes run in other processes."""
     with progress_bar(wanted) as bar:
         assert bar is None
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""The pages of MLflow and kedro-viz: what is seen at their start and end."""
+"""The commands that serve MLflow's and kedro-viz's pages: what they print at start and end."""
 
 import multiprocessing
 import os
@@ -14,21 +14,21 @@ from srlm_kedro.running import pages, plugins
 
 @pytest.fixture(autouse=True)
 def variables(monkeypatch):
-    """None of ours is set, and none is left."""
+    """Removes our variables before and after a test."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
     for name in pages._QUIET:
         os.environ.pop(name, None)
 
 
 def shown(serve, wrap=pages._serve_quietly):
-    """What a command that serves says and ends with."""
+    """The result of a command that serves: output and exit status."""
     group = click.Group("page", commands={"run": click.Command("run", callback=serve)})
     group.commands["run"].invoke = wrap(group.commands["run"].invoke)
     return CliRunner().invoke(group, ["run"])
 
 
 def test_ctrl_c_is_the_good_end_of_a_page():
-    """No traceback, no "Aborted!"; what serves in a process of its own is ended too."""
+    """No traceback and no "Aborted!"; a server process is ended too."""
 
     def serve():
         multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,)).start()
@@ -40,7 +40,7 @@ def test_ctrl_c_is_the_good_end_of_a_page():
 
 
 def test_a_real_error_is_seen():
-    """A refusal as a message, anything else as it comes."""
+    """A refusal is a message; any other error is raised."""
 
     def refuse():
         raise InputError("conf/base/catalog.yml, line 2: is not YAML")
@@ -58,7 +58,7 @@ def test_a_real_error_is_seen():
 
 
 def test_what_serves_says_warnings_and_errors_alone():
-    """Unless the user has said otherwise."""
+    """A variable that the user has set keeps its value."""
     seen = {}
     os.environ["MLFLOW_LOGGING_LEVEL"] = "DEBUG"
     shown(lambda: seen.update(os.environ))
@@ -68,7 +68,7 @@ def test_what_serves_says_warnings_and_errors_alone():
 
 
 def test_one_command_of_a_group_is_a_page():
-    """The others are as they were."""
+    """The other commands are unchanged."""
     commands = {name: click.Command(name, callback=lambda: None) for name in ("run", "build")}
     group = click.Group("viz", commands=commands)
     plugins.wrap_command(group, "run", "viz_page")
@@ -79,7 +79,7 @@ def test_one_command_of_a_group_is_a_page():
 
 
 def test_kedro_viz_asks_nobody_for_its_newest_version(monkeypatch):
-    """Neither the command nor the page that it serves: no request leaves the machine."""
+    """Neither the command nor its server sends a request from this machine."""
     import requests
     from kedro_viz.integrations import pypi
 

@@ -1,4 +1,4 @@
-"""What of a configuration leaves this machine."""
+"""Which files of a configuration are archived."""
 
 import tarfile
 
@@ -11,7 +11,7 @@ SECRET = "sk-secret-of-mine"
 
 @pytest.fixture
 def conf(tmp_path):
-    """Two environments, a machine's own, and secrets wherever Kedro reads them."""
+    """Two environments, files of this machine, and secrets wherever Kedro reads them."""
     files = {
         **dict.fromkeys(["base/catalog.yml", "base/prompts/judge.txt", "logging.yml"], "plain"),
         **dict.fromkeys(["base/.gitkeep", "local/.gitkeep"], ""),
@@ -34,7 +34,7 @@ def conf(tmp_path):
 
 
 def test_no_secret_is_in_the_archive(conf, tmp_path):
-    """Of no environment, in no folder, behind no link; each that stays is told."""
+    """Secrets of any environment, folder or link stay out; each file that stays out is listed."""
     archive = tmp_path / "dist/conf.tar.gz"
     left = archive_conf(conf, archive)
     with tarfile.open(archive) as tar:

@@ -1,4 +1,4 @@
-"""Which model is the newest that another can be made from."""
+"""Which model is the newest one that a run can continue from."""
 
 import pytest
 from kedro.io import DataCatalog
@@ -9,7 +9,7 @@ from srlm_kedro.running.composition import newest_model
 
 @pytest.fixture
 def chain(tmp_path):
-    """Writes outputs, as content and what they were made from; gives the newest model."""
+    """Writes outputs with their content and inputs; returns the newest model."""
 
     def newest(outputs, trained=9):
         config = {}
@@ -45,7 +45,7 @@ def chain(tmp_path):
 
 
 def test_it_is_the_last_of_a_chain_each_made_from_the_one_before_as_it_is(chain):
-    """A model of an elder that was remade since does not count."""
+    """A model does not count if its predecessor was made again since."""
     m1, m2 = ("a", {}), ("bb", {"m1.model": "a"})
     assert chain({}) == 0
     assert chain({"m1.model": m1, "m2.model": m2, "m3.model": ("c", {"m2.model": "bb"})}) == 3
@@ -53,14 +53,14 @@ def test_it_is_the_last_of_a_chain_each_made_from_the_one_before_as_it_is(chain)
 
 
 def test_a_model_whose_logs_were_not_saved_does_not_count(chain):
-    """Its training was killed between the model and what else it leaves."""
+    """Its training was killed after the model was saved and before the metrics were."""
     models = {"m1.model": ("a", {}), "m2.model": ("bb", {"m1.model": "a"})}
     assert chain(models, trained=1) == 1
     assert chain(models, trained=2) == 2
 
 
 def test_a_model_of_a_choice_that_was_made_anew_does_not_count(chain):
-    """M3 was made from the best of M1 and M2, which is another now."""
+    """M3 was made from the best of M1 and M2, and now another model is the best."""
     elders = {"m1.model": ("a", {}), "m2.model": ("bb", {"m1.model": "a"}), "m2.best": ("x", {})}
     assert chain({**elders, "m3.model": ("c", {"m2.best": "x"})}) == 3
     assert chain({**elders, "m3.model": ("c", {"m2.best": "old"})}) == 2

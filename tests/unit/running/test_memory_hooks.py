@@ -1,4 +1,4 @@
-"""Whose memory is given back before a node."""
+"""Which engines are freed before a node."""
 
 import pytest
 from kedro.io import DataCatalog
@@ -25,7 +25,7 @@ def catalog(monkeypatch):
     monkeypatch.setattr(Holder, "built", 0)
     entry = {
         "type": "srlm_kedro.datasets.engine.EngineDataset",
-        "engine": "tests.unit.test_memory_hooks.Holder",
+        "engine": "tests.unit.running.test_memory_hooks.Holder",
     }
     return DataCatalog.from_config(
         {"sampler": entry, "trainer": entry, "table": {"type": "MemoryDataset"}}
@@ -37,7 +37,7 @@ def uses(*inputs: str):
 
 
 def test_another_engine_is_freed_before_a_node_that_uses_one(catalog):
-    """The sampler gives its memory back before training, and training before sampling."""
+    """The sampler is freed before training, and the trainer before sampling."""
     sampler, trainer = catalog.load("sampler"), catalog.load("trainer")
     MemoryHooks().before_node_run(uses("table", "trainer"), catalog)
     assert (sampler.released, trainer.released) == (1, 0)
@@ -46,14 +46,14 @@ def test_another_engine_is_freed_before_a_node_that_uses_one(catalog):
 
 
 def test_a_node_keeps_all_its_engines(catalog):
-    """A node that samples and referees keeps both."""
+    """A node that samples and compares keeps both engines."""
     sampler, trainer = catalog.load("sampler"), catalog.load("trainer")
     MemoryHooks().before_node_run(uses("sampler", "trainer"), catalog)
     assert (sampler.released, trainer.released) == (0, 0)
 
 
 def test_sampling_keeps_its_model_across_other_nodes(catalog):
-    """A node on tables between two that sample costs no loading."""
+    """A node without an engine between two sampling nodes frees nothing."""
     sampler = catalog.load("sampler")
     for each in (uses("sampler"), uses("table"), uses("sampler", "table")):
         MemoryHooks().before_node_run(each, catalog)
@@ -69,7 +69,7 @@ def test_nothing_is_built_in_order_to_be_freed(catalog):
 
 @pytest.mark.parametrize("end", ["after_pipeline_run", "on_pipeline_error"])
 def test_the_end_of_a_run_frees_all(catalog, end):
-    """Nothing is held once a run is over, well or badly."""
+    """After a run, successful or not, no engine is loaded."""
     sampler = catalog.load("sampler")
     getattr(MemoryHooks(), end)(catalog)
     assert sampler.released == 1

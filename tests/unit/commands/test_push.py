@@ -1,4 +1,4 @@
-"""A model is sent to a hub whole, or not at all."""
+"""A model is sent to a hub completely or not at all."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ TOKEN = "hf_secret"
 
 
 class Hub:
-    """What a stand-in hub was told: repositories, files by name, tokens."""
+    """What a stand-in hub received: repositories, files by name, tokens."""
 
     def __init__(self) -> None:
         self.created: list[dict] = []
@@ -34,7 +34,7 @@ class Hub:
 
 @contextmanager
 def serve(refuse: int = 0) -> Iterator[Hub]:
-    """A hub on this machine that takes every file as it is, or refuses with a status."""
+    """A hub on this machine that accepts every file, or refuses with a status."""
     hub = Hub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -124,7 +124,7 @@ def model_folder(catalog):
 
 @pytest.fixture
 def own_hub(monkeypatch) -> Iterator[Hub]:
-    """The hub that the environment names, with the user's token."""
+    """Sets the hub's address and the user's token in the environment."""
     with serve() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
@@ -132,7 +132,7 @@ def own_hub(monkeypatch) -> Iterator[Hub]:
 
 
 def test_a_model_goes_with_its_card_and_without_notes(catalog):
-    """Manifests stay at home; the pairs are a data set of their own."""
+    """Manifests are not sent; the pairs are a data set of their own."""
     model, pairs = pack(catalog, "m2", "someone/model", pairs=True)
     assert model.files == ("README.md", "config.json", "model.safetensors", "tokenizer.json")
     assert (pairs.repo, pairs.kind, pairs.files) == (
@@ -151,7 +151,7 @@ def test_a_listing_tells_files_and_bytes(catalog):
 
 
 def test_what_is_not_there_is_refused(catalog):
-    """M3 was never made; M2 without a manifest is half-written."""
+    """M3 was never made; M2 without a manifest is incomplete."""
     with pytest.raises(InputError, match=r"m3\.model is missing"):
         pack(catalog, "m3", "someone/model", pairs=False)
     manifest_path(model_folder(catalog)).unlink()
@@ -160,7 +160,7 @@ def test_what_is_not_there_is_refused(catalog):
 
 
 def test_a_changed_model_is_refused(catalog):
-    """Weights that are not those of the manifest would be sent under a wrong name."""
+    """Otherwise other weights would be sent under the model's name."""
     (model_folder(catalog) / "model.safetensors").write_bytes(weights(2.0))
     with pytest.raises(InputError, match="differs from its manifest"):
         pack(catalog, "m2", "someone/model", pairs=False)
@@ -182,7 +182,7 @@ def test_a_hub_receives_every_file_bit_for_bit(catalog, own_hub):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_of_the_hub_is_a_message(catalog, monkeypatch, status):
-    """It names the hub, the status and what to do, and never the token."""
+    """The message names the hub, the status and what to do, but never the token."""
     with serve(refuse=status) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
@@ -194,7 +194,7 @@ def test_a_refusal_of_the_hub_is_a_message(catalog, monkeypatch, status):
 
 
 def test_a_hub_that_is_not_there_is_a_message(catalog, monkeypatch):
-    """Nobody listens on the port."""
+    """No server listens on the port."""
     with serve() as hub:
         pass
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
@@ -203,7 +203,7 @@ def test_a_hub_that_is_not_there_is_a_message(catalog, monkeypatch):
 
 
 def test_a_name_that_no_hub_takes_is_a_message(tmp_path, own_hub):
-    """`owner/name` it must be."""
+    """The name must be `owner/name`."""
     with pytest.raises(InputError, match="was not written to"):
         send(Upload("a/b/c", "model", tmp_path, ()), private=False)
 

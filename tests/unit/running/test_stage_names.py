@@ -1,4 +1,4 @@
-"""Stages in plain words."""
+"""Names of stages in plain words."""
 
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
@@ -28,5 +28,5 @@ def test_a_stage_is_told_with_its_model():
 
 
 def test_every_stage_has_name():
-    """No name of a function in what a run says; a new stage gets words in `stage_names.py`."""
+    """A run shows no name of a function; write words for a new stage into `stage_names.py`."""
     assert [name for name in every_node() if not has_name(name)] == []
