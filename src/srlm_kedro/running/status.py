@@ -54,9 +54,7 @@ def _block(name: str, rows: list[tuple[str, str, str]], width: int) -> str:
     return "\n".join([name, *lines])
 
 
-def _closing(
-    rows: list[tuple[str, str, str]], deleted: Sequence[str], may_end_early: bool
-) -> str:
+def _closing(rows: list[tuple[str, str, str]], deleted: Sequence[str], may_end_early: bool) -> str:
     counts = Counter(state for _, state, _ in rows)
     states = ", ".join(f"{counts[state]} {state}" for state in _STATES)
     due = len(rows) - counts["fresh"]
@@ -64,7 +62,7 @@ def _closing(
         makes = "A run makes nothing." if deleted else "A run has nothing to do."
     elif may_end_early:
         makes = (
-            f"A run makes at most {due}: the cheap ones come first, and what was made from them is "
+            f"A run makes {due} at most: the cheap ones come first, and what was made from them is "
             "made again only if they come out differently."
         )
     else:
