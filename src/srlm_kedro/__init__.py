@@ -4,7 +4,7 @@ import os
 
 __version__ = "0.1.0"
 
-# Nobody is called unless the user says so.
+# No package sends telemetry unless the user asks for it.
 for _switch, _value in {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -14,11 +14,11 @@ for _switch, _value in {
 }.items():
     os.environ.setdefault(_switch, _value)
 
-# A thread that waits for another one spins for some ten microseconds, then sleeps. GNU's OpenMP
-# spins for milliseconds unless told, which a busy machine cannot spare. It is read when torch is
-# loaded (docs/decisions/0017-waiting.md).
+# A waiting thread spins for about ten microseconds and then sleeps. By default GNU's OpenMP spins
+# for milliseconds, which a busy machine cannot spare. torch reads this when it is loaded
+# (docs/decisions/0017-waiting.md).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
-# Where Linux may, it backs large tensors by large pages, whose first touch is far cheaper.
+# Linux then backs large tensors by large pages if it can; their first use is far cheaper.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
