@@ -57,8 +57,8 @@ def one_run_at_a_time(folder: Path) -> Iterator[bool]:
     except OSError as error:
         lock.release()
         raise InputError(
-            f"{folder}: a run writes here, but nothing can be written ({error.strerror}). Give "
-            "yourself leave to write there, or name another folder: --params=data=OTHER"
+            f"{folder}: a run writes here, but nothing can be written ({error.strerror}). Get "
+            "permission to write there, or name another folder: --params=data=OTHER"
         ) from error
     try:
         yield is_locked
