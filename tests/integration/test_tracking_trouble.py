@@ -67,7 +67,7 @@ def be_newer(file):
 SPOILT = {
     dangle: r"mlflow\.db: a link to /nowhere/mlflow\.db, which is not there.*mounted",
     dangle_above: r"mlruns: a link to /nowhere, which is not there.*mounted",
-    be_a_folder: r"a folder, where MLflow's database belongs.*conf/local/mlflow\.yml",
+    be_a_folder: r"a folder, but must be MLflow's database.*conf/local/mlflow\.yml",
     be_text: r"file is not a database\. Put a copy.*back, or move that file away",
     be_anothers: r"a database, but not MLflow's.*conf/local/mlflow\.yml",
     be_older: r"written by an older MLflow.*copy.*mlflow db upgrade \"sqlite:///\S+mlflow\.db\"",
