@@ -8,8 +8,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.data_utils import is_conversational
 
 from srlm_kedro.freshness.manifest import write_manifest
-from srlm_kedro.pipelines.cards.nodes import write_pairs_card
-from srlm_kedro.pipelines.cards.params import CardParams
+from srlm_kedro.pipelines.cards.nodes import CardParams, write_pairs_card
 from srlm_kedro.pipelines.pairs import PairsParams, make_pairs
 from srlm_kedro.records import Checkpoint
 

@@ -13,8 +13,7 @@ from srlm_kedro.engines.generation.servers.vllm import VllmEngine
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.judge.judgements import judge_responses, reparse
-from srlm_kedro.pipelines.judging.nodes import judge_candidates
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams, judge_candidates
 from srlm_kedro.pipelines.judging.rewards import reward_responses
 from srlm_kedro.pipelines.responses import ResponsesParams, draw_responses
 from srlm_kedro.records import Checkpoint

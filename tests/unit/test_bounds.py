@@ -15,7 +15,7 @@ from srlm_kedro.engines.training.base import DpoParams, LoraParams, PretrainPara
 from srlm_kedro.params import Params, Schedule
 from srlm_kedro.pipeline_registry import register_pipelines
 from srlm_kedro.pipelines.eft.params import EftParams
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.microworld.params import CorpusParams
 from srlm_kedro.pipelines.prompts.params import FilterParams, PromptsParams
 from srlm_kedro.pipelines.published.lm_eval import AlignmentParams

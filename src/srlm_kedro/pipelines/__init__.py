@@ -1,6 +1,8 @@
-"""The stages of the loop, one package each, and their composition."""
+"""The stages of the loop, and their composition. A stage is one file, or a folder whose
+`__init__.py` holds its wiring.
+"""
 
 import warnings
 
-# `m1.model` is an input of namespace m2: one name for a table in every pipeline, on purpose.
+# `m1.model` is an input of namespace m2. One table has one name in all pipelines, on purpose.
 warnings.filterwarnings("ignore", message="One or more dataset names contain", module="kedro")

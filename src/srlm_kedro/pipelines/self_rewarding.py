@@ -1,4 +1,8 @@
-"""The algorithm on one page: M0 -> M1 -> M2 -> ... -> MT. Paper: sections 2 and 3.1."""
+"""The algorithm on one page: M0, then M1, M2, ..., M_T. Paper: sections 2 and 3.1.
+
+M0 is the pretrained model. The SFT baseline and M1 are M0 fine-tuned on seed data. Each later model
+is made from the one before it by one iteration (`iteration.py`).
+"""
 
 from kedro.pipeline import Pipeline
 
@@ -11,101 +15,31 @@ from srlm_kedro.pipelines import (
     microworld,
     oasst,
     published,
-    reporting,
     sft,
 )
-from srlm_kedro.pipelines.iteration import (
-    create_card_pipeline,
-    create_evaluation_pipeline,
-    create_pipeline,
-    create_selection_pipeline,
-    create_study_pipeline,
-    current_model,
-    named,
-)
+from srlm_kedro.pipelines.iteration import named, step
 from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.measuring import chain, measure
 
 _ON_SEED_DATA = {"base": "m0.model", "checked": "seed.checked"}
-_ENGINES = {"external": "external_judge_engine"}
-"""Of judges that are no models of the loop."""
-
-
-def foundation(loop: LoopParams) -> Pipeline:
-    """M0, the SFT baseline, EFT written by the baseline, and M1."""
-    baseline = named(sft.create_baseline_pipeline(), "sft", _ON_SEED_DATA)
-    judged = eft.create_ranking_pipeline() if loop.eft == "ranking" else eft.create_pipeline()
-    if loop.eft == "none":
-        judged = judged.to_outputs("eft_eval")  # judges are measured all the same
-    evaluated = named(judged, "eft", {"baseline": "sft.model"})
-    tables = seed_tables(loop) + ift.create_pipeline() + _checked(loop)
-    return tables + _m0(loop) + baseline + evaluated + _m1(loop)
-
-
-def shipped_m0() -> Pipeline:
-    """The M0 that comes with the project, made again where it lies, and its card."""
-    made = microworld.create_pipeline() + microworld.create_card_pipeline()
-    return named(made, "shipped_m0", {})
-
-
-def seed_tables(loop: LoopParams) -> Pipeline:
-    """IFT, EFT and held-out prompts out of an OASST export, where they are no tables yet."""
-    if loop.seed_data == "files":
-        return Pipeline([])
-    tables = ["ift_seed", "eft_seed", "eval_prompts"]
-    return named(oasst.create_pipeline(), "oasst", {}, outputs=tables)
-
-
-def step(t: int, loop: LoopParams) -> Pipeline:
-    """Iteration t: M_t from M_(t-1), or from the best so far."""
-    current = current_model(t, loop)
-    writers = {"current": current, "m0": "m0.model", "fixed": "prompt_generator.model"}
-    judges = {"current": current, "m1": "m1.model", "external": "judge.model"}
-    wiring = {
-        "writer": writers[loop.prompt_generator],
-        "judge": judges[loop.judge],
-        "judge_engine": _ENGINES.get(loop.judge, "generation_engine"),
-    }
-    return create_pipeline(t, wiring, loop)
-
-
-def measure(last: int, loop: LoopParams) -> Pipeline:
-    """What is measured of the baseline and M1 to M_last, their cards, and the report on them."""
-    models = chain(last)
-    evaluations = sum((create_evaluation_pipeline(model) for model in models), Pipeline([]))
-    cards = sum((create_card_pipeline(model, loop) for model in models), Pipeline([]))
-    studied = models if loop.study else []
-    studies = sum((create_study_pipeline(model, loop) for model in studied), Pipeline([]))
-    report = reporting.create_pipeline(models, loop.study)
-    return evaluations + select(last, loop) + studies + cards + report
-
-
-def select(last: int, loop: LoopParams) -> Pipeline:
-    """Each of M2 to M_last held against the model before it by one judge, and the best so far."""
-    if loop.when_worse == "off" or last < 2:
-        return Pipeline([])
-    wiring = {
-        "judge": {"m1": "m1.model", "external": "judge.model"}[loop.compared_by],
-        "judge_engine": _ENGINES.get(loop.compared_by, "generation_engine"),
-    }
-    models = [f"m{t}" for t in range(1, last + 1)]
-    return sum((create_selection_pipeline(name, wiring, loop) for name in models), Pipeline([]))
-
-
-def chain(last: int) -> list[str]:
-    """The models that are measured, in their order."""
-    return ["sft", *(f"m{t}" for t in range(1, last + 1))]
 
 
 def self_rewarding(loop: LoopParams) -> Pipeline:
-    """All of it: M0, M1, ..., M_T, evaluation, report."""
+    """All of it: M0, the SFT baseline, M1, ..., M_T, their evaluation, and the report."""
     steps = sum((step(t, loop) for t in range(2, loop.iterations + 1)), Pipeline([]))
     return foundation(loop) + steps + measure(loop.iterations, loop)
 
 
-def iteration(t: int, newest: int, loop: LoopParams) -> Pipeline:
-    """One model further: M_t, on top of what lies on disk up to M_newest.
+def foundation(loop: LoopParams) -> Pipeline:
+    """M0, the SFT baseline (M0 on IFT), EFT, and M1 (M0 on IFT and EFT). Paper: section 2.1."""
+    baseline = named(sft.create_baseline_pipeline(), "sft", _ON_SEED_DATA)
+    return seed_data(loop) + _m0(loop) + baseline + _eft(loop) + _m1(loop)
 
-    What an empty project lacks (M0, M1) is made first.
+
+def iteration(t: int, newest: int, loop: LoopParams) -> Pipeline:
+    """M_t and its evaluation, from what is on disk up to M_newest.
+
+    In an empty project it makes M0, the SFT baseline and M1 first.
     """
     groundwork = foundation(loop) if (t <= 2 and newest == 0) or t == 1 else Pipeline([])
     made = step(t, loop) if t > 1 else Pipeline([])
@@ -113,7 +47,7 @@ def iteration(t: int, newest: int, loop: LoopParams) -> Pipeline:
 
 
 def compose(loop: LoopParams) -> dict[str, Pipeline]:
-    """The pipelines that depend on the shape of the loop, by the names users run them with."""
+    """The pipelines that depend on the parameters `loop`, by the names that users run."""
     return {
         "__default__": self_rewarding(loop),
         "foundation": foundation(loop),
@@ -124,21 +58,45 @@ def compose(loop: LoopParams) -> dict[str, Pipeline]:
     }
 
 
-def _checked(loop: LoopParams) -> Pipeline:
-    apart = contamination.create_seed_pipeline(loop.eval_sets)
-    return named(checks.create_seed_pipeline() + apart, "seed", {"base": "m0.model"})
+def seed_data(loop: LoopParams) -> Pipeline:
+    """IFT, EFT and the held-out prompts, and the gate that nothing is trained before."""
+    checked = checks.create_seed_pipeline() + contamination.create_seed_pipeline(loop.eval_sets)
+    gate = named(checked, "seed", {"base": "m0.model"})
+    return seed_tables(loop) + ift.create_pipeline() + gate
+
+
+def seed_tables(loop: LoopParams) -> Pipeline:
+    """The seed tables out of an OASST export; nothing where the catalog has them as files."""
+    if loop.seed_data == "files":
+        return Pipeline([])
+    tables = ["ift_seed", "eft_seed", "eval_prompts"]
+    return named(oasst.create_pipeline(), "oasst", {}, outputs=tables)
 
 
 def _m0(loop: LoopParams) -> Pipeline:
-    """The microworld's M0: a copy of the one that comes with the project, or pretrained here."""
+    """The microworld's M0, copied or pretrained; nothing where a model is given."""
     if loop.world == "given":
         return Pipeline([])
     made = microworld.create_pipeline() if loop.pretrain else microworld.create_ready_pipeline()
     return named(made, "m0", {})
 
 
+def _eft(loop: LoopParams) -> Pipeline:
+    """EFT: judgements of the ranked responses, by the SFT baseline or made of the ranks."""
+    judged = eft.create_ranking_pipeline() if loop.eft == "ranking" else eft.create_pipeline()
+    if loop.eft == "none":
+        judged = judged.to_outputs("eft_eval")  # the models are measured as judges all the same
+    return named(judged, "eft", {"baseline": "sft.model"})
+
+
 def _m1(loop: LoopParams) -> Pipeline:
-    if loop.eft != "none":
-        wiring = _ON_SEED_DATA | {"eft_train": "eft.eft_train"}
-        return named(sft.create_m1_pipeline(), "m1", wiring)
-    return named(sft.create_baseline_pipeline(), "m1", _ON_SEED_DATA)
+    if loop.eft == "none":
+        return named(sft.create_baseline_pipeline(), "m1", _ON_SEED_DATA)
+    wiring = _ON_SEED_DATA | {"eft_train": "eft.eft_train"}
+    return named(sft.create_m1_pipeline(), "m1", wiring)
+
+
+def shipped_m0() -> Pipeline:
+    """The M0 that comes with the project, made again in its place, and its card."""
+    made = microworld.create_pipeline() + microworld.create_card_pipeline()
+    return named(made, "shipped_m0", {})

@@ -10,12 +10,12 @@ import yaml
 from srlm_kedro.engines.training.base import DpoParams, SftParams
 from srlm_kedro.pipelines.cards import create_elder_pipeline, create_iteration_pipeline
 from srlm_kedro.pipelines.cards.nodes import (
+    CardParams,
     write_elder_card,
     write_iteration_card,
     write_pairs_card,
 )
-from srlm_kedro.pipelines.cards.params import CardParams
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.pairs import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams

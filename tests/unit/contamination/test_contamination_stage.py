@@ -10,12 +10,12 @@ from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.pipelines.contamination import create_pipeline, create_seed_pipeline
 from srlm_kedro.pipelines.contamination.nodes import (
     COLUMNS,
+    ContaminationParams,
     check_contamination,
     check_seed_contamination,
     gate_contamination,
     gate_seed_contamination,
 )
-from srlm_kedro.pipelines.contamination.params import ContaminationParams
 from srlm_kedro.records import Checkpoint
 
 M1 = Checkpoint(Path("m1"), "m1")

@@ -23,13 +23,14 @@ from srlm_kedro.pipelines.estimate.devices import DEVICES
 from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams
 from srlm_kedro.pipelines.estimate.summary import duration, summarise_estimate
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses import ResponsesParams
-from srlm_kedro.pipelines.selection.params import SelectionParams
-from srlm_kedro.pipelines.study.params import RubricParams, StudyParams
+from srlm_kedro.pipelines.selection.nodes import SelectionParams
+from srlm_kedro.pipelines.study.rubric import RubricParams
+from srlm_kedro.pipelines.study.self_judging import StudyParams
 
 CONF = Path(__file__).parents[3] / "conf"
 SIZE = {"parameters": 1e6, "layers": 2, "hidden_size": 10, "kv_size": 4, "vocabulary": 100}

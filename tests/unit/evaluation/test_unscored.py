@@ -13,8 +13,7 @@ from srlm_kedro.pipelines.evaluation.nodes import (
 )
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.reporting.plots import plot_errors, plot_head_to_head, plot_scores
-from srlm_kedro.pipelines.reporting.report import write_report
-from srlm_kedro.pipelines.reporting.samples import pick_answers
+from srlm_kedro.pipelines.reporting.report import pick_answers, write_report
 from srlm_kedro.pipelines.reporting.summary import summarise_run
 from srlm_kedro.pipelines.reporting.tables import (
     collect_duels,

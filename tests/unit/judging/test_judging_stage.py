@@ -11,8 +11,7 @@ from srlm_kedro.judge.judgements import COLUMNS
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.pipelines.judging import create_pipeline
 from srlm_kedro.pipelines.judging.consistency import measure_consistency
-from srlm_kedro.pipelines.judging.nodes import judge_candidates
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams, judge_candidates
 from srlm_kedro.pipelines.judging.rewards import reward_responses
 from tests.hostile import SOUND, is_calm
 from tests.unit.fakes import M1, FakeEngine

@@ -17,7 +17,7 @@ from srlm_kedro.pipelines.ift import (
     refuse_faulty_seed,
 )
 from srlm_kedro.pipelines.oasst.nodes import select_oasst
-from srlm_kedro.pipelines.oasst.params import OasstParams
+from srlm_kedro.pipelines.oasst.screening import OasstParams
 from tests.unit.oasst.trees import SERIALISATIONS, flat, prompt, reply, trapped, tree
 
 REASONS = {

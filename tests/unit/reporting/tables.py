@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from srlm_kedro.pipelines.reporting.study import collect_study, describe_study
 from srlm_kedro.pipelines.reporting.tables import (
     collect_duels,
     collect_iterations,
     collect_judges,
+    collect_study,
     describe_elder,
     describe_iteration,
+    describe_study,
     tabulate_errors,
 )
 from srlm_kedro.records import Checkpoint

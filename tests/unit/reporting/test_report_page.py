@@ -14,8 +14,7 @@ from srlm_kedro.pipelines.reporting.plots import (
     plot_rewards,
     plot_scores,
 )
-from srlm_kedro.pipelines.reporting.report import write_report
-from srlm_kedro.pipelines.reporting.samples import pick_answers, pick_judged
+from srlm_kedro.pipelines.reporting.report import pick_answers, pick_judged, write_report
 from srlm_kedro.pipelines.reporting.summary import summarise_run
 from tests.hostile import SOUND, Skeleton, is_calm
 

@@ -9,6 +9,7 @@ import pytest
 from srlm_kedro.errors import GateError
 from srlm_kedro.pipelines.selection.decision import (
     SCORES,
+    RollbackParams,
     choose_best,
     compare_with_previous,
     guard_next,
@@ -16,10 +17,10 @@ from srlm_kedro.pipelines.selection.decision import (
 )
 from srlm_kedro.pipelines.selection.nodes import (
     COLUMNS,
+    SelectionParams,
     draw_validation_responses,
     judge_validation_responses,
 )
-from srlm_kedro.pipelines.selection.params import RollbackParams, SelectionParams
 from srlm_kedro.records import Checkpoint
 from tests.unit.fakes import M1, FakeEngine
 

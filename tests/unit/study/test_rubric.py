@@ -7,8 +7,7 @@ import pytest
 
 from srlm_kedro.judge.prompt import check_judge_prompt
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.study.params import RubricParams
-from srlm_kedro.pipelines.study.rubric import judge_shuffled, measure_rubric, shuffled
+from srlm_kedro.pipelines.study.rubric import RubricParams, judge_shuffled, measure_rubric, shuffled
 from tests.unit.fakes import M1, FakeEngine
 
 TEMPLATE = """Review the answer.

@@ -11,15 +11,27 @@ from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study import (
     create_iteration_pipeline,
-    create_own_pipeline,
     create_rubric_pipeline,
+    create_self_judging_pipeline,
 )
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.pipelines.study.movement import measure_movement, movement_figures
-from srlm_kedro.pipelines.study.nodes import assess_candidates, measure_judge, summarise_study
-from srlm_kedro.pipelines.study.own import choose_own, judge_own, measure_own, reward_own
-from srlm_kedro.pipelines.study.params import StudyParams
-from srlm_kedro.pipelines.study.truth import pair_figures, pair_truth, tie_figures, tied_groups
+from srlm_kedro.pipelines.study.self_judging import (
+    StudyParams,
+    choose_own,
+    judge_own,
+    measure_own,
+    reward_own,
+)
+from srlm_kedro.pipelines.study.truth import (
+    assess_candidates,
+    measure_judge,
+    pair_figures,
+    pair_truth,
+    summarise_study,
+    tie_figures,
+    tied_groups,
+)
 from srlm_kedro.pipelines.study.writing import describe_prompts, prompt_figures, word_distance
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.referee.base import COLUMNS as TRUTH
@@ -398,7 +410,7 @@ def test_all_figures_of_an_iteration_carry_the_name_of_the_study():
 
 def test_the_stage_needs_these_and_makes_those():
     """The free names that the loop wires."""
-    iteration, own_stage = create_iteration_pipeline(), create_own_pipeline()
+    iteration, own_stage = create_iteration_pipeline(), create_self_judging_pipeline()
     needed = {name for name in iteration.inputs() if not name.startswith("params:")}
     assert needed == {
         *("model", "policy", "ift", "referee", "training_engine", "eval_responses"),

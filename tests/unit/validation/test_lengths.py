@@ -13,11 +13,11 @@ from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.checks.lengths import check_lengths
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses import ResponsesParams
-from srlm_kedro.pipelines.selection.params import SelectionParams
+from srlm_kedro.pipelines.selection.nodes import SelectionParams
 from srlm_kedro.records import Checkpoint
 
 M0 = Checkpoint(Path("m0"), "m0")

@@ -1,5 +1,41 @@
 """Model cards: what a model is, beside its weights."""
 
-from srlm_kedro.pipelines.cards.pipeline import create_elder_pipeline, create_iteration_pipeline
+from kedro.pipeline import Node, Pipeline
 
-__all__ = ["create_elder_pipeline", "create_iteration_pipeline"]
+from srlm_kedro.pipelines.cards.nodes import (
+    write_elder_card,
+    write_iteration_card,
+    write_pairs_card,
+)
+
+_ENDS = ["params:seed", "params:cards"]
+
+
+def create_elder_pipeline(*, eft: bool, compared: bool) -> Pipeline:
+    """`model`, `eval_metrics`, `train_metrics` -> `card`: for the SFT baseline and M1.
+
+    Args:
+        eft: It learnt from EFT too, of which `eft_metrics` tells.
+        compared: There is a `head_to_head` with an elder.
+    """
+    tables = ["model", "eval_metrics", "train_metrics"]
+    tables += ["eft_metrics"] * eft + ["head_to_head"] * compared
+    knobs = {name: f"params:{name}" for name in ("sft", "seed", "cards")}
+    inputs = {name: name for name in tables} | knobs
+    return Pipeline([Node(write_elder_card, inputs, "card", name="write_card")])
+
+
+def create_iteration_pipeline() -> Pipeline:
+    """`model`, `eval_metrics`, `head_to_head`, what its iteration left -> `card`, `pairs_card`."""
+    measured = ["model", "eval_metrics", "head_to_head", "train_metrics"]
+    left = ["prompt_metrics", "judge_metrics", "pair_metrics"]
+    stages = ["prompts", "responses", "judging", "pairs", "dpo", "sft"]
+    knobs = ["params:loop", *(f"params:{stage}" for stage in stages), *_ENDS]
+    inputs = [*measured, *left, *knobs]
+    tables = ["model", "pairs", "pair_metrics", "params:cards"]
+    return Pipeline(
+        [
+            Node(write_iteration_card, inputs, "card", name="write_card"),
+            Node(write_pairs_card, tables, "pairs_card", name="write_pairs_card"),
+        ]
+    )

@@ -9,13 +9,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from srlm_kedro.engines.training.base import DpoParams, SftParams
 from srlm_kedro.params import Params
-from srlm_kedro.pipelines.cards.params import CardParams
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.pairs import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.records import Checkpoint
+
+
+class CardParams(Params):
+    """Front matter of every card; a hub reads it."""
+
+    base_model: str | None = None
+    """What M0 is, as a hub names it (`Qwen/Qwen2.5-0.5B`); None leaves it out."""
+    license: str | None = None
+    """A hub's license name (`apache-2.0`). None: no license is claimed; the choice is yours."""
+    datasets: tuple[str, ...] = ()
+    """Where the seed data come from, as a hub names them (`OpenAssistant/oasst1`)."""
+    language: str = "en"
+    """ISO 639-1 code."""
+
 
 Metrics = dict[str, float]
 

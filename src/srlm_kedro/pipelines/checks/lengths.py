@@ -18,11 +18,11 @@ from srlm_kedro.judge.prompt import fill_judge_prompt
 from srlm_kedro.pipelines.checks.counts import one_sided_split, too_few_demonstrations
 from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams, fill_few_shot_prompt
 from srlm_kedro.pipelines.responses import ResponsesParams
-from srlm_kedro.pipelines.selection.params import SelectionParams
+from srlm_kedro.pipelines.selection.nodes import SelectionParams
 from srlm_kedro.records import Checkpoint, Example
 
 _SAMPLE = 200

@@ -1,5 +1,60 @@
 """Evaluation prompts that training has seen."""
 
-from srlm_kedro.pipelines.contamination.pipeline import create_pipeline, create_seed_pipeline
+from collections.abc import Sequence
 
-__all__ = ["create_pipeline", "create_seed_pipeline"]
+from kedro.pipeline import Node, Pipeline
+
+from srlm_kedro.pipelines.contamination.nodes import (
+    check_contamination,
+    check_seed_contamination,
+    gate_contamination,
+    gate_seed_contamination,
+)
+
+_FOUND = {"table": "contamination", "metrics": "contamination_metrics"}
+_PARAMS = {"contamination": "params:contamination"}
+
+
+def create_seed_pipeline(eval_sets: Sequence[str] = ("eval_prompts",)) -> Pipeline:
+    """`ift`, `eft_ranked`, evaluation sets -> `contamination`, `..._metrics`, `..._checked`."""
+    return Pipeline(
+        [
+            Node(
+                check_seed_contamination,
+                _same("ift", "eft_ranked", *eval_sets) | _PARAMS,
+                list(_FOUND.values()),
+                name="check_seed_contamination",
+            ),
+            Node(
+                gate_seed_contamination,
+                _FOUND | _PARAMS,
+                "contamination_checked",
+                name="gate_seed_contamination",
+            ),
+        ]
+    )
+
+
+def create_pipeline(eval_sets: Sequence[str] = ("eval_prompts",)) -> Pipeline:
+    """`prompts`, `pairs`, `policy`, evaluation sets -> the same for an iteration."""
+    return Pipeline(
+        [
+            Node(
+                check_contamination,
+                _same("prompts", "pairs", *eval_sets) | _PARAMS,
+                list(_FOUND.values()),
+                name="check_contamination",
+            ),
+            Node(
+                gate_contamination,
+                _same("policy") | _FOUND | _PARAMS,
+                "contamination_checked",
+                name="gate_contamination",
+            ),
+        ]
+    )
+
+
+def _same(*names: str) -> dict[str, str]:
+    """Datasets handed to the arguments of their names."""
+    return {name: name for name in names}

@@ -1,5 +1,43 @@
 """Evaluation fine-tuning examples: what teaches a model to judge."""
 
-from srlm_kedro.pipelines.eft.pipeline import create_pipeline, create_ranking_pipeline
+from kedro.pipeline import Node, Pipeline
 
-__all__ = ["create_pipeline", "create_ranking_pipeline"]
+from srlm_kedro.pipelines.eft.nodes import judge_ranked, rank_as_judged, split_eft
+from srlm_kedro.pipelines.eft.selection import select_eft
+
+
+def create_pipeline() -> Pipeline:
+    """`eft_ranked`, `ift`, `baseline`, `judge_prompt` -> `eft_train`, `eft_eval`, `eft_metrics`.
+
+    On the way: `eft_pool` (what may be trained on) and `judgements`.
+    """
+    asked = ["baseline", "eft_pool", "judge_prompt", "generation_engine"]
+    judged = Node(
+        judge_ranked, [*asked, "params:eft", "params:seed"], "judgements", name="judge_ranked"
+    )
+    return _selected_from(judged)
+
+
+def create_ranking_pipeline() -> Pipeline:
+    """The same with judgements made of the human ranks, and no model."""
+    return _selected_from(Node(rank_as_judged, "eft_pool", "judgements", name="rank_as_judged"))
+
+
+def _selected_from(judged: Node) -> Pipeline:
+    return Pipeline(
+        [
+            Node(
+                split_eft,
+                ["eft_ranked", "ift", "params:eft", "params:seed"],
+                ["eft_pool", "eft_eval"],
+                name="split_eft",
+            ),
+            judged,
+            Node(
+                select_eft,
+                ["eft_pool", "judgements", "judge_prompt", "params:eft", "params:seed"],
+                ["eft_train", "eft_metrics"],
+                name="select_eft",
+            ),
+        ]
+    )

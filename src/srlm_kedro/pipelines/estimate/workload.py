@@ -20,13 +20,14 @@ from srlm_kedro.pipelines.estimate.expected import Expected
 from srlm_kedro.pipelines.estimate.params import EstimateParams
 from srlm_kedro.pipelines.estimate.sizes import expected
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.microworld.params import CorpusParams, MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses import ResponsesParams
-from srlm_kedro.pipelines.selection.params import SelectionParams
-from srlm_kedro.pipelines.study.params import RubricParams, StudyParams
+from srlm_kedro.pipelines.selection.nodes import SelectionParams
+from srlm_kedro.pipelines.study.rubric import RubricParams
+from srlm_kedro.pipelines.study.self_judging import StudyParams
 
 _TURN = 2
 """Tokens that open a user's and an assistant's turn."""

@@ -1,5 +1,41 @@
 """Judgements and rewards of the candidates."""
 
-from srlm_kedro.pipelines.judging.pipeline import create_consistency_pipeline, create_pipeline
+from kedro.pipeline import Node, Pipeline
 
-__all__ = ["create_consistency_pipeline", "create_pipeline"]
+from srlm_kedro.pipelines.judging.consistency import measure_consistency
+from srlm_kedro.pipelines.judging.nodes import judge_candidates
+from srlm_kedro.pipelines.judging.rewards import reward_responses
+
+_ASKED = ["responses", "judge_prompt", "judge_engine", "params:judging", "params:seed"]
+
+
+def create_pipeline() -> Pipeline:
+    """`judge`, `responses`, `judge_prompt` -> `judgements`, `judged_responses`, `judge_metrics`."""
+    return Pipeline(
+        [
+            Node(judge_candidates, ["judge", *_ASKED], "judgements", name="judge_candidates"),
+            Node(
+                reward_responses,
+                ["responses", "judgements", "judge_prompt", "params:judging"],
+                ["judged_responses", "judge_metrics"],
+                name="reward_responses",
+            ),
+        ]
+    )
+
+
+def create_consistency_pipeline() -> Pipeline:
+    """`elder_judge`, `responses`, `judgements` -> `elder_judgements`, `consistency_metrics`."""
+    return Pipeline(
+        [
+            Node(
+                judge_candidates, ["elder_judge", *_ASKED], "elder_judgements", name="judge_again"
+            ),
+            Node(
+                measure_consistency,
+                ["responses", "judgements", "elder_judgements", "params:judging"],
+                "consistency_metrics",
+                name="measure_consistency",
+            ),
+        ]
+    )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge.judgements import reparse, settled, with_rewards
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 
 
 def measure_consistency(

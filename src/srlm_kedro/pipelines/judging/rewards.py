@@ -10,7 +10,7 @@ from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
 from srlm_kedro.judge.judgements import DROPS, candidacy, reparse, settled, with_rewards
 from srlm_kedro.judge.prompt import is_escaped
-from srlm_kedro.pipelines.judging.params import JudgingParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 
 _TOP = 5
 _SCORES = range(_TOP + 1)

@@ -1,5 +1,19 @@
 """Human conversations into seed data."""
 
-from srlm_kedro.pipelines.oasst.pipeline import create_pipeline
+from kedro.pipeline import Node, Pipeline
 
-__all__ = ["create_pipeline"]
+from srlm_kedro.pipelines.oasst.nodes import select_oasst
+
+
+def create_pipeline() -> Pipeline:
+    """`oasst_messages` -> `ift_seed`, `eft_seed`, `eval_prompts`, `seed_drops`, `oasst_metrics`."""
+    return Pipeline(
+        [
+            Node(
+                select_oasst,
+                ["oasst_messages", "params:oasst", "params:seed"],
+                ["ift_seed", "eft_seed", "eval_prompts", "seed_drops", "oasst_metrics"],
+                name="select_oasst",
+            )
+        ]
+    )

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.pipelines.oasst.params import OasstParams
-from srlm_kedro.pipelines.oasst.screening import REASONS, Group, screen
+from srlm_kedro.pipelines.oasst.screening import REASONS, Group, OasstParams, screen
 from srlm_kedro.records import derive_seed
 
 

@@ -1,5 +1,39 @@
 """New prompts, written by a model and sieved."""
 
-from srlm_kedro.pipelines.prompts.pipeline import create_pipeline
+from kedro.pipeline import Node, Pipeline
 
-__all__ = ["create_pipeline"]
+from srlm_kedro.pipelines.prompts.nodes import accept_prompts, write_prompts
+
+
+def create_pipeline() -> Pipeline:
+    """`writer`, `policy`, `ift`, `eft_ranked`, `earlier_prompts` -> `prompts`, `known_prompts`, ...
+
+    On the way: `written_prompts`, everything that was written.
+    """
+    return Pipeline(
+        [
+            Node(
+                write_prompts,
+                [
+                    "writer",
+                    "policy",
+                    "ift",
+                    "eft_ranked",
+                    "earlier_prompts",
+                    "few_shot_prompt",
+                    "generation_engine",
+                    "params:prompts",
+                    "params:seed",
+                    "policy_checked",
+                ],
+                "written_prompts",
+                name="write_prompts",
+            ),
+            Node(
+                accept_prompts,
+                ["written_prompts", "earlier_prompts", "policy", "params:prompts"],
+                ["prompts", "known_prompts", "prompt_drops", "prompt_metrics"],
+                name="accept_prompts",
+            ),
+        ]
+    )

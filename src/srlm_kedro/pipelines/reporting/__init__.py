@@ -1,15 +1,104 @@
 """The report on a run."""
 
-from srlm_kedro.pipelines.reporting.pipeline import (
-    create_elder_pipeline,
-    create_iteration_pipeline,
-    create_pipeline,
-    create_study_pipeline,
+from kedro.pipeline import Node, Pipeline
+
+from srlm_kedro.pipelines.reporting.plots import (
+    plot_errors,
+    plot_head_to_head,
+    plot_rewards,
+    plot_scores,
+)
+from srlm_kedro.pipelines.reporting.report import pick_answers, pick_judged, write_report
+from srlm_kedro.pipelines.reporting.summary import summarise_run
+from srlm_kedro.pipelines.reporting.tables import (
+    collect_duels,
+    collect_iterations,
+    collect_judges,
+    collect_study,
+    describe_elder,
+    describe_iteration,
+    describe_study,
+    tabulate_errors,
 )
 
-__all__ = [
-    "create_elder_pipeline",
-    "create_iteration_pipeline",
-    "create_pipeline",
-    "create_study_pipeline",
-]
+_TABLES = ["head_to_head", "reward_modelling", "iterations"]
+
+
+def create_elder_pipeline() -> Pipeline:
+    """`model`, `eval_metrics` -> `row`: for the SFT baseline and M1."""
+    return Pipeline(
+        [Node(describe_elder, ["model", "eval_metrics"], "row", name="describe")],
+    )
+
+
+def create_iteration_pipeline() -> Pipeline:
+    """What one iteration left behind -> `row`, `samples`, `reward_plot`."""
+    left = ["prompts", "responses", "judge_metrics", "pair_metrics"]
+    return Pipeline(
+        [
+            Node(describe_iteration, ["model", "eval_metrics", *left], "row", name="describe"),
+            Node(
+                pick_judged,
+                ["judged_responses", "judgements", "params:seed"],
+                "samples",
+                name="pick_judged",
+            ),
+            Node(plot_rewards, "judged_responses", "reward_plot", name="plot_rewards"),
+        ]
+    )
+
+
+def create_study_pipeline(told: list[str]) -> Pipeline:
+    """`model` and the metrics that the study tells of it -> `study_row`."""
+    return Pipeline([Node(describe_study, ["model", *told], "study_row", name="describe_study")])
+
+
+def create_pipeline(models: list[str], studied: bool) -> Pipeline:
+    """All models' rows -> `head_to_head`, `reward_modelling`, `iterations`, `report`, `summary`.
+
+    Args:
+        models: Namespaces in the order of the chain: `sft`, `m1`, `m2`, ...
+        studied: Whether they have a `study_row`, which gives the table `study`.
+    """
+    scores = _of(models, "eval_scores")
+    duels = _of(models[1:], "head_to_head")
+    judges = _of(models, "reward_modelling")
+    rows = _of(models, "row")
+    samples = _of(models[2:], "samples")
+    studies = _of(models, "study_row") if studied else []
+    stages = Pipeline(
+        [
+            Node(collect_duels, duels, "head_to_head", name="head_to_head"),
+            Node(collect_judges, judges, "reward_modelling", name="judges"),
+            Node(collect_iterations, ["timings", *rows], "iterations", name="iterations"),
+            Node(tabulate_errors, scores, "errors", name="errors"),
+            Node(pick_answers, ["params:seed", *scores], "answers", name="answers"),
+            Node(plot_head_to_head, "head_to_head", "head_to_head_plot", name="head_to_head_plot"),
+            Node(plot_scores, "errors", "score_plot", name="score_plot"),
+            Node(plot_errors, "errors", "error_plot", name="error_plot"),
+            Node(
+                write_report,
+                [*_TABLES, "errors", "study" if studied else "no_study", "answers", *samples],
+                "report",
+                name="report",
+            ),
+            Node(summarise_run, [*_TABLES, "errors", "timings"], "summary", name="summary"),
+        ]
+    )
+    if studied:
+        stages += Pipeline([Node(collect_study, studies, "study", name="study")])
+    of_models = [*scores, *duels, *judges, *rows, *samples, *studies]
+    shared = ["timings", *([] if studied else ["no_study"])]
+    return Pipeline(
+        stages,
+        namespace="report",
+        # Kedro wants plain names inside a pipeline and dotted ones at its border alone.
+        inputs={name: name.replace("_", ".", 1) for name in of_models}
+        | dict(zip(shared, shared, strict=True)),
+        outputs=stages.all_outputs(),
+        parameters={"params:seed"},
+    )
+
+
+def _of(models: list[str], table: str) -> list[str]:
+    return [f"{model}_{table}" for model in models]

@@ -7,12 +7,24 @@ import logging
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge.judgements import reparse, settled, with_rewards
 from srlm_kedro.judge.statistics import tally
-from srlm_kedro.pipelines.selection.params import RollbackParams
+from srlm_kedro.params import Params
 from srlm_kedro.records import Checkpoint, derive_seed
+
+
+class RollbackParams(Params):
+    """When a model counts as worse than the one before it (paper: not stated, it goes on)."""
+
+    margin: float = Field(0.0, ge=0, le=100)
+    """Points of win minus loss (in %): a model is worse when all of the 95% interval lies further
+    than this below 0."""
+    resamples: int = Field(2000, ge=100, le=1_000_000)
+    """Bootstrap resamples of the validation prompts, for the interval."""
+
 
 SCORES = ["model", "prompt_id", "response_id", "tokens", "reward"]
 _DUEL = "selection/win_minus_loss_vs_previous"

@@ -8,12 +8,42 @@ the loop does not see it.
 from typing import Annotated
 
 import pandas as pd
+from pydantic import Field
 
-from srlm_kedro.engines.generation.base import GenerationEngine, Request
+from srlm_kedro.engines.generation.base import GenerationEngine, Request, StageSampling
 from srlm_kedro.judge.judgements import judge_responses
-from srlm_kedro.params import Reads
-from srlm_kedro.pipelines.selection.params import SelectionParams
+from srlm_kedro.params import MANY, TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed, drawn
+
+
+class ValidationSampling(StageSampling):
+    """How validation responses are drawn (paper: not stated; as candidates are, section 3.1)."""
+
+    n: int = Field(4, ge=1, le=1000)
+    """Responses a validation prompt (paper: not stated)."""
+
+
+class ValidationJudgeSampling(StageSampling):
+    """How validation responses are judged (paper: by Claude 2; here as in the loop)."""
+
+    n: int = Field(3, ge=1, le=1000)
+    """K, judgements a response; their mean is the reward."""
+    max_new_tokens: int = Field(384, ge=1, le=TOKENS)
+    """Longest judgement in tokens (paper: not stated)."""
+
+
+class SelectionParams(Params):
+    """What is drawn of each model, and judged by one and the same judge."""
+
+    prompts: int = Field(253, ge=1, le=MANY)
+    """Validation prompts at most, of those that EFT held back (paper: 253, for early stopping)."""
+    sampling: ValidationSampling = ValidationSampling()
+    """Responses to the validation prompts."""
+    judging: ValidationJudgeSampling = ValidationJudgeSampling()
+    """Judgements of them."""
+    retries: int = Field(2, ge=0, le=100)
+    """Further attempts for a judgement without a score."""
+
 
 COLUMNS = [
     *("model", "prompt_id", "response_id", "prompt"),

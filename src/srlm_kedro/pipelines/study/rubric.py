@@ -5,17 +5,24 @@ import re
 from typing import Annotated
 
 import pandas as pd
+from pydantic import Field
 
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses
 from srlm_kedro.judge.prompt import INSTRUCTION, RESPONSE
 from srlm_kedro.judge.statistics import measure_reward_modelling
-from srlm_kedro.params import Reads
+from srlm_kedro.params import Params, Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.study.params import RubricParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _TAG = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
+
+
+class RubricParams(Params):
+    """Whether M1 reads its judge prompt. Apart from the study: it remakes no other figure."""
+
+    shuffles: int = Field(3, ge=1, le=1000)
+    """Random orders of the judge prompt's words under which M1 judges."""
 
 
 def judge_shuffled(

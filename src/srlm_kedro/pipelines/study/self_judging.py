@@ -3,14 +3,25 @@
 from typing import Annotated
 
 import pandas as pd
+from pydantic import Field
 
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.judge.judgements import judge_responses, reparse, settled, with_rewards
-from srlm_kedro.params import Reads
+from srlm_kedro.params import MANY, Params, Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
-from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.records import Checkpoint, derive_seed, drawn
+
+
+class StudyParams(Params):
+    """What is looked at between the stages (ours; the paper shows no such figures)."""
+
+    prompts: int | None = Field(200, ge=1, le=MANY)
+    """Prompts of an iteration whose candidates the referee assesses, drawn by the seed; null: all.
+    A referee that is a language model is paid by the response."""
+    own_prompts: int | None = Field(80, ge=1, le=MANY)
+    """Held-out prompts whose sampled responses each model judges itself, drawn by the seed; null:
+    all of them."""
 
 
 def choose_own(eval_scores: pd.DataFrame, study: StudyParams, seed: int) -> pd.DataFrame:
