@@ -26,7 +26,7 @@ from srlm_kedro.running.parameter_faults import parameter_types
 def every_model():
     """All classes of parameters that the project has, used in a pipeline or not."""
     for module in pkgutil.walk_packages(srlm_kedro.pipelines.__path__, "srlm_kedro.pipelines."):
-        if module.name.rpartition(".")[2] in ("params", "expected", "loop"):
+        if module.name.rpartition(".")[2] in ("params", "loop"):
             importlib.import_module(module.name)
     found, waiting = [], [Params]
     while waiting:

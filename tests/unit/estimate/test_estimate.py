@@ -18,10 +18,12 @@ from srlm_kedro.engines import machine
 from srlm_kedro.engines.training.base import DpoParams, PretrainParams, SftParams
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.eft.params import EftParams
-from srlm_kedro.pipelines.estimate import costs, sizes, workload
+from srlm_kedro.pipelines.estimate import costs, sizes
 from srlm_kedro.pipelines.estimate.devices import DEVICES
+from srlm_kedro.pipelines.estimate.draws import expect_draws
 from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams
 from srlm_kedro.pipelines.estimate.summary import duration, summarise_estimate
+from srlm_kedro.pipelines.estimate.trainings import expect_training
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
@@ -53,7 +55,7 @@ def estimate(**knobs):
 
 
 def draws(loop=GIVEN, prompts=COUNT, judging=None, knobs=None):
-    return workload.expect_draws(
+    return expect_draws(
         TEXTS,
         loop,
         prompts,
@@ -69,7 +71,7 @@ def draws(loop=GIVEN, prompts=COUNT, judging=None, knobs=None):
 
 
 def training(loop=GIVEN, sft=None, dpo=None, knobs=None):
-    return workload.expect_training(
+    return expect_training(
         TEXTS,
         loop,
         COUNT,

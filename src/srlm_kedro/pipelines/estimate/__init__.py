@@ -1,11 +1,12 @@
-"""What a configuration will cost, before it runs."""
+"""The estimate: what a configuration will cost, before it runs."""
 
 from kedro.pipeline import Node, Pipeline
 
 from srlm_kedro.pipelines.estimate.costs import reckon
+from srlm_kedro.pipelines.estimate.draws import expect_draws
 from srlm_kedro.pipelines.estimate.sizes import measure_texts, size_model
 from srlm_kedro.pipelines.estimate.summary import summarise_estimate
-from srlm_kedro.pipelines.estimate.workload import expect_draws, expect_training
+from srlm_kedro.pipelines.estimate.trainings import expect_training
 
 _KNOBS = ["params:loop", "params:prompts"]
 _TABLES = ["estimate_draws", "estimate_training", "estimate_size", "params:estimate"]

@@ -12,24 +12,24 @@ COLUMNS = [
     *("stage", "model", "requests", "completions", "prompt_tokens", "prefill_tokens"),
     *("new_tokens", "examples", "train_tokens", "hours"),
 ]
-"""Of `estimate`, a row a drawing or training."""
+"""Columns of `estimate`: one row per sampling or training."""
 
 _GIB = 2**30
 _BYTES = {"float32": 4, "bfloat16": 2}
 _CPU_CACHE = 2 * _GIB
-"""Keys, values and the like that drawing holds on a CPU: its batches follow this."""
+"""Bytes of keys and values in sampling on a CPU, which limits the batches there."""
 _AROUND = 25
-"""Seconds of a whole run that no model takes: imports, checks, report. Measured."""
-_ADAM = 8
-"""Bytes a trained weight: two moments in float32; its gradient takes four more."""
+"""Seconds of a whole run without any model: imports, checks, report. Measured."""
+_TRAINED = 4 + 4 + 8
+"""Bytes per trained weight, all in float32: the weight, its gradient, Adam's two moments."""
 _ACTIVATIONS = 34 * 2
-"""Bytes a token, layer and unit of width that a backward pass needs, in float32."""
+"""Bytes per token, layer and unit of width that a backward pass needs, in float32."""
 _ADAPTED = 21
 """Widths of input and output of a layer's seven matrices, in units of the model's width."""
 _NF4 = 0.55
-"""Bytes of a weight in 4 bits, its scales included."""
+"""Bytes per weight in 4 bits, its scales included."""
 _TEXT = 1.6
-"""Bytes that a token takes in the tables. Measured."""
+"""Bytes per token in the tables. Measured."""
 _DATABASE = 2e6
 """Bytes of the tracking database after a run. Measured."""
 
@@ -40,7 +40,7 @@ def reckon(
     estimate_size: dict[str, Any],
     estimate: EstimateParams,
 ) -> pd.DataFrame:
-    """A row a drawing or training with its hours, then one for what stands around them."""
+    """One row per sampling or training with its hours, and a row `around` for the rest of a run."""
     device = DEVICES[estimate.device]
     size = estimate_size
     drawn = estimate_draws.assign(
@@ -60,10 +60,10 @@ def reckon(
 def draw_seconds(
     row: "pd.core.frame.Pandas", size: dict[str, Any], device: Device, estimate: EstimateParams
 ) -> float:
-    """Seconds of one drawing on one device.
+    """Seconds of one sampling on one device.
 
-    A step reads all weights once and every row's keys and values; it computes two operations a
-    parameter and token. The slower of the two counts.
+    A step reads all weights once, and the keys and values of every row. It computes two operations
+    per parameter and token. The slower of the two counts.
     """
     width = estimate.width
     context = (
@@ -76,7 +76,7 @@ def draw_seconds(
 
 
 def train_seconds(row: "pd.core.frame.Pandas", size: dict[str, Any], device: Device) -> float:
-    """Seconds of one training on one device: two operations a parameter, token and pass."""
+    """Seconds of one training on one device: two operations per parameter, token and pass."""
     computed = 2 * size["parameters"] * row.passes / device.training
     return computed + row.micro_batches * device.training_step
 
@@ -84,9 +84,9 @@ def train_seconds(row: "pd.core.frame.Pandas", size: dict[str, Any], device: Dev
 def memory(
     draws: pd.DataFrame, training: pd.DataFrame, size: dict[str, Any], estimate: EstimateParams
 ) -> dict[str, float]:
-    """GiB a device at the peak: `drawing`; `states` (weights, gradients, moments), `activations`.
+    """GiB per device at the peak: `drawing`; `states` (weights, gradients, moments), `activations`.
 
-    All but the activations spread over the devices.
+    The devices share all of it but the activations.
     """
     parameters, width = size["parameters"], estimate.width
     cached = estimate.rows * float(draws["longest"].max()) * _kv(size, width)
@@ -104,11 +104,11 @@ def memory(
 
 
 def _states(row: "pd.core.frame.Pandas", size: dict[str, Any], width: int) -> float:
-    """Bytes of weights, gradients and moments; what is trained is held in float32."""
+    """Bytes of weights, gradients and moments in one training."""
     if not row.rank:
-        return size["parameters"] * (4 + 4 + _ADAM)
+        return size["parameters"] * _TRAINED
     frozen = _NF4 if row.quantised else width
-    return size["parameters"] * frozen + _adapter(row, size) * (4 + 4 + _ADAM)
+    return size["parameters"] * frozen + _adapter(row, size) * _TRAINED
 
 
 def _adapter(row: "pd.core.frame.Pandas", size: dict[str, Any]) -> float:
@@ -116,10 +116,15 @@ def _adapter(row: "pd.core.frame.Pandas", size: dict[str, Any]) -> float:
     return row.rank * _ADAPTED * size["layers"] * size["hidden_size"]
 
 
-def machine_verdict(peak: dict[str, float], held: float) -> str:
-    """Whether `memory` fits a machine of `held` GiB that computes itself, and what to do if not."""
+def _kv(size: dict[str, Any], width: int) -> float:
+    """Bytes of the keys and values of one token."""
+    return 2 * size["layers"] * size["kv_size"] * width
+
+
+def machine_verdict(peak: dict[str, float], available: float) -> str:
+    """Whether `memory` fits this machine of `available` GiB, and what to do if it does not."""
     needed = max(peak["drawing"], peak["states"] + peak["activations"])
-    if needed <= held:
+    if needed <= available:
         return "it fits"
     return (
         f"it does not fit: {needed:.1f} GiB are needed; lower `micro_batch_size` of `sft` and "
@@ -128,11 +133,11 @@ def machine_verdict(peak: dict[str, float], held: float) -> str:
 
 
 def verdict(peak: dict[str, float], devices: int, each: float) -> str:
-    """Whether `memory` fits `devices` of `each` GiB, and what to do if not."""
+    """Whether `memory` fits `devices` of `each` GiB, and what to do if it does not."""
     room = each - peak["activations"]
     if room <= 0:
         return (
-            "it does not fit: activations alone take more than a device; lower "
+            "it does not fit: the activations need more than one device has; lower "
             "`micro_batch_size` of `sft` and `dpo`, or checkpoint activations"
         )
     short = max(peak["states"] / room, peak["drawing"] / each)
@@ -144,7 +149,7 @@ def verdict(peak: dict[str, float], devices: int, each: float) -> str:
 def disk(
     table: pd.DataFrame, training: pd.DataFrame, size: dict[str, Any], estimate: EstimateParams
 ) -> dict[str, float]:
-    """Bytes: `models` (every model trained here once; MLflow links them), `tables`, `tracking`."""
+    """Bytes of `models` (each trained model once; MLflow links to them), `tables`, `tracking`."""
     whole = size["parameters"] * _BYTES[estimate.checkpoint_dtype]
     models = [4 * _adapter(r, size) if r.adapter_kept else whole for r in training.itertuples()]
     pretrained = table.loc[table["stage"] == "pretraining", "train_tokens"].sum()
@@ -153,8 +158,3 @@ def disk(
         "tables": _TEXT * float(table["new_tokens"].sum() + pretrained),
         "tracking": _DATABASE,
     }
-
-
-def _kv(size: dict[str, Any], width: int) -> float:
-    """Bytes of the keys and values of one token."""
-    return 2 * size["layers"] * size["kv_size"] * width

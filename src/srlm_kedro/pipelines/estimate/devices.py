@@ -1,4 +1,4 @@
-"""What a device does in a second: the table to review, and to correct where yours was measured."""
+"""What a device computes per second. Correct this table where you measured yours."""
 
 from dataclasses import dataclass
 
@@ -7,31 +7,32 @@ _GIGA, _TERA = 1e9, 1e12
 
 @dataclass(frozen=True)
 class Device:
-    """One device; rates are what this project's engines get out of it, not what its maker says."""
+    """One device. The rates are those that this project's engines reach, not the maker's."""
 
     memory: float | None
-    """GiB; None: it is the machine itself, of which there is one, with what memory it has."""
+    """GiB. None: the device is this machine, with the memory that it has."""
     prefill: float
-    """FLOP/s while prompts are read."""
+    """FLOP/s in reading prompts."""
     decode: float
-    """FLOP/s while tokens are drawn; at small batches `bandwidth` is the limit."""
+    """FLOP/s in sampling tokens; with small batches `bandwidth` is the limit."""
     bandwidth: float
-    """Bytes/s at which weights, keys and values are read for a step of drawing."""
+    """Bytes/s in reading weights, keys and values for a sampling step."""
     training: float
     """FLOP/s in forward and backward passes."""
     draw_step: float
-    """Seconds that a step of drawing costs whatever the model."""
+    """Seconds per sampling step, whatever the model."""
     training_step: float
-    """Seconds that a micro-batch costs whatever the model."""
+    """Seconds per micro-batch, whatever the model."""
     source: str
     """`measured` or `assumed`, and from what."""
 
 
 _PREFILL, _DECODE, _TRAINING, _BANDWIDTH = 0.5, 0.3, 0.4, 0.6
-"""Assumed shares of the maker's dense bfloat16 peak and memory rate that a plain loop reaches."""
+"""Shares of the maker's dense bfloat16 peak and memory rate that a plain loop reaches (assumed)."""
 
 
 def _accelerator(memory: float, peak: float, bandwidth: float) -> Device:
+    """A GPU of `memory` GiB, `peak` TFLOP/s and `bandwidth` GB/s, as its maker states them."""
     return Device(
         memory=memory,
         prefill=_PREFILL * peak * _TERA,

@@ -1,4 +1,4 @@
-"""How large M0 is, and how long the texts are that everything starts from."""
+"""How large M0 is, and how long the texts are that the loop starts from."""
 
 import re
 from typing import Any
@@ -7,13 +7,12 @@ import pandas as pd
 
 from srlm_kedro.engines.training.base import PretrainParams
 from srlm_kedro.errors import InputError
-from srlm_kedro.pipelines.estimate.expected import ENGLISH, MICROWORLD, Expected
-from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams
+from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams, expected
 from srlm_kedro.pipelines.loop import LoopParams
 
-_PIECE = re.compile(r"\n|\w+|[^\w\s]")
+_WORD = re.compile(r"\n|\w+|[^\w\s]")
 _VOCABULARY = 214
-"""Measured: what the microworld's default corpus needs."""
+"""Tokens of the microworld's default corpus. Measured."""
 
 
 def size_model(
@@ -22,13 +21,13 @@ def size_model(
     pretraining: PretrainParams,
     estimate: EstimateParams,
 ) -> dict[str, Any]:
-    """M0's parameters, layers and widths: as its files say, else as stated, else as it is to be.
+    """M0's parameters, layers and widths: from its files, else as stated, else as pretraining says.
 
-    `model` is its name, `source` says where the figures come from.
+    `model` is its name; `source` says where the figures come from.
 
     Raises:
-        InputError: M0 is given, but neither its files nor its size are: a size that is stated of
-            another model is not its.
+        InputError: M0 is a given model whose size is unknown. A stated size of another model does
+            not count.
     """
     name, stated = m0_size["model"], estimate.model
     if "parameters" in m0_size:
@@ -51,7 +50,7 @@ def size_model(
 
 
 def _is_of(stated: SizeParams, model: str) -> bool:
-    """Whether a size is this model's, in whatever revision."""
+    """Whether a stated size is this model's, in any revision."""
     return stated.name is not None and stated.name.partition("@")[0] == model.partition("@")[0]
 
 
@@ -82,11 +81,11 @@ def measure_texts(
     loop: LoopParams,
     estimate: EstimateParams,
 ) -> dict[str, float]:
-    """Numbers of rows, and mean tokens of each kind of text."""
+    """The number of rows of each table, and the mean tokens of each kind of text."""
     rate = expected(loop, estimate).tokens_per_word
 
     def mean(texts: pd.Series) -> float:
-        return rate * float(texts.map(words).mean())
+        return rate * float(texts.map(_words).mean())
 
     return {
         "ift": len(ift),
@@ -98,19 +97,12 @@ def measure_texts(
         "eft_response": mean(eft_ranked["response"]),
         "eval_prompts": len(eval_prompts),
         "eval_prompt": mean(eval_prompts["prompt"]),
-        "judge_prompt": rate * words(judge_prompt),
-        "judge_prefix": rate * words(judge_prompt.partition("{instruction}")[0]),
-        "few_shot_prompt": rate * words(few_shot_prompt),
+        "judge_prompt": rate * _words(judge_prompt),
+        "judge_prefix": rate * _words(judge_prompt.partition("{instruction}")[0]),
+        "few_shot_prompt": rate * _words(few_shot_prompt),
     }
 
 
-def words(text: str) -> int:
-    """Words, marks and newlines of a text."""
-    return len(_PIECE.findall(text))
-
-
-def expected(loop: LoopParams, estimate: EstimateParams) -> Expected:
-    """What is expected of this world, but for what the user states."""
-    world = MICROWORLD if loop.world == "microworld" else ENGLISH
-    stated = {name: getattr(estimate, name) for name in Expected.model_fields}
-    return world.model_copy(update={name: v for name, v in stated.items() if v is not None})
+def _words(text: str) -> int:
+    """Number of words, marks and newlines."""
+    return len(_WORD.findall(text))

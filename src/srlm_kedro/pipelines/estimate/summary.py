@@ -1,4 +1,4 @@
-"""The estimate, to be read."""
+"""The estimate as text: by model, by stage and in all, with memory and disk."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from srlm_kedro.pipelines.estimate.params import EstimateParams
 
 _TOKENS = ["prompt_tokens", "prefill_tokens", "new_tokens", "train_tokens"]
 _HEADER = ["read", "computed", "drawn", "trained on", "examples", "time"]
-_LEGEND = """tokens: read (each request's prompt once), computed (of these, where prefixes are
-shared), drawn, trained on (all epochs). examples: of training; from M2 on pairs.
-Assumed lengths and shares: src/srlm_kedro/pipelines/estimate/expected.py; set yours as
-`estimate.*`. Left out: retries of judgements, what a failed run repeats, the 1.3 GiB
-that the process itself takes on the host."""
+_LEGEND = """tokens: read (each request's prompt once), computed (of these, where the engine shares
+prefixes), drawn, trained on (all epochs). examples: of training; from M2 on pairs.
+Assumed lengths and shares: src/srlm_kedro/pipelines/estimate/params.py; set yours as
+`estimate.*`. Left out: retries of judgements, what a failed run repeats, and 1.3 GiB
+that the process itself needs on the host."""
 
 
 def summarise_estimate(
@@ -25,21 +25,21 @@ def summarise_estimate(
     estimate: EstimateParams,
     machine: dict[str, float],
 ) -> str:
-    """Lines by model, by stage and in all; memory, disk, and whether it fits the device."""
+    """A table by model, one by stage, the total, memory, disk, and whether it fits the device."""
     device = DEVICES[estimate.device]
     peak = costs.memory(estimate_draws, estimate_training, estimate_size, estimate)
     bytes_ = costs.disk(estimate_table, estimate_training, estimate_size, estimate)
     lines = [*_by(estimate_table, "model"), *_by(estimate_table, "stage")]
     lines.append(_line("in all", estimate_table))
-    parts = [f"{name} {gib:.1f}" for name, gib in peak.items()]
     if device.memory is None:
         on = estimate.device
         room = f"memory, GiB of this machine's {machine['memory']:g}"
-        word = costs.machine_verdict(peak, machine["memory"])
+        verdict = costs.machine_verdict(peak, machine["memory"])
     else:
         on = f"{estimate.devices} x {estimate.device}"
-        room = f"memory, GiB a device of {device.memory:g}"
-        word = costs.verdict(peak, estimate.devices, device.memory)
+        room = f"memory, GiB per device of {device.memory:g}"
+        verdict = costs.verdict(peak, estimate.devices, device.memory)
+    parts = ", ".join(f"{name} {gib:.1f}" for name, gib in peak.items())
     return "\n".join(
         [
             f"Expected of M0, {estimate_size['model']}, with "
@@ -48,7 +48,7 @@ def summarise_estimate(
             "",
             _aligned(lines),
             "",
-            f"{room}: {', '.join(parts)}; {word}.",
+            f"{room}: {parts}; {verdict}.",
             "disk: " + ", ".join(f"{name} {_size(value)}" for name, value in bytes_.items()) + ".",
             _LEGEND,
             "",
@@ -57,6 +57,7 @@ def summarise_estimate(
 
 
 def _by(table: pd.DataFrame, column: str) -> list[list[str]]:
+    """A header, a line for each model or stage, and an empty line."""
     groups = table.groupby(column, sort=False)
     order = list(groups.groups) if column == "stage" else sorted(groups.groups, key=_chain)
     rows = [_line(str(name), groups.get_group(name)) for name in order]
@@ -64,6 +65,7 @@ def _by(table: pd.DataFrame, column: str) -> list[list[str]]:
 
 
 def _chain(model: str) -> tuple[int, str]:
+    """Sorts models in the order in which they are made."""
     order = {"m0": -3, "sft": -2, "eft": -1, "all": 10**6}
     return order.get(model, int(model[1:]) if model[1:].isdecimal() else 0), model
 
@@ -74,7 +76,7 @@ def _line(name: str, rows: pd.DataFrame) -> list[str]:
 
 
 def duration(hours: float) -> str:
-    """Hours as a person says them: 34 s, 7 min, 5.2 h, 12 days."""
+    """Hours in a unit that people use: 34 s, 7 min, 5.2 h, 12 days."""
     seconds = hours * 3600
     if seconds < 120:
         return f"{seconds:.0f} s"
