@@ -69,7 +69,7 @@ def refusal(project, *arguments):
         (["--params=dpo.learning_rate=1e-9"], "min_learning_rate = 4e-06 is above learning_rate"),
         (["--params=dpo.batch_size=12"], "batch_size = 12 is no multiple of micro_batch_size = 8"),
         (["--params=responses.sampling.temperature=0"], "draws one and the same completion n = 4"),
-        (["--params=pairs.min_pairs=13"], "13 pairs are wanted of `prompts.count` = 12 prompts"),
+        (["--params=pairs.min_pairs=13"], "13 pairs are required of `prompts.count` = 12 prompts"),
         (["--params=eft.eval_prompts=9999"], "none is left to learn from"),
         (["--params=eft.eval_fraction=0.5"], "eval_prompts = null lets the fraction count"),
     ],
@@ -111,7 +111,7 @@ def test_too_few_seed_rows_are_told_before_any_work(project):
     file = project.path / "data/01_raw/ift.jsonl"
     file.write_text("".join(file.read_text("utf-8").splitlines(keepends=True)[:5]), "utf-8")
     said = refusal(project)
-    assert "IFT has 5 prompts, and 8 demonstrations are shown" in said
+    assert "IFT has 5 prompts, and a few-shot prompt needs 8 demonstrations" in said
     assert "`prompts.ift_demonstrations` = 6" in said
     done = invoke(project, "--pipeline=status", "--params=prompts.ift_demonstrations=3")
     assert done.exit_code == 0, done.output

@@ -122,7 +122,7 @@ def test_all_faults_are_refused_at_once_before_any_work(project):
     for part in ("`dpoo` is unknown; did you mean `dpo`", "dpo.beta", "sft.epoch", "epochs"):
         assert part in said
     assert "ift.jsonl, line 1" in said
-    assert "stands there twice" in said
+    assert "occurs twice" in said
     assert not list(project.path.glob("data/0[2-8]*/**/*.parquet"))
 
 

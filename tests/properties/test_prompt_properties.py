@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.pipelines.prompts.filters import REASONS, Sieve, first_task
+from srlm_kedro.pipelines.prompts.filters import REASONS, Filters, first_task
 from srlm_kedro.pipelines.prompts.nodes import WRITTEN, accept_prompts
 from srlm_kedro.pipelines.prompts.novelty import Novelty
 from srlm_kedro.pipelines.prompts.params import FilterParams, PromptsParams
@@ -69,9 +69,9 @@ def test_a_task_ends_where_the_plain_patterns_say(text):
 def test_every_continuation_is_accepted_or_has_a_reason(drawn):
     """And what is accepted is known from then on."""
     novelty = Novelty(KNOWN, LIMIT)
-    sieve = Sieve(FilterParams(), novelty)
+    filters = Filters(FilterParams(), novelty)
     for text, finish in drawn:
-        prompt, reason = sieve.sift(text, finish)
+        prompt, reason = filters.check(text, finish)
         assert reason in (*REASONS, "ok")
         if reason == "ok":
             assert prompt

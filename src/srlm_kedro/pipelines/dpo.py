@@ -1,4 +1,6 @@
-"""Preference training. Paper: section 2.3, AI feedback training."""
+"""Training on preference pairs by DPO. Paper: section 2.3, AI feedback training."""
+
+from collections.abc import Callable
 
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
@@ -15,9 +17,9 @@ def train_dpo(
     dpo: DpoParams,
     seed: int,
 ) -> tuple[Checkpoint, pd.DataFrame, dict[str, float]]:
-    """M_t from M_(t-1), which is policy and reference both, on the pairs it made itself.
+    """M_t: M_(t-1) trained by DPO on the pairs that it made. The reference is M_(t-1) too, frozen.
 
-    `checked` is the word of the validation gate: nothing trains before it.
+    `checked` comes from the gate of the iteration: nothing is trained before the gate opens.
     """
     preferences = [
         Preference(
@@ -37,29 +39,6 @@ def train_dpo(
     return trained.checkpoint, pd.DataFrame(trained.log), metrics
 
 
-def check_training(
-    model: Checkpoint,
-    train_log: pd.DataFrame,
-    train_metrics: dict[str, float],
-    dpo: DpoParams,
-) -> dict[str, bool]:
-    """Lets a model stand. Training asked the same, but limits may have been tightened since.
-
-    Raises:
-        GateError: What training left breaks a limit of today.
-    """
-    left_out, used = train_metrics["train/dropped_too_long"], train_metrics["train/pairs"]
-    faults = []
-    steepest = train_log["log_ratio"].max()
-    if not steepest <= dpo.max_log_ratio:
-        faults.append(
-            f"the log-ratio of a token came to {steepest:.2f} nats (limit `dpo.max_log_ratio` = "
-            f"{dpo.max_log_ratio:g}). Lower `dpo.learning_rate`, raise `dpo.beta`, or the limit"
-        )
-    dpo.refuse_beyond_limits(model.name, left_out, used, faults)
-    return {"checked": True}
-
-
 def train_soft_dpo(
     policy: Checkpoint,
     pairs: pd.DataFrame,
@@ -69,9 +48,9 @@ def train_soft_dpo(
     dpo: DpoParams,
     seed: int,
 ) -> tuple[Checkpoint, pd.DataFrame, dict[str, float]]:
-    """`train_dpo` with each pair turned round by the share of trust that the rewards lack.
+    """`train_dpo` with soft labels, where two judges' rewards agree at a rate C.
 
-    The loss of a pair weighs its order by the consistency rate C and the opposite order by 1 - C.
+    The loss of a pair weighs its order by C and the opposite order by 1 - C.
     Source: CREAM (2410.12735).
     """
     doubt = 1 - consistency_metrics["consistency/rate"]
@@ -80,23 +59,47 @@ def train_soft_dpo(
     return checkpoint, log, {**metrics, "train/label_smoothing": doubt}
 
 
-_KNOBS = ["checked", "training_engine", "params:dpo", "params:seed"]
-_OUTPUTS = ["model", "train_log", "train_metrics"]
+def check_training(
+    model: Checkpoint,
+    train_log: pd.DataFrame,
+    train_metrics: dict[str, float],
+    dpo: DpoParams,
+) -> dict[str, bool]:
+    """Accepts a trained model. The training checked the same limits; they may be tighter now.
+
+    Raises:
+        GateError: The training's log or metrics break a limit.
+    """
+    left_out, used = train_metrics["train/dropped_too_long"], train_metrics["train/pairs"]
+    faults = []
+    largest = train_log["log_ratio"].max()
+    if not largest <= dpo.max_log_ratio:
+        faults.append(
+            f"the log-ratio of a token reached {largest:.2f} nats (limit `dpo.max_log_ratio` = "
+            f"{dpo.max_log_ratio:g}). Lower `dpo.learning_rate`, raise `dpo.beta`, or the limit"
+        )
+    dpo.refuse_beyond_limits(model.name, left_out, used, faults)
+    return {"checked": True}
 
 
 def create_pipeline() -> Pipeline:
     """`policy`, `pairs`, `checked` -> `model`, `train_log`, `train_metrics`, `training_checked`."""
-    inputs = ["policy", "pairs", *_KNOBS]
-    return Pipeline([Node(train_dpo, inputs, _OUTPUTS, name="train_dpo"), _checked()])
+    return _train(train_dpo, ["policy", "pairs"])
 
 
 def create_soft_pipeline() -> Pipeline:
-    """The same with `consistency_metrics`, which soften the labels."""
-    inputs = ["policy", "pairs", "consistency_metrics", *_KNOBS]
-    return Pipeline([Node(train_soft_dpo, inputs, _OUTPUTS, name="train_dpo"), _checked()])
+    """The same with `consistency_metrics`, by which the labels are softened."""
+    return _train(train_soft_dpo, ["policy", "pairs", "consistency_metrics"])
 
 
-def _checked() -> Node:
-    return Node(
-        check_training, [*_OUTPUTS, "params:dpo"], "training_checked", name="check_training"
+def _train(train: Callable, tables: list[str]) -> Pipeline:
+    inputs = [*tables, "checked", "training_engine", "params:dpo", "params:seed"]
+    outputs = ["model", "train_log", "train_metrics"]
+    return Pipeline(
+        [
+            Node(train, inputs, outputs, name="train_dpo"),
+            Node(
+                check_training, [*outputs, "params:dpo"], "training_checked", name="check_training"
+            ),
+        ]
     )

@@ -1,4 +1,7 @@
-"""Seed data into the tables that the stages read, with every fault named before work starts."""
+"""Seed data: the rules that its rows must meet, and the tables that the stages read.
+
+IFT and EFT are the seed data of the paper (section 2.1). All faults are refused before any work.
+"""
 
 import math
 from typing import Annotated, Any, Literal
@@ -12,10 +15,10 @@ from srlm_kedro.datasets.rows.dialogues import is_blank
 from srlm_kedro.errors import InputError, summary
 
 
-def _with_words(what: Literal["prompt", "response"]) -> AfterValidator:
+def _not_blank(what: Literal["prompt", "response"]) -> AfterValidator:
     def checked(text: str) -> str:
         if is_blank(text):
-            # The type tells a reader which rows may be dropped.
+            # By this type a reader knows which rows `drop` may drop.
             raise PydanticCustomError(f"blank_{what}", "Text should hold more than blanks")
         return text
 
@@ -23,7 +26,7 @@ def _with_words(what: Literal["prompt", "response"]) -> AfterValidator:
 
 
 def _whole(rank: Any) -> Any:
-    """Many formats know no whole numbers beside missing ones."""
+    """A rank as an int; in many formats a column with missing values holds floats only."""
     if rank is None or (isinstance(rank, float) and math.isnan(rank)):
         raise PydanticCustomError("no_rank", "A rank should be given")
     if not isinstance(rank, float):
@@ -35,8 +38,8 @@ def _whole(rank: Any) -> Any:
     return int(rank)
 
 
-_Prompt = Annotated[str, _with_words("prompt")]
-_Text = Annotated[str, Field(min_length=1), _with_words("response")]
+_Prompt = Annotated[str, _not_blank("prompt")]
+_Text = Annotated[str, Field(min_length=1), _not_blank("response")]
 _Rank = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_whole)]
 
 
@@ -65,7 +68,8 @@ class RankedResponse(BaseModel):
 class EftRow(_Row):
     """A prompt with two or more responses that people ranked.
 
-    Given as `responses` = [{text, rank}, ...], or as the parallel lists `responses` and `ranks`.
+    The responses are `responses` = [{text, rank}, ...], or the parallel lists `responses` (texts)
+    and `ranks`.
     """
 
     prompt: _Prompt
@@ -77,8 +81,8 @@ class EftRow(_Row):
         if not isinstance(row, dict):
             return row
         texts, ranks = row.get("responses"), row.get("ranks")
-        bare = isinstance(texts, list) and any(isinstance(text, str) for text in texts)
-        if "ranks" not in row and not bare:
+        are_texts = isinstance(texts, list) and any(isinstance(text, str) for text in texts)
+        if "ranks" not in row and not are_texts:
             return row
         if not isinstance(texts, list) or not isinstance(ranks, list) or len(texts) != len(ranks):
             raise ValueError("`responses` and `ranks` must be lists of the same length")
@@ -89,7 +93,7 @@ class EftRow(_Row):
 
 
 class EvalRow(_Row):
-    """A held-out prompt; `seen` tells whether training holds prompts of its kind."""
+    """A held-out prompt; `seen` says whether training data has prompts of its kind."""
 
     prompt: _Prompt
     kind: str = ""
@@ -97,12 +101,12 @@ class EvalRow(_Row):
 
 
 def prepare_ift(ift_seed: pd.DataFrame) -> pd.DataFrame:
-    """Instruction fine-tuning examples: prompt_id, prompt, response. Paper: section 2.1."""
+    """IFT examples: prompt_id, prompt, response. Paper: section 2.1."""
     return ift_seed.rename(columns={"id": "prompt_id"})[["prompt_id", "prompt", "response"]]
 
 
 def prepare_eft(eft_seed: pd.DataFrame) -> pd.DataFrame:
-    """One row a human-ranked response: prompt_id, prompt, response_id, response, rank (0 best)."""
+    """One row per ranked response: prompt_id, prompt, response_id, response, rank (0 is best)."""
     rows = [
         (row.id, row.prompt, f"{row.id}-r{number}", response["text"], response["rank"])
         for row in eft_seed.itertuples()
@@ -113,7 +117,7 @@ def prepare_eft(eft_seed: pd.DataFrame) -> pd.DataFrame:
 
 
 def refuse_faulty_seed(tables: dict[str, pd.DataFrame]) -> None:
-    """Refuses empty and duplicate prompts, and prompts that two tables share.
+    """Refuses empty prompts, duplicate prompts, and prompts that occur in two tables.
 
     Args:
         tables: Seed tables by name, each with the columns `id` and `prompt`.
@@ -121,36 +125,38 @@ def refuse_faulty_seed(tables: dict[str, pd.DataFrame]) -> None:
     Raises:
         InputError: All faults of all tables.
     """
-    faults = [fault for name, table in tables.items() for fault in _own_faults(name, table)]
+    faults = [fault for name, table in tables.items() for fault in _faults_within(name, table)]
     names = list(tables)
     for position, name in enumerate(names):
         for other in names[position + 1 :]:
-            faults += _shared(name, tables[name], other, tables[other])
+            faults += _faults_between(name, tables[name], other, tables[other])
     if faults:
         rule = (
             "prompts must be unique (`drop: [repeated prompt]` in the catalog keeps the first), "
-            "not empty, and in one table alone"
+            "not empty, and in one table only"
         )
         raise InputError(summary(f"Seed data: {len(faults)} faults; {rule}.", faults))
 
 
-def _own_faults(name: str, table: pd.DataFrame) -> list[str]:
+def _faults_within(name: str, table: pd.DataFrame) -> list[str]:
     if table.empty:
-        return [f"{name}: holds no rows"]
+        return [f"{name}: it holds no rows"]
     key = _normal(table["prompt"])
     repeated = key.duplicated() & key.ne("")
     same_ids = table.loc[table["id"].duplicated(), "id"]
     return [
         *(f"{name}, id {id_}: the prompt is empty" for id_ in table.loc[key.eq(""), "id"]),
         *(
-            f"{name}, id {row.id}: the prompt {row.prompt[:60]!r} stands there twice"
+            f"{name}, id {row.id}: the prompt {row.prompt[:60]!r} occurs twice"
             for row in table[repeated].itertuples()
         ),
-        *(f"{name}: the id {id_} stands there twice" for id_ in same_ids),
+        *(f"{name}: the id {id_} occurs twice" for id_ in same_ids),
     ]
 
 
-def _shared(name: str, table: pd.DataFrame, other: str, other_table: pd.DataFrame) -> list[str]:
+def _faults_between(
+    name: str, table: pd.DataFrame, other: str, other_table: pd.DataFrame
+) -> list[str]:
     both = table[_normal(table["prompt"]).isin(set(_normal(other_table["prompt"])) - {""})]
     return [
         f"{name} and {other} both hold the prompt {row.prompt[:60]!r} ({name}, id {row.id})"
@@ -159,6 +165,7 @@ def _shared(name: str, table: pd.DataFrame, other: str, other_table: pd.DataFram
 
 
 def _normal(prompts: pd.Series) -> pd.Series:
+    """Prompts without case and spacing."""
     return prompts.str.split().str.join(" ").str.lower()
 
 

@@ -1,4 +1,4 @@
-"""The best and the worst response to a prompt make a pair. Paper: section 2.3."""
+"""Preference pairs: the best and the worst response to each prompt. Paper: section 2.3."""
 
 import random
 from typing import Annotated, Any, Literal
@@ -16,32 +16,35 @@ class PairsParams(Params):
     """From judged responses to preference pairs."""
 
     order: Literal["reward", "random"] = "reward"
-    """`reward`: chosen is the higher one (paper). `random`: the same two responses in an order
-    drawn at random, the control that shows what the rewards are worth."""
+    """`reward`: the response with the higher reward is the chosen one (paper). `random`: the order
+    of the same two responses is random, a control that shows what the rewards are worth."""
     length_control: float = Field(0.0, ge=0, lt=0.5)
-    """0: highest against lowest reward (paper). Above: chosen is the shortest of the responses
-    within this share of the span of rewards from the top, rejected the longest within it from the
-    bottom, so that length alone wins less. Source: Meta-Rewarding (2407.19594)."""
+    """0: the highest reward against the lowest (paper). Above 0, as a share of the distance between
+    these two: the chosen response is the shortest one within this share of the highest reward, and
+    the rejected response is the longest one within it of the lowest. So length wins less.
+    Source: Meta-Rewarding (2407.19594)."""
     min_pairs: Annotated[int, LIMIT] = Field(1, ge=1, le=MANY)
-    """The run stops with fewer pairs than this."""
+    """The run stops if there are fewer pairs than this."""
 
 
 COLUMNS = [
     *("prompt_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id"),
     *("chosen_reward", "rejected_reward", "chosen_finish", "rejected_finish"),
 ]
-"""`..._finish` is `length` where the response was cut: no end token follows it in training."""
+"""`..._finish` is `length` for a response that was cut; training adds no end token to it."""
 DROPS = ("short_group", "few_complete", "tie", "identical")
-"""Why a prompt gives no pair: fewer than two rewards; fewer than two because responses were cut or
-empty; all equal; best and worst one text."""
+"""Why a prompt gives no pair. `short_group`: fewer than two responses have a reward.
+`few_complete`: the same, because responses were cut or empty. `tie`: all rewards are equal.
+`identical`: the best and the worst response have the same text."""
 
 
 def make_pairs(
     judged_responses: pd.DataFrame, pairs: PairsParams, seed: int
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """One pair a prompt at most: highest reward against lowest, of equals the first by id.
+    """At most one pair per prompt: the highest reward against the lowest.
 
-    Responses without a reward take no part; those that were dropped as cut or empty have none.
+    Of equal rewards the response with the first id counts. Responses without a reward are ignored;
+    those that were dropped as cut or empty have none.
     Paper: section 2.3, equal scores give no pair.
 
     Raises:
@@ -68,20 +71,20 @@ def make_pairs(
 
 
 def _advice(groups: dict[str, list[Any]], drops: dict[str, int]) -> str:
-    """What to do where too few prompts gave a pair: the candidates' fault before the judge's."""
+    """What to do about too few pairs: first what concerns the candidates, then the judge."""
     parts = []
     alike = sum(len(group) > 1 and _is_one_text(group) for group in groups.values())
     if drops["few_complete"]:
         parts.append("Allow longer responses (`responses.sampling.max_new_tokens`).")
     if alike:
         parts.append(
-            f"The candidates of {alike} prompts are one and the same text, which no judge could "
+            f"All candidates of {alike} prompts have the same text, which no judge could "
             "order: raise `responses.sampling.temperature` or `top_p`."
         )
     if alike < len(groups):
         parts.append(
-            "Write more prompts (`prompts.count`), or read the judged responses: a judge whose "
-            "scores all agree gives no pairs."
+            "Write more prompts (`prompts.count`), or read the judged responses: equal scores give "
+            "no pairs."
         )
     return " ".join(parts)
 
@@ -91,7 +94,7 @@ def _is_one_text(group: list[Any]) -> bool:
 
 
 def _extremes(group: list[Any], length_control: float) -> tuple[Any, Any, str | None]:
-    """Best and worst of a prompt's responses, and the reason if they make no pair."""
+    """The best and the worst of a prompt's responses, and the reason if they make no pair."""
     rows = [row for row in group if pd.notna(row.reward)]
     if len(rows) < 2:
         dropped = sum(row.reason != "ok" for row in group)

@@ -1,4 +1,4 @@
-"""The model answers the new prompts. Paper: section 2.2, candidate responses."""
+"""N candidate responses to each new prompt. Paper: section 2.2, generate candidate responses."""
 
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
@@ -13,14 +13,14 @@ class CandidateSampling(StageSampling):
     """How candidates are drawn. Paper: section 3.1, temperature 0.7 and top-p 0.9."""
 
     n: int = Field(4, ge=2, le=1000)
-    """N, candidates a prompt (paper: 4); a pair needs two."""
+    """N, candidates per prompt (paper: 4). A pair needs two."""
 
 
 class ResponsesParams(Params):
     """From prompts to candidate responses."""
 
     sampling: CandidateSampling = CandidateSampling()
-    """N candidates a prompt, and how they are drawn."""
+    """How many candidates are drawn, and how."""
 
 
 COLUMNS = ["prompt_id", "response_id", "prompt", "response", "tokens", "finish", "thought"]
@@ -33,9 +33,10 @@ def draw_responses(
     responses: ResponsesParams,
     seed: int,
 ) -> pd.DataFrame:
-    """N responses to each prompt, as drawn: one row each, in the order of the prompts.
+    """One row per response, raw, N for each prompt, in the order of the prompts.
 
-    A prompt that leaves the policy no room for the longest response gets empty ones (`no_room`).
+    A prompt that leaves the policy no room for the longest response gets empty responses, whose
+    `finish` is `no_room`.
     """
     requests = [Request(row.prompt_id, row.prompt, optional=True) for row in prompts.itertuples()]
     drawn = generation_engine.generate(

@@ -1,4 +1,7 @@
-"""Supervised fine-tuning: the SFT baseline, M1, and the positives-only control."""
+"""Supervised fine-tuning: the SFT baseline, M1, and the positives-only control.
+
+Paper: section 3.1 for the baseline, section 2.4 for M1.
+"""
 
 from collections.abc import Callable
 
@@ -9,7 +12,7 @@ from srlm_kedro.engines.training.base import SftParams, Trained, TrainingEngine
 from srlm_kedro.records import Checkpoint, Example, derive_seed
 
 Outcome = tuple[Checkpoint, pd.DataFrame, dict[str, float]]
-"""A new model, what training logged (a row a logged step), and its last values."""
+"""A new model, the training log (one row per logged step), and the metrics."""
 
 
 def train_sft(
@@ -20,12 +23,13 @@ def train_sft(
     sft: SftParams,
     seed: int,
 ) -> Outcome:
-    """The SFT baseline: M0 fine-tuned on IFT alone. Paper: section 3.1.
+    """The SFT baseline: M0 fine-tuned on IFT only. Paper: section 3.1.
 
-    `checked` is the word of the seed data's gate, here as in M1: nothing trains before it.
+    `checked` comes from the gate of the seed data: nothing is trained before the gate opens.
     """
-    trained = training_engine.sft(model, ift_examples(ift), sft, derive_seed(seed, "sft"))
-    return _outcome(trained, len(ift))
+    examples = ift_examples(ift)
+    trained = training_engine.sft(model, examples, sft, derive_seed(seed, "sft"))
+    return _outcome(trained, len(examples))
 
 
 def train_m1(
@@ -37,11 +41,10 @@ def train_m1(
     sft: SftParams,
     seed: int,
 ) -> Outcome:
-    """M1: M0 fine-tuned on IFT + EFT, loss on the targets only. Paper: section 2.4."""
+    """M1: M0 fine-tuned on IFT and EFT, with loss on the completions only. Paper: section 2.4."""
     examples = ift_examples(ift) + eft_examples(eft_train)
-    return _outcome(
-        training_engine.sft(model, examples, sft, derive_seed(seed, "m1")), len(examples)
-    )
+    trained = training_engine.sft(model, examples, sft, derive_seed(seed, "m1"))
+    return _outcome(trained, len(examples))
 
 
 def train_on_positives(
@@ -54,10 +57,10 @@ def train_on_positives(
     sft: SftParams,
     seed: int,
 ) -> Outcome:
-    """The control without preferences: SFT on the seed data and on responses given a full 5.
+    """The control without preferences: M0 fine-tuned on seed data and on responses of reward 5.
 
-    Responses that were dropped as cut or empty have no reward, so they are none of these.
-    Paper: an ablation; adding positive examples alone brought no gain.
+    Responses that were dropped as cut or empty have no reward, so they are not among these.
+    Paper: an ablation; adding only positive examples brought no gain.
     """
     perfect = judged_responses[judged_responses["reward"] == 5]
     examples = ift_examples(ift) + eft_examples(eft_train) + drawn_examples(perfect)
@@ -66,37 +69,22 @@ def train_on_positives(
     return checkpoint, log, {**metrics, "train/positives": float(len(perfect))}
 
 
-def check_training(
-    model: Checkpoint,
-    train_metrics: dict[str, float],
-    sft: SftParams,
-) -> dict[str, bool]:
-    """Lets a model stand. Training asked the same, but limits may have been tightened since.
-
-    Raises:
-        GateError: What training left breaks a limit of today.
-    """
-    left_out, used = train_metrics["train/dropped_too_long"], train_metrics["train/examples"]
-    sft.refuse_beyond_limits(model.name, left_out, used)
-    return {"checked": True}
-
-
 def ift_examples(table: pd.DataFrame) -> list[Example]:
-    """Prompt and response of each row."""
+    """The prompt and the response of each row."""
     return [Example(row.prompt, row.response) for row in table.itertuples()]
 
 
+def eft_examples(table: pd.DataFrame) -> list[Example]:
+    """The filled judge prompt, and the justification with its score, of each row."""
+    return [Example(row.prompt, row.completion) for row in table.itertuples()]
+
+
 def drawn_examples(table: pd.DataFrame) -> list[Example]:
-    """Prompt and response of each row; one that was cut stays open."""
+    """The prompt and the response of each row; a response that was cut gets no end token."""
     return [
         Example(row.prompt, row.response, complete=row.finish == "stop")
         for row in table.itertuples()
     ]
-
-
-def eft_examples(table: pd.DataFrame) -> list[Example]:
-    """The filled judge prompt, and justification with score, of each row."""
-    return [Example(row.prompt, row.completion) for row in table.itertuples()]
 
 
 def _outcome(trained: Trained, examples: int) -> Outcome:
@@ -108,28 +96,43 @@ def _outcome(trained: Trained, examples: int) -> Outcome:
     return trained.checkpoint, pd.DataFrame(trained.log), metrics
 
 
-_OUTPUTS = ["model", "train_log", "train_metrics"]
+def check_training(
+    model: Checkpoint,
+    train_metrics: dict[str, float],
+    sft: SftParams,
+) -> dict[str, bool]:
+    """Accepts a trained model. The training checked the same limits; they may be tighter now.
+
+    Raises:
+        GateError: The training's metrics break a limit.
+    """
+    left_out, used = train_metrics["train/dropped_too_long"], train_metrics["train/examples"]
+    sft.refuse_beyond_limits(model.name, left_out, used)
+    return {"checked": True}
 
 
 def create_baseline_pipeline() -> Pipeline:
-    """`base`, `ift`, `checked` -> `model`, `train_log`, `train_metrics`: the SFT baseline."""
+    """The SFT baseline: `base`, `ift`, `checked` -> `model`, `train_log`, `train_metrics`, ..."""
     return _train(train_sft, ["base", "ift", "checked"])
 
 
 def create_m1_pipeline() -> Pipeline:
-    """`base`, `ift`, `eft_train`, `checked` -> `model`, ...: M1."""
+    """M1: `base`, `ift`, `eft_train`, `checked` -> `model`, ..."""
     return _train(train_m1, ["base", "ift", "eft_train", "checked"])
 
 
 def create_positives_pipeline() -> Pipeline:
-    """The same with `judged_responses` of full reward added: a control without preferences."""
+    """The control: `base`, `ift`, `eft_train`, `judged_responses`, `checked` -> `model`, ..."""
     return _train(train_on_positives, ["base", "ift", "eft_train", "judged_responses", "checked"])
 
 
-def _train(function: Callable, tables: list[str]) -> Pipeline:
+def _train(train: Callable, tables: list[str]) -> Pipeline:
     inputs = [*tables, "training_engine", "params:sft", "params:seed"]
-    trained = Node(function, inputs, _OUTPUTS, name=function.__name__)
-    left = ["model", "train_metrics", "params:sft"]
+    outputs = ["model", "train_log", "train_metrics"]
+    checked = ["model", "train_metrics", "params:sft"]
     return Pipeline(
-        [trained, Node(check_training, left, "training_checked", name="check_training")]
+        [
+            Node(train, inputs, outputs, name=train.__name__),
+            Node(check_training, checked, "training_checked", name="check_training"),
+        ]
     )

@@ -88,7 +88,7 @@ def test_all_faults_of_the_set_are_told_at_once():
         draw_alpaca_outputs(M1, bad, FakeEngine(lambda *_: ""), AlpacaEvalParams(), 0)
     message = str(refusal.value)
     assert "item 6 of the list: output: Field required; generator: Field required" in message
-    assert "comes twice: 'Name a colour.'" in message
+    assert "occurs twice: 'Name a colour.'" in message
     assert "several generators: base, b" in message
 
 

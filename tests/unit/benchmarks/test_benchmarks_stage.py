@@ -140,7 +140,7 @@ def test_a_drop_over_the_harder_limit_stops_and_names_the_model_to_go_back_to():
         guard_alignment(_model(4), table, guard)
     message = str(refused.value)
     assert message.startswith("m4: 2 benchmark figures fell further below M1")
-    assert "Go back to m2, the newest model within every limit" in message
+    assert "Go back to m2, the newest model within all limits" in message
     assert message.index("b/acc fell by 30.0 points") < message.index("a/acc fell by 8.0 points")
 
 

@@ -159,13 +159,13 @@ def test_an_adapter_is_called_one(lora, library):
     """A merged model is an ordinary one."""
     card = iteration(lora=lora)
     assert front(card)["library_name"] == library
-    assert ("holds an adapter" in card) == (library == "peft")
+    assert ("holds only an adapter" in card) == (library == "peft")
 
 
 def test_every_card_names_limits_and_ways_to_use_it():
     """What the authors say was not studied; plain transformers, servers, the registry."""
     card = iteration("m3")
-    for said in ("No safety evaluation", "Reward hacking", "AutoModelForCausalLM"):
+    for said in ("no safety evaluation", "Reward hacking", "AutoModelForCausalLM"):
         assert said in card
     for said in ("transformers serve", "vllm serve", "models:/srlm_kedro@m3"):
         assert said in card
@@ -190,6 +190,6 @@ def test_pairs_have_a_card_that_names_their_table():
     held = front(card)
     assert held["configs"] == [{"config_name": "default", "data_files": "pairs.parquet"}]
     assert held["license"] == "mit"
-    assert "M2 answered prompts of its own making" in card
+    assert "M2 answered new prompts" in card
     assert "`prompt`, `chosen`, `rejected`." in card
     assert "| mean reward of chosen | 4.5 |" in card

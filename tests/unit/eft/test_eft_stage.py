@@ -169,7 +169,7 @@ def test_prompts_of_ift_are_refused():
     """The overlap is named, also when it differs in case and spaces."""
     ranked = _ranked([0, 1], [0, 1])
     ranked.loc[ranked["prompt_id"] == "e1", "prompt"] = " sing  a SONG"
-    with pytest.raises(InputError, match=r"1 prompts stand in IFT too") as refused:
+    with pytest.raises(InputError, match=r"1 prompts occur in IFT too") as refused:
         split_eft(ranked, IFT, EftParams(), seed=0)
     assert "e1:" in str(refused.value)
 

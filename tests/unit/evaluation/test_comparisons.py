@@ -131,7 +131,7 @@ def test_words_without_a_verdict_are_left_out_and_counted():
 
 def test_a_referee_that_says_nothing_decides_nothing():
     """The scores never stand in for verdicts that are missing."""
-    with pytest.raises(GateError, match="share no prompt with a verdict"):
+    with pytest.raises(GateError, match="have no prompt in common"):
         contest(lambda one: "Well.", scores("m2", {"a": [5]}), scores("m1", {"a": [3]}))
 
 

@@ -113,7 +113,7 @@ def test_a_referee_that_scores_leaves_no_verdicts():
 
 def test_models_evaluated_on_different_prompts_are_refused():
     """There is nothing to compare."""
-    with pytest.raises(GateError, match="m2 and m1 share no prompt"):
+    with pytest.raises(GateError, match="m2 and m1 have no prompt in common"):
         duel({"a": [5]}, {"b": [3]})
 
 

@@ -51,7 +51,7 @@ def test_all_faults_of_all_tables_are_told_at_once():
 def test_repeated_ids_and_empty_tables_are_refused():
     """Ids name rows; a table without rows is no seed data."""
     twice = ift("a", "b").assign(id="same")
-    with pytest.raises(InputError, match="id same stands there twice"):
+    with pytest.raises(InputError, match="id same occurs twice"):
         refuse_faulty_seed({"ift_seed": twice})
     with pytest.raises(InputError, match="holds no rows"):
         refuse_faulty_seed({"ift_seed": ift().reindex(columns=["id", "prompt"])})

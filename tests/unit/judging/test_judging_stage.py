@@ -97,7 +97,7 @@ def test_too_many_unread_judgements_stop_the_run():
     with pytest.raises(GateError) as refused:
         reward_responses(_responses(2), _judgements(said), PROMPT, JudgingParams())
     message = str(refused.value)
-    assert message.startswith("m2.judgements: 25% of 4 judgements carry no score")
+    assert message.startswith("m2.judgements: 25% of 4 judgements have no score")
     assert "`judging.max_unparsed` = 0.1" in message
     assert "m2-p0-r0" in message
     assert "helpful but" in message

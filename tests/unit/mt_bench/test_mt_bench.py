@@ -194,7 +194,7 @@ def test_a_judgement_that_was_cut_carries_no_rating(questions):
 
 def test_faulty_questions_and_prompts_are_refused(questions):
     """Before anything is drawn or paid for."""
-    with pytest.raises(InputError, match="81 stands there twice"):
+    with pytest.raises(InputError, match="81 occurs twice"):
         answered(pd.concat([questions, questions]))
     with pytest.raises(InputError, match="no rows"):
         answered(questions.iloc[:0])

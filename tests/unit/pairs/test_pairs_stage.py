@@ -115,16 +115,16 @@ def test_too_few_pairs_stop_the_run():
 def test_candidates_that_are_one_text_are_not_blamed_on_the_judge():
     """No judge could order them; only where others differ is the judge named too."""
     alike = _judged([2, 2], [3, 3], text="the same")
-    with pytest.raises(GateError, match="candidates of 2 prompts are one and the same") as told:
+    with pytest.raises(GateError, match="candidates of 2 prompts have the same text") as told:
         make_pairs(alike, PairsParams(), seed=0)
-    assert "judge whose scores" not in str(told.value)
+    assert "equal scores give" not in str(told.value)
     assert "temperature" in str(told.value)
     both = pd.concat([alike, _judged([1, 1]).assign(prompt_id="m2-p9")])
-    with pytest.raises(GateError, match=r"of 2 prompts are one and the same.*judge whose scores"):
+    with pytest.raises(GateError, match=r"of 2 prompts have the same text.*equal scores give"):
         make_pairs(both, PairsParams(), seed=0)
     with pytest.raises(GateError) as told:
         make_pairs(_judged([2, 2]), PairsParams(), seed=0)
-    assert "one and the same" not in str(told.value)
+    assert "the same text" not in str(told.value)
 
 
 rewards = st.lists(st.one_of(st.just(NONE), st.integers(0, 5).map(float)), min_size=1, max_size=5)

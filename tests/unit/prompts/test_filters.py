@@ -4,15 +4,15 @@ from decimal import Decimal
 
 import pytest
 
-from srlm_kedro.pipelines.prompts.filters import REASONS, Sieve, first_task
+from srlm_kedro.pipelines.prompts.filters import REASONS, Filters, first_task
 from srlm_kedro.pipelines.prompts.novelty import Novelty
 from srlm_kedro.pipelines.prompts.params import FilterParams
 
 KNOWN = ["Name three birds that live near the sea"]
 
 
-def _sieve(**knobs) -> Sieve:
-    return Sieve(FilterParams(**knobs), Novelty(KNOWN, Decimal("0.7")))
+def _filters(**knobs) -> Filters:
+    return Filters(FilterParams(**knobs), Novelty(KNOWN, Decimal("0.7")))
 
 
 CONTINUATIONS = [
@@ -58,7 +58,7 @@ REFUSED = [
 def test_each_filter_refuses_with_its_reason(text, reason):
     """The reason says which of the Self-Instruct filters spoke."""
     assert reason in REASONS
-    assert _sieve().sift(text, "stop")[1] == reason
+    assert _filters().check(text, "stop")[1] == reason
 
 
 @pytest.mark.parametrize(
@@ -66,31 +66,31 @@ def test_each_filter_refuses_with_its_reason(text, reason):
 )
 def test_sound_prompts_pass(text):
     """At the limits, and with banned words as parts of others."""
-    assert _sieve().sift(text, "stop") == (text.strip(), "ok")
+    assert _filters().check(text, "stop") == (text.strip(), "ok")
 
 
 def test_a_prompt_cut_by_length_is_refused():
     """Unless the cut came after its end."""
-    assert _sieve().sift("Tell me about the", "length")[1] == "cut_off"
-    assert _sieve().sift("Tell me about whales.\nTask: Si", "length")[1] == "ok"
+    assert _filters().check("Tell me about the", "length")[1] == "cut_off"
+    assert _filters().check("Tell me about whales.\nTask: Si", "length")[1] == "ok"
 
 
 def test_an_accepted_prompt_is_known_from_then_on():
     """The second one like it is refused; a refused prompt is not held against others."""
-    sieve = _sieve()
-    assert sieve.sift("Tell me about blue whales", "stop")[1] == "ok"
-    assert sieve.sift("Tell me about blue whales!", "stop")[1] == "duplicate"
-    assert sieve.sift("Draw me some really red roses", "stop")[1] == "banned_word"
-    assert sieve.sift("Bring me some really red roses", "stop")[1] == "ok"
+    filters = _filters()
+    assert filters.check("Tell me about blue whales", "stop")[1] == "ok"
+    assert filters.check("Tell me about blue whales!", "stop")[1] == "duplicate"
+    assert filters.check("Draw me some really red roses", "stop")[1] == "banned_word"
+    assert filters.check("Bring me some really red roses", "stop")[1] == "ok"
 
 
 def test_every_filter_can_be_changed():
     """Each knob reaches what it steers."""
-    assert _sieve(min_words=3).sift("Sing a song", "stop")[1] == "ok"
-    assert _sieve(max_words=4).sift("Sing me a new song", "stop")[1] == "too_long"
-    assert _sieve(banned_words=()).sift("Draw a house for me", "stop")[1] == "ok"
-    assert _sieve(banned_words=["song"]).sift("Sing me a song", "stop")[1] == "banned_word"
-    assert _sieve(banned_openings=["Sing"]).sift("Sing me a song", "stop")[1] == "banned_opening"
+    assert _filters(min_words=3).check("Sing a song", "stop")[1] == "ok"
+    assert _filters(max_words=4).check("Sing me a new song", "stop")[1] == "too_long"
+    assert _filters(banned_words=()).check("Draw a house for me", "stop")[1] == "ok"
+    assert _filters(banned_words=["song"]).check("Sing me a song", "stop")[1] == "banned_word"
+    assert _filters(banned_openings=["Sing"]).check("Sing me a song", "stop")[1] == "banned_opening"
 
 
 PIECES = ["\n", " \n", "*", "# \n", "task ", "task\t\t", "1. ", "sure: ", "\nanswer ", "prompt  "]

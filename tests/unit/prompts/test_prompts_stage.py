@@ -190,7 +190,7 @@ def test_the_novelty_limit_is_exact_from_a_file():
     ("template", "knobs", "said"),
     [
         ("no place", {}, r"\{tasks\} must stand in it once"),
-        (TEMPLATE, {"ift_demonstrations": 60}, "62 demonstrations are wanted of"),
+        (TEMPLATE, {"ift_demonstrations": 60}, "needs 62 demonstrations, and IFT has"),
     ],
 )
 def test_a_few_shot_prompt_that_cannot_be_filled_is_refused(template, knobs, said):

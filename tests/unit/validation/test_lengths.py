@@ -108,7 +108,10 @@ def test_each_kind_of_text_is_measured_against_its_limit(positions, given, told)
     ("given", "told"),
     [
         ({"eval_prompts": evaluated()}, ["there are no evaluation prompts"]),
-        ({"ift": ift(3, 3, 3, 3, 3)}, ["IFT has 5 prompts, and 8 demonstrations"]),
+        (
+            {"ift": ift(3, 3, 3, 3, 3)},
+            ["IFT has 5 prompts, and a few-shot prompt needs 8 demonstrations"],
+        ),
         (
             {"eft": EftParams(eval_prompts=4)},
             ["EFT has 4 prompts, and 4 are held back", "to learn"],

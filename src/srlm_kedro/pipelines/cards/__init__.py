@@ -1,4 +1,4 @@
-"""Model cards: what a model is, beside its weights."""
+"""Model cards and data cards: a README.md beside each model and its pairs."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -12,11 +12,11 @@ _ENDS = ["params:seed", "params:cards"]
 
 
 def create_elder_pipeline(*, eft: bool, compared: bool) -> Pipeline:
-    """`model`, `eval_metrics`, `train_metrics` -> `card`: for the SFT baseline and M1.
+    """The SFT baseline or M1: `model`, `eval_metrics`, `train_metrics` -> `card`.
 
     Args:
-        eft: It learnt from EFT too, of which `eft_metrics` tells.
-        compared: There is a `head_to_head` with an elder.
+        eft: Whether the model was trained on EFT too; then `eft_metrics` is an input.
+        compared: Whether the model was compared with an earlier one; then `head_to_head` is.
     """
     tables = ["model", "eval_metrics", "train_metrics"]
     tables += ["eft_metrics"] * eft + ["head_to_head"] * compared
@@ -26,7 +26,7 @@ def create_elder_pipeline(*, eft: bool, compared: bool) -> Pipeline:
 
 
 def create_iteration_pipeline() -> Pipeline:
-    """`model`, `eval_metrics`, `head_to_head`, what its iteration left -> `card`, `pairs_card`."""
+    """M_t, t at least 2: `model`, `eval_metrics`, `head_to_head`, ... -> `card`, `pairs_card`."""
     measured = ["model", "eval_metrics", "head_to_head", "train_metrics"]
     left = ["prompt_metrics", "judge_metrics", "pair_metrics"]
     stages = ["prompts", "responses", "judging", "pairs", "dpo", "sft"]

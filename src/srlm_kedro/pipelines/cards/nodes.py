@@ -1,4 +1,7 @@
-"""A card for each model: lineage, data, parameters, metrics, limits, and how to use it."""
+"""The parameters `cards`, and a card for each model and its pairs.
+
+A model card says the lineage, data, metrics, limits, use and parameters of a model.
+"""
 
 import json
 from collections.abc import Mapping
@@ -18,21 +21,21 @@ from srlm_kedro.records import Checkpoint
 
 
 class CardParams(Params):
-    """Front matter of every card; a hub reads it."""
+    """The parameters `cards`: the front matter of all cards, which a hub reads."""
 
     base_model: str | None = None
-    """What M0 is, as a hub names it (`Qwen/Qwen2.5-0.5B`); None leaves it out."""
+    """M0's name on a hub (`Qwen/Qwen2.5-0.5B`). None: it is left out."""
     license: str | None = None
-    """A hub's license name (`apache-2.0`). None: no license is claimed; the choice is yours."""
+    """The license, as a hub names it (`apache-2.0`). None: no license is claimed."""
     datasets: tuple[str, ...] = ()
-    """Where the seed data come from, as a hub names them (`OpenAssistant/oasst1`)."""
+    """The sources of the seed data, as a hub names them (`OpenAssistant/oasst1`)."""
     language: str = "en"
-    """ISO 639-1 code."""
+    """ISO 639-1 code of the language."""
 
 
 Metrics = dict[str, float]
 
-_SHOWN = {
+_METRICS = {
     "eval/mean_score": "mean score of sampled responses, 0 to 5, by the referee",
     "eval/greedy_score": "mean score of greedy responses",
     "eval/mean_score_unseen": "mean score on kinds of task unseen in training",
@@ -43,7 +46,7 @@ _SHOWN = {
     "eval/spearman": "as a judge: Spearman",
     "eval/kendall": "as a judge: Kendall's tau",
 }
-"""The metrics of a card, in its order, and what they are."""
+"""The metrics of a card in their order, and their descriptions."""
 
 
 def write_elder_card(
@@ -56,9 +59,9 @@ def write_elder_card(
     eft_metrics: Metrics | None = None,
     head_to_head: pd.DataFrame | None = None,
 ) -> str:
-    """The card of the SFT baseline, or of M1, which learnt from EFT too and has an elder.
+    """The card of the SFT baseline or of M1. Only M1 has `eft_metrics` and `head_to_head`.
 
-    Parameters of the loop are left out: controls share these models, whatever theirs are.
+    The parameters `loop` are left out: controls with other parameters share these models.
     """
     facts = {"examples of training": train_metrics["train/examples"]}
     if eft_metrics is not None:
@@ -124,7 +127,7 @@ def write_iteration_card(
 def write_pairs_card(
     model: Checkpoint, pairs: pd.DataFrame, pair_metrics: Metrics, cards: CardParams
 ) -> str:
-    """The card of the pairs that made M_t; it tells a loader which file beside it is the table."""
+    """The card of the pairs that M_t was trained on; it tells a loader which file is the table."""
     facts = {
         "pairs": len(pairs),
         "mean reward of chosen": pair_metrics["pairs/chosen_reward"],
@@ -171,10 +174,10 @@ def _drops(what: str, total: str, metrics: Metrics, prefix: str) -> Metrics:
     return {what: metrics[total], **{f"{what}, {name}": n for name, n in reasons.items()}}
 
 
-def _dropped(metrics: Metrics, prefix: str, said: str) -> Metrics:
-    """Counts above zero, by reason."""
+def _dropped(metrics: Metrics, prefix: str, label: str) -> Metrics:
+    """The counts above zero, by reason."""
     return {
-        f"{said}{name.removeprefix(prefix).replace('_', ' ')}": count
+        f"{label}{name.removeprefix(prefix).replace('_', ' ')}": count
         for name, count in metrics.items()
         if name.startswith(prefix) and count
     }
@@ -196,13 +199,13 @@ def _card(
     duels: pd.DataFrame | None,
     cards: CardParams,
 ) -> str:
-    shown = {_SHOWN.get(name, name): metrics[name] for name in _order(metrics)}
+    described = {_METRICS.get(name, name): metrics[name] for name in _order(metrics)}
     return _rendered(
         "card.md.jinja",
         name=model.name,
         lineage=lineage,
         facts={name: _number(value) for name, value in facts.items()},
-        metrics={name: _number(value) for name, value in shown.items()},
+        metrics={name: _number(value) for name, value in described.items()},
         duels=[] if duels is None else duels.to_dict("records"),
         parameters=_quoted(parameters, indent=1),
         tags=["self-rewarding", "srlm_kedro", "dpo" if "dpo" in parameters else "sft", "trl"],
@@ -212,7 +215,7 @@ def _card(
 
 
 def _keeps_adapter(parameters: Mapping[str, Any]) -> bool:
-    """Whether the folder holds an adapter and not the whole model."""
+    """Whether the model's folder holds only an adapter."""
     lora = (parameters.get("dpo") or parameters.get("sft") or {}).get("lora")
     return bool(lora and lora["keep"] == "adapter")
 
@@ -223,7 +226,7 @@ def _rendered(template: str, **values: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # Markdown: what is free text goes through JSON, see `_quoted`
+        autoescape=False,  # this is Markdown; free text goes through `_quoted`
         keep_trailing_newline=True,
     )
     environment.filters["quoted"] = _quoted
@@ -231,12 +234,12 @@ def _rendered(template: str, **values: Any) -> str:
 
 
 def _order(metrics: Metrics) -> list[str]:
-    known = [name for name in _SHOWN if name in metrics]
+    known = [name for name in _METRICS if name in metrics]
     return known + [name for name in metrics if not name.startswith("eval/")]
 
 
 def _quoted(value: Any, indent: int | None = None) -> str:
-    """JSON, which is YAML too; in ASCII and without a backtick that could end a block of code."""
+    """JSON, which is also YAML, in ASCII and without a backtick that could end a block of code."""
     return json.dumps(value, indent=indent).replace("`", "\\u0060")
 
 

@@ -1,4 +1,4 @@
-"""Validation of tables between the stages, and the gate before training."""
+"""Checks of tables between the stages, and the gates before training."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -17,7 +17,7 @@ from srlm_kedro.pipelines.checks.nodes import (
 def create_pipeline() -> Pipeline:
     """`judged_responses`, `pairs`, ... -> `*_validation`, `data_docs`, `checked`.
 
-    The gate waits for the contamination check and the guard over the policy too.
+    The gate also waits for the contamination check and for the guard over the policy.
     """
     judged = ["judged_responses", "judge_metrics", "previous_judge_metrics", "judged_suite"]
     results = ["policy", "judged_validation", "pairs_validation"]

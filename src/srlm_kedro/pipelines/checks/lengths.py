@@ -1,6 +1,6 @@
-"""Whether all texts that are known fit M0, in its own tokens, before the first model is trained.
+"""Whether all known texts fit into M0's context, before the first model is trained.
 
-A text that a model writes later can still be too long: it is left out and counted where it is used
+A text that a model writes later can still be too long. It is left out and counted where it is used
 (`engines.generation.base.Request.optional`, `engines.training.base.TuningParams.max_length`).
 """
 
@@ -26,10 +26,11 @@ from srlm_kedro.pipelines.selection.nodes import SelectionParams
 from srlm_kedro.records import Checkpoint, Example
 
 _SAMPLE = 200
-"""IFT examples that stand for the texts which are still to be written."""
+"""Number of IFT examples that represent the texts which are still to be written."""
 _HALF = 0.5
+"""Share of the prompts that may leave no room for a response."""
 _RANKED = ranked_judgement(place=10, last=10, score=1)
-"""As long as any that is made of a rank."""
+"""No judgement that is made of a rank is longer."""
 _ROWS = (
     "shorten or drop these rows (of OASST: lower `oasst.max_prompt_characters` or "
     "`oasst.max_response_characters`)"
@@ -57,13 +58,13 @@ def check_lengths(
     evaluation: EvaluationParams,
     selection: SelectionParams,
 ) -> dict[str, bool]:
-    """Lets the first training begin. Every later model of the loop has M0's tokenizer and limits.
+    """Accepts the texts for the first training. All later models have M0's tokenizer and limits.
 
-    Texts that are still to be written are judged by IFT's, which they resemble.
+    IFT's texts represent the texts that are still to be written, which will resemble them.
 
     Raises:
-        InputError: Too few rows for the knobs, or all texts that do not fit, by kind, with their
-            tokens and the limit.
+        InputError: There are too few rows for the parameters, or texts do not fit. The message has
+            all of these by kind, with their tokens and the limit.
     """
     few = too_few_demonstrations(ift, prompts) if loop.iterations > 1 else []
     if eval_prompts.empty:
@@ -73,11 +74,11 @@ def check_lengths(
     ruler = _Ruler(base, training_engine, generation_engine)
     seed = _Seed(ift, eft_ranked, judge_prompt)
     checks = [
-        *_learnt(ruler, seed, loop, sft, dpo, eft),
-        *_asked(ruler, seed, eval_prompts, loop, eft, evaluation, selection),
+        *_trained_on(ruler, seed, loop, sft, dpo, eft),
+        *_read(ruler, seed, eval_prompts, loop, eft, evaluation, selection),
         *_written(ruler, seed, few_shot_prompt, loop, prompts, responses, judging),
     ]
-    if faults := [check.told for check in checks if check.is_broken]:
+    if faults := [check.message for check in checks if check.is_broken]:
         heading = f"{base.name}: texts that do not fit the model were found before any training."
         raise InputError("\n".join([heading, *faults]))
     return {"checked": True}
@@ -91,27 +92,29 @@ class _Ruler:
     training_engine: TrainingEngine
     generation_engine: GenerationEngine
 
-    def learnt(self, examples: Sequence[Example], params: TuningParams) -> list[str]:
-        """Why examples cannot be learnt."""
+    def training_faults(self, examples: Sequence[Example], params: TuningParams) -> list[str]:
+        """Why each example cannot be trained on; empty if it can."""
         return self.training_engine.misfits(self.base, examples, params)
 
-    def asked(self, texts: Iterable[str], sampling: Sampling, chat: bool = True) -> list[str]:
-        """Why texts cannot be asked."""
+    def prompt_faults(
+        self, texts: Iterable[str], sampling: Sampling, chat: bool = True
+    ) -> list[str]:
+        """Why each text leaves no room for a completion; empty if it does."""
         requests = [Request(str(place), text, chat) for place, text in enumerate(texts)]
         return self.generation_engine.length_faults(self.base, requests, sampling)
 
 
 @dataclass(frozen=True)
 class _Check:
-    """What was found of one kind of text."""
+    """What was found for one kind of text."""
 
     rule: str
-    """What they must do, and what to change."""
+    """What is wrong with the texts, and what to change."""
     names: Sequence[str]
     faults: Sequence[str]
-    """Empty where the text fits."""
+    """One for each name; empty if the text fits."""
     allowed: float = 0.0
-    """Share that may be too long."""
+    """Share of the texts that may be too long."""
 
     @property
     def lines(self) -> list[str]:
@@ -123,12 +126,12 @@ class _Check:
         return len(self.lines) > self.allowed * len(self.faults)
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         return summary(f"{len(self.lines)} of {len(self.faults)} {self.rule}", self.lines)
 
 
 class _Seed:
-    """What people wrote, as the stages will use it."""
+    """The texts that people wrote, as the stages will use them."""
 
     def __init__(self, ift: pd.DataFrame, eft_ranked: pd.DataFrame, judge_prompt: str) -> None:
         fill = partial(fill_judge_prompt, judge_prompt)
@@ -141,21 +144,21 @@ class _Seed:
         self.sample_judged = list(map(fill, self.sample["prompt"], self.sample["response"]))
 
 
-def _learnt(
+def _trained_on(
     ruler: _Ruler, seed: _Seed, loop: LoopParams, sft: SftParams, dpo: DpoParams, eft: EftParams
 ) -> Iterator[_Check]:
-    """Examples of IFT and EFT, and pairs like IFT's examples."""
+    """Checks what is trained on: examples of IFT and EFT, and pairs like IFT's examples."""
     examples = list(map(Example, seed.ift["prompt"], seed.ift["response"]))
     raised = f"Raise `sft.max_length` (now {sft.max_length}), or {_ROWS}"
     yield _Check(
-        f"IFT examples are too long to be learnt. {raised}.",
+        f"IFT examples are too long to be trained on. {raised}.",
         seed.ift_names,
-        ruler.learnt(examples, sft),
+        ruler.training_faults(examples, sft),
     )
     if loop.eft != "none":
         yield _Check(
-            "ranked responses fill the judge prompt so far that no judgement can be learnt behind "
-            f"them. {raised}.",
+            "ranked responses in the judge prompt leave no room to train on a judgement of them. "
+            f"{raised}.",
             seed.judged_names,
             _unlearnable(ruler, seed, loop, sft, eft),
         )
@@ -166,7 +169,7 @@ def _learnt(
             f"`dpo.max_length` (now {dpo.max_length}), or allow more with `dpo.max_too_long` (now "
             f"{dpo.max_too_long:g}).",
             seed.sample_names,
-            ruler.learnt(likely, dpo),
+            ruler.training_faults(likely, dpo),
             dpo.max_too_long,
         )
 
@@ -174,12 +177,12 @@ def _learnt(
 def _unlearnable(
     ruler: _Ruler, seed: _Seed, loop: LoopParams, sft: SftParams, eft: EftParams
 ) -> list[str]:
-    """Why no judgement of a response can be learnt; the log tells of those that only may be."""
+    """Why no judgement of a response can be trained on; responses in doubt are only logged."""
     if loop.eft == "ranking":
-        return ruler.learnt([Example(text, _RANKED) for text in seed.judged], sft)
+        return ruler.training_faults([Example(text, _RANKED) for text in seed.judged], sft)
     new = eft.sampling.max_new_tokens
     tight = sft.model_copy(update={"max_length": max(sft.max_length - new, 1)})
-    found = ruler.learnt([Example(text, "") for text in seed.judged], tight)
+    found = ruler.training_faults([Example(text, "") for text in seed.judged], tight)
     doubtful = [place for place, fault in enumerate(found) if fault]
     if doubtful:
         _log.warning(
@@ -188,13 +191,13 @@ def _unlearnable(
             *(len(doubtful), len(found), new, sft.max_length),
         )
     faults = [""] * len(found)
-    certain = ruler.learnt([Example(seed.judged[place], "") for place in doubtful], sft)
+    certain = ruler.training_faults([Example(seed.judged[place], "") for place in doubtful], sft)
     for place, fault in zip(doubtful, certain, strict=True):
         faults[place] = fault
     return faults
 
 
-def _asked(
+def _read(
     ruler: _Ruler,
     seed: _Seed,
     eval_prompts: pd.DataFrame,
@@ -203,7 +206,7 @@ def _asked(
     evaluation: EvaluationParams,
     selection: SelectionParams,
 ) -> Iterator[_Check]:
-    """Ranked responses in the judge prompt, and the prompts of evaluation and validation."""
+    """Checks what the models read: ranked responses, and prompts of evaluation and validation."""
     judgings = {"evaluation.judging": evaluation.judging}
     judgings |= {"eft.sampling": eft.sampling} if loop.eft == "baseline" else {}
     name = max(judgings, key=lambda one: judgings[one].max_new_tokens)
@@ -211,21 +214,21 @@ def _asked(
         f"ranked responses in the judge prompt leave no room for a judgement. {_less(name)} (now "
         f"{judgings[name].max_new_tokens}), or {_ROWS}.",
         seed.judged_names,
-        ruler.asked(seed.judged, judgings[name]),
+        ruler.prompt_faults(seed.judged, judgings[name]),
     )
     yield _Check(
         "evaluation prompts leave no room for an answer. "
         f"{_less('evaluation.sampling')} (now {evaluation.sampling.max_new_tokens}), or {_ROWS}.",
         [f"eval_prompts {one}" for one in eval_prompts["id"]],
-        ruler.asked(eval_prompts["prompt"], evaluation.sampling),
+        ruler.prompt_faults(eval_prompts["prompt"], evaluation.sampling),
     )
     if loop.when_worse != "off" and loop.iterations > 1:
         ranked = seed.eft.drop_duplicates("prompt")
         yield _Check(
-            "prompts of EFT, which validate the models, leave no room for an answer. "
+            "prompts of EFT, which are validation prompts too, leave no room for an answer. "
             f"{_less('selection.sampling')} (now {selection.sampling.max_new_tokens}), or {_ROWS}.",
             [f"eft {one}" for one in ranked["prompt_id"]],
-            ruler.asked(ranked["prompt"], selection.sampling),
+            ruler.prompt_faults(ranked["prompt"], selection.sampling),
         )
 
 
@@ -238,18 +241,18 @@ def _written(
     responses: ResponsesParams,
     judging: JudgingParams,
 ) -> Iterator[_Check]:
-    """The shortest few-shot prompt; answers to prompts like IFT's, and judgements of them."""
+    """Checks what an iteration will write: new prompts, responses, and judgements of them."""
     if loop.iterations < 2:
         return
     if loop.prompt_generator != "fixed":
-        shown = prompts.ift_demonstrations + prompts.model_demonstrations
-        shortest = sorted(seed.ift["prompt"], key=len)[:shown]
+        number = prompts.ift_demonstrations + prompts.model_demonstrations
+        shortest = sorted(seed.ift["prompt"], key=len)[:number]
         yield _Check(
             "few-shot prompts leave no room for a new task, even with IFT's shortest prompts. "
-            f"{_less('prompts.sampling')} (now {prompts.sampling.max_new_tokens}), or show fewer "
-            "(`prompts.ift_demonstrations`, `prompts.model_demonstrations`).",
+            f"{_less('prompts.sampling')} (now {prompts.sampling.max_new_tokens}), or use fewer "
+            "demonstrations (`prompts.ift_demonstrations`, `prompts.model_demonstrations`).",
             ["few-shot prompt"],
-            ruler.asked(
+            ruler.prompt_faults(
                 [fill_few_shot_prompt(few_shot_prompt, shortest)], prompts.sampling, prompts.chat
             ),
         )
@@ -257,17 +260,17 @@ def _written(
         "IFT prompts leave no room for a response, and the new prompts will be like them. "
         f"{_less('responses.sampling')} (now {responses.sampling.max_new_tokens}).",
         seed.sample_names,
-        ruler.asked(seed.sample["prompt"], responses.sampling),
+        ruler.prompt_faults(seed.sample["prompt"], responses.sampling),
         _HALF,
     )
     if loop.judge != "external":
         yield _Check(
-            "IFT examples in the judge prompt leave no room for a judgement, and what is judged "
-            f"will be like them. {_less('judging.sampling')} (now "
+            "IFT examples in the judge prompt leave no room for a judgement, and responses will be "
+            f"like them. {_less('judging.sampling')} (now "
             f"{judging.sampling.max_new_tokens}), or allow more judgements without a score "
             f"(`judging.max_unparsed`, now {judging.max_unparsed:g}).",
             seed.sample_names,
-            ruler.asked(seed.sample_judged, judging.sampling),
+            ruler.prompt_faults(seed.sample_judged, judging.sampling),
             judging.max_unparsed,
         )
 

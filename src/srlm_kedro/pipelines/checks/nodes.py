@@ -1,7 +1,7 @@
-"""Validation of tables between the stages, and the gate before training.
+"""Validation of tables by Great Expectations, and the gates before training.
 
-Results are written by one node and judged by the next: when the gate stops a run, they are on
-disk already. Limits stand in conf/base/expectations, where a review sees them change.
+One node writes the results and a later one applies the limits, so the results are on disk when a
+gate stops a run. The limits are in conf/base/expectations, where a review sees their changes.
 """
 
 import logging
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 def check_seed(
     ift: pd.DataFrame, eft_ranked: pd.DataFrame, seed_suite: dict[str, Any]
 ) -> dict[str, Any]:
-    """The seed data held against its suite: a validation result."""
+    """The validation result of the seed data."""
     return validate("seed", {"ift": ift, "eft_ranked": eft_ranked}, seed_suite, {})
 
 
@@ -30,9 +30,9 @@ def check_judged(
     previous_judge_metrics: dict[str, float],
     judged_suite: dict[str, Any],
 ) -> dict[str, Any]:
-    """The rewards held against their suite and the iteration before: a validation result.
+    """The validation result of the rewards, compared also with the iteration before.
 
-    Responses that were not judged are no rows here; `judge/judged_share` tells of them.
+    Responses that were not judged are left out; the metric `judge/judged_share` counts them.
     """
     judged = judged_responses[judged_responses["reason"] == "ok"]
     tables = {"judged_responses": judged, "metrics": metrics_table(judge_metrics)}
@@ -42,7 +42,7 @@ def check_judged(
 def check_pairs(
     pairs: pd.DataFrame, pair_metrics: dict[str, float], pairs_suite: dict[str, Any]
 ) -> dict[str, Any]:
-    """The pairs held against their suite: a validation result."""
+    """The validation result of the pairs."""
     tables = {"pairs": pairs, "metrics": metrics_table(pair_metrics)}
     return validate("pairs", tables, pairs_suite, {})
 
@@ -50,13 +50,12 @@ def check_pairs(
 def document_checks(
     policy: Checkpoint, judged_validation: dict[str, Any], pairs_validation: dict[str, Any]
 ) -> tuple[str, dict[str, float]]:
-    """The Data Docs page of an iteration's results, and their counts; warnings are logged."""
-    model = _made_from(policy)
-    return _document(model, [judged_validation, pairs_validation])
+    """The Data Docs page of an iteration's results, and their metrics; warnings are logged."""
+    return _document(_following(policy), [judged_validation, pairs_validation])
 
 
 def document_seed_checks(seed_validation: dict[str, Any]) -> tuple[str, dict[str, float]]:
-    """The Data Docs page of the seed data's result, and its counts; warnings are logged."""
+    """The Data Docs page of the seed data's result, and its metrics; warnings are logged."""
     return _document("seed data", [seed_validation])
 
 
@@ -64,16 +63,16 @@ def gate(
     policy: Checkpoint,
     judged_validation: dict[str, Any],
     pairs_validation: dict[str, Any],
-    data_docs: str,  # named so that the page is on disk before the gate falls
+    data_docs: str,  # an input so that the page is on disk before the gate stops a run
     contamination_checked: dict[str, bool],
     policy_checked: dict[str, bool],
 ) -> dict[str, bool]:
-    """Lets training begin.
+    """Accepts an iteration's pairs for training.
 
     Raises:
         GateError: A critical expectation failed; all tables and results stay on disk.
     """
-    model = _made_from(policy)
+    model = _following(policy)
     refuse_critical(model, [judged_validation, pairs_validation], f"{model}.data_docs")
     return {"checked": True}
 
@@ -84,7 +83,7 @@ def gate_seed(
     contamination_checked: dict[str, bool],
     lengths_checked: dict[str, bool],
 ) -> dict[str, bool]:
-    """Lets the seed data be trained on.
+    """Accepts the seed data for training.
 
     Raises:
         GateError: A critical expectation failed.
@@ -94,7 +93,7 @@ def gate_seed(
 
 
 def validation_metrics(result: dict[str, Any]) -> dict[str, float]:
-    """Counts of failures, and the numbers found, as `validation/<suite>_...`."""
+    """Counts of failures, and the observed numbers, as `validation/<suite>_...`."""
     prefix = f"validation/{result['name']}"
     counts = {
         f"{prefix}_failed_critical": float(result["failed_critical"]),
@@ -104,7 +103,7 @@ def validation_metrics(result: dict[str, Any]) -> dict[str, float]:
     observed = {
         f"{prefix}_{_short_name(item)}": item["observed"]
         for item in result["results"]
-        # Numbers of the one-row table are metrics of their own stage already.
+        # The numbers of the table `metrics` are metrics of another stage already.
         if item["observed"] is not None and item["table"] != "metrics"
     }
     return counts | observed
@@ -124,5 +123,6 @@ def _short_name(item: dict[str, Any]) -> str:
     return "_".join(filter(None, [item["column"], kind]))
 
 
-def _made_from(policy: Checkpoint) -> str:
+def _following(policy: Checkpoint) -> str:
+    """The name of the model that the policy becomes."""
     return f"m{policy.iteration + 1}"

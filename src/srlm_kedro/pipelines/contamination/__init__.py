@@ -1,4 +1,4 @@
-"""Evaluation prompts that training has seen."""
+"""Contamination: evaluation prompts that occur in training data."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _PARAMS = {"contamination": "params:contamination"}
 
 
 def create_seed_pipeline(eval_sets: Sequence[str] = ("eval_prompts",)) -> Pipeline:
-    """`ift`, `eft_ranked`, evaluation sets -> `contamination`, `..._metrics`, `..._checked`."""
+    """Seed data: `ift`, `eft_ranked`, evaluation sets -> `contamination`, `..._checked`, ..."""
     return Pipeline(
         [
             Node(
@@ -36,7 +36,7 @@ def create_seed_pipeline(eval_sets: Sequence[str] = ("eval_prompts",)) -> Pipeli
 
 
 def create_pipeline(eval_sets: Sequence[str] = ("eval_prompts",)) -> Pipeline:
-    """`prompts`, `pairs`, `policy`, evaluation sets -> the same for an iteration."""
+    """An iteration: `prompts`, `pairs`, `policy`, evaluation sets -> the same outputs."""
     return Pipeline(
         [
             Node(
@@ -56,5 +56,5 @@ def create_pipeline(eval_sets: Sequence[str] = ("eval_prompts",)) -> Pipeline:
 
 
 def _same(*names: str) -> dict[str, str]:
-    """Datasets handed to the arguments of their names."""
+    """Datasets as inputs of the arguments with their names."""
     return {name: name for name in names}

@@ -1,4 +1,4 @@
-"""What evaluation sets ask, whatever form they come in."""
+"""The prompts of evaluation sets, from any known form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ EvalSet = pd.DataFrame | list[dict[str, Any]]
 
 
 def read_eval_sets(eval_sets: Mapping[str, EvalSet]) -> dict[str, pd.DataFrame]:
-    """Each set as a table id, prompt: an AlpacaEval row by its number, an MT-Bench turn a row.
+    """Each set as a table id, prompt. AlpacaEval rows get numbers; each MT-Bench turn is a row.
 
     Raises:
-        InputError: Sets that are empty or of an unknown form, all of them.
+        InputError: All sets that are empty or of an unknown form.
     """
     tables = {name: _read(pd.DataFrame(given)) for name, given in eval_sets.items()}
     faults = [
@@ -30,7 +30,7 @@ def read_eval_sets(eval_sets: Mapping[str, EvalSet]) -> dict[str, pd.DataFrame]:
 
 
 def _read(given: pd.DataFrame) -> pd.DataFrame | None:
-    """The set's questions; None for an unknown form."""
+    """The set's prompts; None if its form is unknown."""
     if {"id", "prompt", "follow_up"} <= set(given):
         rows = [
             (f"{row.id}-t{number}", turn)

@@ -1,7 +1,7 @@
-"""Training texts held against the evaluation prompts, and the gate for what is too much.
+"""Evaluation prompts that occur in training texts, and the gate that limits them.
 
-The table is written by one node and judged by the next: when the gate stops a run, it is on disk
-already. Evaluation sets come as keyword arguments, so that a pipeline can take any number of them.
+One node writes the table and the next applies the limits, so the table is on disk when the gate
+stops a run. Evaluation sets are keyword arguments, so that a pipeline can have any number of them.
 """
 
 import logging
@@ -18,27 +18,27 @@ from srlm_kedro.records import Checkpoint
 
 
 class ContaminationParams(Params):
-    """What counts as seen in training, and how much of it a run bears.
+    """What counts as seen in training, and how much of it is allowed (the paper has no check).
 
-    The paper does not check. Shares are of the prompts of one evaluation set; the worst set counts.
+    The limits are shares of the prompts of one evaluation set; the set with the largest counts.
     """
 
     ngram: int = Field(13, ge=1, le=1000)
-    """Words of a run that must not stand in a training text too (GPT-3: 13). An evaluation prompt
-    with fewer words is compared as a whole."""
+    """Length in words of the runs that are searched for in training texts (GPT-3: 13). An
+    evaluation prompt with fewer words is only compared as a whole."""
     min_overlap: float = Field(0.0, ge=0, lt=1)
-    """An evaluation prompt counts as overlapping when more than this share of its runs stands in
-    one training text (GPT-3: any)."""
+    """An evaluation prompt overlaps if one training text contains more than this share of its runs
+    (GPT-3: any)."""
     max_exact_share: float = Field(0.01, ge=0, le=1)
-    """The run stops when more of a set's prompts are a training text, word for word."""
+    """The run stops if a larger share of a set's prompts are equal to training texts."""
     max_overlap_share: float = Field(0.05, ge=0, le=1)
-    """The run stops when more of a set's prompts overlap, those that are equal among them."""
+    """The run stops if a larger share of a set's prompts overlap; equal ones count too."""
 
 
 COLUMNS = ["eval_set", "eval_id", "source", "source_id", "kind", "overlap", "texts", "prompt"]
-"""One row an evaluation prompt and source that share something: `source_id` is the text that
-shares most, `kind` exact or ngram, `overlap` the share of the prompt's runs of words that stand in
-it, `texts` how many texts of the source share anything."""
+"""One row per evaluation prompt and source that have something in common. `source_id` is the text
+with the largest overlap, `kind` is exact or ngram, `overlap` is the share of the prompt's runs of
+words that the text contains, `texts` is the number of texts of the source with any overlap."""
 
 Texts = list[tuple[str, str]]
 
@@ -51,12 +51,12 @@ def check_seed_contamination(
     contamination: ContaminationParams,
     **eval_sets: EvalSet,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """What the seed data shares with evaluation prompts, and the counts of it.
+    """What seed data and evaluation prompts have in common, and the counts.
 
     Args:
         ift: prompt_id, prompt, response.
         eft_ranked: prompt_id, prompt, response_id, response.
-        contamination: Knobs.
+        contamination: The parameters.
         eval_sets: Evaluation sets by name, in any form that `read_eval_sets` knows.
 
     Raises:
@@ -77,12 +77,12 @@ def check_contamination(
     contamination: ContaminationParams,
     **eval_sets: EvalSet,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """What an iteration's prompts and pairs share with evaluation prompts, and the counts of it.
+    """What an iteration's texts and evaluation prompts have in common, and the counts.
 
     Args:
-        prompts: prompt_id, prompt: all that were accepted, in pairs or not.
+        prompts: prompt_id, prompt: all accepted prompts, in pairs or not.
         pairs: chosen_id, chosen, rejected_id, rejected.
-        contamination: Knobs.
+        contamination: The parameters.
         eval_sets: Evaluation sets by name, in any form that `read_eval_sets` knows.
 
     Raises:
@@ -99,10 +99,10 @@ def check_contamination(
 def gate_seed_contamination(
     table: pd.DataFrame, metrics: dict[str, float], contamination: ContaminationParams
 ) -> dict[str, bool]:
-    """Lets the seed data be trained on.
+    """Accepts the seed data for training.
 
     Raises:
-        GateError: More of an evaluation set stands in it than the limits bear.
+        GateError: More of an evaluation set is in it than the limits allow.
     """
     return _gate("seed data", "seed.contamination", table, metrics, contamination)
 
@@ -113,10 +113,10 @@ def gate_contamination(
     metrics: dict[str, float],
     contamination: ContaminationParams,
 ) -> dict[str, bool]:
-    """Lets an iteration's pairs be trained on.
+    """Accepts an iteration's pairs for training.
 
     Raises:
-        GateError: More of an evaluation set stands in them than the limits bear.
+        GateError: More of an evaluation set is in its texts than the limits allow.
     """
     model = f"m{policy.iteration + 1}"
     return _gate(model, f"{model}.contamination", table, metrics, contamination)
@@ -139,7 +139,7 @@ def _check(
 
 
 def _texts(table: pd.DataFrame, key: str, column: str) -> Texts:
-    """Ids and texts; a text that stands in several rows of one id counts once."""
+    """Ids and texts; equal rows count once."""
     once = table[[key, column]].drop_duplicates()
     return list(zip(once[key], once[column], strict=True))
 
@@ -159,7 +159,7 @@ def _found(hit: Hit) -> tuple[str, str, float, int]:
 
 
 def _metrics(table: pd.DataFrame, sizes: Mapping[str, int], min_overlap: float) -> dict[str, float]:
-    """Prompts of each set, how many are equal and how many overlap; shares of the worst set."""
+    """Per set the number of prompts, equal and overlapping ones; the largest share of each kind."""
     exact = _prompts(table[table["kind"] == "exact"])
     overlapping = _prompts(table[(table["kind"] == "exact") | (table["overlap"] > min_overlap)])
     counts = {
@@ -179,7 +179,7 @@ def _metrics(table: pd.DataFrame, sizes: Mapping[str, int], min_overlap: float) 
 
 
 def _prompts(rows: pd.DataFrame) -> dict[str, int]:
-    """Different evaluation prompts of each set."""
+    """The number of different evaluation prompts of each set."""
     return rows.groupby("eval_set")["eval_id"].nunique().to_dict()
 
 
@@ -193,30 +193,30 @@ def _gate(
     limits = {"exact_share": contamination.max_exact_share}
     limits["overlap_share"] = contamination.max_overlap_share
     found = {name: metrics[f"contamination/{name}"] for name in limits}
-    said = (
-        f"{what}: of the worst evaluation set {found['exact_share']:.1%} of the prompts stand in "
-        f"training texts word for word, {found['overlap_share']:.1%} overlap with one"
+    heading = (
+        f"{what}: of the worst evaluation set {found['exact_share']:.1%} of the prompts are equal "
+        f"to training texts, {found['overlap_share']:.1%} overlap with one"
     )
-    passed = [
+    exceeded = [
         f"`contamination.max_{name}` = {limit}"
         for name, limit in limits.items()
         if found[name] > limit
     ]
-    # "exact" sorts before "ngram".
+    # The kind "exact" sorts before "ngram".
     worst = table.sort_values(["kind", "overlap"], ascending=[True, False], kind="stable")
-    examples = [_in_words(row) for row in worst.itertuples()]
-    if passed:
-        heading = (
-            f"{said} (over {' and '.join(passed)}), so nothing is trained. All tables stay as they "
-            f"are: read the table {place}; take the prompts out of training or out of "
-            "the evaluation set."
+    examples = [_described(row) for row in worst.itertuples()]
+    if exceeded:
+        refusal = (
+            f"{heading} (over {' and '.join(exceeded)}), so nothing is trained. All tables are "
+            f"kept: read the table {place}. Remove the prompts from training or from the "
+            "evaluation set."
         )
-        raise GateError(summary(heading, examples))
+        raise GateError(summary(refusal, examples))
     if any(found.values()):
-        _log.warning("%s. First: %s", said, examples[0])
+        _log.warning("%s. First: %s", heading, examples[0])
     return {"checked": True}
 
 
-def _in_words(row) -> str:
+def _described(row) -> str:
     much = "equals" if row.kind == "exact" else f"shares {row.overlap:.0%} of its runs with"
     return f"{row.eval_set} {row.eval_id} {much} {row.source} {row.source_id}: {row.prompt[:60]!r}"

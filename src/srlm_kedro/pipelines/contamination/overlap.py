@@ -1,7 +1,7 @@
-"""Runs of words that an evaluation prompt shares with training texts.
+"""Runs of words that evaluation prompts and training texts have in common.
 
-Every run of `n` words of the evaluation prompts stands in one table; training texts are read once
-and looked up there. Evaluation sets are small, so memory does not grow with training data.
+A table holds all runs of `n` words of the evaluation prompts. Training texts are read once and
+their runs looked up there. Evaluation sets are small, so memory does not grow with training data.
 """
 
 import re
@@ -14,15 +14,15 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass
 class Hit:
-    """The training text of a source that shares most with one evaluation prompt."""
+    """The training text of a source with the largest overlap with one evaluation prompt."""
 
     exact: bool
     overlap: float
-    """Share of the evaluation prompt's different runs that stand in the text; 1 when equal."""
+    """Share of the evaluation prompt's different runs that the text contains; 1 if equal."""
     source_id: str
-    """The first of the texts that share most."""
+    """The first of the texts with the largest overlap."""
     texts: int
-    """Texts of the source that share anything."""
+    """Number of texts of the source with any overlap."""
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 class Overlap:
-    """Evaluation prompts by the runs of words in them."""
+    """Evaluation prompts, indexed by their runs of words."""
 
     def __init__(self, prompts: Sequence[str], ngram: int) -> None:
         self._ngram = ngram
@@ -48,7 +48,7 @@ class Overlap:
                 self._runs[run].append(number)
 
     def search(self, texts: Iterable[tuple[str, str]]) -> dict[int, Hit]:
-        """Evaluation prompts (by position) that share something with texts (id, text)."""
+        """The best hit of each evaluation prompt, by its position, in texts (id, text)."""
         found: dict[int, Hit] = {}
         for text_id, text in texts:
             text_words = words(text)
@@ -59,14 +59,14 @@ class Overlap:
             for number in sorted({*equal, *shared}):
                 exact = number in equal
                 overlap = 1.0 if exact else shared[number] / self._sizes[number]
-                _note(found, number, Hit(exact, overlap, text_id, 1))
+                _record(found, number, Hit(exact, overlap, text_id, 1))
         return found
 
     def _runs_of(self, text_words: tuple[str, ...]) -> set[tuple[str, ...]]:
         return set(zip(*(text_words[start:] for start in range(self._ngram)), strict=False))
 
 
-def _note(found: dict[int, Hit], number: int, hit: Hit) -> None:
+def _record(found: dict[int, Hit], number: int, hit: Hit) -> None:
     known = found.get(number)
     if known is None:
         found[number] = hit

@@ -1,4 +1,4 @@
-"""Evaluation fine-tuning examples: what teaches a model to judge."""
+"""EFT, evaluation fine-tuning examples: they teach a model to judge. Paper: section 3.1."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -9,7 +9,7 @@ from srlm_kedro.pipelines.eft.selection import select_eft
 def create_pipeline() -> Pipeline:
     """`eft_ranked`, `ift`, `baseline`, `judge_prompt` -> `eft_train`, `eft_eval`, `eft_metrics`.
 
-    On the way: `eft_pool` (what may be trained on) and `judgements`.
+    On the way: `eft_pool` (the ranked responses that may be trained on) and `judgements`.
     """
     asked = ["baseline", "eft_pool", "judge_prompt", "generation_engine"]
     judged = Node(
@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
 
 
 def create_ranking_pipeline() -> Pipeline:
-    """The same with judgements made of the human ranks, and no model."""
+    """The same with judgements that are made of the human ranks, without a model."""
     return _selected_from(Node(rank_as_judged, "eft_pool", "judgements", name="rank_as_judged"))
 
 

@@ -1,4 +1,4 @@
-"""The SFT baseline judges responses that people have ranked. Paper: section 3.1, EFT seed data."""
+"""The SFT baseline judges responses that people ranked. Paper: section 3.1, EFT seed data."""
 
 import random
 from typing import Annotated
@@ -18,24 +18,24 @@ _BEST = 5
 def split_eft(
     eft_ranked: pd.DataFrame, ift: pd.DataFrame, eft: EftParams, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The ranked responses to train a judge on and those to measure judges by, apart by prompt.
+    """Splits the ranked responses by prompt: those to train on, and those to measure judges by.
 
-    The split depends on the prompts and the seed alone, and comes before any judgement.
+    The split depends only on the prompts and the seed, and not on any judgement.
 
     Raises:
-        InputError: A prompt stands in IFT too, or nothing is left on one side.
+        InputError: A prompt occurs in IFT too, or one side of the split is empty.
     """
     keys = _normal(eft_ranked["prompt"])
     shared = eft_ranked[keys.isin(set(_normal(ift["prompt"])))].drop_duplicates("prompt_id")
     if len(shared):
         faults = [f"{row.prompt_id}: {row.prompt[:60]!r}" for row in shared.itertuples()]
-        heading = f"eft: {len(faults)} prompts stand in IFT too; the sets must be apart. Remove:"
+        heading = f"eft: {len(faults)} prompts occur in IFT too; the sets must be apart. Remove:"
         raise InputError(summary(heading, faults))
     prompts = sorted(keys.unique())
     held = eft.held(len(prompts))
     if not 0 < held < len(prompts):
         raise InputError(
-            f"eft: {held} prompts to hold back of {len(prompts)} (`eft.eval_prompts`, "
+            f"eft: {held} of {len(prompts)} prompts are to be held back (`eft.eval_prompts`, "
             "`eft.eval_fraction`): none is left to train on, or to measure judges by."
         )
     drawn = random.Random(derive_seed(seed, "eft split")).sample(prompts, held)
@@ -54,7 +54,7 @@ def judge_ranked(
     eft: Annotated[EftParams, Reads("sampling")],
     seed: int,
 ) -> pd.DataFrame:
-    """The baseline's judgements of the ranked responses, raw; none is asked for twice."""
+    """The baseline's judgements of the ranked responses, raw, without retries."""
     return judge_responses(
         generation_engine,
         baseline,
@@ -66,10 +66,11 @@ def judge_ranked(
 
 
 def rank_as_judged(eft_pool: pd.DataFrame) -> pd.DataFrame:
-    """Judgements that say where people ranked a response: best 5, worst 1, others between.
+    """Judgements made of the ranks: the best response gets 5, the worst 1, others a score between.
 
-    Deviation: the paper's baseline, 70B, writes judgements itself. A model too small to follow the
-    rubric before it has seen one learns from these; rank agreement then holds by construction.
+    Deviation: the paper's baseline has 70B weights and writes the judgements itself. These are for
+    a model that is too small to follow the rubric before it is trained on it. They agree with the
+    ranks by construction.
     """
     groups = eft_pool.groupby("prompt_id")["rank"]
     place = groups.rank(method="dense").astype(int)

@@ -1,4 +1,4 @@
-"""Knobs of making evaluation fine-tuning examples."""
+"""The parameters `eft`, and the judgement that a human rank gives."""
 
 from typing import Annotated, Literal
 
@@ -9,45 +9,45 @@ from srlm_kedro.params import LIMIT, MANY, TOKENS, Params
 
 
 def ranked_judgement(place: int, last: int, score: int) -> str:
-    """The judgement that a person's rank stands for, with `loop.eft: ranking`."""
+    """The judgement that a person's rank gives, with `loop.eft: ranking`."""
     return f"People put this response in place {place} of {last}.\nScore: {score}"
 
 
 class EftSampling(StageSampling):
-    """How the SFT baseline's judgements are drawn (paper: not stated; the judge's own settings)."""
+    """How the SFT baseline's judgements are drawn (paper: not stated; as in the loop)."""
 
     n: int = Field(1, ge=1, le=1000)
-    """Judgements a ranked response (paper: not stated)."""
+    """Judgements per ranked response (paper: not stated)."""
     max_new_tokens: int = Field(384, ge=1, le=TOKENS)
     """Longest judgement in tokens (paper: not stated)."""
 
 
 class EftParams(Params):
-    """From human rankings to judgements that agree with them."""
+    """The parameters `eft`: from human rankings to judgements that agree with them."""
 
     sampling: EftSampling = EftSampling()
-    """Judgements of the baseline, and how they are drawn."""
+    """How many judgements the baseline makes, and how they are drawn."""
     agreement: Literal["example", "set"] = "example"
     """When a judgement agrees with the human ranking; see `eft.selection.agreeing`."""
     min_words: int = Field(5, ge=0, le=MANY)
-    """A judgement of fewer words is a bare score without justification, and is dropped."""
+    """A judgement of fewer words is a score without a justification, and is dropped."""
     thin_commonest: bool = True
-    """The commonest score is thinned out to the number of the second commonest (paper: some of
-    the fours are dropped; how many is not stated)."""
+    """True: judgements with the commonest score are dropped at random, down to the number of those
+    with the second commonest (paper: some of the fours are dropped; how many is not stated)."""
     eval_fraction: float = Field(0.25, gt=0, lt=1)
-    """Share of the prompts held back to measure judges (paper: 541 of 2,171 examples)."""
+    """Share of the prompts that is held back to measure judges (paper: 541 of 2,171 examples)."""
     eval_prompts: int | None = Field(None, ge=1, le=MANY)
-    """Number of prompts held back, in place of `eval_fraction`."""
+    """Number of prompts that are held back, in place of `eval_fraction`."""
     min_kept: Annotated[int, LIMIT] = Field(1, ge=0, le=MANY)
-    """The run stops with fewer training examples than this."""
+    """The run stops if there are fewer training examples than this."""
 
     def held(self, prompts: int) -> int:
-        """How many of so many prompts are held back."""
+        """How many of `prompts` prompts are held back."""
         asked = self.eval_prompts
         return round(prompts * self.eval_fraction) if asked is None else asked
 
     @model_validator(mode="after")
-    def _one_way_to_split(self) -> "EftParams":
+    def _has_one_size(self) -> "EftParams":
         if self.eval_prompts is not None and "eval_fraction" in self.model_fields_set:
             raise ValueError(
                 f"eval_fraction = {self.eval_fraction} and eval_prompts = {self.eval_prompts} both "

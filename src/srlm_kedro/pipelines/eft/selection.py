@@ -1,6 +1,6 @@
 """Which of the baseline's judgements become examples. Paper: section 3.1, EFT seed data.
 
-Apart from the judging itself, so that a better parser needs no new judgement.
+This is apart from the judging, so that a better parser needs no new judgement.
 """
 
 import random
@@ -24,23 +24,23 @@ def select_eft(
     eft: EftParams,
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Judge prompts with the judgements that agree with the human ranking, and counts.
+    """Filled judge prompts with the judgements that agree with the human ranking, and counts.
 
-    A completion is the judge's raw text as it is: justification, then score.
+    A completion is the judge's raw text: justification, then score.
 
     Raises:
         GateError: Fewer than `min_kept` examples are left.
     """
     table = eft_pool.merge(reparse(judgements), on="response_id", validate="one_to_many")
     fault = _faults(table, eft)
-    sound = table[fault.isna()]
-    agrees = agreeing(sound, eft.agreement)
-    agreed = sound[agrees].drop_duplicates(["response_id", "text"])
+    usable = table[fault.isna()]
+    agrees = agreeing(usable, eft.agreement)
+    agreed = usable[agrees].drop_duplicates(["response_id", "text"])
     kept = thinned(agreed, seed) if eft.thin_commonest else agreed
     if len(kept) < eft.min_kept:
         raise GateError(
             f"eft: {len(kept)} of {len(table)} judgements are left as examples (limit "
-            f"`eft.min_kept` = {eft.min_kept}): {int(fault.notna().sum())} are unsound, "
+            f"`eft.min_kept` = {eft.min_kept}): {int(fault.notna().sum())} cannot be used, "
             f"{int((~agrees).sum())} do not agree with the human ranking. Read the judgements."
         )
     counts = fault.value_counts()
@@ -49,7 +49,7 @@ def select_eft(
         "eft/judgements": float(len(table)),
         "eft/kept": float(len(kept)),
         "eft/kept_share": len(kept) / len(table),
-        "eft/agreeing_share": float(agrees.mean()) if len(sound) else 0.0,
+        "eft/agreeing_share": float(agrees.mean()) if len(usable) else 0.0,
         **{
             f"eft/dropped_{name}": float(counts.get(name, 0))
             for name in ("no_room", "bare", "runs_on")
@@ -66,12 +66,13 @@ def select_eft(
 def agreeing(judged: pd.DataFrame, rule: str) -> pd.Series:
     """True for judgements whose score agrees with the human ranking of the prompt's responses.
 
-    One set is the k-th judgement of each response to a prompt. Two responses that people ranked
-    equal say nothing. The paper does not say more than that the ranking must agree; two readings:
+    A set is the k-th judgements of all responses to one prompt. Responses that people ranked equal
+    are not compared. The paper only says that the ranking must agree. There are two rules:
 
-    - `example`: no response of the set that people ranked lower scores higher, none ranked higher
-      scores lower, and at least one ordering of people's is met strictly.
-    - `set`: every ordering of people's within the set is met strictly; all of it or nothing.
+    - `example`: a judgement agrees if its response and each other one of the set are not scored in
+      the opposite order of their ranks, and at least one of them is scored in the same order.
+    - `set`: all judgements of the set agree if all responses are scored in the order of their
+      ranks, without a tie. Otherwise none agrees.
 
     Args:
         judged: `prompt_id`, `k`, `rank` (0 best), `score` (no NaN).
@@ -84,7 +85,10 @@ def agreeing(judged: pd.DataFrame, rule: str) -> pd.Series:
 
 
 def thinned(examples: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The commonest score cut down, by drawing, to the number of the second commonest."""
+    """Examples without some of those with the commonest score.
+
+    They are dropped at random until they are as many as those with the second commonest score.
+    """
     counts = examples["score"].value_counts()
     if len(counts) < 2 or counts.iloc[0] == counts.iloc[1]:
         return examples
@@ -94,38 +98,36 @@ def thinned(examples: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _set_agrees(ranks: list[int], scores: list[float], rule: str) -> list[bool]:
-    """Per judgement of one set, by what its orderings with the others are worth."""
+    """Whether each judgement of one set agrees, by its order with each of the others."""
     judgements = list(zip(ranks, scores, strict=True))
-    met = [
+    orders = [
         [
-            (rank < other_rank) - (rank > other_rank) == (score > other) - (score < other)
-            if rule == "set"
-            else _ordering(rank - other_rank, other - score)
+            _order(rank - other_rank, other - score)
             for other_rank, other in judgements
             if rank != other_rank
         ]
         for rank, score in judgements
     ]
     if rule == "set":
-        whole = any(met) and all(all(own) for own in met)
-        return [whole] * len(met)
-    return [1 in own and -1 not in own for own in met]
+        found = [order for row in orders for order in row]
+        return [bool(found) and set(found) == {1}] * len(judgements)
+    return [1 in row and -1 not in row for row in orders]
 
 
-def _ordering(ranked: int, scored: float) -> int:
-    """1 when people and scores order two responses alike, -1 when contrary, 0 for equal scores."""
+def _order(ranked: int, scored: float) -> int:
+    """1 if ranks and scores have the same order, -1 if the opposite one, 0 for equal scores."""
     if scored == 0:
         return 0
     return 1 if (ranked > 0) == (scored > 0) else -1
 
 
 def _faults(table: pd.DataFrame, eft: EftParams) -> pd.Series:
-    """What makes a judgement no example, whatever its score; None for sound ones."""
+    """Why a judgement cannot be an example, whatever its score; None if it can."""
     fault = table["reason"].where(table["reason"] != "ok", None)
     fault = fault.mask(table["finish"] == "no_room", "no_room")
     bare = fault.isna() & (table["text"].str.split().str.len() < eft.min_words)
     fault = fault.mask(bare, "bare")
-    # A text that never ended would teach not to end.
+    # A judgement that was cut would teach the model not to end.
     return fault.mask(fault.isna() & (table["finish"] == "length"), "runs_on")
 
 

@@ -1,4 +1,4 @@
-"""What a model can do, on prompts it was never trained on."""
+"""Evaluation of each model on prompts that no model was trained on."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -12,7 +12,7 @@ from srlm_kedro.pipelines.evaluation.nodes import (
     measure_model,
 )
 
-_KNOBS = ["generation_engine", "params:evaluation", "params:seed"]
+_DRAWING = ["generation_engine", "params:evaluation", "params:seed"]
 
 
 def create_pipeline() -> Pipeline:
@@ -24,7 +24,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 draw_eval_responses,
-                ["model", "eval_prompts", *_KNOBS],
+                ["model", "eval_prompts", *_DRAWING],
                 "eval_responses",
                 name="draw_eval_responses",
             ),
@@ -36,7 +36,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 judge_eft_eval,
-                ["model", "eft_eval", "judge_prompt", *_KNOBS],
+                ["model", "eft_eval", "judge_prompt", *_DRAWING],
                 "eft_eval_judgements",
                 name="judge_eft_eval",
             ),
@@ -59,7 +59,7 @@ def create_pipeline() -> Pipeline:
 def create_head_to_head_pipeline() -> Pipeline:
     """`model_scores`, `previous_scores`, `baseline_scores` -> `head_to_head`, its metrics.
 
-    On the way: `verdicts`, the raw words of a referee that compares.
+    On the way: `verdicts`, the raw verdicts of a referee that compares.
     """
     scores = ["model_scores", "previous_scores", "baseline_scores"]
     return Pipeline(

@@ -1,6 +1,6 @@
-"""Who answers better: a model against the one before it and against the SFT baseline.
+"""Head-to-head: wins and losses of a model against its predecessor and the SFT baseline.
 
-Paper: section 3.1, every comparison is made in both orders, and disagreement is a tie.
+Paper: section 3.1, each comparison is made in both orders, and it is a tie if they disagree.
 """
 
 import numpy as np
@@ -9,12 +9,13 @@ import pandas as pd
 from srlm_kedro.display.safe_text import ending
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge.statistics import tally
-from srlm_kedro.pipelines.evaluation.comparisons import ORDERS, elders, pair_up, read_again
+from srlm_kedro.pipelines.evaluation.comparisons import ORDERS, elders, pair_up, reparse
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import derive_seed
 
 COLUMNS = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
-"""One row an opponent: win, tie, loss in %, n prompts; low and high bound win minus loss."""
+"""Columns of `head_to_head`: one row per opponent. `win`, `tie` and `loss` are in %, `n` counts the
+prompts, `low` and `high` are the 95% interval of win minus loss."""
 _NUMBERS = {"first": 1.0, "tie": 0.0, "second": -1.0}
 
 
@@ -26,17 +27,17 @@ def settle_comparisons(
     evaluation: EvaluationParams,
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """The model against its predecessor and against the baseline: a row each, and as metrics.
+    """The model against its predecessor and against the baseline, one row for each, and as metrics.
 
-    M1's predecessor is the baseline, which makes one row. Where the referee compared,
-    `eval/verdicts_unparsed` counts its words without a verdict, and `eval/order_disagreement` is
-    the share of the comparisons, of those with both verdicts, that the order swayed.
+    M1 has one row, because its predecessor is the baseline. If the referee compared,
+    `eval/verdicts_unparsed` counts its completions without a verdict. `eval/order_disagreement` is
+    the share of the comparisons with both verdicts where the two orders disagree.
 
     Raises:
-        GateError: Too large a share of its words carries no verdict.
+        GateError: A larger share than `max_unparsed` of the completions has no verdict.
     """
-    read = read_again(verdicts)
-    _refuse_unread(read, evaluation)
+    read = reparse(verdicts)
+    _refuse_unparsed(read, evaluation)
     rows = {
         opponent: head_to_head(model_scores, scores, read, evaluation, seed)
         for opponent, scores in elders(previous_scores, baseline_scores).items()
@@ -62,53 +63,54 @@ def head_to_head(
 ) -> dict:
     """Win, tie and loss on sampled responses, and the 95% interval of win minus loss.
 
-    By the verdicts in `read`; by the scores when it holds none of any model.
-
-    Comparisons without a verdict are left out, and so are prompts without any.
+    The verdicts in `read` decide; if it is empty, the scores do. Comparisons without a verdict are
+    left out, and so are prompts without a comparison.
     """
     model, opponent = model_scores["model"].iloc[0], opponent_scores["model"].iloc[0]
     pairs = pair_up(model_scores, opponent_scores, evaluation.pairing)
-    shown, swapped = _by_scores(pairs) if read.empty else _by_verdicts(pairs, read)
-    won = pd.Series(settle(shown, swapped), pairs["prompt_id"]).dropna()
+    verdicts = _by_scores(pairs) if read.empty else _by_verdicts(pairs, read)
+    won = pd.Series(settle(*verdicts), pairs["prompt_id"]).dropna()
     if won.empty:
         raise GateError(
-            f"head to head: {model} and {opponent} share no prompt with a verdict of the referee "
-            f"({len(pairs)} comparisons). Read the verdicts if there are any, or evaluate both on "
-            "the same `eval_prompts`."
+            f"head to head: {model} and {opponent} have no prompt in common on which the referee "
+            f"gave a verdict ({len(pairs)} comparisons). Read the verdicts if there are any, or "
+            "evaluate both on the same `eval_prompts`."
         )
     label = derive_seed(seed, "head to head", model, opponent)
     return {"model": model, "opponent": opponent, **tally(won, evaluation.resamples, label)}
 
 
-def settle(shown: np.ndarray, swapped: np.ndarray) -> np.ndarray:
+def settle(model_first: np.ndarray, opponent_first: np.ndarray) -> np.ndarray:
     """1 (win), 0 (tie) or -1 (loss) for the model from verdicts in both orders.
 
-    Paper: section 3.1, where the two disagree it is a tie.
+    Paper: section 3.1, it is a tie if the two verdicts disagree.
 
     Args:
-        shown: Verdicts with the model's response first: 1 for the first, -1 for the second, 0 for
-            a tie, NaN for none.
-        swapped: The same with the opponent's response first.
+        model_first: Verdicts on the order with the model's response first: 1 for the first
+            response, -1 for the second, 0 for a tie, NaN for none.
+        opponent_first: The same for the other order.
     """
-    agreed = np.where(shown == -swapped, shown, 0.0)
-    return np.where(np.isnan(shown) | np.isnan(swapped), np.nan, agreed)
+    agreed = np.where(model_first == -opponent_first, model_first, 0.0)
+    return np.where(np.isnan(model_first) | np.isnan(opponent_first), np.nan, agreed)
 
 
 def _by_scores(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Both orders of a referee that scores each response by itself: they agree."""
-    shown = np.sign((pairs["score"] - pairs["score_other"]).to_numpy(float))
-    return shown, -shown
+    """The verdicts that scores give in both orders; they always agree."""
+    model_first = np.sign((pairs["score"] - pairs["score_other"]).to_numpy(float))
+    return model_first, -model_first
 
 
 def _by_verdicts(pairs: pd.DataFrame, read: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     numbers = _numbers(read)
     asked = pd.MultiIndex.from_frame(pairs[numbers.index.names])
-    shown, swapped = (numbers[order].reindex(asked).to_numpy(float) for order in ORDERS)
-    return shown, swapped
+    model_first, opponent_first = (
+        numbers[order].reindex(asked).to_numpy(float) for order in ORDERS
+    )
+    return model_first, opponent_first
 
 
 def _numbers(read: pd.DataFrame) -> pd.DataFrame:
-    """A row a comparison, a column an order: 1 for the first as shown, 0, -1, or NaN."""
+    """Verdicts as numbers: one row per comparison, one column per order."""
     numbers = read.assign(number=read["verdict"].map(_NUMBERS))
     return numbers.pivot(
         index=["response_id", "response_id_other"], columns="order", values="number"
@@ -116,29 +118,29 @@ def _numbers(read: pd.DataFrame) -> pd.DataFrame:
 
 
 def _health(read: pd.DataFrame) -> dict[str, float]:
-    """How far a comparing referee can be trusted; nothing of one that scores."""
+    """Metrics of a comparing referee; none of a referee that scores."""
     if read.empty:
         return {}
     both = _numbers(read).dropna()
-    swayed = both[ORDERS[0]] != -both[ORDERS[1]]
+    disagree = both[ORDERS[0]] != -both[ORDERS[1]]
     figures = {
         "eval/verdicts": float(len(read)),
         "eval/verdicts_unparsed": float(read["verdict"].isna().sum()),
-        "eval/order_disagreement": float(swayed.mean()),
+        "eval/order_disagreement": float(disagree.mean()),
     }
     return {name: value for name, value in figures.items() if pd.notna(value)}
 
 
-def _refuse_unread(read: pd.DataFrame, evaluation: EvaluationParams) -> None:
-    unread = read[read["verdict"].isna()]
-    if len(unread) <= evaluation.max_unparsed * len(read):
+def _refuse_unparsed(read: pd.DataFrame, evaluation: EvaluationParams) -> None:
+    unparsed = read[read["verdict"].isna()]
+    if len(unparsed) <= evaluation.max_unparsed * len(read):
         return
-    first = unread.iloc[0]
+    first = unparsed.iloc[0]
     raise GateError(
-        f"{first.model}.verdicts: {len(unread) / len(read):.0%} of {len(read)} comparisons carry "
+        f"{first.model}.verdicts: {len(unparsed) / len(read):.0%} of {len(read)} comparisons have "
         f"no verdict (limit `evaluation.max_unparsed` = {evaluation.max_unparsed:g}); most often: "
-        f"{unread['reason'].value_counts().index[0]}. First: response {first.response_id} against "
-        f"{first.response_id_other}, {ending(first.text)}. Give the referee more room "
+        f"{unparsed['reason'].value_counts().index[0]}. First: response {first.response_id} "
+        f"against {first.response_id_other}, {ending(first.text)}. Give the referee more room "
         "(`max_new_tokens` of its entry in the catalog), change its prompt, or raise the limit: "
         "all verdicts are kept."
     )

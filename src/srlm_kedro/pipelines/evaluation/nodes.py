@@ -1,4 +1,4 @@
-"""Each model answers the held-out prompts and judges the held-back rankings."""
+"""Each model answers the held-out prompts and judges the ranked responses that EFT held back."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ COLUMNS = [
     *("model", "prompt_id", "response_id", "prompt", "kind", "seen"),
     *("mode", "sample", "response", "tokens", "finish", "thought"),
 ]
-"""Of `eval_responses`: `mode` is `sampled` or `greedy`, `sample` the number within its mode."""
+"""Columns of `eval_responses`. `mode` is `sampled` or `greedy`; `sample` counts within a mode."""
 _SCORES = range(6)
 
 
@@ -27,7 +27,7 @@ def draw_eval_responses(
     evaluation: Annotated[EvaluationParams, Reads("sampling", "greedy")],
     seed: int,
 ) -> pd.DataFrame:
-    """Responses to the held-out prompts: `sampling.n` sampled ones each, and a greedy one."""
+    """Responses to the held-out prompts: `sampling.n` sampled ones for each, and a greedy one."""
     modes = {"sampled": evaluation.sampling}
     if evaluation.greedy:
         modes["greedy"] = evaluation.sampling.model_copy(update={"n": 1, "temperature": 0.0})
@@ -50,16 +50,16 @@ def draw_eval_responses(
 
 
 def assess_responses(eval_responses: pd.DataFrame, referee: Referee) -> pd.DataFrame:
-    """Every response with the referee's score, its reasons and the kinds of error apart.
+    """The responses with the referee's score, its reasons, and each kind of error.
 
-    `score`, `items_wrong`, `constraints_missed`, `voice_missed` and `extras` are numbers, NaN where
-    the referee cannot tell; all but the score lie between 0 and 1.
+    `score` (0 to 5), and `items_wrong`, `constraints_missed`, `voice_missed` and `extras` (0 to 1)
+    are NaN where the referee cannot tell.
     """
     pairs = zip(eval_responses["prompt"], eval_responses["response"], strict=True)
     found = referee.assess_all(list(pairs))
     reasons = [" ".join(one.reasons) for one in found]
-    told = tabulated(found, eval_responses.index)
-    return eval_responses.join(told).assign(reasons=pd.Series(reasons, told.index, dtype=str))
+    table = tabulated(found, eval_responses.index)
+    return eval_responses.join(table).assign(reasons=pd.Series(reasons, table.index, dtype=str))
 
 
 def judge_eft_eval(
@@ -70,7 +70,7 @@ def judge_eft_eval(
     evaluation: Annotated[EvaluationParams, Reads("judging", "retries")],
     seed: int,
 ) -> pd.DataFrame:
-    """The model's judgements of responses that people ranked, raw; `model` names it.
+    """The model's judgements of responses that people ranked, raw; column `model` has its name.
 
     Paper: section 3.2 (reward modelling), each M_t is measured as a judge too.
     """
@@ -87,11 +87,12 @@ def judge_eft_eval(
 
 
 def measure_model(eval_scores: pd.DataFrame, reward_modelling: pd.DataFrame) -> dict[str, float]:
-    """The model's figures as `eval/...`; one that does not exist (no unseen kinds) is left out.
+    """The model's figures as `eval/...`. A figure that does not exist is left out.
 
-    All but `greedy_score` are of sampled responses. `perfect`, `score_<n>` (of the scored ones,
-    rounded to whole points) and the four kinds of error are shares, `mean_length` is in tokens,
-    the judge's figures are those of `measure_reward_modelling`, its counts as `judge_<count>`.
+    All but `greedy_score` are of sampled responses. `perfect` and `score_<n>` (rounded to whole
+    points) are shares of the scored responses, the four kinds of error shares of all responses.
+    `mean_length` is in tokens. The judge's figures are those of `measure_reward_modelling`; its
+    counts are named `judge_<count>`.
     """
     sampled = eval_scores[eval_scores["mode"] == "sampled"]
     greedy = eval_scores[eval_scores["mode"] == "greedy"]

@@ -1,6 +1,6 @@
-"""How far a judge and the one before it order the same responses alike.
+"""How far two judges, M_(t-1) and M_(t-2), agree on the order of the same responses.
 
-Source: CREAM (2410.12735): where they disagree, the rewards deserve less trust.
+Source: CREAM (2410.12735). The less they agree, the less the rewards can be trusted.
 """
 
 import pandas as pd
@@ -16,12 +16,13 @@ def measure_consistency(
     elder_judgements: pd.DataFrame,
     judging: JudgingParams,
 ) -> dict[str, float]:
-    """Mean Kendall tau between two judges' rewards within a prompt, and the rate (tau + 1) / 2.
+    """Kendall's tau between two judges' rewards, as a mean over prompts; the rate is (tau + 1) / 2.
 
-    Prompts on which a judge ties all responses say nothing; they are counted in `undecided`.
+    A prompt counts as `undecided`, and not in the mean, if a judge gives all its responses one
+    reward.
 
     Raises:
-        GateError: The judges order the responses to no prompt.
+        GateError: All prompts are undecided.
     """
     taus = kendall_taus(
         with_rewards(responses, settled(reparse(judgements)), judging.min_scores),
@@ -29,8 +30,8 @@ def measure_consistency(
     )
     if taus.isna().all():
         raise GateError(
-            f"consistency: of {len(taus)} prompts there is none whose responses both judges put "
-            "in an order (`loop.soft_labels`). Draw more judgements a response "
+            f"consistency: on none of {len(taus)} prompts do both judges give different rewards "
+            "(`loop.soft_labels`). Draw more judgements per response "
             f"(`judging.sampling.n`, now {judging.sampling.n}), or set `loop.soft_labels: false`."
         )
     tau = float(taus.mean())
@@ -43,7 +44,7 @@ def measure_consistency(
 
 
 def kendall_taus(judged: pd.DataFrame, elder: pd.DataFrame) -> pd.Series:
-    """Kendall's tau (b) of two judges' rewards, a prompt; NaN where one of them ties them all."""
+    """Kendall's tau-b of two judges' rewards, by prompt; NaN if a judge gives equal rewards."""
     both = judged[["prompt_id", "reward"]].assign(elder=elder["reward"]).dropna()
     prompts = dict(tuple(both.groupby("prompt_id")))
     taus = {

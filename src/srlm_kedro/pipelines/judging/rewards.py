@@ -1,6 +1,6 @@
-"""Judgements into rewards, and the health of the judge.
+"""Judgements into rewards, and metrics of the judge.
 
-Apart from the judging itself, so that a better parser gives new rewards without a new judgement.
+This is apart from the judging, so that a better parser gives new rewards without new judgements.
 """
 
 import pandas as pd
@@ -19,29 +19,31 @@ _SCORES = range(_TOP + 1)
 def reward_responses(
     responses: pd.DataFrame, judgements: pd.DataFrame, judge_prompt: str, judging: JudgingParams
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Responses with `reward` (the mean of their scores, NaN without) and `scores` (how many).
+    """The responses with `reward`, `scores` and `reason`, and the judge's metrics.
 
-    Paper: section 3.1, the reward is the mean of the sampled scores. A judgement without a score
-    is no number: it enters no mean. `reason` is `ok`, or why a response was not judged: one of
-    `candidates.DROPS`, counted as `judge/dropped_...`. `judge/escaped_responses` counts responses
-    that would have closed their own place in the judge prompt, `judge/no_room` judgements that
-    were not drawn, for the filled judge prompt left the judge no room.
+    `reward` is the mean of the response's scores, or NaN; `scores` is their number. A judgement
+    without a score enters no mean. `reason` is `ok`, or why the response was not judged (one of
+    `judgements.DROPS`, counted as `judge/dropped_...`). `judge/escaped_responses` counts responses
+    with a tag of the judge prompt in them or in their prompts, which is escaped. `judge/no_room`
+    counts judgements that were not drawn because the filled judge prompt left no room for them.
+
+    Paper: section 3.1, the reward is the mean of the sampled scores.
 
     Raises:
-        GateError: Every response is dropped, too large a share of the judgements carries no score,
-            or no response a reward.
+        GateError: All responses are dropped, a larger share than `max_unparsed` of the judgements
+            has no score, or no response has a reward.
     """
     reasons = candidacy(responses, judging.cut, judging.empty)
     drops = {reason: int((reasons == reason).sum()) for reason in DROPS}
     _refuse_dropped(responses, drops)
     read = settled(reparse(judgements))
-    _refuse_unread(responses, read, judging)
+    _refuse_unparsed(responses, read, judging)
     table = with_rewards(responses, read, judging.min_scores).assign(reason=reasons)
     judged = table[reasons == "ok"]
     if judged["reward"].isna().all():
         raise GateError(
             f"judged_responses: none of {len(judged)} responses has a reward (limit "
-            f"`judging.min_scores` = {judging.min_scores}). Draw more judgements a response "
+            f"`judging.min_scores` = {judging.min_scores}). Draw more judgements per response "
             f"(`judging.sampling.n`, now {judging.sampling.n})."
         )
     pairs = zip(judged["prompt"], judged["response"], strict=True)
@@ -58,10 +60,10 @@ def reward_responses(
 def judge_metrics(
     judged: pd.DataFrame, judgements: pd.DataFrame, read: pd.DataFrame
 ) -> dict[str, float]:
-    """What tells a healthy judge from a collapsed one, on the responses that were judged.
+    """Metrics that distinguish a useful judge from a collapsed one, on the judged responses.
 
-    Shares are of judgements for `score_*` (rounded to whole points) and `parse_rate`, of rewarded
-    responses for `saturation`, of prompts for `tied_prompts`.
+    `score_*` (rounded to whole points) and `parse_rate` are shares of the judgements, `saturation`
+    is the share of the rewarded responses with full reward, `tied_prompts` a share of the prompts.
     """
     rewards = judged["reward"].dropna()
     scores = read["score"].dropna()
@@ -89,7 +91,7 @@ def judge_metrics(
 
 
 def _noise(read: pd.DataFrame) -> float:
-    """How far the judgements of one response stand apart, in points."""
+    """The standard deviation of the judgements of one response, in points."""
     variances = read.groupby("response_id")["score"].var(ddof=0).dropna()
     return float(variances.mean() ** 0.5)
 
@@ -100,25 +102,25 @@ def _refuse_dropped(responses: pd.DataFrame, drops: dict[str, int]) -> None:
     raise GateError(
         f"judged_responses: none of {len(responses)} responses can be used: {drops['cut']} are cut "
         f"at the token limit (`judging.cut` = drop), {drops['empty']} are empty, "
-        f"{drops['unanswered']} were not drawn, for their prompts left no room. First: response "
+        f"{drops['unanswered']} were not drawn because their prompts left no room. First: response "
         f"{responses['response_id'].iloc[0]}, {ending(responses['response'].iloc[0])}. Raise "
         "`responses.sampling.max_new_tokens`, or read the responses: all are kept."
     )
 
 
-def _refuse_unread(responses: pd.DataFrame, read: pd.DataFrame, judging: JudgingParams) -> None:
-    unread = read[read["score"].isna()]
+def _refuse_unparsed(responses: pd.DataFrame, read: pd.DataFrame, judging: JudgingParams) -> None:
+    unparsed = read[read["score"].isna()]
     if not len(read):
-        raise GateError("judgements: there are none, for there are no responses to judge.")
-    if len(unread) / len(read) <= judging.max_unparsed and len(unread) < len(read):
+        raise GateError("judgements: there are none, because there are no responses to judge.")
+    if len(unparsed) / len(read) <= judging.max_unparsed and len(unparsed) < len(read):
         return
-    first = unread.iloc[0]
+    first = unparsed.iloc[0]
     prompt_id = dict(zip(responses["response_id"], responses["prompt_id"], strict=True))
-    reasons = unread["reason"].mask(unread["finish"] == "no_room", "no_room")
+    reasons = unparsed["reason"].mask(unparsed["finish"] == "no_room", "no_room")
     common = reasons.value_counts().index[0]
     raise GateError(
         f"{prompt_id[first.response_id].partition('-')[0]}.judgements: "
-        f"{len(unread) / len(read):.0%} of {len(read)} judgements carry no score (limit "
+        f"{len(unparsed) / len(read):.0%} of {len(read)} judgements have no score (limit "
         f"`judging.max_unparsed` = {judging.max_unparsed:g}); most often: {common}. "
         f"First: response {first.response_id}, {ending(first.text)}. "
         f"Raise `judging.sampling.max_new_tokens` (now {judging.sampling.max_new_tokens}) or "

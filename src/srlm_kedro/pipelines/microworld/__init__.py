@@ -1,4 +1,4 @@
-"""The embedded default: M0, ready or out of a corpus, and the seed data, all of the microworld."""
+"""The microworld's M0, ready or pretrained on its corpus, and its seed data."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -12,7 +12,7 @@ from srlm_kedro.pipelines.microworld.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """Prompt templates, `eval_prompts` -> `corpus`; it -> `model`, `train_log`, `train_metrics`."""
+    """M0 from its corpus: templates, `eval_prompts` -> `corpus`, `model`, `train_metrics`, ..."""
     return Pipeline(
         [
             Node(
@@ -38,18 +38,18 @@ def create_pipeline() -> Pipeline:
 
 
 def create_ready_pipeline() -> Pipeline:
-    """`ready_m0`, which comes with the project -> `model`."""
+    """The M0 that comes with the project: `ready_m0` -> `model`."""
     return Pipeline([Node(take_m0, ["ready_m0"], "model", name="take_m0")])
 
 
 def create_card_pipeline() -> Pipeline:
-    """`model`, `train_metrics` -> `card`."""
+    """M0's card: `model`, `train_metrics` -> `card`."""
     inputs = ["model", "train_metrics", "params:seed"]
     return Pipeline([Node(write_m0_card, inputs, "card", name="write_m0_card")])
 
 
 def create_seed_data_pipeline() -> Pipeline:
-    """`params:microworld` -> `ift_seed`, `eft_seed`, `eval_prompts`."""
+    """The seed data: `params:microworld` -> `ift_seed`, `eft_seed`, `eval_prompts`."""
     return Pipeline(
         [
             Node(

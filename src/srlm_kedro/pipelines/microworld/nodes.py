@@ -32,9 +32,9 @@ def make_corpus(
     microworld: Annotated[MicroworldParams, Reads("corpus")],
     seed: int,
 ) -> pd.DataFrame:
-    """Documents of mixed quality, in reading order: kind, texts, learn (whether each is learnt).
+    """Documents of mixed quality in reading order: kind, texts, learn (whether loss falls on each).
 
-    None of them holds an evaluation prompt.
+    No document contains an evaluation prompt.
     """
     given = microworld.corpus
     documents = corpus(
@@ -59,7 +59,7 @@ def train_m0(
     pretraining: PretrainParams,
     seed: int,
 ) -> tuple[Checkpoint, pd.DataFrame, dict[str, float]]:
-    """M0: a small Llama that has read the corpus once."""
+    """M0: a small Llama, trained on the corpus for one epoch."""
     documents = [
         Document(tuple(zip(row.texts, map(bool, row.learn), strict=True)))
         for row in corpus.itertuples()
@@ -70,13 +70,13 @@ def train_m0(
 
 
 def take_m0(ready_m0: Checkpoint) -> Checkpoint:
-    """M0 as it comes with the project: a copy of its folder."""
+    """A copy of the M0 that comes with the project."""
     scratch = Path(tempfile.mkdtemp(prefix="m0-"))
     return Checkpoint(Path(shutil.copytree(ready_m0.path, scratch / "m0")), ready_m0.name)
 
 
 def write_m0_card(model: Checkpoint, train_metrics: dict[str, float], seed: int) -> str:
-    """What M0 is, the sum of its weights, and the command that makes it again."""
+    """M0's card: what it is, the digest of its weights, and the command that makes it again."""
     weights = model.path / "model.safetensors"
     return _TEMPLATES.get_template("m0.md.jinja").render(
         seed=seed,
@@ -90,7 +90,7 @@ def write_m0_card(model: Checkpoint, train_metrics: dict[str, float], seed: int)
 def make_seed_data(
     microworld: Annotated[MicroworldParams, Reads("seed_data")],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """IFT, ranked EFT and evaluation prompts, no prompt twice; the same on every machine."""
+    """IFT, ranked EFT and evaluation prompts, each prompt once; the same on every machine."""
     given = microworld.seed_data
     rng = random.Random(given.seed)
     prompts = seeds.Prompts(rng)

@@ -1,4 +1,4 @@
-"""Human conversations into seed data."""
+"""An OASST export of human conversations into seed data. Paper: section 3.1, seed data."""
 
 from kedro.pipeline import Node, Pipeline
 

@@ -1,6 +1,6 @@
-"""Human conversations into seed data: first turns alone, human alone, no prompt in two tables.
+"""Human conversations into seed data: only first turns, only by people, no prompt in two tables.
 
-Paper: section 3.1. IFT takes the reply that people liked best, EFT all replies that they ranked.
+Paper: section 3.1. IFT gets the reply that people liked best, EFT all replies that they ranked.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from srlm_kedro.records import derive_seed
 def select_oasst(
     oasst_messages: pd.DataFrame, oasst: OasstParams, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, float]]:
-    """Seed data as a `SeedDataset` gives it, the messages that were dropped, and the counts.
+    """The seed tables, as a `SeedDataset` gives them, the dropped messages, and the counts.
 
-    Which prompt goes where depends on the prompts and the seed alone, not on the export's order
-    or serialisation. Ids are the message ids of the prompts.
+    The table of a prompt depends only on the prompts and the seed, not on the export's order or
+    file format. Ids are the message ids of the prompts.
 
     Returns:
         `ift_seed` (id, prompt, response), `eft_seed` (id, prompt, responses = [{text, rank}],
@@ -26,7 +26,7 @@ def select_oasst(
         (message_id, reason) and the metrics. Messages = prompts + ranked replies + drops.
 
     Raises:
-        InputError: Nothing is left for IFT or, where a share of it is wanted, for EFT.
+        InputError: No prompt is left for IFT, or for EFT if `eft_share` is above 0.
     """
     drops, groups = screen(oasst_messages, oasst)
     ift, eft, held_out = _split(groups, oasst, seed)
@@ -49,7 +49,7 @@ def _split(
     held = min(oasst.eval_count, int(len(order) * oasst.max_eval_share))
     held_out, rest = order[:held], order[held:]
     several = [group for group in rest if len(group.replies) > 1]
-    # A prompt whose best reply was dropped can serve EFT alone: those first.
+    # A prompt whose best reply was dropped can be in EFT only, so EFT takes those first.
     several.sort(key=lambda group: group.best is not None)
     eft = several[: round(len(several) * oasst.eft_share)]
     taken = {group.message_id for group in eft}
@@ -84,7 +84,7 @@ def _refuse_empty(
         counts = drops["reason"].value_counts().items()
         reasons = ", ".join(f"{reason} {count}" for reason, count in counts) or "none"
         raise InputError(
-            f"oasst: no prompt is left for {' and '.join(empty)}. Messages dropped: {reasons}. "
+            f"oasst: no prompt is left for {' and '.join(empty)}. Dropped messages: {reasons}. "
             "Change the parameters `oasst`, or give a larger export."
         )
 
@@ -100,7 +100,7 @@ def _eft_table(groups: Sequence[Group]) -> pd.DataFrame:
 
 
 def _responses(group: Group) -> list[dict[str, str | int]]:
-    """In the order of their ids: the order tells nothing of the ranks."""
+    """Texts and ranks in the order of the ids, so that the order does not show the ranks."""
     ranked = sorted(enumerate(group.replies), key=lambda item: item[1].message_id)
     return [{"text": reply.text, "rank": rank} for rank, reply in ranked]
 

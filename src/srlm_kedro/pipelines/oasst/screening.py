@@ -1,4 +1,4 @@
-"""Which prompts and replies are fit to be seed data, and why the others are not."""
+"""The parameters `oasst`, and which prompts and replies can be seed data, or why they cannot."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,39 +12,38 @@ from srlm_kedro.params import MANY, Params
 
 
 class OasstParams(Params):
-    """From an OASST export to IFT, EFT and held-out prompts. Paper: section 3.1, seed data."""
+    """The parameters `oasst`: from an OASST export to seed data. Paper: section 3.1."""
 
     languages: tuple[str, ...] = Field(("en",), min_length=1)
     """Languages of prompts and replies (paper: English)."""
     tree_states: tuple[str, ...] = ("ready_for_export",)
-    """States of trees that are wanted; a tree whose state the export leaves out is (paper: not
-    stated)."""
+    """States of trees whose messages are used; so are trees without a state (paper: not stated)."""
     max_spam: float = Field(0.5, ge=0, le=1)
-    """A message that a larger share of its readers called spam is dropped (paper: not stated)."""
+    """A message is dropped if a larger share of its readers called it spam (paper: not stated)."""
     max_prompt_characters: int | None = Field(None, ge=1, le=MANY)
-    """Longer prompts are dropped, with their replies (paper: not stated)."""
+    """Longer prompts are dropped with their replies (paper: not stated)."""
     max_response_characters: int | None = Field(None, ge=1, le=MANY)
     """Longer replies are dropped (paper: not stated)."""
     eval_count: int = Field(256, ge=0, le=MANY)
-    """Prompts held out for head-to-head comparisons (paper: 256)."""
+    """Prompts that are held out for the head-to-head comparisons (paper: 256)."""
     max_eval_share: float = Field(0.1, ge=0, lt=1)
-    """Of few prompts, no larger share is held out than this."""
+    """Largest share of the prompts that is held out, in place of `eval_count` if they are few."""
     eft_share: float = Field(0.5, ge=0, lt=1)
-    """Share of the other prompts with several ranked replies that go to EFT. Of about 9,000 prompts
-    a half leaves room for IFT's 3,200 and gives the baseline some 4,000 to judge (paper: 2,171 EFT
-    examples are left after judging; how many prompts were judged is not stated)."""
+    """Share of the other prompts with several ranked replies that goes to EFT. One half of about
+    9,000 leaves enough for IFT's 3,200 and gives the baseline about 4,000 to judge (paper: 2,171
+    EFT examples are left after judging; the number of judged prompts is not stated)."""
     ift_count: int | None = Field(3200, ge=1, le=MANY)
-    """IFT examples at most (paper: 3,200); null takes all that are left."""
+    """Most IFT examples (paper: 3,200). Null: all prompts that are left."""
 
 
 STRUCTURE = ("duplicate id", "missing parent", "its own ancestor", "contradicted parent")
-_OWN = (
+_OF_MESSAGES = (
     *("synthetic", "deleted", "rejected in review", "spam", "language", "tree state"),
     *("not first turn", "wrong role", "no text", "too long", "unranked"),
 )
 _OF_PROMPTS = ("gap in ranks", "equal ranks", "no ranked reply", "lost best reply")
-REASONS = (*STRUCTURE, *_OWN, *_OF_PROMPTS, "duplicate prompt", "prompt dropped")
-"""Why a message is dropped. The first that holds is told, so that the counts add up."""
+REASONS = (*STRUCTURE, *_OF_MESSAGES, *_OF_PROMPTS, "duplicate prompt", "prompt dropped")
+"""Why a message is dropped. Only the first reason that holds counts, so that the counts add up."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Group:
 
     @property
     def key(self) -> str:
-        """The prompt without case and spacing: what may stand in one table alone."""
+        """The prompt without case and spacing; no two tables may have the same."""
         return " ".join(self.prompt.split()).lower()
 
     @property
@@ -76,28 +75,28 @@ class Group:
 
 
 def screen(messages: pd.DataFrame, oasst: OasstParams) -> tuple[pd.DataFrame, list[Group]]:
-    """The dropped messages (message_id, reason; sorted by both), and the fit prompts.
+    """The dropped messages (message_id, reason; sorted by reason and id), and the usable prompts.
 
-    What was ranked together stays comparable when one of the group is dropped; but ranks with a
-    gap or of equal height tell that the group is not the one that people ranked.
+    Replies that people ranked together stay comparable if one of them is dropped. But equal ranks,
+    or ranks with a gap, show that the export lacks replies that were ranked with them.
     """
-    reasons = _own_reasons(messages, oasst)
+    reasons = _message_reasons(messages, oasst)
     first = messages[messages["depth"].eq(1).fillna(False)]
-    whole = _numbers_by_parent(first)
-    fit = messages[reasons.eq("")]
-    replies = _replies_by_parent(fit[fit["depth"].eq(1)])
+    ranks = _ranks_by_parent(first)
+    usable = messages[reasons.eq("")]
+    replies = _replies_by_parent(usable[usable["depth"].eq(1)])
     groups = [
         Group(row.message_id, row.text, replies.get(row.message_id, ()))
-        for row in fit[fit["depth"].eq(0)].itertuples()
+        for row in usable[usable["depth"].eq(0)].itertuples()
     ]
-    unfit = {group.message_id: _unfit(group, whole[group.message_id]) for group in groups}
-    unfit |= _repeated([group for group in groups if not unfit[group.message_id]])
-    kept = [group for group in groups if not unfit[group.message_id]]
-    return _drops(messages, reasons, unfit, kept), kept
+    faults = {group.message_id: _fault(group, ranks[group.message_id]) for group in groups}
+    faults |= _repeated([group for group in groups if not faults[group.message_id]])
+    kept = [group for group in groups if not faults[group.message_id]]
+    return _drops(messages, reasons, faults, kept), kept
 
 
-def _own_reasons(messages: pd.DataFrame, oasst: OasstParams) -> pd.Series:
-    """Why each message is dropped for itself; empty where it is not."""
+def _message_reasons(messages: pd.DataFrame, oasst: OasstParams) -> pd.Series:
+    """Why each message is dropped by itself, whatever its tree; empty if it is not."""
     prompt, reply = messages["depth"].eq(0), messages["depth"].eq(1)
     length = messages["text"].str.len()
     prompt_limit = oasst.max_prompt_characters or float("inf")
@@ -124,8 +123,8 @@ def _own_reasons(messages: pd.DataFrame, oasst: OasstParams) -> pd.Series:
     return reasons
 
 
-def _numbers_by_parent(replies: pd.DataFrame) -> Mapping[str, list[int]]:
-    """The ranks of all replies to a prompt, fit or not."""
+def _ranks_by_parent(replies: pd.DataFrame) -> Mapping[str, list[int]]:
+    """The ranks of all replies to each prompt, dropped or not."""
     ranks: defaultdict[str, list[int]] = defaultdict(list)
     for row in replies[replies["rank"].notna()].itertuples():
         ranks[row.parent_id].append(int(row.rank))
@@ -140,19 +139,20 @@ def _replies_by_parent(replies: pd.DataFrame) -> dict[str, tuple[Reply, ...]]:
     }
 
 
-def _unfit(group: Group, ranks: Sequence[int]) -> str:
+def _fault(group: Group, ranks: Sequence[int]) -> str:
+    """Why a prompt with its replies is dropped; empty if it is not."""
     if len(set(ranks)) < len(ranks):
         return "equal ranks"
     if sorted(ranks) != list(range(len(ranks))):
         return "gap in ranks"
     if not group.replies:
         return "no ranked reply"
-    # One reply alone ranks nothing; to learn from it, it has to be the best.
+    # A single reply has no ranking; it is useful only if it is the best one.
     return "lost best reply" if len(group.replies) == 1 and group.best is None else ""
 
 
 def _repeated(groups: Sequence[Group]) -> dict[str, str]:
-    """Of prompts that differ in case and spacing alone, the one of the smallest id stays."""
+    """Of prompts that differ only in case and spacing, all but the one with the smallest id."""
     first: dict[str, str] = {}
     for group in sorted(groups, key=lambda group: group.message_id):
         first.setdefault(group.key, group.message_id)
@@ -161,12 +161,12 @@ def _repeated(groups: Sequence[Group]) -> dict[str, str]:
 
 
 def _drops(
-    messages: pd.DataFrame, reasons: pd.Series, unfit: Mapping[str, str], kept: Sequence[Group]
+    messages: pd.DataFrame, reasons: pd.Series, faults: Mapping[str, str], kept: Sequence[Group]
 ) -> pd.DataFrame:
     used = {group.message_id for group in kept}
     used |= {reply.message_id for group in kept for reply in group.replies}
     rows = [
-        (name, reason or unfit.get(name) or "prompt dropped")
+        (name, reason or faults.get(name) or "prompt dropped")
         for name, reason in zip(messages["message_id"], reasons, strict=True)
         if reason or name not in used
     ]

@@ -1,4 +1,4 @@
-"""New prompts, written by a model and sieved."""
+"""New prompts: a model writes them, and filters refuse some. Paper: section 2.2."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,7 +8,7 @@ from srlm_kedro.pipelines.prompts.nodes import accept_prompts, write_prompts
 def create_pipeline() -> Pipeline:
     """`writer`, `policy`, `ift`, `eft_ranked`, `earlier_prompts` -> `prompts`, `known_prompts`, ...
 
-    On the way: `written_prompts`, everything that was written.
+    On the way: `written_prompts`, all that the model wrote.
     """
     return Pipeline(
         [

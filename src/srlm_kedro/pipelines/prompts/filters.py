@@ -1,4 +1,7 @@
-"""What is taken of a continuation, and what refuses it. Paper: section 2.2 and appendix A.5."""
+"""The new prompt in a continuation, and the filters that refuse it.
+
+Paper: section 2.2 (the filters of Self-Instruct) and appendix A.5.
+"""
 
 import re
 import string
@@ -7,21 +10,21 @@ from srlm_kedro.pipelines.prompts.novelty import Novelty, tokens
 from srlm_kedro.pipelines.prompts.params import FilterParams
 
 REASONS = (
-    "no_room",  # nothing was written: the demonstrations fill what the writer can see
-    "cut_off",  # the engine's limit ended it
+    "no_room",  # nothing was drawn: the demonstrations fill the writer's context
+    "cut_off",  # the token limit ended it
     "empty",
     "too_short",
     "too_long",
     "banned_word",
     "banned_opening",
-    "bad_start",  # punctuation or a character outside ASCII comes first
-    "duplicate",  # the same tokens as a known prompt
-    "similar",  # ROUGE-L F with a known prompt above the limit
-    "surplus",  # good, but the round had enough
+    "bad_start",  # it starts with punctuation or with a character outside ASCII
+    "duplicate",  # a known prompt has the same tokens
+    "similar",  # its ROUGE-L F with a known prompt is above the limit
+    "surplus",  # enough prompts were accepted before it
 )
 
-# A completion is as long as its model likes: runs are possessive, and are begun at their first
-# character alone, so that time is linear in it.
+# A continuation may be very long. Repetitions are possessive, and a match starts only at the first
+# character of a run of blanks or marks, so that the time is linear in its length.
 _WORDED = r"(?:task|instruction|prompt|question)\s*+\d{0,3}+\s*+[:.)]"
 _ITEM = rf"(?:{_WORDED}|\d{{1,3}}[.)]\s)"
 _MARKS = r"[*_#\s]*+"
@@ -36,9 +39,9 @@ _NEXT = re.compile(
 
 
 def first_task(continuation: str) -> tuple[str, bool]:
-    """The first task of a continuation, and True when something follows it.
+    """The first task of a continuation, and True if something follows it.
 
-    Paper: appendix A.5; models that write prompts themselves sometimes list several and answer.
+    Paper: appendix A.5; a chat model that writes prompts may list several tasks and answer them.
     """
     preface = _PREFACE.match(continuation)
     rest = continuation[preface.end() :] if preface else continuation
@@ -49,8 +52,8 @@ def first_task(continuation: str) -> tuple[str, bool]:
     return task.strip(), following is not None
 
 
-class Sieve:
-    """Lets new prompts through that pass every filter; each of them is known from then on."""
+class Filters:
+    """Accepts new prompts that pass all filters. An accepted prompt is a known one from then on."""
 
     def __init__(self, filters: FilterParams, novelty: Novelty) -> None:
         self._filters = filters
@@ -59,18 +62,18 @@ class Sieve:
         self._banned = re.compile(rf"\b(?:{words})\b", re.IGNORECASE) if words else None
         self._openings = tuple(opening.lower() for opening in filters.banned_openings)
 
-    def sift(self, continuation: str, finish: str) -> tuple[str, str]:
-        """The prompt in a continuation, and `ok` or the reason against it."""
+    def check(self, continuation: str, finish: str) -> tuple[str, str]:
+        """The prompt in a continuation, and `ok` or the reason why it is refused."""
         if finish == "no_room":
             return "", "no_room"
         prompt, followed = first_task(continuation)
         cut = finish == "length" and not followed
-        reason = "cut_off" if cut else self._form(prompt) or self._repeats(prompt)
+        reason = "cut_off" if cut else self._form_fault(prompt) or self._repetition(prompt)
         if reason is None:
             self._novelty.add(prompt)
         return prompt, reason or "ok"
 
-    def _form(self, prompt: str) -> str | None:
+    def _form_fault(self, prompt: str) -> str | None:
         words = len(prompt.split())
         if not prompt:
             return "empty"
@@ -85,7 +88,7 @@ class Sieve:
         first = prompt[0]
         return "bad_start" if first in string.punctuation or not first.isascii() else None
 
-    def _repeats(self, prompt: str) -> str | None:
+    def _repetition(self, prompt: str) -> str | None:
         if self._novelty.is_known(prompt):
             return "duplicate"
         return "similar" if self._novelty.is_similar(prompt) else None

@@ -1,6 +1,7 @@
-"""New prompts by few-shot prompting, sieved. Paper: section 2.2, generate a new prompt.
+"""New prompts by few-shot prompting, and their filters. Paper: section 2.2, generate a new prompt.
 
-Writing and accepting are two nodes: everything written is on disk before a limit can stop the run.
+One node writes and another accepts, so that all written prompts are on disk before a limit can stop
+the run.
 """
 
 import logging
@@ -13,7 +14,7 @@ import pandas as pd
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.params import at
-from srlm_kedro.pipelines.prompts.filters import REASONS, Sieve
+from srlm_kedro.pipelines.prompts.filters import REASONS, Filters
 from srlm_kedro.pipelines.prompts.novelty import Novelty
 from srlm_kedro.pipelines.prompts.params import (
     PromptsParams,
@@ -24,8 +25,9 @@ from srlm_kedro.records import Checkpoint, derive_seed
 
 WRITTEN = ["request_id", "sample", "text", "finish", "thought", "prompt", "reason"]
 
-# Rounds ask for what is missing over the share accepted so far, within these bounds.
-_FIRST_GUESS, _LEAST_SHARE = 0.7, 0.05
+# A round asks for the missing prompts, divided by the accepted share so far. These are the share
+# that the first round assumes, and the least that later rounds assume.
+_FIRST_SHARE, _LEAST_SHARE = 0.7, 0.05
 
 logger = logging.getLogger(__name__)
 
@@ -42,42 +44,44 @@ def write_prompts(
     seed: int,
     policy_checked: dict[str, bool],
 ) -> pd.DataFrame:
-    """Everything that `writer` wrote for the next iteration, with `ok` or the reason against it.
+    """All that `writer` wrote for the next iteration, each with `ok` or the reason of its refusal.
 
-    Rounds of writing go on until `count` prompts are accepted or `max_written` are written.
-    Demonstrations depend on the seed, the iteration and the number of the few-shot prompt.
+    The writer goes on until `count` prompts are accepted or `max_written` are written. The
+    demonstrations depend on the seed, the iteration, and the number of the few-shot prompt.
 
     Args:
         writer: The model that writes.
         policy: M_t; the prompts are those of M_(t+1).
-        ift: Source of demonstrations, and known prompts.
+        ift: Known prompts, and demonstrations.
         eft_ranked: Known prompts.
-        earlier_prompts: `prompt` of earlier iterations: demonstrations, and known prompts.
-        few_shot_prompt: Template, see `params`.
+        earlier_prompts: The prompts of earlier iterations: known prompts, and demonstrations.
+        few_shot_prompt: The template, see `prompts.params`.
         generation_engine: Draws the continuations.
-        prompts: Knobs.
-        seed: Of the whole run.
-        policy_checked: The word of the guard over M_t, if there is one: nothing begins before it.
+        prompts: The parameters.
+        seed: The seed of the run.
+        policy_checked: The guard over M_t, if there is one; nothing is written before it opens.
     """
-    own = list(earlier_prompts["prompt"])
-    ask = _FewShot(policy.iteration + 1, few_shot_prompt, list(ift["prompt"]), own, prompts, seed)
-    known = [*ift["prompt"], *eft_ranked["prompt"].unique(), *own]
-    sieve = Sieve(prompts.filters, Novelty(known, prompts.filters.max_rouge_l))
+    earlier = list(earlier_prompts["prompt"])
+    few_shot = _FewShot(
+        policy.iteration + 1, few_shot_prompt, list(ift["prompt"]), earlier, prompts, seed
+    )
+    known = [*ift["prompt"], *eft_ranked["prompt"].unique(), *earlier]
+    filters = Filters(prompts.filters, Novelty(known, prompts.filters.max_rouge_l))
     goal = at(prompts.count, policy.iteration + 1)
     budget = at(prompts.max_written, policy.iteration + 1)
     rows: list[tuple] = []
     asked = accepted = 0
     while number := _needed(goal, budget, accepted, len(rows), prompts.sampling.n):
-        requests = ask.requests(asked, number)
+        requests = few_shot.requests(asked, number)
         asked += number
-        own_seed = derive_seed(seed, "prompts")
-        drawn = generation_engine.generate(writer, requests, prompts.sampling, own_seed)
+        stage_seed = derive_seed(seed, "prompts")
+        drawn = generation_engine.generate(writer, requests, prompts.sampling, stage_seed)
         for request, completions in zip(requests, drawn, strict=True):
             for sample, completion in enumerate(completions):
                 if accepted == goal:
                     prompt, reason = completion.text.strip(), "surplus"
                 else:
-                    prompt, reason = sieve.sift(completion.text, completion.finish)
+                    prompt, reason = filters.check(completion.text, completion.finish)
                 accepted += reason == "ok"
                 raw = (completion.text, completion.finish, completion.thought)
                 rows.append((request.id, sample, *raw, prompt, reason))
@@ -90,11 +94,11 @@ def accept_prompts(
     policy: Checkpoint,
     prompts: PromptsParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, float]]:
-    """The accepted prompts with ids such as `m2-p0001`; them and all earlier ones; the refused.
+    """The accepted prompts, which get ids such as `m2-p0001`, and the refused ones.
 
     Returns:
-        `prompts`, `known_prompts` (both prompt_id, prompt), `prompt_drops` (prompt, reason), and
-        counts.
+        `prompts` (prompt_id, prompt), `known_prompts` (the same with those of earlier iterations),
+        `prompt_drops` (prompt, reason), and counts.
 
     Raises:
         GateError: Fewer than `min_accepted` prompts were accepted.
@@ -131,31 +135,33 @@ def accept_prompts(
 
 
 class _FewShot:
-    """Few-shot prompts by number."""
+    """Makes the few-shot prompts of one iteration, by their numbers."""
 
     def __init__(
         self,
         iteration: int,
         template: str,
         ift: Sequence[str],
-        own: Sequence[str],
+        earlier: Sequence[str],
         prompts: PromptsParams,
         seed: int,
     ) -> None:
         self._iteration, self._template, self._seed = iteration, template, seed
-        self._ift, self._own = ift, own
+        self._ift, self._earlier = ift, earlier
         self._chat = prompts.chat
-        self._from_own = min(prompts.model_demonstrations, len(own))
-        self._from_ift = prompts.ift_demonstrations + prompts.model_demonstrations - self._from_own
+        self._from_earlier = min(prompts.model_demonstrations, len(earlier))
+        self._from_ift = (
+            prompts.ift_demonstrations + prompts.model_demonstrations - self._from_earlier
+        )
         check_few_shot_prompt(template)
         if len(ift) < self._from_ift:
             raise InputError(
-                f"few-shot prompt: {self._from_ift} demonstrations are wanted of {len(ift)} IFT "
-                "prompts. Give more rows, or lower `prompts.ift_demonstrations`."
+                f"few-shot prompt: it needs {self._from_ift} demonstrations, and IFT has "
+                f"{len(ift)} prompts. Give more rows, or lower `prompts.ift_demonstrations`."
             )
 
     def requests(self, start: int, count: int) -> list[Request]:
-        """The requests with the numbers from `start` on."""
+        """`count` requests, whose numbers begin with `start`."""
         return [
             Request(
                 f"m{self._iteration}-w{number:05d}",
@@ -170,13 +176,15 @@ class _FewShot:
         rng = random.Random(
             derive_seed(self._seed, "demonstrations", str(self._iteration), str(number))
         )
-        drawn = rng.sample(self._ift, self._from_ift) + rng.sample(self._own, self._from_own)
+        drawn = rng.sample(self._ift, self._from_ift) + rng.sample(
+            self._earlier, self._from_earlier
+        )
         rng.shuffle(drawn)
         return fill_few_shot_prompt(self._template, drawn)
 
 
 def _needed(goal: int, budget: int, accepted: int, written: int, n: int) -> int:
-    """Few-shot prompts of the next round; 0 when there is enough, or nothing left to spend."""
-    share = max(accepted / written, _LEAST_SHARE) if written else _FIRST_GUESS
+    """Few-shot prompts of the next round; 0 if enough is accepted, or the budget is spent."""
+    share = max(accepted / written, _LEAST_SHARE) if written else _FIRST_SHARE
     wanted = math.ceil((goal - accepted) / (n * share))
     return max(min(wanted, (budget - written) // n), 0)

@@ -1,12 +1,15 @@
-"""ROUGE-L against all known prompts, exact and fast.
+"""ROUGE-L of a new prompt with all known prompts, exact and fast.
 
-ROUGE-L F of m and n tokens is `2 LCS / (m + n)`. It is compared in integers, for floats decide some
-exact ties wrongly, and for few prompts: those that signatures of 256 bits do not rule out. In a
-signature each token of the prompt flips one bit. Tokens that two prompts share flip the same bits
-in both, so that the signatures differ in no more bits than the prompts have tokens that the other
-lacks: `m + n - 2 shared`. The LCS is shared, so the signatures of a pair above the limit differ in
-fewer than `(1 - limit)(m + n)` bits. Signatures of other pairs differ in more, as a rule, and
-comparing two of them takes nanoseconds.
+The ROUGE-L F of two prompts with m and n tokens is `2 LCS / (m + n)`, where LCS is the length of
+their longest common subsequence. It is compared in integers, because floats decide some exact ties
+wrongly.
+
+Computing it for all known prompts would be slow, so signatures of 256 bits rule most of them out.
+Each token of a prompt flips one bit of its signature. Tokens that two prompts share flip the same
+bits, so the two signatures differ in at most `m + n - 2 shared` bits. The tokens of the LCS are
+shared. Hence the signatures of two prompts above the limit differ in fewer than
+`(1 - limit)(m + n)` bits. The signatures of most other prompts differ in more bits, and comparing
+two signatures takes nanoseconds.
 """
 
 import re
@@ -17,10 +20,10 @@ import numpy as np
 from rapidfuzz.distance import LCSseq
 
 _WORDS = 4  # of 64 bits, in a signature
-_COLUMNS = 1024  # to begin with; doubled when they are full
+_COLUMNS = 1024  # at the start; doubled when all are in use
 
 Prompt = tuple[int, ...]
-"""Tokens by their numbers."""
+"""The numbers of a prompt's tokens."""
 
 
 def tokens(text: str) -> list[str]:
@@ -29,7 +32,7 @@ def tokens(text: str) -> list[str]:
 
 
 class Novelty:
-    """Known prompts, asked whether a new one is too near to any of them."""
+    """The known prompts, which tells whether a new prompt is too similar to one of them."""
 
     def __init__(self, known: Iterable[str], limit: Decimal) -> None:
         self._numerator, self._denominator = limit.as_integer_ratio()
@@ -37,14 +40,14 @@ class Novelty:
         self._numbers: dict[str, int] = {}
         self._exact: set[Prompt] = set()
         self._known: list[Prompt] = []
-        # One column a known prompt: its signature, and its part in the bits that may differ.
+        # One column per known prompt: its signature, and its part of the bits that may differ.
         self._signatures = np.zeros((_WORDS, _COLUMNS), np.uint64)
         self._allowed = np.zeros(_COLUMNS, np.float32)
         for text in known:
             self.add(text)
 
     def add(self, text: str) -> None:
-        """From now on `text` is known."""
+        """Adds `text` to the known prompts."""
         new, column = self._numbered(text), len(self._known)
         if new in self._exact:
             return
@@ -57,20 +60,20 @@ class Novelty:
         self._known.append(new)
 
     def is_known(self, text: str) -> bool:
-        """True when a known prompt has the same tokens."""
+        """True if a known prompt has the same tokens."""
         return self._numbered(text) in self._exact
 
     def is_similar(self, text: str) -> bool:
-        """True when ROUGE-L F with some known prompt is above the limit."""
+        """True if its ROUGE-L F with a known prompt is above the limit."""
         new = self._numbered(text)
         return any(self._too_near(new, self._known[column]) for column in self._suspects(new))
 
     def _suspects(self, new: Prompt) -> np.ndarray:
-        """Columns of all known prompts that could be above the limit, and of few others."""
+        """The columns of all known prompts that may be above the limit, and of few others."""
         size = len(self._known)
         flips = self._signatures[:, :size] ^ _signature(new)[:, np.newaxis]
         differing = np.bitwise_count(flips).sum(axis=0, dtype=np.uint16)
-        # Half a bit on top: rounded floats may let a prompt in, and must not keep one out.
+        # Half a bit more: rounding may add a candidate, but must not lose one.
         allowed = self._allowed[:size] + (self._spare * len(new) + 0.5)
         return np.flatnonzero(differing <= allowed)
 

@@ -1,8 +1,8 @@
-"""Knobs of writing new prompts.
+"""The parameters `prompts`, and the few-shot prompt.
 
-The few-shot prompt is a text file with `{tasks}` in it once. In its place come the demonstrations,
-a line `Task: ...` each. The file ends with an open line, `Task:`, which the writer continues; white
-space behind it is taken off.
+The few-shot prompt is a text file that contains `{tasks}` once. The demonstrations replace it, one
+line `Task: ...` each. The file ends with an open line `Task:`, which the writer continues. White
+space at its end is removed.
 """
 
 from collections.abc import Iterable
@@ -20,13 +20,13 @@ DEMONSTRATIONS = "{tasks}"
 
 
 def fill_few_shot_prompt(template: str, tasks: Iterable[str]) -> str:
-    """The template with the demonstrations in their place."""
+    """The template with the demonstrations in place of `{tasks}`."""
     lines = [f"Task: {' '.join(text.split())}" for text in tasks]
     return fill(template.rstrip(), {DEMONSTRATIONS: "\n".join(lines)})
 
 
 def check_few_shot_prompt(template: str) -> str:
-    """The template itself, when the place of the demonstrations stands in it once.
+    """The template, if it contains `{tasks}` once.
 
     Raises:
         InputError: It does not.
@@ -40,36 +40,37 @@ class WriterSampling(StageSampling):
     """How new prompts are drawn. Paper: section 3.1, temperature 0.6 and top-p 0.9."""
 
     n: int = Field(1, ge=1, le=1000)
-    """Continuations of one set of demonstrations; more of them share its prefill."""
+    """Continuations per few-shot prompt; they share its prefill."""
     temperature: float = Field(0.6, ge=0, le=10)
     """Paper: 0.6."""
     max_new_tokens: int = Field(256, ge=1, le=TOKENS)
-    """Longest continuation in tokens (paper: not stated); prompts cut by it are refused."""
+    """Longest continuation in tokens (paper: not stated). Prompts that it cuts are refused."""
     min_new_tokens: int = Field(1, ge=0, le=TOKENS)
-    """1 forbids the empty continuation."""
+    """Shortest continuation in tokens; 1 forbids an empty one."""
     stop: tuple[str, ...] = ("\n",)
-    """A task is one line. Give other strings to a writer whose tasks have several."""
+    """Strings that end a continuation. By default a task is one line; for a writer whose tasks have
+    several lines, set other strings."""
 
 
 class FilterParams(Params):
-    """What refuses a new prompt. Paper: section 2.2, the filters of Self-Instruct."""
+    """The filters of new prompts. Paper: section 2.2, the filters of Self-Instruct."""
 
     min_words: int = Field(4, ge=1, le=MANY)
-    """Words at least (Self-Instruct: more than 3)."""
+    """Fewest words (Self-Instruct: more than 3)."""
     max_words: int = Field(150, ge=1, le=MANY)
-    """Words at most (Self-Instruct: 150)."""
+    """Most words (Self-Instruct: 150)."""
     banned_words: tuple[str, ...] = (
         *("image", "images", "graph", "graphs", "picture", "pictures", "file", "files"),
         *("map", "maps", "draw", "plot", "go to"),
     )
-    """Words that ask for what a language model cannot do; whole words, in any case."""
+    """Whole words, in any case, that ask for what a language model cannot do."""
     banned_openings: tuple[str, ...] = ("Write a program",)
-    """Openings that are refused, in any case (Self-Instruct refuses them as written)."""
+    """Openings, in any case, that are refused (Self-Instruct: in this case only)."""
     max_rouge_l: Decimal = Field(Decimal("0.7"), ge=0, le=1)
-    """A prompt whose ROUGE-L F with any known prompt is above it is refused (paper: 0.7)."""
+    """A prompt is refused if its ROUGE-L F with a known prompt is above this (paper: 0.7)."""
 
     @model_validator(mode="after")
-    def _some_length(self) -> Self:
+    def _has_room(self) -> Self:
         if self.min_words > self.max_words:
             raise ValueError(
                 f"min_words = {self.min_words} is above max_words = {self.max_words}: every prompt "
@@ -79,26 +80,26 @@ class FilterParams(Params):
 
 
 class PromptsParams(Params):
-    """From known prompts to new ones."""
+    """The parameters `prompts`: from known prompts to new ones."""
 
     count: Schedule[Count] = (5000,)
-    """New prompts an iteration (paper: not stated; at 0.55 to 0.8 pairs a prompt this gives its
+    """New prompts per iteration (paper: not stated; at 0.55 to 0.8 pairs per prompt, 5,000 give its
     3,964 pairs)."""
     max_written: Schedule[Count] = (20000,)
-    """Continuations drawn an iteration at most; then the run goes on with what was accepted."""
+    """Most continuations per iteration. After them the run goes on with the accepted prompts."""
     min_accepted: Annotated[int, LIMIT] = Field(1, ge=1, le=MANY)
-    """The run stops with fewer new prompts than this."""
+    """The run stops if fewer new prompts are accepted."""
     ift_demonstrations: int = Field(6, ge=0, le=1000)
-    """Demonstrations out of IFT (paper: 6)."""
+    """Demonstrations from IFT (paper: 6)."""
     model_demonstrations: int = Field(2, ge=0, le=1000)
-    """Demonstrations out of earlier iterations' prompts (paper: 2). Those that are lacking, all of
-    them in the first iteration, come out of IFT."""
+    """Demonstrations from earlier iterations' prompts (paper: 2). If there are too few, as in the
+    first iteration, more come from IFT."""
     chat: bool = False
-    """False: the writer continues raw text. True: the few-shot prompt is a user's turn."""
+    """False: the writer continues the few-shot prompt as raw text. True: it is a user's turn."""
     sampling: WriterSampling = WriterSampling()
     """How continuations are drawn."""
     filters: FilterParams = FilterParams()
-    """What refuses a new prompt."""
+    """The filters of new prompts."""
 
     @model_validator(mode="after")
     def _within_reach(self) -> Self:

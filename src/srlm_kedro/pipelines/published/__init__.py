@@ -1,4 +1,4 @@
-"""What others measure models by: AlpacaEval, MT-Bench, NLP lm_eval. Paper: section 3.2."""
+"""Published benchmarks: AlpacaEval, MT-Bench, and NLP tasks by lm-eval. Paper: section 3.2."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from srlm_kedro.pipelines.published import alpaca_eval, lm_eval, mt_bench
 
 
 def create_pipelines(models: Sequence[str]) -> dict[str, Pipeline]:
-    """A pipeline a benchmark over `models`: `sft`, `m1`, `m2`, ...; run by name, never unasked."""
+    """One pipeline per benchmark, over `models` (`sft`, `m1`, ...); each runs only by its name."""
     return {
         "alpaca_eval": _each(models, alpaca_eval.create_pipeline())
         + alpaca_eval.create_leaderboard_pipeline(models),
@@ -23,7 +23,7 @@ def _each(models: Sequence[str], stages: Pipeline) -> Pipeline:
 
 
 def _guarded(models: Sequence[str]) -> Pipeline:
-    """From M2 on, each model is held against M1: the alignment tax."""
+    """The guard of each model from M2 on, against M1: the alignment tax."""
     guards = Pipeline([])
     for t in range(2, len([name for name in models if name != "sft"]) + 1):
         wiring = {

@@ -1,7 +1,7 @@
-"""NLP benchmarks, and the guard against the alignment tax. Paper: results, NLP benchmarks.
+"""NLP benchmarks by lm-eval, and a guard against the alignment tax. Paper: NLP benchmarks.
 
-Figures are written by one node, compared by the next and judged by the last: when the guard stops a
-run, all of them are on disk already.
+One node writes the figures, the next compares them with M1's, and the last one applies the limits.
+So all figures are on disk when the guard stops a run.
 """
 
 import logging
@@ -19,7 +19,7 @@ from srlm_kedro.records import Checkpoint
 
 
 class BenchmarksParams(Params):
-    """What is measured of each model. Paper: results, NLP benchmarks."""
+    """The parameters `benchmarks`: what is measured of each model. Paper: NLP benchmarks."""
 
     tasks: tuple[str, ...] = Field(
         (
@@ -28,20 +28,20 @@ class BenchmarksParams(Params):
         ),
         min_length=1,
     )
-    """Tasks by the harness's names (the paper's nine, as lm-eval calls them)."""
+    """Names of tasks in lm-eval (paper: these nine)."""
     limit: int | None = Field(None, ge=1, le=MANY)
-    """Items of each task, the first ones; None takes all."""
+    """Number of items of each task, from its start. None: all items."""
     num_fewshot: int | None = Field(None, ge=0, le=1000)
-    """Worked examples before each item; None leaves each task its own number."""
+    """Worked examples before each item. None: the task's own number."""
 
 
 class DropLimit(Params):
-    """How far a figure may fall below M1's, in points."""
+    """How far a figure may fall below M1's, in points of 100."""
 
     warn: float | None = Field(None, gt=0, le=100)
-    """A larger drop is logged as a warning."""
+    """A larger drop is logged as a warning. None: no drop is."""
     stop: float | None = Field(None, gt=0, le=100)
-    """A larger drop stops the run; the model and its figures stay on disk."""
+    """A larger drop stops the run; the model and its figures stay on disk. None: no drop does."""
 
     @model_validator(mode="after")
     def _warns_first(self) -> Self:
@@ -53,17 +53,17 @@ class DropLimit(Params):
 
 
 class AlignmentParams(Params):
-    """How much of M1's abilities the later models may lose: the alignment tax.
+    """The parameters `alignment`: how far later models may fall below M1, the alignment tax.
 
-    The paper reports it and sets no limit: M3 lies 4.4 points below M1 on ARC-Challenge and 2.6
-    below on GSM8K.
+    The paper reports the tax and sets no limit: M3 is 4.4 points below M1 on ARC-Challenge and 2.6
+    points below it on GSM8K.
     """
 
     every: DropLimit = DropLimit(warn=3.0, stop=10.0)
-    """For each figure that `limits` does not name."""
+    """The limit of each figure that `limits` does not name."""
     limits: dict[str, DropLimit] = Field({})
-    """By task (`gsm8k`), or by task and metric (`arc_challenge/acc_norm`), which goes first. An
-    empty entry guards nothing."""
+    """Limits by task (`gsm8k`), or by task and metric (`arc_challenge/acc_norm`). The latter come
+    first. An empty entry sets no limit."""
 
     def limit(self, task: str, metric: str) -> DropLimit:
         """The limit of one figure."""
@@ -71,11 +71,11 @@ class AlignmentParams(Params):
 
 
 COLUMNS = ["task", "metric", "value", "stderr"]
-"""Of `benchmark_results`: one row a figure, `stderr` NaN where the harness tells none."""
+"""Columns of `benchmark_results`: one row per figure. `stderr` is NaN if lm-eval gives none."""
 ALIGNMENT = ["model", "task", "metric", "m1", "value", "drop", "noise"]
-"""Of `alignment`: one row a model and figure, this model's after those of the models before it.
-`drop` is what is lost against M1 in points; `noise` its 95% half-width, M1's and the model's errors
-taken as independent."""
+"""Columns of `alignment`: one row per model and figure, earlier models first. `drop` is M1's figure
+minus the model's, in points. `noise` is the half-width of its 95% interval, with the errors of M1
+and of the model taken as independent."""
 
 _TWO_SIDED_95 = 1.96
 
@@ -85,7 +85,7 @@ _log = logging.getLogger(__name__)
 def run_benchmarks(
     model: Checkpoint, benchmark_engine: BenchmarkEngine, benchmarks: BenchmarksParams, seed: int
 ) -> pd.DataFrame:
-    """The model's figures on every task: task, metric, value, stderr."""
+    """The model's figures on every task, columns `COLUMNS`."""
     found = benchmark_engine.run(
         model, benchmarks.tasks, benchmarks.limit, seed, benchmarks.num_fewshot
     )
@@ -99,7 +99,7 @@ def run_benchmarks(
 
 
 def benchmark_metrics(benchmark_results: pd.DataFrame) -> dict[str, float]:
-    """The figures as `benchmarks/<task>/<metric>`, in the harness's unit."""
+    """The figures as `benchmarks/<task>/<metric>`, in lm-eval's unit."""
     return {
         f"benchmarks/{row.task}/{row.metric}": float(row.value)
         for row in benchmark_results.itertuples()
@@ -112,15 +112,17 @@ def compare_with_m1(
     m1_benchmark_results: pd.DataFrame,
     earlier_alignment: pd.DataFrame,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """What the model lost against M1, under what the models before it lost; and as metrics.
+    """The model's figures against M1's: the rows of `alignment`, and metrics.
 
-    Figures that are no shares (a perplexity) are left out: more of them need not be better.
+    Figures that are not shares, such as a perplexity, are left out: a higher one need not be
+    better.
 
     Returns:
-        `alignment`, and `benchmarks/<task>/<metric>_against_m1` in points, negative for a loss.
+        `alignment` with the rows of earlier models before this model's, and
+        `benchmarks/<task>/<metric>_against_m1` in points, negative for a loss.
 
     Raises:
-        InputError: The two have no figure in common.
+        InputError: The two models have no figure in common.
     """
     both = benchmark_results.merge(m1_benchmark_results, on=["task", "metric"], suffixes=("", "_1"))
     both = both[both["value"].between(0, 1) & both["value_1"].between(0, 1)]
@@ -152,30 +154,30 @@ def compare_with_m1(
 def guard_alignment(
     model: Checkpoint, alignment: pd.DataFrame, guard: AlignmentParams
 ) -> dict[str, bool]:
-    """Lets the loop go on from the model; drops that a limit warns of are logged.
+    """Accepts the model if no figure fell too far below M1's; smaller drops are logged.
 
     Raises:
-        InputError: A limit names a figure that there is not.
-        GateError: A figure fell further below M1 than its limit; the message names the newest
-            model that every limit bears, to go back to.
+        InputError: A limit names a figure that does not exist.
+        GateError: A drop is larger than its `stop`; the message names the newest model within
+            all limits, to go back to.
     """
     _refuse_unknown_limits(alignment, guard)
     own = alignment[alignment["model"] == model.name]
     for row in own.itertuples():
         limit = guard.limit(row.task, row.metric).warn
         if limit is not None and row.drop > limit:
-            _log.warning("%s: %s", model.name, _in_words(row, "warn", limit))
-    if stopped := _stopped(own, guard):
+            _log.warning("%s: %s", model.name, _described(row, "warn", limit))
+    if stopped := _drops_above_stop(own, guard):
         raise GateError(summary(_heading(model, alignment, guard, len(stopped)), stopped))
     return {"checked": True}
 
 
-def _stopped(rows: pd.DataFrame, guard: AlignmentParams) -> list[str]:
-    """The drops over their limits, largest first, in words."""
+def _drops_above_stop(rows: pd.DataFrame, guard: AlignmentParams) -> list[str]:
+    """The drops above their limits as text, the largest first."""
     ordered = rows.sort_values("drop", ascending=False, kind="stable").itertuples()
     limits = [(row, guard.limit(row.task, row.metric).stop) for row in ordered]
     return [
-        _in_words(row, "stop", limit)
+        _described(row, "stop", limit)
         for row, limit in limits
         if limit is not None and row.drop > limit
     ]
@@ -186,19 +188,23 @@ def _heading(
 ) -> str:
     best = _newest_within(model, alignment, guard)
     return (
-        f"{model.name}: {number} benchmark figures fell further below M1 than `alignment` bears. "
-        f"The model and its figures stay on disk. Go back to {best}, the newest model within every "
-        f"limit, and make {model.name} again with a smaller `dpo.learning_rate` or a larger "
+        f"{model.name}: {number} benchmark figures fell further below M1 than `alignment` allows. "
+        f"The model and its figures stay on disk. Go back to {best}, the newest model within all "
+        f"limits, and make {model.name} again with a smaller `dpo.learning_rate` or a larger "
         "`dpo.beta`; or raise the limit."
     )
 
 
 def _newest_within(model: Checkpoint, alignment: pd.DataFrame, guard: AlignmentParams) -> str:
-    """The last model before this one whose drops every limit bears; M1 lost nothing to itself."""
+    """The last model before this one whose drops are within all limits; M1 has none."""
     before = alignment[alignment["model"] != model.name]
     models = before["model"].drop_duplicates().to_list()
     return next(
-        (name for name in reversed(models) if not _stopped(before[before["model"] == name], guard)),
+        (
+            name
+            for name in reversed(models)
+            if not _drops_above_stop(before[before["model"] == name], guard)
+        ),
         "m1",
     )
 
@@ -208,12 +214,12 @@ def _refuse_unknown_limits(alignment: pd.DataFrame, guard: AlignmentParams) -> N
     known = tasks | {f"{row.task}/{row.metric}" for row in alignment.itertuples()}
     if unknown := sorted(set(guard.limits) - known):
         raise InputError(
-            f"`alignment.limits` names figures that there are not: {', '.join(unknown)}. "
+            f"`alignment.limits` names figures that do not exist: {', '.join(unknown)}. "
             f"Known tasks: {', '.join(sorted(tasks))}."
         )
 
 
-def _in_words(row, kind: str, limit: float) -> str:
+def _described(row, kind: str, limit: float) -> str:
     noise = "" if math.isnan(row.noise) else f", noise ±{row.noise:.1f}"
     return (
         f"{row.task}/{row.metric} fell by {row.drop:.1f} points, from {100 * row.m1:.1f} to "
@@ -244,7 +250,7 @@ def create_pipeline() -> Pipeline:
 def create_guard_pipeline() -> Pipeline:
     """`benchmark_results`, M1's, `earlier_alignment` -> `alignment`, `..._metrics`, `..._checked`.
 
-    `earlier_alignment` is the `alignment` of the model before; of M2 it is empty.
+    `earlier_alignment` is the `alignment` of the model before; for M2 it is empty.
     """
     results = ["benchmark_results", "m1_benchmark_results", "earlier_alignment"]
     return Pipeline(

@@ -1,6 +1,6 @@
-"""A model answers both turns of each question, and a judge from outside grades each turn.
+"""MT-Bench: an external judge rates a model's answers to both turns of each question.
 
-Paper: section 3.1 reports MT-Bench, single answers graded from 1 to 10 by GPT-4.
+Paper: section 3.1, single answers rated from 1 to 10 by GPT-4.
 """
 
 from collections.abc import Sequence
@@ -18,36 +18,34 @@ from srlm_kedro.judge.verdict import parse_rating
 from srlm_kedro.params import LIMIT, TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed
 
-PAPER = {"sft": 6.85, "m1": 6.78, "m2": 7.01, "m3": 7.25}
-"""`mt_bench/score` in the paper, judged by GPT-4."""
-
 
 class MtBenchSampling(StageSampling):
     """How answers are drawn (paper: not stated)."""
 
     n: int = Field(1, ge=1, le=1)
-    """One answer a turn: the second turn follows the first."""
+    """One answer per turn, because the second turn follows the first."""
     temperature: float = Field(0.0, ge=0, le=10)
-    """Deviation: one value for all categories. The benchmark's own runs take 0 for extraction,
-    math, coding and reasoning, 0.1 for STEM and humanities, 0.7 for writing and roleplay."""
+    """Deviation: one value for all categories. The benchmark itself uses 0 for extraction, math,
+    coding and reasoning, 0.1 for STEM and humanities, 0.7 for writing and roleplay."""
     max_new_tokens: int = Field(1024, ge=1, le=TOKENS)
-    """Longest answer, in tokens."""
+    """Longest answer in tokens."""
 
 
 class MtBenchParams(Params):
-    """From questions to the score."""
+    """The parameters `mt_bench`."""
 
     sampling: MtBenchSampling = MtBenchSampling()
-    """How both turns are answered."""
+    """How the answers to both turns are drawn."""
     max_unparsed: Annotated[float, LIMIT] = Field(0.10, ge=0, le=1)
-    """The run stops when a larger share of the judgements carries no rating. All of them are
-    kept: another limit lets the run go on, and nobody is asked again."""
+    """The run stops if a larger share of the judgements has no rating. All judgements are kept:
+    with a higher limit the run goes on and does not ask the judge again."""
 
 
 class MtBenchQuestion(BaseModel):
-    """A question of two turns; `reference` holds the right answers where there are any.
+    """A question of two turns.
 
-    Rows may be those of the benchmark's own file: `question_id`, `category`, `turns`, `reference`.
+    A row may also have the form of the benchmark's own file: `question_id`, `category`, `turns`,
+    `reference`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -59,7 +57,7 @@ class MtBenchQuestion(BaseModel):
     follow_up: str = Field(min_length=1)
     """The second turn."""
     reference: list[str] = Field([], max_length=2)
-    """The right answer to the first turn, or to both."""
+    """The right answer to the first turn, or to both turns, where it is known."""
 
     @model_validator(mode="before")
     @classmethod
@@ -75,20 +73,23 @@ class MtBenchQuestion(BaseModel):
         return kept | named | split | {"reference": row.get("reference") or []}
 
 
+PAPER = {"sft": 6.85, "m1": 6.78, "m2": 7.01, "m3": 7.25}
+"""`mt_bench/score` in the paper, with GPT-4 as the judge."""
 _TURN = ["model", "question_id", "category", "turn"]
 ANSWERS = [*_TURN, "question", "answer", "tokens", "finish", "thought"]
-"""One row a turn (1, 2)."""
+"""Columns of `mt_bench_answers`: one row per turn (1 or 2)."""
 JUDGEMENTS = [*_TURN, "text", "finish", "thought", "score", "reason"]
-"""One row a turn, raw: `score` is NaN and `reason` says why, or `reason` is `ok`."""
+"""Columns of `mt_bench_judgements`: one row per turn, raw. `reason` is `ok`, or it says why `score`
+is NaN."""
 _REFERENCE, _CONVERSATION = "{reference}", "{conversation}"
 _NO_REFERENCE = "None is known."
 
 
 class Judge(Protocol):
-    """Somebody who is asked in words, many things at a time (`referee.llm_judge.LlmJudge`)."""
+    """A judge that answers many prompts at a time (`referee.llm_judge.LlmJudge`)."""
 
     def ask(self, prompts: Sequence[str]) -> list[Completion]:
-        """What it says to each."""
+        """One completion for each prompt."""
         ...
 
 
@@ -99,10 +100,10 @@ def answer_questions(
     mt_bench: Annotated[MtBenchParams, Reads("sampling")],
     seed: int,
 ) -> pd.DataFrame:
-    """The answers to both turns; the second is asked in view of the first and its answer.
+    """The answers to both turns; the second turn follows the first turn and its answer.
 
     Raises:
-        InputError: There are no questions, or two of one id.
+        InputError: There are no questions, or two questions have the same id.
     """
     _refuse_faulty(mt_bench_questions)
     questions = list(mt_bench_questions.itertuples())
@@ -117,7 +118,7 @@ def answer_questions(
         drawn = generation_engine.generate(model, requests, mt_bench.sampling, label)
         answers = [completions[0] for completions in drawn]
         rows += [
-            (model.name, one.id, one.category, turn, asked.prompt, *_told(answer))
+            (model.name, one.id, one.category, turn, asked.prompt, *_columns(answer))
             for one, asked, answer in zip(questions, requests, answers, strict=True)
         ]
         histories = [
@@ -127,44 +128,55 @@ def answer_questions(
     return pd.DataFrame(rows, columns=ANSWERS)
 
 
+def _refuse_faulty(questions: pd.DataFrame) -> None:
+    if questions.empty:
+        raise InputError("mt_bench_questions: it holds no rows. Name a file of questions.")
+    ids = questions["id"]
+    if faults := [f"the id {one} occurs twice" for one in ids[ids.duplicated()]]:
+        raise InputError(summary(f"mt_bench_questions: {len(faults)} faults.", faults))
+
+
+def _columns(answer: Completion) -> tuple[str, int, str, str]:
+    return answer.text, answer.tokens, answer.finish, answer.thought
+
+
 def judge_answers(
     mt_bench_questions: pd.DataFrame,
     mt_bench_answers: pd.DataFrame,
     mt_bench_judge: Judge,
     mt_bench_prompt: str,
 ) -> pd.DataFrame:
-    """The judge's words on each turn, raw; for the second turn it sees the first one too.
+    """The judgement of each turn, raw; for the second turn the judge sees both turns.
 
     Raises:
-        InputError: All faults of the prompt.
+        InputError: All faults of the judge's prompt.
     """
     check_mt_bench_prompt(mt_bench_prompt)
     references = mt_bench_questions.set_index("id")["reference"]
     prompts = []
     for row in mt_bench_answers.itertuples():
-        own = mt_bench_answers["question_id"] == row.question_id
-        turns = mt_bench_answers[own & (mt_bench_answers["turn"] <= row.turn)].sort_values("turn")
+        same = mt_bench_answers["question_id"] == row.question_id
+        turns = mt_bench_answers[same & (mt_bench_answers["turn"] <= row.turn)].sort_values("turn")
         values = {
             _REFERENCE: _references(references[row.question_id], row.turn),
             _CONVERSATION: _conversation(turns),
         }
         prompts.append(fill(mt_bench_prompt, values))
-    said = mt_bench_judge.ask(prompts)
-    words = {name: [getattr(one, name) for one in said] for name in ("text", "finish", "thought")}
-    return read_again(mt_bench_answers[_TURN].assign(**words))[JUDGEMENTS]
+    drawn = mt_bench_judge.ask(prompts)
+    raw = {name: [getattr(one, name) for one in drawn] for name in ("text", "finish", "thought")}
+    return reparse(mt_bench_answers[_TURN].assign(**raw))[JUDGEMENTS]
 
 
-def read_again(judgements: pd.DataFrame) -> pd.DataFrame:
-    """The same judgements with score and reason read afresh from the raw text."""
-    parsed = [parse_rating(row.text, row.finish) for row in judgements.itertuples()]
-    return judgements.assign(
-        score=pd.Series([one.score for one in parsed], judgements.index, dtype=float),
-        reason=pd.Series([one.reason for one in parsed], judgements.index, dtype=object),
-    )
+def check_mt_bench_prompt(template: str) -> None:
+    """Refuses a judge's prompt that lacks a place to fill, or never asks for a rating.
 
-
-def _told(answer: Completion) -> tuple[str, int, str, str]:
-    return answer.text, answer.tokens, answer.finish, answer.thought
+    Raises:
+        InputError: All faults of the prompt.
+    """
+    faults = placeholder_faults(template, (_REFERENCE, _CONVERSATION))
+    faults += [] if "[[" in template else ["it never asks for a rating in double brackets"]
+    if faults:
+        raise InputError(summary(f"mt_bench prompt: {len(faults)} faults.", faults))
 
 
 def _conversation(turns: pd.DataFrame) -> str:
@@ -175,39 +187,35 @@ def _conversation(turns: pd.DataFrame) -> str:
 
 
 def _references(known: Sequence[str], turn: int) -> str:
-    """The right answers up to the turn."""
+    """The right answers to the turns up to `turn`."""
     numbered = [(number, text) for number, text in enumerate(known[:turn], 1) if text.strip()]
     return "\n\n".join(f"[Turn {n}]\n{text}" for n, text in numbered) or _NO_REFERENCE
 
 
-def check_mt_bench_prompt(template: str) -> None:
-    faults = placeholder_faults(template, (_REFERENCE, _CONVERSATION))
-    faults += [] if "[[" in template else ["it never asks for a rating in double brackets"]
-    if faults:
-        raise InputError(summary(f"mt_bench prompt: {len(faults)} faults.", faults))
-
-
-def _refuse_faulty(questions: pd.DataFrame) -> None:
-    if questions.empty:
-        raise InputError("mt_bench_questions: holds no rows. Name a file of questions.")
-    ids = questions["id"]
-    if faults := [f"the id {one} stands there twice" for one in ids[ids.duplicated()]]:
-        raise InputError(summary(f"mt_bench_questions: {len(faults)} faults.", faults))
+def reparse(judgements: pd.DataFrame) -> pd.DataFrame:
+    """The judgements with `score` and `reason` parsed again from the raw text."""
+    parsed = [parse_rating(row.text, row.finish) for row in judgements.itertuples()]
+    return judgements.assign(
+        score=pd.Series([one.score for one in parsed], judgements.index, dtype=float),
+        reason=pd.Series([one.reason for one in parsed], judgements.index, dtype=object),
+    )
 
 
 def measure_mt_bench(
     mt_bench_judgements: pd.DataFrame, mt_bench: MtBenchParams
 ) -> dict[str, float]:
-    """`mt_bench/score` is the mean rating of all turns, 1 to 10, `mt_bench/turn_1`, `turn_2` and
-    `mt_bench/<category>` are means of theirs; a mean of nothing is left out.
+    """Mean ratings from 1 to 10, and counts.
 
-    `mt_bench/n` counts ratings, `mt_bench/unparsed` judgements without one: those enter no mean.
+    `mt_bench/score` is the mean over all turns; `mt_bench/turn_1`, `mt_bench/turn_2` and
+    `mt_bench/<category>` are means over their turns, and left out if there are none.
+    `mt_bench/n` counts the ratings, and `mt_bench/unparsed` the judgements without a rating, which
+    enter no mean.
 
     Raises:
-        GateError: Too large a share of the judgements carries no rating.
+        GateError: A larger share than `max_unparsed` of the judgements has no rating.
     """
-    read = read_again(mt_bench_judgements)
-    _refuse_unread(read, mt_bench)
+    read = reparse(mt_bench_judgements)
+    _refuse_unparsed(read, mt_bench)
     rated = read.dropna(subset="score")
     figures = {
         **rated.groupby("category")["score"].mean().to_dict(),
@@ -219,15 +227,15 @@ def measure_mt_bench(
     return {f"mt_bench/{name}": float(value) for name, value in figures.items()}
 
 
-def _refuse_unread(read: pd.DataFrame, mt_bench: MtBenchParams) -> None:
-    unread = read[read["score"].isna()]
-    if len(unread) <= mt_bench.max_unparsed * len(read) and len(unread) < len(read):
+def _refuse_unparsed(read: pd.DataFrame, mt_bench: MtBenchParams) -> None:
+    unparsed = read[read["score"].isna()]
+    if len(unparsed) <= mt_bench.max_unparsed * len(read) and len(unparsed) < len(read):
         return
-    first = unread.iloc[0]
+    first = unparsed.iloc[0]
     raise GateError(
-        f"{first.model}.mt_bench_judgements: {len(unread) / len(read):.0%} of {len(read)} "
-        f"judgements carry no rating (limit `mt_bench.max_unparsed` = {mt_bench.max_unparsed:g}); "
-        f"most often: {unread['reason'].value_counts().index[0]}. First: question "
+        f"{first.model}.mt_bench_judgements: {len(unparsed) / len(read):.0%} of {len(read)} "
+        f"judgements have no rating (limit `mt_bench.max_unparsed` = {mt_bench.max_unparsed:g}); "
+        f"most often: {unparsed['reason'].value_counts().index[0]}. First: question "
         f"{first.question_id}, turn {first.turn}, {ending(first.text)}. Give the judge more room "
         "(`max_new_tokens` of `mt_bench_judge` in the catalog), change the prompt, or raise the "
         "limit: all judgements are kept."

@@ -1,4 +1,4 @@
-"""The report on a run."""
+"""The report on a run: tables, figures, the page, and the summary."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -25,18 +25,18 @@ _TABLES = ["head_to_head", "reward_modelling", "iterations"]
 
 
 def create_elder_pipeline() -> Pipeline:
-    """`model`, `eval_metrics` -> `row`: for the SFT baseline and M1."""
+    """The SFT baseline or M1: `model`, `eval_metrics` -> `row`."""
     return Pipeline(
         [Node(describe_elder, ["model", "eval_metrics"], "row", name="describe")],
     )
 
 
 def create_iteration_pipeline() -> Pipeline:
-    """What one iteration left behind -> `row`, `samples`, `reward_plot`."""
-    left = ["prompts", "responses", "judge_metrics", "pair_metrics"]
+    """M_t, t at least 2: the tables of its iteration -> `row`, `samples`, `reward_plot`."""
+    tables = ["prompts", "responses", "judge_metrics", "pair_metrics"]
     return Pipeline(
         [
-            Node(describe_iteration, ["model", "eval_metrics", *left], "row", name="describe"),
+            Node(describe_iteration, ["model", "eval_metrics", *tables], "row", name="describe"),
             Node(
                 pick_judged,
                 ["judged_responses", "judgements", "params:seed"],
@@ -48,17 +48,17 @@ def create_iteration_pipeline() -> Pipeline:
     )
 
 
-def create_study_pipeline(told: list[str]) -> Pipeline:
-    """`model` and the metrics that the study tells of it -> `study_row`."""
-    return Pipeline([Node(describe_study, ["model", *told], "study_row", name="describe_study")])
+def create_study_pipeline(metrics: list[str]) -> Pipeline:
+    """`model` and `metrics`, its metrics from the study -> `study_row`."""
+    return Pipeline([Node(describe_study, ["model", *metrics], "study_row", name="describe_study")])
 
 
 def create_pipeline(models: list[str], studied: bool) -> Pipeline:
-    """All models' rows -> `head_to_head`, `reward_modelling`, `iterations`, `report`, `summary`.
+    """All models: their rows -> `head_to_head`, `iterations`, `report`, `summary`, ...
 
     Args:
-        models: Namespaces in the order of the chain: `sft`, `m1`, `m2`, ...
-        studied: Whether they have a `study_row`, which gives the table `study`.
+        models: Their namespaces in order: `sft`, `m1`, `m2`, ...
+        studied: Whether they have a `study_row`, for the table `study`.
     """
     scores = _of(models, "eval_scores")
     duels = _of(models[1:], "head_to_head")
@@ -92,7 +92,7 @@ def create_pipeline(models: list[str], studied: bool) -> Pipeline:
     return Pipeline(
         stages,
         namespace="report",
-        # Kedro wants plain names inside a pipeline and dotted ones at its border alone.
+        # Kedro allows dotted names only for the inputs and outputs of a whole pipeline.
         inputs={name: name.replace("_", ".", 1) for name in of_models}
         | dict(zip(shared, shared, strict=True)),
         outputs=stages.all_outputs(),

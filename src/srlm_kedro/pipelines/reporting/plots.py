@@ -8,7 +8,7 @@ from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
 
 
 def plot_head_to_head(head_to_head: pd.DataFrame) -> Any:
-    """Win minus loss of each comparison, in points, with its 95% interval."""
+    """Win minus loss of each model against earlier ones, in points, with its 95% interval."""
     import plotly.graph_objects as go
 
     middle = head_to_head["win"] - head_to_head["loss"]
@@ -19,7 +19,7 @@ def plot_head_to_head(head_to_head: pd.DataFrame) -> Any:
 
 
 def plot_scores(errors: pd.DataFrame) -> Any:
-    """The referee's scores of each model's sampled responses: share of each, and the mean below."""
+    """The referee's scores of each model's sampled responses: the share of each, and the mean."""
     import plotly.graph_objects as go
 
     means = errors["mean_score"].map(" ({:.2f})".format).where(errors["mean_score"].notna(), "")
@@ -30,7 +30,7 @@ def plot_scores(errors: pd.DataFrame) -> Any:
 
 
 def plot_errors(errors: pd.DataFrame) -> Any:
-    """What each model still gets wrong: share of sampled responses, by kind of error."""
+    """Errors of each model: the share of its sampled responses, by kind of error."""
     import plotly.graph_objects as go
 
     names = errors["model"].str.upper()
@@ -40,7 +40,7 @@ def plot_errors(errors: pd.DataFrame) -> Any:
 
 
 def plot_rewards(judged_responses: pd.DataFrame) -> Any:
-    """How the judge spread its rewards over one iteration's responses."""
+    """The distribution of the judge's rewards over one iteration's responses."""
     import plotly.graph_objects as go
 
     figure = go.Figure(go.Histogram(x=judged_responses["reward"].dropna(), xbins={"size": 1 / 3}))

@@ -1,4 +1,4 @@
-"""The report: one HTML page without scripts, which shows model output as data."""
+"""The report: one HTML page without scripts, which escapes model output, and its samples."""
 
 from importlib.resources import files
 
@@ -20,10 +20,7 @@ def write_report(
     answers: pd.DataFrame,
     *judged: pd.DataFrame,
 ) -> str:
-    """The page. `judged` are the judged samples of M2, M3, ... in their order.
-
-    An empty `study` has no section.
-    """
+    """The page; `judged` are the samples of M2, M3, ... An empty `study` has no section."""
     duels = head_to_head.assign(margin=head_to_head["win"] - head_to_head["loss"])
     return page(
         files(__package__).joinpath("report.html.jinja").read_text("utf-8"),
@@ -39,22 +36,23 @@ def write_report(
         sections=SECTIONS,
         answers=answers.to_dict("records"),
         judged=[(f"M{t}", table.to_dict("records")) for t, table in enumerate(judged, start=2)],
-        shown=_shown,
+        number=_formatted,
     )
 
 
-def _shown(value: float, form: str = "{:.2f}") -> str:
-    """A number in the page; a hyphen where there is none."""
+def _formatted(value: float, form: str = "{:.2f}") -> str:
+    """A number as text; a hyphen for NaN."""
     return "-" if pd.isna(value) else form.format(value)
 
 
 def pick_judged(
     judged_responses: pd.DataFrame, judgements: pd.DataFrame, seed: int
 ) -> pd.DataFrame:
-    """Highest and lowest response of a few prompts, each with one of its judgements.
+    """The responses with the highest and the lowest reward to a few prompts, with a judgement.
 
     Returns:
-        Columns prompt, response, reward, judgement, a prompt's two responses side by side.
+        Columns prompt, response, reward, judgement; the two responses to a prompt are next to each
+        other.
     """
     rewarded = judged_responses.dropna(subset="reward")
     chosen = _some(rewarded["prompt_id"], seed, "judged")
@@ -63,15 +61,15 @@ def pick_judged(
     )
     ends = rows.groupby("prompt_id").nth([0, -1])
     parsed = judgements.dropna(subset="score").drop_duplicates("response_id")
-    words = parsed.set_index("response_id")["text"]
-    picked = ends.assign(judgement=ends["response_id"].map(words).fillna(""))
+    texts = parsed.set_index("response_id")["text"]
+    picked = ends.assign(judgement=ends["response_id"].map(texts).fillna(""))
     return picked[["prompt", "response", "reward", "judgement"]].reset_index(drop=True)
 
 
 def pick_answers(seed: int, *eval_scores: pd.DataFrame) -> pd.DataFrame:
-    """What every model answers to the same few held-out prompts, drawn without looking.
+    """The responses of all models to the same few held-out prompts, which the seed chooses.
 
-    The greedy response; the first sampled one where no greedy one was drawn.
+    It is the greedy response, or the first sampled one if there is no greedy one.
 
     Returns:
         Columns prompt, kind, model, response, score, reasons.
@@ -85,5 +83,5 @@ def pick_answers(seed: int, *eval_scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _some(ids: pd.Series, seed: int, label: str) -> set[str]:
-    """A few of the ids, drawn by the seed."""
+    """A few ids, chosen by the seed."""
     return set(sorted(set(ids), key=lambda id_: derive_seed(seed, label, id_))[:_PROMPTS])

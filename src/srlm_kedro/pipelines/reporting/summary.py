@@ -1,4 +1,4 @@
-"""The few lines that a run ends with."""
+"""The summary that a run prints at its end."""
 
 import pandas as pd
 
@@ -9,10 +9,10 @@ _HEADER = [
     *("extras", "judge", "length", "pairs", "time"),
 ]
 _LEGEND = """vs: win minus loss on held-out prompts, in points. score: the referee's, 0 to 5.
-items, voice, extras: share of responses with a wrong item, not in an assistant's tone, with
+items, voice, extras: share of responses with a wrong item, without an assistant's tone, with
 something that nobody asked for. constraints: share of the requests that were missed.
-judge: share of human-ranked pairs that it orders rightly. length: tokens of a response.
-pairs: that it was trained on. time: of its making, in seconds."""
+judge: share of human-ranked pairs that it orders rightly. length: tokens per response.
+pairs: those that it was trained on. time: seconds that its making took."""
 
 
 def summarise_run(
@@ -22,8 +22,10 @@ def summarise_run(
     errors: pd.DataFrame,
     timings: pd.DataFrame,
 ) -> str:
-    """A line a model: head-to-head with its 95% interval, mean score, errors by kind, the
-    judge's accuracy, length, pairs and seconds; then the seconds of all nodes together.
+    """One line per model, the legend, and the time of the whole run.
+
+    A line has the head-to-head with its 95% interval, the mean score, errors by kind, the accuracy
+    as a judge, the length of responses, pairs and seconds.
     """
     judge = reward_modelling.set_index("model")["pairwise_accuracy"]
     wrong = errors.set_index("model")[ERRORS]
@@ -34,19 +36,19 @@ def summarise_run(
             [
                 str(row.model).upper(),
                 *_duels(head_to_head[head_to_head["model"] == row.model]),
-                _shown(row.mean_oracle_score, "{:.2f}"),
-                *(_shown(share, "{:.2f}") for share in wrong.loc[row.model]),
-                _shown(judge[row.model], "{:.1f}%"),
-                _shown(row.mean_length, "{:.1f}"),
-                _shown(row.pairs, "{:.0f}"),
+                _formatted(row.mean_oracle_score, "{:.2f}"),
+                *(_formatted(share, "{:.2f}") for share in wrong.loc[row.model]),
+                _formatted(judge[row.model], "{:.1f}%"),
+                _formatted(row.mean_length, "{:.1f}"),
+                _formatted(row.pairs, "{:.0f}"),
                 f"{seconds:.0f} s",
             ]
         )
-    return f"{_aligned(lines)}\n\n{_LEGEND}\n{_took(timings, list(iterations['model']))}\n"
+    return f"{_aligned(lines)}\n\n{_LEGEND}\n{_time(timings, list(iterations['model']))}\n"
 
 
-def _took(timings: pd.DataFrame, models: list[str]) -> str:
-    """The seconds of what these models needed, M0, EFT and seed checks included."""
+def _time(timings: pd.DataFrame, models: list[str]) -> str:
+    """The seconds that these models needed, with M0, EFT and the seed checks."""
     spent = timings.groupby("model", sort=False)["seconds"].sum()
     needed = [name for name in ("seed", "m0", "eft", *models) if name in spent.index]
     parts = [f"{name.upper()} {spent[name]:.0f}" for name in needed]
@@ -66,7 +68,7 @@ def _duel(rows: pd.DataFrame) -> str:
     return f"{row['win'] - row['loss']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})"
 
 
-def _shown(value: float, form: str) -> str:
+def _formatted(value: float, form: str) -> str:
     return "-" if pd.isna(value) else form.format(value)
 
 

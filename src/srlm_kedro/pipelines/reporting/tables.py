@@ -1,4 +1,4 @@
-"""The tables of a finished run. What a person compares first: M1 to M_T, side by side."""
+"""The tables of a run: one row per model, M1 to M_T side by side."""
 
 import pandas as pd
 
@@ -30,13 +30,13 @@ STAGES = {
         *("judge_shuffled", "measure_rubric"),
     ),
 }
-"""Columns `seconds_<stage>` of `iterations`, and the nodes whose time they sum."""
+"""The nodes whose time each column `seconds_<stage>` of `iterations` sums."""
 
 COLUMNS = [
     *("model", "prompts", "responses", "cut", "empty", "judgements", "parse_rate", "pairs"),
     "mean_reward",
 ]
-"""`cut` and `empty` are the responses dropped as such, which were not judged."""
+"""Columns of `iterations`. `cut` and `empty` count responses that were dropped and not judged."""
 _COUNTS = ["prompts", "responses", "cut", "empty", "judgements", "pairs"]
 SCORES = ["mean_oracle_score", "mean_length"]
 DUELS = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
@@ -52,34 +52,38 @@ def _shares(who: str) -> list[str]:
 
 
 SECTIONS = {
-    "Each model as judge of its own answers to held-out prompts: % of pairs of a prompt's "
-    "responses, of different true scores, ordered rightly or tied; then of pairs that differ in "
-    "one kind of error alone (items wrong, constraints missed, voice, extras).": _shares("own"),
-    "M1 under its judge prompt, and with that prompt's words in random order: % of the scored "
-    "pairs of the held-back rankings that it orders rightly; then % of pairs without a score.": [
+    "Each model as the judge of its own answers to held-out prompts. Of pairs of responses to one "
+    "prompt with different true scores: % that it orders rightly, and % that it ties; then the "
+    "same for pairs that differ in only one kind of error (items wrong, constraints missed, voice, "
+    "extras).": _shares("own"),
+    "M1 with its judge prompt, and with the words of the judge prompt in random order. Of the "
+    "pairs of ranked responses that it scores: % that it orders rightly. Last: % without score.": [
         *("rubric_right", "rubric_right_shuffled", "rubric_unscored"),
     ],
-    "The judge that made the model, on the candidates that it judged; the same.": _shares("judge"),
-    "Prompts on which it tied all candidates, and in % those whose true scores tie too; in % the "
-    "training pairs that are true, or the wrong way round, and so by kind of error.": [
+    "The same for the judge that made the model, on the candidates that it judged.": _shares(
+        "judge"
+    ),
+    "Number of prompts on which it tied all candidates, and % of them whose true scores tie too. % "
+    "of the training pairs whose chosen response is truly better (true) or truly worse (false); "
+    "then the same by kind of error.": [
         *("tied_groups", "ties_true", "pairs_true", "pairs_false"),
         *(f"pairs_{way}_{kind}" for kind in KINDS for way in ("better", "worse")),
     ],
-    "New prompts: % valid, kinds of task, distance of their words from IFT's and mean ROUGE-L of "
-    "the nearest (0 to 1), % of bigrams that are distinct. Movement from the model before, in nats "
-    "a response: of its own answers (kl; kl token: a token) and of its training pairs (logp chosen "
-    "and rejected moved: how much likelier each became).": [
+    "New prompts: % valid, number of kinds of task, distance of their words from IFT's, mean "
+    "ROUGE-L with the nearest IFT prompt (0 to 1), % of bigrams that are distinct. Movement from "
+    "the model before, in nats per response: of its own answers (kl; kl token is per token), and of its "
+    "training pairs (logp chosen moved, logp rejected moved: how much likelier each became).": [
         *("prompts_valid", "prompts_kinds", "prompts_distance", "prompts_nearest"),
         *("prompts_distinct_bigrams", "kl", "kl_token"),
         *("logp_chosen_moved", "logp_rejected_moved"),
     ],
 }
-"""Columns of the table in the page's sections, each with its note."""
+"""The columns of `study` by section of the page, with the note of each section."""
 STUDY = ["model", *(name for columns in SECTIONS.values() for name in columns)]
 
 
 def describe_elder(model: Checkpoint, eval_metrics: dict[str, float]) -> pd.DataFrame:
-    """One row for the SFT baseline or M1, which no pairs made."""
+    """One row for the SFT baseline or M1, which were not trained on pairs."""
     return _row(model, eval_metrics, {})
 
 
@@ -91,7 +95,7 @@ def describe_iteration(
     judge_metrics: dict[str, float],
     pair_metrics: dict[str, float],
 ) -> pd.DataFrame:
-    """One row for M_t: what its iteration wrote, drew, judged and paired, and what it scores."""
+    """One row for M_t: counts of its iteration, and its scores."""
     made = {
         "prompts": len(prompts),
         "responses": len(responses),
@@ -106,17 +110,17 @@ def describe_iteration(
 
 
 def collect_duels(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Every head-to-head, columns `DUELS`, in the order of the chain."""
+    """All head-to-heads, columns `DUELS`, in the order of the models."""
     return _collect(tables)[DUELS]
 
 
 def collect_judges(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Every model as a judge, columns `JUDGES`, in the order of the chain."""
+    """All models as judges, columns `JUDGES`, in their order."""
     return _collect(tables)[JUDGES]
 
 
 def collect_iterations(timings: pd.DataFrame, *rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a model, with the seconds that each stage of its making took; empty without it."""
+    """One row per model, with the seconds of each stage of its making; empty for other stages."""
     table = _collect(rows).astype(dict.fromkeys(_COUNTS, "Int64"))
     for stage, nodes in STAGES.items():
         spent = timings[timings["node"].isin(nodes)].groupby("model")["seconds"].sum()
@@ -125,25 +129,24 @@ def collect_iterations(timings: pd.DataFrame, *rows: pd.DataFrame) -> pd.DataFra
 
 
 def tabulate_errors(*eval_scores: pd.DataFrame) -> pd.DataFrame:
-    """One row a model: its sampled responses by the referee's word.
+    """One row per model: the referee's scores of its sampled responses, and its errors.
 
-    `mean_score`, on kinds of task seen and unseen in training too, and of the greedy response;
-    shares of responses that are perfect, with wrong items, with missed voice, with something added,
-    and of each number of points; mean share of constraints missed; mean length in tokens; `n`
-    responses.
+    The columns are mean scores (of all, of kinds of task seen and unseen in training, and of the
+    greedy responses), shares of responses (perfect, by kind of error, by points), the mean share of
+    missed constraints, the mean length in tokens, and the number of responses `n`.
     """
     return pd.DataFrame([_errors(table) for table in eval_scores]).round(_DIGITS)
 
 
 def describe_study(model: Checkpoint, *metrics: dict[str, float]) -> pd.DataFrame:
-    """One row, columns `STUDY`; empty is what nobody can tell, or was not looked at."""
-    told = {name: value for each in metrics for name, value in each.items()}
-    figures = {name: told.get(f"study/{name}", float("nan")) for name in STUDY[1:]}
+    """One row, columns `STUDY`; figures that are unknown or were not studied are empty."""
+    known = {name: value for each in metrics for name, value in each.items()}
+    figures = {name: known.get(f"study/{name}", float("nan")) for name in STUDY[1:]}
     return pd.DataFrame([{"model": model.name, **figures}])
 
 
 def collect_study(*rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a model, in the order of the chain."""
+    """One row per model, in their order."""
     return pd.concat(rows, ignore_index=True).round(_DIGITS)
 
 

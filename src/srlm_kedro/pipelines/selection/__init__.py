@@ -1,4 +1,4 @@
-"""Whether a model is worse than the one before it, and which is the best so far."""
+"""Selection: whether a model is worse than the one before it, and which is the best so far."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -13,7 +13,7 @@ from srlm_kedro.pipelines.selection.nodes import (
     judge_validation_responses,
 )
 
-_KNOBS = ["params:selection", "params:seed"]
+_PARAMS = ["params:selection", "params:seed"]
 
 
 def create_validation_pipeline() -> Pipeline:
@@ -25,13 +25,13 @@ def create_validation_pipeline() -> Pipeline:
         [
             Node(
                 draw_validation_responses,
-                ["model", "eft_eval", "generation_engine", *_KNOBS],
+                ["model", "eft_eval", "generation_engine", *_PARAMS],
                 "validation_responses",
                 name="draw_validation_responses",
             ),
             Node(
                 judge_validation_responses,
-                ["judge", "validation_responses", "judge_prompt", "judge_engine", *_KNOBS],
+                ["judge", "validation_responses", "judge_prompt", "judge_engine", *_PARAMS],
                 "validation_judgements",
                 name="judge_validation_responses",
             ),
@@ -61,7 +61,7 @@ def create_comparison_pipeline() -> Pipeline:
 
 
 def create_guard_pipeline() -> Pipeline:
-    """`model`, `selection_metrics` -> `selection_checked`, for which the next iteration waits."""
+    """`model`, `selection_metrics` -> `selection_checked`, which the next iteration waits for."""
     inputs = ["model", "selection_metrics"]
     return Pipeline([Node(guard_next, inputs, "selection_checked", name="guard_next")])
 

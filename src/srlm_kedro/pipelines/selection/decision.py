@@ -1,6 +1,6 @@
 """Whether a model is worse than the one before it, and what follows.
 
-Figures are written by one node and acted on by the next: when a run stops, they are on disk.
+One node writes the figures and the next acts on them, so they are on disk when a run stops.
 """
 
 import logging
@@ -17,11 +17,14 @@ from srlm_kedro.records import Checkpoint, derive_seed
 
 
 class RollbackParams(Params):
-    """When a model counts as worse than the one before it (paper: not stated, it goes on)."""
+    """The parameters `rollback`: when a model counts as worse (paper: not stated).
+
+    They are apart from `selection`, so that another margin needs no new responses.
+    """
 
     margin: float = Field(0.0, ge=0, le=100)
-    """Points of win minus loss (in %): a model is worse when all of the 95% interval lies further
-    than this below 0."""
+    """A model is worse if the whole 95% interval of win minus loss, in points of 100, is more than
+    this below 0."""
     resamples: int = Field(2000, ge=100, le=1_000_000)
     """Bootstrap resamples of the validation prompts, for the interval."""
 
@@ -36,7 +39,7 @@ _log = logging.getLogger(__name__)
 def reward_validation_responses(
     validation_responses: pd.DataFrame, validation_judgements: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row a response, columns `SCORES`: `reward` is the mean of its scores, NaN without."""
+    """One row per response, columns `SCORES`; `reward` is the mean of its scores, or NaN."""
     read = settled(reparse(validation_judgements))
     return with_rewards(validation_responses, read, min_scores=1)[SCORES]
 
@@ -48,13 +51,13 @@ def compare_with_previous(
     rollback: RollbackParams,
     seed: int,
 ) -> dict[str, float]:
-    """The model against the one before it, every response of a prompt against every other's.
+    """The model against the one before it: each response to a prompt against each of the other.
 
     Returns:
-        As `selection/...`: win minus loss with its 95% interval, in points, `worse` (1 when all of
-        the interval lies further below 0 than the margin, else 0), prompts, and rewards and
-        lengths of both, in points and tokens. Without a prompt on which both have a reward,
-        nothing is said of who is worse.
+        As `selection/...`: win minus loss with its 95% interval, in points of 100; `worse` (1 if
+        the whole interval is further below 0 than the margin, else 0); the number of prompts; the
+        mean reward and the mean length in tokens of both. If there is no prompt on which both have
+        a reward, only the latter.
     """
     figures = {
         **_means(validation_scores, ""),
@@ -65,9 +68,9 @@ def compare_with_previous(
     won = _outcomes(validation_scores, previous_scores)
     if won.empty:
         _log.warning(
-            "%s: no validation prompt has rewards of it and of the model before it, so nobody can "
-            "say whether it is worse. Hold rankings back from EFT (`eft.eval_prompts` or "
-            "`eft.eval_fraction`), or read the validation judgements.",
+            "%s: it and the model before it have no validation prompt in common on which both have "
+            "a reward, so it is unknown whether it is worse. Hold back more of EFT "
+            "(`eft.eval_prompts` or `eft.eval_fraction`), or read the validation judgements.",
             model.name,
         )
         return figures
@@ -84,26 +87,26 @@ def compare_with_previous(
     }
     if worse:
         _log.warning(
-            "%s is worse than %s on the validation prompts: %s (`rollback.margin` %g). What "
-            "follows is said by `loop.when_worse`: the next model is made from it all the same "
-            "(go_on), not at all (stop), or from the best so far (best).",
-            *(model.name, previous, _in_words(figures), rollback.margin),
+            "%s is worse than %s on the validation prompts: %s (`rollback.margin` %g). "
+            "`loop.when_worse` decides: the next model is made from it all the same (go_on), from "
+            "the best so far (best), or not at all (stop).",
+            *(model.name, previous, _described(figures), rollback.margin),
         )
     return figures
 
 
 def guard_next(model: Checkpoint, selection_metrics: dict[str, float]) -> dict[str, bool]:
-    """Lets the next iteration begin.
+    """Accepts the model as the start of the next iteration.
 
     Raises:
-        GateError: The model is worse than the one before it; all of both stays on disk.
+        GateError: The model is worse than the one before it; both stay on disk.
     """
     if _is_worse(selection_metrics):
         following = f"m{model.iteration + 1}"
         raise GateError(
             f"{model.name} is worse than m{model.iteration - 1} on the validation prompts: "
-            f"{_in_words(selection_metrics)}. So {following} is not begun (`loop.when_worse` = "
-            "stop); all that was made is kept. Go on from the best so far (`loop.when_worse`: "
+            f"{_described(selection_metrics)}. So {following} is not begun (`loop.when_worse` = "
+            "stop); all results are kept. Go on from the best so far (`loop.when_worse`: "
             f"best) or from {model.name} all the same (go_on), raise `rollback.margin`, or make "
             f"{model.name} again with a smaller `dpo.learning_rate` or a larger `dpo.beta`."
         )
@@ -117,21 +120,23 @@ def choose_best(
     validation_scores: pd.DataFrame,
     previous_scores: pd.DataFrame,
 ) -> tuple[Checkpoint, pd.DataFrame]:
-    """The model, or the best before it where it is worse; with the scores to hold the next against.
+    """The best model so far, and its scores: the model, or `previous_best` if the model is worse.
 
-    `selection_metrics` are those of the model against `previous_best`.
+    `selection_metrics` compare the model with `previous_best`.
     """
     if not _is_worse(selection_metrics):
         return model, validation_scores
     best = previous_scores["model"].iloc[0]
-    _log.warning("%s stands back: what follows starts from %s, the best so far.", model.name, best)
+    _log.warning(
+        "%s is not used: the next model starts from %s, the best so far.", model.name, best
+    )
     return previous_best, previous_scores
 
 
-def _outcomes(own: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
-    """1, 0 or -1 for each pair of rewarded responses to one prompt, by prompt."""
+def _outcomes(scores: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+    """1, 0 or -1 for each two rewarded responses to one prompt; the index is the prompt."""
     columns = ["prompt_id", "reward"]
-    pairs = own[columns].merge(others[columns], on="prompt_id", suffixes=("", "_other"))
+    pairs = scores[columns].merge(others[columns], on="prompt_id", suffixes=("", "_other"))
     difference = (pairs["reward"] - pairs["reward_other"]).to_numpy(float)
     return pd.Series(np.sign(difference), pairs["prompt_id"]).dropna()
 
@@ -147,7 +152,7 @@ def _is_worse(metrics: dict[str, float]) -> bool:
     return metrics.get(_WORSE, 0.0) > 0
 
 
-def _in_words(metrics: dict[str, float]) -> str:
+def _described(metrics: dict[str, float]) -> str:
     return (
         f"win minus loss {metrics[_DUEL]:+.1f} points (95% interval {metrics[f'{_DUEL}_low']:+.1f} "
         f"to {metrics[f'{_DUEL}_high']:+.1f}) on {metrics['selection/prompts']:.0f} prompts, mean "

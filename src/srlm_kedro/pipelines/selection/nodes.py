@@ -1,8 +1,8 @@
-"""Each model answers the validation prompts, and one judge judges the answers of all.
+"""Each model answers the validation prompts, and one judge judges the answers of all models.
 
-The prompts are those of the rankings that EFT held back: nothing is trained on them, and they are
-no part of the held-out prompts that the evaluation tells of. The referee is not asked: what steers
-the loop does not see it.
+The validation prompts are those of the ranked responses that EFT held back. Nothing is trained on
+them, and the evaluation does not use them. The referee is not asked, because nothing that steers
+the loop may see it.
 """
 
 from typing import Annotated
@@ -20,27 +20,27 @@ class ValidationSampling(StageSampling):
     """How validation responses are drawn (paper: not stated; as candidates are, section 3.1)."""
 
     n: int = Field(4, ge=1, le=1000)
-    """Responses a validation prompt (paper: not stated)."""
+    """Responses per validation prompt (paper: not stated)."""
 
 
 class ValidationJudgeSampling(StageSampling):
-    """How validation responses are judged (paper: by Claude 2; here as in the loop)."""
+    """How judgements of them are drawn (paper: by Claude 2; here as in the loop)."""
 
     n: int = Field(3, ge=1, le=1000)
-    """K, judgements a response; their mean is the reward."""
+    """K, judgements per response; the mean of their scores is the reward."""
     max_new_tokens: int = Field(384, ge=1, le=TOKENS)
     """Longest judgement in tokens (paper: not stated)."""
 
 
 class SelectionParams(Params):
-    """What is drawn of each model, and judged by one and the same judge."""
+    """The parameters `selection`: what each model draws, and how one judge judges it."""
 
     prompts: int = Field(253, ge=1, le=MANY)
-    """Validation prompts at most, of those that EFT held back (paper: 253, for early stopping)."""
+    """Most validation prompts, of those that EFT held back (paper: 253, for early stopping)."""
     sampling: ValidationSampling = ValidationSampling()
-    """Responses to the validation prompts."""
+    """How the responses to the validation prompts are drawn."""
     judging: ValidationJudgeSampling = ValidationJudgeSampling()
-    """Judgements of them."""
+    """How the judgements of them are drawn."""
     retries: int = Field(2, ge=0, le=100)
     """Further attempts for a judgement without a score."""
 
@@ -58,7 +58,7 @@ def draw_validation_responses(
     selection: Annotated[SelectionParams, Reads("prompts", "sampling")],
     seed: int,
 ) -> pd.DataFrame:
-    """`sampling.n` responses to each validation prompt; the same draws for every model."""
+    """`sampling.n` responses to each validation prompt, with the same seeds for all models."""
     requests = _requests(eft_eval, selection.prompts, seed)
     answered = generation_engine.generate(
         model, requests, selection.sampling, derive_seed(seed, "validation")
@@ -82,9 +82,9 @@ def judge_validation_responses(
     selection: Annotated[SelectionParams, Reads("judging", "retries")],
     seed: int,
 ) -> pd.DataFrame:
-    """K judgements of each response, every attempt with its raw text.
+    """K judgements of each response, all attempts, raw.
 
-    `judge` is the same for all models: each would like its own answers best.
+    `judge` is the same for all models, because each model would prefer its own answers.
     """
     return judge_responses(
         judge_engine,
@@ -98,7 +98,7 @@ def judge_validation_responses(
 
 
 def _requests(eft_eval: pd.DataFrame, limit: int, seed: int) -> list[Request]:
-    """The distinct prompts, or `limit` of them drawn by the seed, in their order."""
+    """The different prompts in their order, or a random `limit` of them."""
     prompts = eft_eval.drop_duplicates("prompt")
     places = sorted(drawn(range(len(prompts)), limit, seed, "validation prompts"))
     prompts = prompts.iloc[places]

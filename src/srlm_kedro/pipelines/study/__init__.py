@@ -1,4 +1,4 @@
-"""Instruments between the stages: what each of them did, told apart."""
+"""The study: what each stage of an iteration did (ours; the paper shows no such figures)."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -12,7 +12,7 @@ _TRUTH = ["judge_accuracy", "tied_groups", "pair_truth"]
 
 
 def create_iteration_pipeline() -> Pipeline:
-    """What an iteration left behind, `model`, `policy`, `ift`, `referee` -> `study_metrics`, ...
+    """An iteration: its tables, `model`, `policy`, `ift`, `referee` -> `study_metrics`, ...
 
     On the way: `candidate_scores`, `judge_accuracy`, `tied_groups`, `pair_truth`, `prompt_facts`,
     `movement`.
@@ -54,11 +54,11 @@ def create_iteration_pipeline() -> Pipeline:
 
 
 def create_self_judging_pipeline() -> Pipeline:
-    """`model`, `eval_scores`, `judge_prompt` -> `own_accuracy`, `own_metrics`.
+    """A model as judge of its own answers: `model`, `eval_scores`, ... -> `own_metrics`, ...
 
-    On the way: `own_responses`, `own_judgements`, `own_rewards`.
+    On the way: `own_responses`, `own_judgements`, `own_rewards`, `own_accuracy`.
     """
-    knobs = ["generation_engine", "params:evaluation", "params:seed"]
+    drawing = ["generation_engine", "params:evaluation", "params:seed"]
     return Pipeline(
         [
             Node(
@@ -69,7 +69,7 @@ def create_self_judging_pipeline() -> Pipeline:
             ),
             Node(
                 judge_own,
-                ["model", "own_responses", "judge_prompt", *knobs],
+                ["model", "own_responses", "judge_prompt", *drawing],
                 "own_judgements",
                 name="judge_own",
             ),
@@ -90,16 +90,16 @@ def create_self_judging_pipeline() -> Pipeline:
 
 
 def create_rubric_pipeline() -> Pipeline:
-    """`model`, `eft_eval`, `judge_prompt`, `reward_modelling` -> `rubric_metrics`.
+    """Whether M1 reads the judge prompt: `model`, `eft_eval`, ... -> `rubric_metrics`.
 
     On the way: `shuffled_judgements`.
     """
-    knobs = ["generation_engine", "params:evaluation", "params:rubric", "params:seed"]
+    drawing = ["generation_engine", "params:evaluation", "params:rubric", "params:seed"]
     return Pipeline(
         [
             Node(
                 judge_shuffled,
-                ["model", "eft_eval", "judge_prompt", *knobs],
+                ["model", "eft_eval", "judge_prompt", *drawing],
                 "shuffled_judgements",
                 name="judge_shuffled",
             ),

@@ -1,6 +1,6 @@
-"""How often a judge orders two responses to one prompt as they truly stand, by kind of error.
+"""How often a judge puts two responses to one prompt in the true order, by kind of error.
 
-All shares are in %.
+The referee knows the true order. All shares are in %.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ ACCURACY = ["model", "kind", "pairs", "right", "tied", "wrong"]
 
 
 def accuracy(judged: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A row a kind of difference, columns `ACCURACY`.
+    """One row per kind of difference, columns `ACCURACY`.
 
-    Counted are two responses to one prompt whose true scores differ and which both have a reward:
-    all of them as kind `all`, and those that differ in one kind of error alone as that kind.
+    It counts pairs of responses to one prompt that both have a reward and whose true scores differ:
+    all of them as kind `all`, and those that differ in only one kind of error as that kind.
 
     Args:
-        judged: `prompt_id`, `reward`, and what the referee says (`referee.base.COLUMNS`).
-        model: Whose row it is.
+        judged: `prompt_id`, `reward`, and the referee's columns (`referee.base.COLUMNS`).
+        model: The model's name, for the column `model`.
     """
     pairs = _within_prompts(judged)
     better = np.sign(pairs["score"] - pairs["score_other"])
@@ -27,16 +27,16 @@ def accuracy(judged: pd.DataFrame, model: str) -> pd.DataFrame:
     differing = pd.DataFrame(
         {kind: pairs[name] != pairs[f"{name}_other"] for kind, name in KINDS.items()}
     )
-    alone = differing.sum(axis=1) == 1
-    chosen = {"all": better != 0} | {kind: differing[kind] & alone for kind in KINDS}
+    in_one_kind = differing.sum(axis=1) == 1
+    chosen = {"all": better != 0} | {kind: differing[kind] & in_one_kind for kind in KINDS}
     rows = [_row(model, kind, verdict[rows & (better != 0)]) for kind, rows in chosen.items()]
     return pd.DataFrame(rows, columns=ACCURACY)
 
 
 def accuracy_figures(table: pd.DataFrame, who: str) -> dict[str, float]:
-    """`<who>_right`, `<who>_tied` and `<who>_pairs`, and each with `_<kind>` behind it.
+    """`<who>_right`, `<who>_tied` and `<who>_pairs`, and by kind with `_<kind>` at the end.
 
-    Without a pair there are no shares.
+    Shares of no pairs are left out.
     """
     figures = {
         f"{who}_{name}{'' if row.kind == 'all' else f'_{row.kind}'}": float(getattr(row, name))
@@ -47,9 +47,9 @@ def accuracy_figures(table: pd.DataFrame, who: str) -> dict[str, float]:
 
 
 def _within_prompts(judged: pd.DataFrame) -> pd.DataFrame:
-    """Every two responses to a prompt once; the second's columns end in `_other`."""
+    """One row per pair of responses to a prompt; the second's columns end in `_other`."""
     rows = judged[["prompt_id", "reward", *COLUMNS]].dropna(subset=["reward", "score"])
-    # Where the referee does not tell kinds apart, no two responses differ in one.
+    # If the referee does not tell kinds of error, no two responses differ in one.
     rows = rows.fillna(0.0).assign(place=range(len(rows)))
     pairs = rows.merge(rows, on="prompt_id", suffixes=("", "_other"))
     return pairs[pairs["place"] < pairs["place_other"]]

@@ -6,7 +6,7 @@ from srlm_kedro.engines.training.base import TrainingEngine
 from srlm_kedro.records import Checkpoint, Example
 
 COLUMNS = ["text", "response_id", "prompt", "response", "tokens", "before", "after"]
-"""`text` is `sampled`, `chosen` or `rejected`; `tokens` are counted of sampled ones alone."""
+"""Columns of `movement`. `text` is `sampled` (only these have `tokens`), `chosen` or `rejected`."""
 
 
 def measure_movement(
@@ -16,10 +16,11 @@ def measure_movement(
     pairs: pd.DataFrame,
     training_engine: TrainingEngine,
 ) -> pd.DataFrame:
-    """`before` under `policy` and `after` under `model`, in nats a response, end token included.
+    """Log-probabilities in nats per response: `before` under `policy`, `after` under `model`.
 
-    Of the model's sampled responses to held-out prompts that came to an end, and of both sides of
-    its training pairs; a side that was cut counts without an end token, as in training.
+    They are of the model's sampled responses to held-out prompts that were not cut, and of both
+    sides of its training pairs. The end token counts, but not for a side that was cut, as in
+    training.
     """
     sampled = (eval_responses["mode"] == "sampled") & (eval_responses["finish"] == "stop")
     texts = pd.concat(
@@ -40,10 +41,10 @@ def measure_movement(
 
 
 def movement_figures(movement: pd.DataFrame) -> dict[str, float]:
-    """`kl` and `kl_token`, of sampled responses; `logp_chosen_moved`, `logp_rejected_moved`.
+    """`kl`, `kl_token` of sampled responses; `logp_chosen_moved`, `logp_rejected_moved` of pairs.
 
-    In nats, a response but for `kl_token`. The samples are drawn as the evaluation draws, so that
-    at a temperature below 1 the likely responses weigh more than in the divergence itself.
+    All are in nats per response, but `kl_token` is per token. The samples are the evaluation's: at
+    a temperature below 1, likely responses count more than in the KL divergence itself.
     """
     moved = movement["after"] - movement["before"]
     by_text = dict(tuple(moved.groupby(movement["text"])))

@@ -1,4 +1,4 @@
-"""Does the judge read its rubric? Then the same words in another order cost it accuracy."""
+"""Whether M1 reads its judge prompt: if it does, the same words in random order cost accuracy."""
 
 import random
 import re
@@ -19,10 +19,10 @@ _TAG = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
 
 
 class RubricParams(Params):
-    """Whether M1 reads its judge prompt. Apart from the study: it remakes no other figure."""
+    """The parameters `rubric`, apart from `study`, so that a change remakes no other figure."""
 
     shuffles: int = Field(3, ge=1, le=1000)
-    """Random orders of the judge prompt's words under which M1 judges."""
+    """Number of random orders of the judge prompt's words."""
 
 
 def judge_shuffled(
@@ -34,27 +34,27 @@ def judge_shuffled(
     rubric: RubricParams,
     seed: int,
 ) -> pd.DataFrame:
-    """Judgements of the EFT eval split under shuffled judge prompts; `order` numbers those.
+    """Judgements of the ranked responses under shuffled judge prompts, numbered by `order`.
 
-    Drawn as those under the judge prompt itself are, but never asked for again. None where the
-    prompt has no words to shuffle.
+    They are drawn as those under the judge prompt itself, but without retries. There are none if
+    the judge prompt has no words to shuffle.
     """
     tables = [pd.DataFrame(columns=[*COLUMNS, "model", "order"])]
     for order in range(rubric.shuffles):
-        own_seed = derive_seed(seed, f"shuffled rubric {order}")
-        template = shuffled(judge_prompt, random.Random(own_seed))
+        order_seed = derive_seed(seed, f"shuffled rubric {order}")
+        template = shuffled(judge_prompt, random.Random(order_seed))
         if template != judge_prompt and len(eft_eval):
             judgements = judge_responses(
-                generation_engine, model, template, eft_eval, evaluation.judging, own_seed
+                generation_engine, model, template, eft_eval, evaluation.judging, order_seed
             )
             tables.append(judgements.assign(model=model.name, order=order))
     return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def shuffled(template: str, rng: random.Random) -> str:
-    """The template with its words in random order, as many a line as before.
+    """The template with its words in random order; each line keeps its number of words.
 
-    Lines with a place to fill, and those that are a tag alone, stay as they are.
+    Lines with a place to fill, and lines that are only a tag, do not change.
     """
     lines = [line if _stays(line) else line.split() for line in template.split("\n")]
     words = [word for line in lines if isinstance(line, list) for word in line]
@@ -72,11 +72,11 @@ def _stays(line: str) -> bool:
 def measure_rubric(
     eft_eval: pd.DataFrame, shuffled_judgements: pd.DataFrame, reward_modelling: pd.DataFrame
 ) -> dict[str, float]:
-    """Accuracy in % under the judge prompt and under shuffled ones, all orders together.
+    """Pairwise accuracy in % under the judge prompt, and under all shuffled ones together.
 
-    Of the pairs that people rank apart and whose responses both have a score: shuffled words take
-    the answer's format apart too, and that is another matter. `study/rubric_unscored` is the % of
-    pairs without a score under shuffled ones. Figures of no pairs are left out.
+    It is of the pairs that people ranked differently and whose responses both have a score, because
+    shuffled words also break the format of the score. `study/rubric_unscored` is the % of pairs
+    without a score under the shuffled prompts. Figures of no pairs are left out.
     """
     tables = [table for _, table in shuffled_judgements.groupby("order")]
     if not tables:
@@ -96,5 +96,5 @@ def _right(rows: pd.DataFrame) -> float:
 
 
 def _share(part: pd.Series, whole: pd.Series) -> float:
-    """In %; NaN of nothing."""
+    """In %; NaN if the whole is 0."""
     return 100 * float(part.sum()) / float(whole.sum()) if whole.sum() else float("nan")

@@ -1,4 +1,4 @@
-"""Each model judges what it answers itself, where the referee knows the truth."""
+"""The parameters `study`, and how each model judges its own answers, which the referee knows."""
 
 from typing import Annotated
 
@@ -14,26 +14,26 @@ from srlm_kedro.records import Checkpoint, derive_seed, drawn
 
 
 class StudyParams(Params):
-    """What is looked at between the stages (ours; the paper shows no such figures)."""
+    """The parameters `study`: how much is studied (ours; the paper shows no such figures)."""
 
     prompts: int | None = Field(200, ge=1, le=MANY)
-    """Prompts of an iteration whose candidates the referee assesses, drawn by the seed; null: all.
-    A referee that is a language model is paid by the response."""
+    """Number of random prompts per iteration whose candidates the referee assesses. Null: all. A
+    referee that is a language model costs money or time for each response."""
     own_prompts: int | None = Field(80, ge=1, le=MANY)
-    """Held-out prompts whose sampled responses each model judges itself, drawn by the seed; null:
-    all of them."""
+    """Number of random held-out prompts for which each model judges its own sampled responses.
+    Null: all."""
 
 
 def choose_own(eval_scores: pd.DataFrame, study: StudyParams, seed: int) -> pd.DataFrame:
-    """Sampled responses that the model is to judge itself; all models get the same prompts.
+    """The sampled responses that the model is to judge; all models get the same prompts.
 
-    A prompt without two responses of a known score is left out: it can tell nothing of the judge.
+    A prompt with fewer than two responses of known score is left out: it has nothing to order.
     """
     rows = eval_scores[(eval_scores["mode"] == "sampled") & eval_scores["score"].notna()]
-    telling = rows[rows.groupby("prompt_id")["score"].transform("size") > 1]
+    comparable = rows[rows.groupby("prompt_id")["score"].transform("size") > 1]
     ids = sorted(eval_scores["prompt_id"].unique())
     asked = drawn(ids, study.own_prompts, seed, "study")
-    return telling[telling["prompt_id"].isin(asked)]
+    return comparable[comparable["prompt_id"].isin(asked)]
 
 
 def judge_own(
@@ -44,9 +44,9 @@ def judge_own(
     evaluation: Annotated[EvaluationParams, Reads("judging", "retries")],
     seed: int,
 ) -> pd.DataFrame:
-    """The model's judgements of its own responses, every attempt.
+    """The model's judgements of its own responses, all attempts, raw.
 
-    Drawn as those of the EFT eval split are.
+    They are drawn as those of the ranked responses that EFT held back.
     """
     return judge_responses(
         generation_engine,
@@ -60,7 +60,7 @@ def judge_own(
 
 
 def reward_own(own_responses: pd.DataFrame, own_judgements: pd.DataFrame) -> pd.DataFrame:
-    """The judged responses with `reward`, the mean of their scores, beside the referee's word."""
+    """The judged responses with `reward`, the mean of their scores, and the referee's columns."""
     return with_rewards(own_responses, settled(reparse(own_judgements)), min_scores=1)
 
 

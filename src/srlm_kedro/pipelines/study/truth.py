@@ -18,12 +18,12 @@ TRUTH = ["model", "kind", "pairs", "better", "equal", "worse"]
 def assess_candidates(
     judged_responses: pd.DataFrame, referee: Referee, study: StudyParams, seed: int
 ) -> pd.DataFrame:
-    """The judged responses with the referee's score and the kinds of error apart.
+    """The judged responses with the referee's score and each kind of error.
 
-    NaN where it cannot tell: prompts that it does not understand, or is not asked about. Nor is it
-    asked about responses that were not judged.
+    These are NaN for prompts that the referee does not understand or is not asked about, and for
+    responses that were not judged.
     """
-    prompts = _asked(judged_responses, referee, study.prompts, seed)
+    prompts = _prompts_to_assess(judged_responses, referee, study.prompts, seed)
     rows = judged_responses[
         judged_responses["prompt_id"].isin(prompts) & (judged_responses["reason"] == "ok")
     ]
@@ -34,7 +34,7 @@ def assess_candidates(
 def measure_judge(
     policy: Checkpoint, candidate_scores: pd.DataFrame, pairs: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """`judge_accuracy`, `tied_groups` and `pair_truth` of the iteration that `policy` begins."""
+    """`judge_accuracy`, `tied_groups`, `pair_truth` of the iteration that starts from `policy`."""
     name = f"m{policy.iteration + 1}"
     return (
         accuracy(candidate_scores, name),
@@ -52,7 +52,7 @@ def summarise_study(
     ift: pd.DataFrame,
     movement: pd.DataFrame,
 ) -> dict[str, float]:
-    """All of it as `study/...`; what nobody can tell is left out, and shares are in %."""
+    """All figures as `study/...`, shares in %; unknown figures are left out."""
     figures = {
         **accuracy_figures(judge_accuracy, "judge"),
         **tie_figures(tied_groups),
@@ -63,10 +63,10 @@ def summarise_study(
     return {f"study/{name}": value for name, value in figures.items()}
 
 
-def _asked(
+def _prompts_to_assess(
     judged_responses: pd.DataFrame, referee: Referee, limit: int | None, seed: int
 ) -> list[str]:
-    """Ids of the prompts to ask about: those it understands, `limit` of them by the seed."""
+    """Ids of the prompts that the referee understands, or a random `limit` of them."""
     prompts = judged_responses.drop_duplicates("prompt_id")
     if isinstance(referee, KnowingReferee):
         prompts = prompts[[referee.understands(text) for text in prompts["prompt"]]]
@@ -74,12 +74,12 @@ def _asked(
 
 
 def tied_groups(candidates: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A row a prompt whose candidates all got one reward, columns `TIED`.
+    """One row per prompt whose candidates all got the same reward, columns `TIED`.
 
-    `why` is `truth_ties` where they truly deserve one score; else the kind of error in which alone
-    they differ, `several` for more than one, `score` for none: kinds are not told apart, or what
-    is wrong is so by degrees. `unknown` is where the referee knows no score. A prompt with fewer
-    than two rewards has no tie.
+    `why` is `truth_ties` if the referee scores them equal too. Otherwise it is the only kind of
+    error in which they differ, `several` for more than one, or `score` for none, where the
+    referee's scores differ but no kind does. It is `unknown` if the referee knows no score. A
+    prompt with fewer than two rewards has no tie.
     """
     rewarded = candidates.dropna(subset="reward")
     rows = [
@@ -91,17 +91,17 @@ def tied_groups(candidates: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def tie_figures(table: pd.DataFrame) -> dict[str, float]:
-    """`tied_groups`, and `ties_true`: the share, of those that the referee knows."""
+    """`tied_groups`, their number, and `ties_true`, the share that the referee scores equal too."""
     known = table.loc[table["why"] != "unknown", "why"]
     figures = {"tied_groups": float(len(table))}
     return figures | ({"ties_true": _share(known == "truth_ties")} if len(known) else {})
 
 
 def pair_truth(pairs: pd.DataFrame, candidates: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A row for `score` and for each kind of error, columns `TRUTH`.
+    """One row for `score` and for each kind of error, columns `TRUTH`.
 
-    Shares of the training pairs whose chosen response is truly better, equal or worse in it;
-    `pairs` counts those that the referee knows.
+    The shares are of the training pairs whose chosen response is better, equal or worse in it, by
+    the referee. `pairs` counts the pairs that the referee knows.
     """
     known = candidates.set_index("response_id")[COLUMNS]
     chosen, rejected = (
@@ -109,7 +109,7 @@ def pair_truth(pairs: pd.DataFrame, candidates: pd.DataFrame, model: str) -> pd.
     )
     gains = (chosen - rejected) * [1.0, *(-1.0 for _ in KINDS)]  # fewer errors are better
     columns = zip(("score", *KINDS), COLUMNS, strict=True)
-    rows = [(model, kind, *_gained(gains[name].dropna())) for kind, name in columns]
+    rows = [(model, kind, *_gain_shares(gains[name].dropna())) for kind, name in columns]
     return pd.DataFrame(rows, columns=TRUTH)
 
 
@@ -124,6 +124,7 @@ def pair_figures(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _why(group: pd.DataFrame) -> str:
+    """Why a judge may have tied the candidates to one prompt."""
     if group["score"].isna().any():
         return "unknown"
     if group["score"].nunique() == 1:
@@ -132,7 +133,7 @@ def _why(group: pd.DataFrame) -> str:
     return {0: "score", 1: "".join(kinds)}.get(len(kinds), "several")
 
 
-def _gained(gain: pd.Series) -> tuple[Any, ...]:
+def _gain_shares(gain: pd.Series) -> tuple[Any, ...]:
     return len(gain), _share(gain > 0), _share(gain == 0), _share(gain < 0)
 
 

@@ -1,4 +1,4 @@
-"""Whether new prompts are tasks at all, of how many kinds, and how near to the seed's."""
+"""Whether new prompts are valid tasks, of how many kinds, and how similar to IFT's prompts."""
 
 import re
 from collections import Counter
@@ -16,10 +16,10 @@ FACTS = ["prompt_id", "valid", "kind", "nearest"]
 
 
 def describe_prompts(prompts: pd.DataFrame, ift: pd.DataFrame, referee: Referee) -> pd.DataFrame:
-    """A row a prompt: `valid` and `kind` by the referee, and `nearest`, how like an IFT prompt.
+    """One row per prompt: `valid` and `kind` by the referee, and `nearest`.
 
-    `valid` is 1 or 0, NaN where the referee cannot tell; `nearest` is the best ROUGE-L F, 0 to 1,
-    of words in any script.
+    `valid` is 1 or 0, or NaN where the referee cannot tell. `nearest` is the highest ROUGE-L F with
+    an IFT prompt, 0 to 1, of words in any script.
     """
     known = [_words(text) for text in ift["prompt"]]
     knows = isinstance(referee, KnowingReferee)
@@ -38,7 +38,7 @@ def describe_prompts(prompts: pd.DataFrame, ift: pd.DataFrame, referee: Referee)
 def prompt_figures(
     facts: pd.DataFrame, prompts: pd.DataFrame, ift: pd.DataFrame
 ) -> dict[str, float]:
-    """`prompts_...`: valid ones and distinct bigrams in %, kinds, and both distances, 0 to 1."""
+    """`prompts_...`: valid prompts and distinct bigrams in %, kinds, and two distances (0 to 1)."""
     written = [_words(text) for text in prompts["prompt"]]
     bigrams = [two for words in written for two in pairwise(words)]
     figures = {
@@ -52,8 +52,9 @@ def prompt_figures(
 
 
 def word_distance(texts: Iterable[list[str]], others: Iterable[list[str]]) -> float:
-    """Jensen-Shannon distance, base 2, of two collections' words: 0 for one mix, 1 for no word
-    in common.
+    """The Jensen-Shannon distance, base 2, between the word frequencies of two collections.
+
+    It is 0 for equal frequencies, and 1 if they have no word in common.
     """
     from scipy.spatial.distance import jensenshannon
 
