@@ -58,7 +58,7 @@ class LoopParams(Params):
     """The evaluation sets in use. `contamination` compares training data with them."""
     study: bool = True
     """True: the run measures what each stage did: prompts, judge, ties, pairs, movement (ours).
-    False: it does not, and no model judges its own answers for it."""
+    False: it does not, and no model judges its own answers."""
     soft_labels: bool = False
     """True: DPO softens the labels of the pairs as far as M_(t-1) and M_(t-2) disagree on the order
     of the responses. The SFT baseline takes the place of M0, which cannot judge.

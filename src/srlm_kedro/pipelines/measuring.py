@@ -52,7 +52,7 @@ def _evaluation(model: str) -> Pipeline:
     """The evaluation of one model; from M1 on also its comparison with earlier models."""
     stages = evaluation.create_pipeline()
     stages += (
-        reporting.create_elder_pipeline()
+        reporting.create_seed_model_pipeline()
         if model in ("sft", "m1")
         else reporting.create_iteration_pipeline()
     )
@@ -97,7 +97,7 @@ def _card(model: str, loop: LoopParams) -> Pipeline:
     """The card of one model; from M2 on also the card of the pairs that it was trained on."""
     if model in ("sft", "m1"):
         learnt = model == "m1" and loop.eft != "none"
-        stages = cards.create_elder_pipeline(eft=learnt, compared=model == "m1")
+        stages = cards.create_seed_model_pipeline(eft=learnt, compared=model == "m1")
     else:
         stages = cards.create_iteration_pipeline()
     wiring = _own(

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from srlm_kedro.engines.training.base import DpoParams, SftParams
-from srlm_kedro.pipelines.cards import create_elder_pipeline, create_iteration_pipeline
+from srlm_kedro.pipelines.cards import create_iteration_pipeline, create_seed_model_pipeline
 from srlm_kedro.pipelines.cards.nodes import (
     CardParams,
-    write_elder_card,
     write_iteration_card,
     write_pairs_card,
+    write_seed_model_card,
 )
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
@@ -142,10 +142,10 @@ def test_metrics_that_do_not_exist_are_left_out():
 def test_elders_have_cards_of_their_own():
     """The baseline knows IFT alone; M1 tells of EFT and of the baseline it is compared with."""
     given = (EVAL, TRAIN, SftParams(), SEED, CardParams())
-    baseline = write_elder_card(model("sft"), *given)
+    baseline = write_seed_model_card(model("sft"), *given)
     assert "SFT is M0, fine-tuned (SFT) on IFT, instruction fine-tuning examples." in baseline
     assert "head-to-head" not in baseline
-    m1 = write_elder_card(model("m1"), *given, eft_metrics=EFT, head_to_head=DUELS)
+    m1 = write_seed_model_card(model("m1"), *given, eft_metrics=EFT, head_to_head=DUELS)
     assert "and EFT" in m1
     assert "| of them kept as EFT examples | 634 |" in m1
     assert "dropped: disagreeing | 157 |" in m1
@@ -173,10 +173,10 @@ def test_every_card_names_limits_and_ways_to_use_it():
 
 def test_pipelines_ask_for_what_their_models_have():
     """A baseline without EFT and elders, M1 with both, M_t with its iteration's counts."""
-    baseline = create_elder_pipeline(eft=False, compared=False)
+    baseline = create_seed_model_pipeline(eft=False, compared=False)
     assert baseline.inputs() >= {"model", "params:sft", "params:cards"}
     assert not baseline.inputs() & {"eft_metrics", "head_to_head"}
-    m1 = create_elder_pipeline(eft=True, compared=True)
+    m1 = create_seed_model_pipeline(eft=True, compared=True)
     assert m1.inputs() - baseline.inputs() == {"eft_metrics", "head_to_head"}
     assert {"pair_metrics", "params:dpo"} <= create_iteration_pipeline().inputs()
     assert create_iteration_pipeline().outputs() == {"card", "pairs_card"}

@@ -19,7 +19,7 @@ from srlm_kedro.pipelines.reporting.tables import (
     collect_duels,
     collect_iterations,
     collect_judges,
-    describe_elder,
+    describe_seed_model,
     tabulate_errors,
 )
 from srlm_kedro.records import Checkpoint
@@ -62,7 +62,7 @@ def test_reports_show_a_hyphen_for_every_missing_score(scored, referee):
     judges = collect_judges(*(judged().assign(model=name) for name in ("sft", "m1")))
     timings = pd.DataFrame({"model": ["m1"], "node": ["train_m1"], "seconds": [1.0]})
     rows = [
-        describe_elder(Checkpoint("nowhere", name), measure_model(table, judged()))
+        describe_seed_model(Checkpoint("nowhere", name), measure_model(table, judged()))
         for name, table in (("sft", sft), ("m1", m1))
     ]
     iterations, errors = collect_iterations(timings, *rows), tabulate_errors(*scored)

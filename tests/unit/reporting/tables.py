@@ -9,8 +9,8 @@ from srlm_kedro.pipelines.reporting.tables import (
     collect_iterations,
     collect_judges,
     collect_study,
-    describe_elder,
     describe_iteration,
+    describe_seed_model,
     describe_study,
     tabulate_errors,
 )
@@ -78,7 +78,7 @@ def iterations():
     figures = {"eval/mean_score": 3.5, "eval/mean_length": 10.0}
     judge = {"judge/judgements": 24.0, "judge/parse_rate": 0.96, "judge/mean_reward": 3.25}
     judge |= {"judge/dropped_cut": 3.0, "judge/dropped_empty": 1.0}
-    rows = [describe_elder(checkpoint(name), figures) for name in ("sft", "m1")]
+    rows = [describe_seed_model(checkpoint(name), figures) for name in ("sft", "m1")]
     made = describe_iteration(
         checkpoint("m2"),
         figures,

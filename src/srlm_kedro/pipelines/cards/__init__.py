@@ -3,15 +3,13 @@
 from kedro.pipeline import Node, Pipeline
 
 from srlm_kedro.pipelines.cards.nodes import (
-    write_elder_card,
     write_iteration_card,
     write_pairs_card,
+    write_seed_model_card,
 )
 
-_ENDS = ["params:seed", "params:cards"]
 
-
-def create_elder_pipeline(*, eft: bool, compared: bool) -> Pipeline:
+def create_seed_model_pipeline(*, eft: bool, compared: bool) -> Pipeline:
     """The SFT baseline or M1: `model`, `eval_metrics`, `train_metrics` -> `card`.
 
     Args:
@@ -20,18 +18,23 @@ def create_elder_pipeline(*, eft: bool, compared: bool) -> Pipeline:
     """
     tables = ["model", "eval_metrics", "train_metrics"]
     tables += ["eft_metrics"] * eft + ["head_to_head"] * compared
-    knobs = {name: f"params:{name}" for name in ("sft", "seed", "cards")}
-    inputs = {name: name for name in tables} | knobs
-    return Pipeline([Node(write_elder_card, inputs, "card", name="write_card")])
+    params = {name: f"params:{name}" for name in ("sft", "seed", "cards")}
+    inputs = {name: name for name in tables} | params
+    return Pipeline([Node(write_seed_model_card, inputs, "card", name="write_card")])
 
 
 def create_iteration_pipeline() -> Pipeline:
     """M_t, t at least 2: `model`, `eval_metrics`, `head_to_head`, ... -> `card`, `pairs_card`."""
     measured = ["model", "eval_metrics", "head_to_head", "train_metrics"]
-    left = ["prompt_metrics", "judge_metrics", "pair_metrics"]
+    made = ["prompt_metrics", "judge_metrics", "pair_metrics"]
     stages = ["prompts", "responses", "judging", "pairs", "dpo", "sft"]
-    knobs = ["params:loop", *(f"params:{stage}" for stage in stages), *_ENDS]
-    inputs = [*measured, *left, *knobs]
+    params = [
+        "params:loop",
+        *(f"params:{stage}" for stage in stages),
+        "params:seed",
+        "params:cards",
+    ]
+    inputs = [*measured, *made, *params]
     tables = ["model", "pairs", "pair_metrics", "params:cards"]
     return Pipeline(
         [

@@ -49,7 +49,7 @@ _METRICS = {
 """The metrics of a card in their order, and their descriptions."""
 
 
-def write_elder_card(
+def write_seed_model_card(
     model: Checkpoint,
     eval_metrics: Metrics,
     train_metrics: Metrics,

@@ -49,8 +49,8 @@ def create_pipeline() -> Pipeline:
 def create_seed_pipeline() -> Pipeline:
     """`base`, `ift`, `eft_ranked`, ... -> `seed_validation`, `data_docs`, `checked`."""
     tables = ["base", "ift", "eft_ranked", "eval_prompts", "judge_prompt", "few_shot_prompt"]
-    knobs = ["loop", "sft", "dpo", "eft", "prompts", "responses", "judging"]
-    knobs += ["evaluation", "selection"]
+    groups = ["loop", "sft", "dpo", "eft", "prompts", "responses", "judging"]
+    groups += ["evaluation", "selection"]
     engines = ["generation_engine", "training_engine"]
     return Pipeline(
         [
@@ -68,7 +68,7 @@ def create_seed_pipeline() -> Pipeline:
             ),
             Node(
                 check_lengths,
-                [*tables, *engines, *(f"params:{knob}" for knob in knobs)],
+                [*tables, *engines, *(f"params:{group}" for group in groups)],
                 "lengths_checked",
                 name="check_lengths",
             ),

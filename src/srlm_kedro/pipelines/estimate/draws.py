@@ -195,8 +195,8 @@ def _measured(
     yield volume.judge("evaluation", name, volume.held, evaluation.judging, *ranked)
     if study is not None and n > 1:
         answers = n * min(texts["eval_prompts"], study.own_prompts or math.inf)
-        own = texts["eval_prompt"], answer
-        yield volume.judge("study", name, answers, evaluation.judging, *own)
+        lengths = texts["eval_prompt"], answer
+        yield volume.judge("study", name, answers, evaluation.judging, *lengths)
 
 
 def _validated(volume: Volume, t: int, selection: SelectionParams) -> Iterator[dict]:

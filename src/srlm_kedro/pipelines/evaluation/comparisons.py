@@ -35,7 +35,7 @@ def compare_with_elders(
     """
     if not isinstance(referee, ComparingReferee):
         return pd.DataFrame(columns=COLUMNS, dtype=str)
-    opponents = elders(previous_scores, baseline_scores).values()
+    opponents = opponents_of(previous_scores, baseline_scores).values()
     pairs = [pair_up(model_scores, scores, evaluation.pairing) for scores in opponents]
     both = [_in_order(table, order) for table in pairs for order in ORDERS]
     asked = pd.concat(both, ignore_index=True)
@@ -54,7 +54,7 @@ def reparse(verdicts: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def elders(previous: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def opponents_of(previous: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Scores by the opponent's name; only one for M1, whose predecessor is the baseline."""
     return {scores["model"].iloc[0]: scores for scores in (previous, baseline)}
 

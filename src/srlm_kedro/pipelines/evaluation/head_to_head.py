@@ -9,7 +9,7 @@ import pandas as pd
 from srlm_kedro.display.safe_text import ending
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge.statistics import tally
-from srlm_kedro.pipelines.evaluation.comparisons import ORDERS, elders, pair_up, reparse
+from srlm_kedro.pipelines.evaluation.comparisons import ORDERS, opponents_of, pair_up, reparse
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import derive_seed
 
@@ -40,7 +40,7 @@ def settle_comparisons(
     _refuse_unparsed(read, evaluation)
     rows = {
         opponent: head_to_head(model_scores, scores, read, evaluation, seed)
-        for opponent, scores in elders(previous_scores, baseline_scores).items()
+        for opponent, scores in opponents_of(previous_scores, baseline_scores).items()
     }
     metrics: dict[str, float] = {}
     for role, scores in {"previous": previous_scores, "sft": baseline_scores}.items():

@@ -19,7 +19,7 @@ class AnswererParams(Params):
     keeps: float = Field(0.5, ge=0, le=1)
     """That a request beside the task is followed; drawn for each request."""
     adds: float = Field(0.08, ge=0, le=1)
-    """That the answer shows something that nobody asked for; drawn for each such thing."""
+    """That the answer adds something unasked; drawn for each thing that it may add."""
     helpful: float = Field(0.5, ge=0, le=1)
     """That the voice is an assistant's; otherwise it is casual or curt."""
     chatters: float = Field(0.1, ge=0, le=1)

@@ -32,7 +32,7 @@ def tokens(text: str) -> list[str]:
 
 
 class Novelty:
-    """The known prompts, which tells whether a new prompt is too similar to one of them."""
+    """The known prompts, and whether a new prompt is too similar to one of them."""
 
     def __init__(self, known: Iterable[str], limit: Decimal) -> None:
         self._numerator, self._denominator = limit.as_integer_ratio()

@@ -162,12 +162,12 @@ def guard_alignment(
             all limits, to go back to.
     """
     _refuse_unknown_limits(alignment, guard)
-    own = alignment[alignment["model"] == model.name]
-    for row in own.itertuples():
+    rows = alignment[alignment["model"] == model.name]
+    for row in rows.itertuples():
         limit = guard.limit(row.task, row.metric).warn
         if limit is not None and row.drop > limit:
             _log.warning("%s: %s", model.name, _described(row, "warn", limit))
-    if stopped := _drops_above_stop(own, guard):
+    if stopped := _drops_above_stop(rows, guard):
         raise GateError(summary(_heading(model, alignment, guard, len(stopped)), stopped))
     return {"checked": True}
 

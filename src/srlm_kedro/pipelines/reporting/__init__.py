@@ -15,8 +15,8 @@ from srlm_kedro.pipelines.reporting.tables import (
     collect_iterations,
     collect_judges,
     collect_study,
-    describe_elder,
     describe_iteration,
+    describe_seed_model,
     describe_study,
     tabulate_errors,
 )
@@ -24,10 +24,10 @@ from srlm_kedro.pipelines.reporting.tables import (
 _TABLES = ["head_to_head", "reward_modelling", "iterations"]
 
 
-def create_elder_pipeline() -> Pipeline:
+def create_seed_model_pipeline() -> Pipeline:
     """The SFT baseline or M1: `model`, `eval_metrics` -> `row`."""
     return Pipeline(
-        [Node(describe_elder, ["model", "eval_metrics"], "row", name="describe")],
+        [Node(describe_seed_model, ["model", "eval_metrics"], "row", name="describe")],
     )
 
 

@@ -48,7 +48,7 @@ def _formatted(value: float, form: str = "{:.2f}") -> str:
 def pick_judged(
     judged_responses: pd.DataFrame, judgements: pd.DataFrame, seed: int
 ) -> pd.DataFrame:
-    """The responses with the highest and the lowest reward to a few prompts, with a judgement.
+    """The responses with the highest and the lowest reward to a few prompts, with judgements.
 
     Returns:
         Columns prompt, response, reward, judgement; the two responses to a prompt are next to each

@@ -71,8 +71,8 @@ SECTIONS = {
     ],
     "New prompts: % valid, number of kinds of task, distance of their words from IFT's, mean "
     "ROUGE-L with the nearest IFT prompt (0 to 1), % of bigrams that are distinct. Movement from "
-    "the model before, in nats per response: of its own answers (kl; kl token is per token), and of its "
-    "training pairs (logp chosen moved, logp rejected moved: how much likelier each became).": [
+    "the model before, in nats per response: of its own answers (kl; kl token is per token) and of "
+    "its training pairs (logp chosen moved, logp rejected moved: how much likelier each became).": [
         *("prompts_valid", "prompts_kinds", "prompts_distance", "prompts_nearest"),
         *("prompts_distinct_bigrams", "kl", "kl_token"),
         *("logp_chosen_moved", "logp_rejected_moved"),
@@ -82,7 +82,7 @@ SECTIONS = {
 STUDY = ["model", *(name for columns in SECTIONS.values() for name in columns)]
 
 
-def describe_elder(model: Checkpoint, eval_metrics: dict[str, float]) -> pd.DataFrame:
+def describe_seed_model(model: Checkpoint, eval_metrics: dict[str, float]) -> pd.DataFrame:
     """One row for the SFT baseline or M1, which were not trained on pairs."""
     return _row(model, eval_metrics, {})
 

@@ -59,9 +59,10 @@ def shuffled(template: str, rng: random.Random) -> str:
     lines = [line if _stays(line) else line.split() for line in template.split("\n")]
     words = [word for line in lines if isinstance(line, list) for word in line]
     rng.shuffle(words)
-    left = iter(words)
+    shuffled_words = iter(words)
     return "\n".join(
-        line if isinstance(line, str) else " ".join(next(left) for _ in line) for line in lines
+        line if isinstance(line, str) else " ".join(next(shuffled_words) for _ in line)
+        for line in lines
     )
 
 
