@@ -12,8 +12,7 @@ from pydantic import Field
 
 from srlm_kedro.errors import GateError, summary
 from srlm_kedro.params import Params
-from srlm_kedro.pipelines.contamination.eval_sets import EvalSet, read_eval_sets
-from srlm_kedro.pipelines.contamination.overlap import Hit, Overlap
+from srlm_kedro.pipelines.contamination.overlap import EvalSet, Hit, Overlap, read_eval_sets
 from srlm_kedro.records import Checkpoint
 
 
