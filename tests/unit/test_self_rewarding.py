@@ -1,4 +1,4 @@
-"""What is made from what, as the parameters of the loop say."""
+"""The inputs of the nodes, for different parameters `loop`."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_dpo_starts_from_the_model_before_and_knows_no_other():
 
 
 def test_nothing_trains_on_held_out_prompts_or_the_eft_eval_split():
-    """Evaluation data reach evaluation, and the corpus that leaves them out."""
+    """Only evaluation reads them, and the corpus, which excludes them."""
     for made in self_rewarding(LoopParams()).nodes:
         if made.name.split(".")[-1].startswith("train"):
             assert not {"eval_prompts", "eft.eft_eval", "referee"} & set(made.inputs)
@@ -45,7 +45,7 @@ def test_a_model_is_held_against_the_one_before_by_a_judge_that_stays_the_same()
 
 @pytest.mark.parametrize("unasked", [False, "off"])
 def test_models_need_not_be_compared(unasked):
-    """Then nothing of it is in the pipeline; YAML's bare `off` is false."""
+    """Then the pipeline has no node of it; YAML reads a bare `off` as false."""
     loop = LoopParams(when_worse=unasked)
     modules = {n.func.__module__ for n in self_rewarding(loop).nodes}
     assert not [name for name in modules if name.startswith("srlm_kedro.pipelines.selection")]
@@ -65,7 +65,7 @@ def test_a_model_is_held_against_what_it_was_made_from():
 
 
 def test_nothing_need_be_studied():
-    """Then no instrument is in the pipeline, and the report has an empty table in their place."""
+    """Then the pipeline has no node of the study, and the report reads an empty table."""
     made = self_rewarding(LoopParams(study=False))
     assert not [n for n in made.nodes if "study" in n.func.__module__]
     assert "no_study" in node(made, "report.report").inputs
@@ -96,7 +96,7 @@ def test_a_loop_that_goes_back_starts_from_the_best_so_far():
 
 @pytest.mark.parametrize("answer", ["go_on", "stop", "off"])
 def test_unless_it_goes_back_the_loop_makes_models_from_what_it_always_did(answer):
-    """The inputs of what is drawn and trained, but for the guard's word."""
+    """The inputs of sampling and training are the same, but for the guard's result."""
 
     def recipes(loop):
         words = ("no_metrics", "m2.selection_checked")
@@ -113,7 +113,7 @@ def test_unless_it_goes_back_the_loop_makes_models_from_what_it_always_did(answe
 
 
 def test_soft_labels_do_not_go_with_steps_back():
-    """After one the two judges are one model."""
+    """After a step back both judges are the same model."""
     with pytest.raises(ValueError, match="when_worse"):
         LoopParams(soft_labels=True, when_worse="best")
 
@@ -127,7 +127,7 @@ def test_soft_labels_do_not_go_with_steps_back():
     ],
 )
 def test_the_judge_is_the_current_model_m1_or_one_from_outside(who, judge, engine):
-    """The frozen judge judges every iteration; an external one through an engine of its own."""
+    """An external judge has an engine of its own."""
     judging = node(step(3, LoopParams(judge=who)), "m3.judge_candidates")
     assert judging.inputs[0] == judge
     assert engine in judging.inputs
@@ -150,7 +150,7 @@ def test_soft_labels_hang_on_two_judges(t, elder):
 
 
 def test_soft_labels_want_a_judge_that_changes():
-    """A frozen judge agrees with itself, so there is nothing to weigh."""
+    """A frozen judge always agrees with itself."""
     with pytest.raises(ValueError, match="soft_labels"):
         LoopParams(soft_labels=True, judge="m1")
 
@@ -194,7 +194,7 @@ def test_an_empty_project_gets_its_groundwork_first():
 
 
 def test_m0_is_ready_unless_it_is_to_be_pretrained_or_given():
-    """Who makes it, by the parameters."""
+    """The node that makes it depends on the parameters."""
     makers = {
         name: [n.name for n in self_rewarding(loop).nodes if "m0.model" in n.outputs]
         for name, loop in {

@@ -1,4 +1,4 @@
-"""What a model's card says."""
+"""The model cards and the card of the pairs."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def parameters(card):
 
 
 def test_front_matter_is_what_a_hub_reads():
-    """Library and tags always; base model, data sets and license where the author states them."""
+    """It always has library and tags; base model, data sets and license only if they are given."""
     assert front(iteration()) == {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
@@ -78,7 +78,7 @@ def test_front_matter_is_what_a_hub_reads():
 
 
 def test_nothing_that_a_user_wrote_leaves_its_place():
-    """A license with a line break stays a license; a stop string of backticks ends no block."""
+    """A line break in a license adds no key, and backticks in a stop string end no block."""
     card = iteration(
         cards=CardParams(license="x\ntags: [evil]"),
         prompts=PromptsParams(sampling={"stop": ("```\n# Owned",)}),
@@ -89,7 +89,7 @@ def test_nothing_that_a_user_wrote_leaves_its_place():
 
 
 def test_a_card_tells_lineage_counts_and_drops():
-    """M3 from M2, reference M2; what was written, judged, paired and refused, by reason."""
+    """M3 comes from M2; prompts, judgements, pairs and drops are counted by reason."""
     card = iteration("m3")
     assert "M3 is M2, trained by DPO on preference pairs; the reference is M2, frozen." in card
     for line in (
@@ -117,7 +117,7 @@ def test_a_card_tells_lineage_counts_and_drops():
     ],
 )
 def test_lineage_follows_the_loop(loop, said):
-    """Who wrote, who judged, and how it learnt."""
+    """The card says who wrote, who judged, and how the model was trained."""
     card = iteration("m3", LoopParams(**loop))
     assert said in card
     shown = parameters(card)
@@ -126,21 +126,21 @@ def test_lineage_follows_the_loop(loop, said):
 
 
 def test_a_card_holds_the_parameters_that_made_the_model():
-    """As JSON that can be read back; the seed too, no resources."""
+    """They are JSON that can be read back, with the seed and without fields of resources."""
     held = parameters(iteration())
     assert (held["seed"], held["dpo"]["beta"]) == (SEED, [0.37])
     assert "micro_batch_size" not in held["dpo"]
 
 
 def test_metrics_that_do_not_exist_are_left_out():
-    """A world without a referee has no score, and the card says none."""
+    """Without a referee there is no score, and the card has none."""
     card = iteration()
     assert "| mean score of sampled responses, 0 to 5, by the referee | 3.48 |" in card
     assert "Kendall" not in card
 
 
 def test_elders_have_cards_of_their_own():
-    """The baseline knows IFT alone; M1 tells of EFT and of the baseline it is compared with."""
+    """The baseline's card has only IFT; M1's card has EFT and the comparison with the baseline."""
     given = (EVAL, TRAIN, SftParams(), SEED, CardParams())
     baseline = write_seed_model_card(model("sft"), *given)
     assert "SFT is M0, fine-tuned (SFT) on IFT, instruction fine-tuning examples." in baseline
@@ -156,14 +156,14 @@ def test_elders_have_cards_of_their_own():
     ("lora", "library"), [({"keep": "merged"}, "transformers"), ({"keep": "adapter"}, "peft")]
 )
 def test_an_adapter_is_called_one(lora, library):
-    """A merged model is an ordinary one."""
+    """A merged adapter gives an ordinary model."""
     card = iteration(lora=lora)
     assert front(card)["library_name"] == library
     assert ("holds only an adapter" in card) == (library == "peft")
 
 
 def test_every_card_names_limits_and_ways_to_use_it():
-    """What the authors say was not studied; plain transformers, servers, the registry."""
+    """The card says what was not studied, and how to load the model."""
     card = iteration("m3")
     for said in ("no safety evaluation", "Reward hacking", "AutoModelForCausalLM"):
         assert said in card
@@ -172,7 +172,7 @@ def test_every_card_names_limits_and_ways_to_use_it():
 
 
 def test_pipelines_ask_for_what_their_models_have():
-    """A baseline without EFT and elders, M1 with both, M_t with its iteration's counts."""
+    """The baseline has neither EFT nor a comparison, M1 has both, M_t has its iteration's counts."""
     baseline = create_seed_model_pipeline(eft=False, compared=False)
     assert baseline.inputs() >= {"model", "params:sft", "params:cards"}
     assert not baseline.inputs() & {"eft_metrics", "head_to_head"}
@@ -183,7 +183,7 @@ def test_pipelines_ask_for_what_their_models_have():
 
 
 def test_pairs_have_a_card_that_names_their_table():
-    """So that a loader takes the table, and not the notes beside it."""
+    """So a loader reads the table and not other files in the folder."""
     pairs = pd.DataFrame({"prompt": ["a"], "chosen": ["b"], "rejected": ["c"]})
     rewards = {"pairs/chosen_reward": 4.5, "pairs/rejected_reward": 2.0}
     card = write_pairs_card(model("m3"), pairs, PAIRS | rewards, CardParams(license="mit"))

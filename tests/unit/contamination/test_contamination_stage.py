@@ -48,7 +48,7 @@ def _prompts(*texts):
 
 
 def test_seed_prompts_and_responses_are_looked_at():
-    """Each of the four columns of text can give a prompt away, and is named."""
+    """An evaluation prompt is found in each of the four columns of text."""
     table, metrics = check_seed_contamination(
         _seed(["name two BIRDS"], ["I say: sort 3, 1 and 2. Done."]),
         _ranked("Say the word elm", "hello", "no"),
@@ -72,7 +72,7 @@ def test_seed_prompts_and_responses_are_looked_at():
 
 
 def test_a_prompt_of_several_rows_is_one_text():
-    """A ranked prompt stands in a row a response, and counts once."""
+    """A ranked prompt occurs in the row of each response, and counts once."""
     table, _ = check_seed_contamination(
         _seed([], []), _ranked("Name two birds", "a", "b", "c"), PARAMS, eval_prompts=HELD_OUT
     )
@@ -80,7 +80,7 @@ def test_a_prompt_of_several_rows_is_one_text():
 
 
 def test_new_prompts_and_both_sides_of_pairs_are_looked_at():
-    """A prompt that no pair came of is looked at too."""
+    """A prompt that gave no pair is checked too."""
     table, _ = check_contamination(
         _prompts("Name two birds!", "Something else."),
         _pairs("Sort 3, 1 and 2.", "I say the word elm."),
@@ -92,7 +92,7 @@ def test_new_prompts_and_both_sides_of_pairs_are_looked_at():
 
 
 def test_each_evaluation_set_counts_for_itself_and_the_worst_decides():
-    """A small set that is known through and through does not hide behind a large one."""
+    """A small set that is contaminated as a whole counts more than a large one."""
     small = pd.DataFrame({"id": ["b1"], "prompt": ["Who are you, my friend?"]})
     _, metrics = check_contamination(
         _prompts("Who are you, my friend?"),
@@ -107,7 +107,7 @@ def test_each_evaluation_set_counts_for_itself_and_the_worst_decides():
 
 
 def test_a_small_overlap_stands_in_the_table_and_counts_from_the_limit_on():
-    """`min_overlap` decides what is counted, and not what is seen."""
+    """`min_overlap` decides what is counted, not what is in the table."""
     asked = (_prompts("Say the word oak."), _pairs("a", "b"))
     for least, counted in ((0.0, 1), (1 / 3, 0)):
         params = ContaminationParams(ngram=3, min_overlap=least)
@@ -117,7 +117,7 @@ def test_a_small_overlap_stands_in_the_table_and_counts_from_the_limit_on():
 
 
 def test_alpaca_eval_and_mt_bench_are_read_as_they_come():
-    """Instructions go by their number, and each turn of a question is looked at."""
+    """Instructions get numbers as ids, and each turn of a question is checked."""
     table, metrics = check_contamination(
         _prompts("Name two birds.", "Now in French, please."),
         _pairs("a", "b"),
@@ -135,7 +135,7 @@ def test_alpaca_eval_and_mt_bench_are_read_as_they_come():
 
 
 def test_evaluation_sets_that_cannot_be_read_are_refused_together():
-    """A share of nothing says nothing, and an unknown form is not taken for a clean one."""
+    """An empty set has no share, and a set of unknown form does not pass as clean."""
     with pytest.raises(InputError) as refused:
         check_contamination(
             _prompts("x"), _pairs("a", "b"), PARAMS, bench=HELD_OUT.head(0), odd=[{"text": "x"}]
@@ -145,7 +145,7 @@ def test_evaluation_sets_that_cannot_be_read_are_refused_together():
 
 
 def test_clean_data_passes_without_a_word(caplog):
-    """No row, no warning."""
+    """There is no row and no warning."""
     table, metrics = check_contamination(
         _prompts("Quite another thing."), _pairs("a", "b"), PARAMS, eval_prompts=HELD_OUT
     )
@@ -156,7 +156,7 @@ def test_clean_data_passes_without_a_word(caplog):
 
 
 def test_what_the_limits_bear_is_told_as_a_warning(caplog):
-    """One of four prompts at a limit of a quarter passes, and is named."""
+    """One of four prompts is within a limit of a quarter, and is logged."""
     table, metrics = check_contamination(
         _prompts("Name two birds."), _pairs("a", "b"), PARAMS, eval_prompts=HELD_OUT
     )
@@ -212,7 +212,7 @@ def test_the_pipelines_have_the_agreed_names():
 
 
 def test_both_turns_of_a_benchmark_are_held_against_training():
-    """A second turn that stands in the seed data counts, whatever the form of the table."""
+    """A second turn that occurs in the seed data counts, in every form of the table."""
     questions = pd.DataFrame({"id": ["81"], "prompt": ["Write."], "follow_up": ["Name two birds."]})
     seed = _seed(["Name two birds."], ["Owl and crow."])
     table, _ = check_seed_contamination(seed, _ranked("Why?", "So."), PARAMS, mt_bench=questions)

@@ -1,4 +1,4 @@
-"""Runs of words shared with evaluation prompts."""
+"""Runs of words that evaluation prompts and training texts have in common."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ LINES = st.lists(st.sampled_from("abc"), max_size=8).map(" ".join)
 
 
 def test_words_are_lower_cased_letters_and_digits_of_any_script():
-    """Punctuation, case and white space tell no texts apart."""
+    """Texts that differ only in punctuation, case and white space are equal."""
     assert words("Name 2 trees:\n the OAK, the_elm!") == (
         "name",
         "2",
@@ -24,27 +24,27 @@ def test_words_are_lower_cased_letters_and_digits_of_any_script():
 
 
 def test_a_long_prompt_is_found_by_the_share_of_its_runs():
-    """Five words make four runs of two; a text that holds two of them shares a half."""
+    """Five words have four runs of two; a text with two of them has an overlap of one half."""
     found = Overlap(["a b c d e"], 2).search([("t1", "x B, c D y")])
     assert (found[0].exact, found[0].overlap, found[0].source_id) == (False, 0.5, "t1")
 
 
 def test_a_text_that_equals_a_prompt_is_exact():
-    """Case and punctuation aside; more words around it make it an overlap."""
+    """Case and punctuation do not count; with more words around it there is only an overlap."""
     found = Overlap(["a b c", "d e f"], 2).search([("t1", "A b, c."), ("t2", "so: d e f g")])
     assert (found[0].exact, found[0].overlap) == (True, 1.0)
     assert (found[1].exact, found[1].overlap) == (False, 1.0)
 
 
 def test_a_short_prompt_is_compared_as_a_whole():
-    """With fewer words than a run it is found where it is the whole text, and nowhere else."""
+    """A prompt with fewer words than a run is found only where it is the whole text."""
     overlap = Overlap(["name two birds"], 8)
     assert overlap.search([("t1", "name two birds and put them in brackets please")]) == {}
     assert overlap.search([("t2", "Name two birds!")])[0].exact
 
 
 def test_of_several_texts_the_one_that_shares_most_is_named():
-    """Equality beats any overlap, equals go to the first, and all are counted."""
+    """An equal text comes before any overlap, the first of several is named, all are counted."""
     texts = [("t1", "b c x"), ("t2", "a b c d y"), ("t3", "a b c d z"), ("t4", "q")]
     found = Overlap(["a b c d"], 2).search(texts)
     assert (found[0].source_id, found[0].texts, found[0].exact) == ("t2", 3, False)
@@ -52,13 +52,13 @@ def test_of_several_texts_the_one_that_shares_most_is_named():
 
 
 def test_texts_without_words_are_equal_to_nothing():
-    """Two texts of punctuation alone share nothing."""
+    """Two texts that have only punctuation are not equal."""
     assert Overlap(["...", "a b"], 2).search([("t1", "!!"), ("t2", "")]) == {}
 
 
 @given(st.lists(LINES, min_size=1, max_size=4), st.lists(LINES, max_size=4), st.integers(1, 4))
 def test_the_index_finds_what_comparing_all_with_all_finds(prompts, texts, ngram):
-    """Overlaps are those of a search by hand through every text."""
+    """The overlaps are those that a search through all texts finds."""
 
     def runs(line):
         split = line.split()

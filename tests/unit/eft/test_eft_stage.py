@@ -1,4 +1,4 @@
-"""From human rankings to examples that agree with them."""
+"""EFT: from human rankings to judgements that agree with them."""
 
 import pandas as pd
 import pytest
@@ -43,7 +43,7 @@ def _select(pool, said, eft=ALL, seed=0, n=1):
 
 
 def test_a_judgement_that_agrees_becomes_an_example():
-    """The filled judge prompt, and the judge's words as they are: justification, then score."""
+    """The prompt is the filled judge prompt, the completion the raw judgement."""
     train, metrics = _select(_ranked([0, 1]), {"e0-r0": 4, "e0-r1": 2})
     assert train.columns.tolist() == COLUMNS
     assert train["prompt"][0] == "Q: ask 0\nA: answer 0 0\nScore: ?"
@@ -70,7 +70,7 @@ AGREEMENT = [
 
 @pytest.mark.parametrize(("ranks", "scores", "example", "whole"), AGREEMENT)
 def test_agreement_with_the_human_ranking(ranks, scores, example, whole):
-    """Both readings of the paper's rule, on one set of judgements."""
+    """Both rules of agreement, on one set of judgements."""
     judged = pd.DataFrame({"prompt_id": "e0", "k": 0, "rank": ranks, "score": scores})
     assert agreeing(judged, "example").tolist() == [bool(kept) for kept in example]
     assert agreeing(judged, "set").tolist() == [bool(kept) for kept in whole]
@@ -98,7 +98,7 @@ def test_a_set_that_agrees_agrees_one_by_one(pairs):
 
 
 def test_what_is_no_example_is_dropped_and_counted():
-    """No score, no justification, no end, and the same words twice."""
+    """Judgements without a score, a justification or an end, and repeated ones, are dropped."""
     said = {
         "e0-r0": ["It is as good as can be. Score: 5"] * 2,
         "e0-r1": ["It is quite bad, I think. Score: 1"] * 2,
@@ -132,13 +132,13 @@ def test_the_commonest_score_is_thinned_to_the_second_commonest():
 
 @pytest.mark.parametrize("scores", [[4.0], [4.0, 4.0], [4.0, 4.0, 3.0, 3.0, 1.0], []])
 def test_there_is_not_always_something_to_thin(scores):
-    """One score alone, or two as common as each other, stay."""
+    """A single score, or two equally common ones, are not thinned."""
     table = pd.DataFrame({"score": scores})
     assert len(thinned(table, seed=0)) == len(scores)
 
 
 def test_thinning_is_a_knob():
-    """On by default, counted, and off when told so."""
+    """It is on by default, its drops are counted, and it can be switched off."""
     pool = _ranked(*[[0, 1, 2]] * 4)
     said = {row.response_id: [5, 3, 3][row.rank] for row in pool.itertuples()}
     train, metrics = _select(pool, said, EftParams())
@@ -148,7 +148,7 @@ def test_thinning_is_a_knob():
 
 
 def test_too_few_examples_stop_the_run():
-    """The message says what became of the judgements."""
+    """The message says why the judgements were dropped."""
     with pytest.raises(GateError, match=r"eft: 0 of 2 judgements.*2 do not agree"):
         _select(_ranked([0, 1]), {"e0-r0": 1, "e0-r1": 2})
 
@@ -166,7 +166,7 @@ def test_the_split_is_by_prompt_and_the_seeds_alone():
 
 
 def test_prompts_of_ift_are_refused():
-    """The overlap is named, also when it differs in case and spaces."""
+    """The message has the prompt, also if only case and spaces differ."""
     ranked = _ranked([0, 1], [0, 1])
     ranked.loc[ranked["prompt_id"] == "e1", "prompt"] = " sing  a SONG"
     with pytest.raises(InputError, match=r"1 prompts occur in IFT too") as refused:
@@ -175,7 +175,7 @@ def test_prompts_of_ift_are_refused():
 
 
 def test_a_split_that_leaves_nothing_is_refused():
-    """More prompts held back than there are."""
+    """It is refused if all prompts are to be held back."""
     with pytest.raises(InputError, match="none is left"):
         split_eft(_ranked([0, 1]), IFT, EftParams(eval_prompts=1), seed=0)
 
@@ -197,7 +197,7 @@ def test_the_pipeline_has_the_agreed_names():
 
 
 def test_ranks_become_scores_from_five_to_one():
-    """The best of a prompt gets 5, the worst 1; a tie in rank is a tie in score."""
+    """The best response to a prompt gets 5, the worst 1; equal ranks get equal scores."""
     pool = pd.DataFrame(
         [
             ("p", "r0", 3),
@@ -216,7 +216,7 @@ def test_ranks_become_scores_from_five_to_one():
 
 
 def test_a_response_that_the_baseline_could_not_judge_is_counted():
-    """By its own reason, apart from judgements without a score."""
+    """It has a reason of its own, apart from judgements without a score."""
     said = {"e0-r0": 4, "e0-r1": 2, "e0-r2": NO_ROOM}
     train, metrics = _select(_ranked([0, 1, 2]), said)
     assert train["response_id"].tolist() == ["e0-r0", "e0-r1"]

@@ -1,4 +1,4 @@
-"""What the loop will cost, in closed form on tiny inputs."""
+"""The estimate, compared with figures by hand on tiny inputs."""
 
 import json
 import socket
@@ -85,21 +85,21 @@ def training(loop=GIVEN, sft=None, dpo=None, knobs=None):
 
 
 def test_prompts_are_written_until_enough_are_accepted():
-    """100 prompts at a share of one half are 200 continuations, four a request, eight shown."""
+    """100 prompts at an accepted share of one half need 200 continuations, four per request."""
     row = draws().loc["prompts", "m2"]
     assert (row["requests"], row["completions"], row["new_tokens"]) == (50, 200, 200 * 6)
     assert row["prompt_tokens"] == 50 * (4 + 8 * (5 + 3))
 
 
 def test_writing_ends_at_its_budget():
-    """`max_written` bounds what is drawn, and so what is accepted, answered and judged."""
+    """`max_written` limits the continuations, and so the prompts, responses and judgements."""
     table = draws(prompts=PromptsParams(count=100, max_written=80, sampling={"n": 4}))
     assert table.loc[("prompts", "m2"), "completions"] == 80
     assert table.loc[("responses", "m2"), "completions"] == 40 * 4
 
 
 def test_every_response_is_judged_k_times_behind_a_shared_rubric():
-    """400 responses, three judgements each; the rubric's head is read once."""
+    """400 responses get three judgements each; the start of the judge prompt is computed once."""
     row = draws().loc["judging", "m2"]
     assert (row["requests"], row["completions"]) == (400, 1200)
     prompt = 20 + 5 + (9 + 1) + 2
@@ -109,19 +109,19 @@ def test_every_response_is_judged_k_times_behind_a_shared_rubric():
 
 
 def test_an_engine_that_shares_nothing_reads_every_prompt_for_every_completion():
-    """The same judging costs many times the prefill."""
+    """Without shared prefixes the prefill is many times larger."""
     row = draws(knobs=estimate(shares_prefixes=False)).loc["judging", "m2"]
     assert row["prefill_tokens"] == 3 * row["prompt_tokens"]
 
 
 def test_no_completion_is_longer_than_its_limit():
-    """`max_new_tokens` bounds what is expected."""
+    """`max_new_tokens` limits the expected length."""
     short = JudgingParams(sampling={"max_new_tokens": 7})
     assert draws(judging=short).loc[("judging", "m2"), "new_tokens"] == 1200 * 7
 
 
 def test_responses_lengthen_from_model_to_model():
-    """M2 answers twice as long as M1, by the growth that is stated."""
+    """M2's responses are twice as long as M1's, by `response_growth`."""
     table = draws()
     lengths = table["new_tokens"] / table["completions"]
     assert lengths["responses", "m2"] == 9 + 1
@@ -129,7 +129,7 @@ def test_responses_lengthen_from_model_to_model():
 
 
 def test_switches_of_the_loop_change_what_is_drawn():
-    """Without a judging baseline there is no EFT row; soft labels judge a second time."""
+    """`eft: ranking` has no EFT row; soft labels have a second judging."""
     assert "eft" in draws().index.get_level_values("stage")
     assert "eft" not in draws(LoopParams(world="given", eft="ranking")).index
     soft = draws(LoopParams(world="given", soft_labels=True))
@@ -139,7 +139,7 @@ def test_switches_of_the_loop_change_what_is_drawn():
 
 
 def test_every_model_answers_the_prompts_held_back_from_eft_unless_none_is_compared():
-    """One prompt of four is held back: four answers, three judgements each. M1 alone: none."""
+    """One prompt of four is held back and gets four answers. Only M1: there is no comparison."""
     table = draws().loc["selection"]
     assert set(table.index) == {"m1", "m2", "m3"}
     answers, judgements = (row for _, row in table.loc["m2"].iterrows())
@@ -164,7 +164,7 @@ def test_every_model_judges_its_own_sampled_answers():
 
 
 def test_pairs_are_a_share_of_the_prompts_and_trained_with_a_reference():
-    """100 prompts give 25 pairs, two sequences each; three passes an epoch and one before."""
+    """100 prompts give 25 pairs of two sequences; three passes per epoch, one of the reference."""
     row = training(dpo=DpoParams(epochs=2)).loc["m2"]
     tokens = 25 * 2 * (5 + 2 + 9 + 1)
     assert (row["examples"], row["train_tokens"]) == (25, 2 * tokens)
@@ -172,7 +172,7 @@ def test_pairs_are_a_share_of_the_prompts_and_trained_with_a_reference():
 
 
 def test_m1_learns_from_ift_and_the_eft_that_is_kept():
-    """A quarter of 16 ranked responses is held back, half of the rest is kept."""
+    """A quarter of 16 ranked responses is held back, and half of the rest is kept."""
     table = training()
     assert table.loc["sft", "examples"] == 10
     assert table.loc["m1", "examples"] == 10 + 6
@@ -182,7 +182,7 @@ def test_m1_learns_from_ift_and_the_eft_that_is_kept():
 
 
 def test_an_adapter_saves_a_pass_and_checkpointing_costs_one():
-    """Backward passes through frozen weights make no gradient of them."""
+    """A backward pass computes no gradients of frozen weights."""
     full = training()["passes"]["sft"]
     adapted = SftParams(epochs=2, lora={"rank": 8})
     assert training(sft=adapted)["passes"]["sft"] == full * 2 / 3
@@ -190,7 +190,7 @@ def test_an_adapter_saves_a_pass_and_checkpointing_costs_one():
 
 
 def test_pretraining_counts_where_m0_is_made():
-    """Neither a given M0 costs work nor the one that comes with the project."""
+    """A given M0, and the one that comes with the project, cost nothing."""
     assert "m0" not in training().index
     assert "m0" not in training(LoopParams()).index
     row = training(LoopParams(pretrain=True)).loc["m0"]
@@ -198,7 +198,7 @@ def test_pretraining_counts_where_m0_is_made():
 
 
 def test_hours_are_work_over_rates():
-    """One drawing of a million parameters on two cores, by hand; two GPUs halve one's hours."""
+    """The hours of one sampling by hand; two GPUs need half the hours of one."""
     device = DEVICES["two_cpu_cores"]
     row = pd.DataFrame(
         [{"steps": 0, "prompt_tokens": 0, "requests": 1, "completions": 1, "new_tokens": 1000}]
@@ -215,7 +215,7 @@ def test_hours_are_work_over_rates():
 
 
 def test_reading_weights_bounds_a_small_batch():
-    """Where few rows are drawn at once, a step costs the reading of all weights."""
+    """With few rows at once, reading the weights decides the time of a step."""
     device = DEVICES["h200"]
     row = pd.DataFrame(
         [{"steps": 100, "prompt_tokens": 0, "requests": 1, "completions": 1, "new_tokens": 0}]
@@ -226,7 +226,7 @@ def test_reading_weights_bounds_a_small_batch():
 
 
 def test_full_training_holds_sixteen_bytes_a_parameter_and_an_adapter_little_more_than_four():
-    """Weights, gradients and two moments in float32; activations are not spread."""
+    """Weights, gradients and two moments are float32; devices do not share the activations."""
 
     def held(lora=None, **knobs):
         table = training(sft=SftParams(lora=lora), dpo=DpoParams(lora=lora)).reset_index()
@@ -250,12 +250,12 @@ def test_full_training_holds_sixteen_bytes_a_parameter_and_an_adapter_little_mor
     ],
 )
 def test_a_verdict_says_what_is_lacking(peak, word):
-    """Of two devices of 10 GiB: enough, too few, or too much on each of them."""
+    """Two devices of 10 GiB are enough, too few, or too small for the activations."""
     assert word in costs.verdict(peak, 2, 10.0)
 
 
 def test_every_trained_model_lies_on_disk_once():
-    """The baseline and M1 to M3; M0 is there already."""
+    """The baseline and M1 to M3 count; M0 is on the disk already."""
 
     def held(lora=None, **knobs):
         trained = training(sft=SftParams(lora=lora), dpo=DpoParams(lora=lora)).reset_index()
@@ -282,7 +282,7 @@ def test_texts_are_counted_by_words_and_marks():
 
 
 def test_m0s_size_is_read_stated_or_reckoned_in_that_order():
-    """And the source is told."""
+    """The result says where the size comes from."""
     stated = SizeParams(**SIZE)
     loop, made = LoopParams(), PretrainParams()
     absent, here = {"model": "data/m0"}, {"model": "data/m0", "parameters": 3}
@@ -296,7 +296,7 @@ def test_m0s_size_is_read_stated_or_reckoned_in_that_order():
 
 @pytest.mark.parametrize("m0", ["hub:a/b", "hub:a/b@main"])
 def test_a_stated_size_counts_for_the_model_that_it_names(m0):
-    """In whatever revision."""
+    """This holds for any revision of the model."""
     stated = SizeParams(name="hub:a/b", **SIZE)
     found = sizes.size_model({"model": m0}, GIVEN, PretrainParams(), estimate(model=stated))
     assert found["parameters"] == SIZE["parameters"]
@@ -312,7 +312,7 @@ def test_a_stated_size_counts_for_the_model_that_it_names(m0):
     ],
 )
 def test_no_other_models_size_is_taken(m0, stated, words):
-    """The refusal names M0, whose size was stated, and what to state."""
+    """The message has M0's name, the model whose size was stated, and what to state."""
     with pytest.raises(InputError) as caught:
         sizes.size_model({"model": m0}, GIVEN, PretrainParams(), estimate(model=stated))
     for word in [*words, "estimate.model"]:
@@ -343,7 +343,7 @@ def test_a_folders_size_is_read_from_its_headers(tmp_path):
 
 
 def test_a_model_that_is_not_whole_has_no_size(tmp_path):
-    """Its index names a shard that is not there: a part must not pass for the model."""
+    """Its index names a missing shard; a part does not count as the model."""
     write_headers(tmp_path)
     shards = {"a": "model-0.safetensors", "b": "model-1.safetensors", "c": "model-2.safetensors"}
     index = tmp_path / "model.safetensors.index.json"
@@ -352,7 +352,7 @@ def test_a_model_that_is_not_whole_has_no_size(tmp_path):
 
 
 def test_a_model_of_the_hub_is_measured_in_its_cache(tmp_path, monkeypatch):
-    """Where it was downloaded once; no socket is opened, and what was not has no size."""
+    """A downloaded model has a size, another has none, and no socket is opened."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("the network was asked"))
     assert ModelSizeDataset("hub:a/b").load() == {"model": "hub:a/b"}
@@ -411,7 +411,7 @@ def test_durations_are_said_as_people_do(hours, said):
 
 
 def test_the_summary_tells_models_stages_memory_and_disk():
-    """All that a person asks before spending."""
+    """It has models, stages, memory and disk."""
     knobs = estimate()
     tables = draws().reset_index(), training().reset_index()
     table = costs.reckon(*tables, SIZE, knobs)
@@ -425,7 +425,7 @@ def test_the_summary_tells_models_stages_memory_and_disk():
 
 @pytest.mark.parametrize(("held", "word"), [(24.0, "it fits"), (2.0, "GiB are needed")])
 def test_a_cpu_is_held_against_this_machines_memory(held, word):
-    """All that it has, and never in devices: there is one."""
+    """The whole memory of the machine counts, and the text has no number of devices."""
     knobs = estimate(rows=512)
     tables = draws().reset_index(), training().reset_index()
     size = {**SIZE, "parameters": 4e8, "model": "m", "source": "stated"}
@@ -437,7 +437,7 @@ def test_a_cpu_is_held_against_this_machines_memory(held, word):
 
 
 def test_a_cpu_draws_in_batches_that_fit_its_cache():
-    """Two GiB of keys and values at most, as the engine; a GPU holds those of all rows."""
+    """A CPU holds at most two GiB of keys and values, as the engine; a GPU those of all rows."""
     tables = draws().reset_index(), training().reset_index()
 
     def held(device):
@@ -462,7 +462,7 @@ def test_the_machine_says_what_memory_it_has(monkeypatch):
 
 
 def test_both_tables_of_the_summary_have_a_header():
-    """What its rows are told by, and what each column holds."""
+    """The header says what the rows and the columns are."""
     tables = draws().reset_index(), training().reset_index()
     size = {**SIZE, "model": "m", "source": "stated"}
     table = costs.reckon(*tables, size, estimate())

@@ -1,4 +1,4 @@
-"""A referee that compares: both orders, its words kept, its health measured."""
+"""A referee that compares: both orders, raw verdicts, and its metrics."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ EVALUATION = EvaluationParams(resamples=200, max_unparsed=1.0)
 
 
 class Comparer(Scorer):
-    """A referee that compares, by a rule from a comparison to words."""
+    """A referee whose completion is a function of the comparison."""
 
     def __init__(self, rule: Callable[[Comparison], str]):
         self._rule = rule
@@ -32,7 +32,7 @@ class Comparer(Scorer):
 
 
 def better(one):
-    """The truth, as the responses of these tests tell it."""
+    """The true score, which the responses of these tests contain."""
     first, second = (float(text.split()[1]) for text in (one.first, one.second))
     return f"[[{'A' if first > second else 'B' if second > first else 'C'}]]"
 
@@ -45,7 +45,7 @@ def contest(rule, model, previous, baseline=None, evaluation=EVALUATION):
 
 
 def test_every_comparison_is_shown_in_both_orders():
-    """Whoever always prefers the first has no opinion, and that is counted."""
+    """A referee that always prefers the first response gives ties, which are counted."""
     referee, verdicts, (table, metrics) = contest(
         lambda one: "[[A]]", scores("m2", {"a": [5]}), scores("m1", {"a": [0]})
     )
@@ -59,7 +59,7 @@ def test_every_comparison_is_shown_in_both_orders():
 
 
 def test_verdicts_are_kept_raw_with_what_was_compared():
-    """A person finds each response, the order, the words and how they were read."""
+    """The table has each response, the order, the raw verdict and how it was parsed."""
     _, verdicts, _ = contest(
         lambda one: f"So. {better(one)}", scores("m2", {"a": [5]}), scores("m1", {"a": [0]})
     )
@@ -80,7 +80,7 @@ def test_verdicts_are_kept_raw_with_what_was_compared():
 
 
 def test_comparisons_overrule_the_scores():
-    """Its word is what the head-to-head counts, and a referee need not score at all."""
+    """The comparisons decide the head-to-head, and a referee need not score."""
 
     def prefer_m1(one):
         return "[[A]]" if one.first.startswith("m1") else "[[B]]"
@@ -91,7 +91,7 @@ def test_comparisons_overrule_the_scores():
 
 
 def test_a_true_comparer_and_the_scores_agree():
-    """The same wins, ties, losses and bounds, on all pairings of several prompts."""
+    """Both give the same wins, ties, losses and intervals."""
     tables = (
         scores("m2", {"a": [5, 3], "b": [1, 1], "c": [4, 0]}),
         scores("m1", {"a": [3, 4], "b": [1, 0], "c": [5, 0]}),
@@ -104,7 +104,7 @@ def test_a_true_comparer_and_the_scores_agree():
 
 
 def test_all_is_asked_at_once_and_m1_meets_its_baseline_once():
-    """One call a model; matched pairing asks for as few as can be."""
+    """There is one call per model; matched pairing needs the fewest comparisons."""
     baseline = scores("sft", {"a": [1, 2], "b": [0, 3]})
     matched = EVALUATION.model_copy(update={"pairing": "matched"})
     model = scores("m1", {"a": [2, 2], "b": [1, 1]})
@@ -115,7 +115,7 @@ def test_all_is_asked_at_once_and_m1_meets_its_baseline_once():
 
 
 def test_words_without_a_verdict_are_left_out_and_counted():
-    """Silence in one order is none at all; it is no tie."""
+    """A missing verdict in one order is no tie."""
 
     def shy(one):
         return "I cannot tell." if one.first == "m2 5" else better(one)
@@ -130,7 +130,7 @@ def test_words_without_a_verdict_are_left_out_and_counted():
 
 
 def test_a_referee_that_says_nothing_decides_nothing():
-    """The scores never stand in for verdicts that are missing."""
+    """The scores do not replace missing verdicts."""
     with pytest.raises(GateError, match="have no prompt in common"):
         contest(lambda one: "Well.", scores("m2", {"a": [5]}), scores("m1", {"a": [3]}))
 
@@ -149,7 +149,7 @@ def test_too_many_without_a_verdict_stop_the_run():
 
 
 def test_a_better_parser_needs_no_new_comparison():
-    """What is settled is read from the raw words, not from what was read of them before."""
+    """The raw verdicts are parsed again; earlier parses do not count."""
     tables = scores("m2", {"a": [5]}), scores("m1", {"a": [3]}), scores("m1", {"a": [3]})
     verdicts = compare_with_elders(*tables, Comparer(better), EVALUATION)
     forgotten = verdicts.assign(verdict=None, reason="no_verdict")
@@ -159,7 +159,7 @@ def test_a_better_parser_needs_no_new_comparison():
 
 @pytest.mark.parametrize("referee", [Comparer(better), Scorer()])
 def test_verdicts_survive_the_disk(referee, tmp_path):
-    """Parquet gives back what is settled, of a referee that compares and of one that scores."""
+    """The result is the same after a round trip through Parquet."""
     tables = scores("m2", {"a": [5]}), scores("m1", {"a": [3]}), scores("m1", {"a": [3]})
     compare_with_elders(*tables, referee, EVALUATION).to_parquet(tmp_path / "verdicts.parquet")
     read = pd.read_parquet(tmp_path / "verdicts.parquet")

@@ -1,4 +1,4 @@
-"""Responses to held-out prompts, what the referee says of them, and the figures."""
+"""Responses to held-out prompts, their assessment, and the figures."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,7 +52,7 @@ class Said:
 
 
 class Referee:
-    """Says one thing of all responses, or what a table tells it."""
+    """A referee that gives a fixed assessment, or one by response."""
 
     def __init__(self, said=None):
         self.said = said or {}
@@ -96,7 +96,7 @@ def judgements(**knobs):
 
 
 def test_each_prompt_gets_sampled_responses_and_a_greedy_one():
-    """Four and one, with ids that are unique over models."""
+    """Four sampled responses and a greedy one, with ids that are unique over models."""
     table = drawn()
     assert list(table.columns) == COLUMNS
     assert table.groupby(["prompt_id", "mode"]).size().to_dict() == {
@@ -119,7 +119,7 @@ def test_knobs_of_sampling_reach_the_engine():
 
 
 def test_the_same_seed_draws_the_same_responses():
-    """A model is measured on the same draw every time."""
+    """The responses depend on the seed only."""
     pd.testing.assert_frame_equal(drawn(), drawn())
 
 
@@ -132,7 +132,7 @@ def test_the_referee_says_what_is_true_of_each_response():
 
 
 def test_what_a_referee_cannot_tell_is_missing_not_zero():
-    """An LLM judge may give a score alone, or none."""
+    """A language model as a referee may give only a score, or none."""
     mute = Said(None, (), None, None, None, None)
     table = told([(0, "sampled", "a", mute), (0, "sampled", "b", Said(score=4))])
     assert table["score"].isna().tolist() == [True, False]
@@ -158,7 +158,7 @@ def test_knobs_of_judging_reach_the_judge():
 
 
 def test_figures_by_hand():
-    """Greedy apart from sampled, seen apart from unseen, errors by kind."""
+    """Greedy and sampled, seen and unseen are apart, errors are by kind."""
     good, bad = (
         Said(),
         Said(score=2, items_wrong=True, constraints_missed=0.5, voice_missed=True, extras=True),
@@ -202,13 +202,13 @@ def test_a_figure_that_does_not_exist_is_left_out():
 
 
 def test_unknown_knobs_are_refused():
-    """A mistyped name never goes unnoticed."""
+    """A mistyped name is an error."""
     with pytest.raises(ValueError, match="resample"):
         EvaluationParams(resample=10)
 
 
 def test_the_stage_needs_these_and_makes_those():
-    """The free names that the loop wires."""
+    """These are the names that the loop wires."""
     stage, duel = create_pipeline(), create_head_to_head_pipeline()
     needed = {"model", "eval_prompts", "referee", "eft_eval", "judge_prompt", "generation_engine"}
     assert {name for name in stage.inputs() if not name.startswith("params:")} == needed
@@ -218,7 +218,7 @@ def test_the_stage_needs_these_and_makes_those():
 
 
 def test_a_limit_steers_nothing_that_an_engine_makes():
-    """With another `max_unparsed` what was paid for is not asked again; the limit is."""
+    """Another `max_unparsed` remakes only nodes without an engine."""
     loose, strict = EvaluationParams(max_unparsed=1.0), EvaluationParams()
     assert loose.recipe(engine=True) == strict.recipe(engine=True)
     assert loose.recipe() != strict.recipe()

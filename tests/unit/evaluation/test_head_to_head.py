@@ -44,7 +44,7 @@ class Scorer:
 
 
 def contest(model, previous, baseline=None, referee=None, evaluation=EVALUATION, seed=0):
-    """All that the stage does after the responses are scored."""
+    """The nodes of the stage after the responses are scored."""
     tables = model, previous, previous if baseline is None else baseline
     verdicts = compare_with_elders(*tables, referee or Scorer(), evaluation)
     return settle_comparisons(*tables, verdicts, evaluation, seed)
@@ -58,7 +58,7 @@ def duel(model, opponent, evaluation=EVALUATION, seed=0):
 
 
 def test_every_response_meets_every_one_of_the_opponent():
-    """Two against two on one prompt: 5 beats 3 and 4, 3 ties once and loses once."""
+    """5 wins against 3 and 4; 3 ties with 3 and loses against 4."""
     row = duel({"a": [5, 3]}, {"a": [3, 4]})
     assert (row["win"], row["tie"], row["loss"], row["n"]) == (50.0, 25.0, 25.0, 1)
 
@@ -71,13 +71,13 @@ def test_matched_pairing_compares_the_same_sample_only():
 
 
 def test_prompts_weigh_the_same_however_many_responses_they_have():
-    """One prompt won with four responses, one lost with one: even."""
+    """A prompt won with four responses counts as much as one lost with one."""
     row = duel({"a": [5, 5, 5, 5], "b": [0]}, {"a": [1], "b": [1]})
     assert (row["win"], row["loss"], row["n"]) == (50.0, 50.0, 2)
 
 
 def test_greedy_responses_take_no_part():
-    """They belong to another way of decoding."""
+    """Only sampled responses are compared."""
     model = pd.concat([scores("m2", {"a": [1]}), scores("m2", {"a": [5]}, mode="greedy")])
     table, _ = contest(model, scores("m1", {"a": [1]}))
     assert table["tie"].tolist() == [100.0]
@@ -88,23 +88,23 @@ def test_greedy_responses_take_no_part():
     [(1, -1, 1), (-1, 1, -1), (0, 0, 0), (1, 1, 0), (-1, -1, 0), (1, 0, 0), (0, -1, 0)],
 )
 def test_disagreement_between_the_orders_is_a_tie(shown, swapped, outcome):
-    """Only what holds in both orders counts as won or lost."""
+    """A win or a loss needs the same verdict in both orders."""
     assert settle(np.array([float(shown)]), np.array([float(swapped)]))[0] == outcome
 
 
 def test_no_verdict_in_one_order_is_none_at_all():
-    """It is not made a tie."""
+    """A missing verdict does not count as a tie."""
     assert np.isnan(settle(np.array([NAN, 1.0]), np.array([1.0, NAN]))).all()
 
 
 def test_responses_without_a_score_are_left_out():
-    """A missing score makes no tie."""
+    """A missing score does not count as a tie."""
     row = duel({"a": [5, NAN], "b": [NAN]}, {"a": [3], "b": [3]})
     assert (row["win"], row["n"]) == (100.0, 1)
 
 
 def test_a_referee_that_scores_leaves_no_verdicts():
-    """It has said all in the scores, and there is nothing of its health to tell."""
+    """Its scores decide, and there are no metrics of verdicts."""
     tables = scores("m2", {"a": [5]}), scores("m1", {"a": [3]}), scores("sft", {"a": [3]})
     assert compare_with_elders(*tables, Scorer(), EVALUATION).empty
     _, metrics = contest(*tables)
@@ -118,7 +118,7 @@ def test_models_evaluated_on_different_prompts_are_refused():
 
 
 def test_interval_contains_the_estimate_and_follows_the_seed():
-    """The same seed gives the same bounds, another one others."""
+    """The same seed gives the same interval, another seed another one."""
     drawn = np.random.default_rng(1)
     model = {f"p{n}": drawn.integers(1, 6, 4) for n in range(40)}
     opponent = {f"p{n}": drawn.integers(0, 5, 4) for n in range(40)}
@@ -145,7 +145,7 @@ def test_a_model_meets_its_predecessor_and_the_baseline():
 
 
 def test_the_baseline_is_the_predecessor_of_m1():
-    """That makes one row, and two metrics of one value."""
+    """There is one row, and the two metrics are equal."""
     baseline = scores("sft", {"a": [1]})
     table, metrics = contest(scores("m1", {"a": [2]}), baseline)
     assert list(table["opponent"]) == ["sft"]

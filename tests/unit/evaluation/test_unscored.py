@@ -1,4 +1,4 @@
-"""A referee that only compares: no score anywhere, and all of evaluation and reporting works."""
+"""Evaluation and reporting with a referee that only compares, so that there are no scores."""
 
 import pandas as pd
 import pytest
@@ -46,7 +46,7 @@ def scored(referee):
 
 
 def test_figures_of_the_referee_are_left_out_and_the_others_stay(scored):
-    """No mean of nothing; length and the judge's accuracy need no referee."""
+    """Figures of scores are left out; length and the judge's accuracy need no referee."""
     figures = measure_model(scored[0], judged())
     assert {"eval/mean_length", "eval/pairwise_accuracy", "eval/cut_off"} <= set(figures)
     assert not {"eval/mean_score", "eval/perfect", "eval/items_wrong"} & set(figures)

@@ -62,7 +62,7 @@ def many(count):
 
 
 def test_every_message_is_used_or_dropped_for_one_reason(tmp_path):
-    """Nothing disappears: prompts, their replies and the drops are all messages."""
+    """Prompts, their replies and the drops are together all messages."""
     *_, drops, metrics = selected(tmp_path, trapped())
     assert dict(drops.itertuples(index=False)) == REASONS
     assert metrics["oasst/messages"] == len(flat(trapped()))
@@ -106,7 +106,7 @@ def test_tables_have_the_shape_of_seed_data(tmp_path):
 
 
 def test_ift_takes_the_best_reply_and_eft_all_that_are_comparable(tmp_path):
-    """Ranks are counted anew among the replies kept; the order of replies tells nothing."""
+    """Ranks are counted among the replies kept; the order of replies does not show the ranks."""
     # `r` lost its best reply, so that it can serve EFT alone.
     ift, eft, *_ = selected(tmp_path, trapped(), max_eval_share=0, eft_share=0.4)
     best = {"a": "Reply a0", "b": "Reply b0", "c": "Reply c0"}
@@ -128,7 +128,7 @@ def test_ift_takes_the_best_reply_and_eft_all_that_are_comparable(tmp_path):
 
 
 def test_a_prompt_whose_best_reply_was_dropped_never_goes_to_ift(tmp_path):
-    """Without a share for EFT it is not used, and counted."""
+    """If `eft_share` is 0 it is not used, and counted."""
     ift, *_, metrics = selected(tmp_path, trapped(), max_eval_share=0, eft_share=0)
     assert set(ift["id"]) == {"a", "b", "c"}
     assert metrics["oasst/unused_prompts"] == 1
@@ -160,7 +160,7 @@ def test_counts_and_shares_are_kept(tmp_path):
 
 
 def test_long_texts_are_counted_drops(tmp_path):
-    """A prompt goes with its replies, a reply alone."""
+    """A long prompt is dropped with its replies, a long reply without the others."""
     trees = [
         tree(prompt("a", "x" * 11, reply("a0", 0), reply("a1", 1))),
         tree(prompt("b", "x" * 10, reply("b0", 0), reply("b1", 1), reply("b2-is-long", 2))),
@@ -178,13 +178,13 @@ def test_long_texts_are_counted_drops(tmp_path):
 
 
 def test_other_languages_can_be_wanted(tmp_path):
-    """Prompts and replies alike."""
+    """Both prompts and replies are in that language."""
     ift, *_ = selected(tmp_path, trapped(), languages=("es",), eft_share=0)
     assert list(ift["id"]) == ["j"]
 
 
 def test_messages_without_a_sure_place_are_counted_drops(tmp_path):
-    """Faults of structure stop nothing; the sound trees are used."""
+    """Faults of structure drop messages; sound trees are used."""
     twice = prompt("t1", "the id of another")
     rows = [*many(6), tree(twice)]
     *_, drops, metrics = selected(tmp_path, rows)
@@ -194,7 +194,7 @@ def test_messages_without_a_sure_place_are_counted_drops(tmp_path):
 
 
 def test_nothing_left_is_refused_with_the_reasons(tmp_path):
-    """An export of machines' conversations, or none at all."""
+    """It holds for an export of synthetic conversations, and for an empty one."""
     machine = [tree(prompt("a", "p", reply("a0", 0, synthetic=True), synthetic=True))]
     with pytest.raises(InputError, match=r"left for IFT and EFT.*synthetic 2"):
         selected(tmp_path, machine)

@@ -1,4 +1,4 @@
-"""A handful of hand-written trees with every trap, in each serialisation that exports have."""
+"""A few hand-written trees with every fault, in each file format of exports."""
 
 import gzip
 import json

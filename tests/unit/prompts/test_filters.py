@@ -1,4 +1,4 @@
-"""What is taken of a continuation, and what refuses it."""
+"""The prompt in a continuation, and the filters."""
 
 from decimal import Decimal
 
@@ -32,7 +32,7 @@ CONTINUATIONS = [
 
 @pytest.mark.parametrize(("text", "task", "followed"), CONTINUATIONS)
 def test_the_first_task_is_taken(text, task, followed):
-    """Labels are taken off, and what follows the task is left."""
+    """Labels before the task, and text after it, are removed."""
     assert first_task(text) == (task, followed)
 
 
@@ -56,7 +56,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "reason"), REFUSED)
 def test_each_filter_refuses_with_its_reason(text, reason):
-    """The reason says which of the Self-Instruct filters spoke."""
+    """The reason names the filter."""
     assert reason in REASONS
     assert _filters().check(text, "stop")[1] == reason
 
@@ -65,18 +65,18 @@ def test_each_filter_refuses_with_its_reason(text, reason):
     "text", ["Sing me a song", "What did mapmakers profile?", "why " * 150, "Is 2 above 1?"]
 )
 def test_sound_prompts_pass(text):
-    """At the limits, and with banned words as parts of others."""
+    """Prompts at the limits pass, and so do words that contain banned ones."""
     assert _filters().check(text, "stop") == (text.strip(), "ok")
 
 
 def test_a_prompt_cut_by_length_is_refused():
-    """Unless the cut came after its end."""
+    """A cut after the end of the prompt does not count."""
     assert _filters().check("Tell me about the", "length")[1] == "cut_off"
     assert _filters().check("Tell me about whales.\nTask: Si", "length")[1] == "ok"
 
 
 def test_an_accepted_prompt_is_known_from_then_on():
-    """The second one like it is refused; a refused prompt is not held against others."""
+    """A second one like it is refused, but not one like a refused prompt."""
     filters = _filters()
     assert filters.check("Tell me about blue whales", "stop")[1] == "ok"
     assert filters.check("Tell me about blue whales!", "stop")[1] == "duplicate"
@@ -85,7 +85,7 @@ def test_an_accepted_prompt_is_known_from_then_on():
 
 
 def test_every_filter_can_be_changed():
-    """Each knob reaches what it steers."""
+    """Each parameter reaches its filter."""
     assert _filters(min_words=3).check("Sing a song", "stop")[1] == "ok"
     assert _filters(max_words=4).check("Sing me a new song", "stop")[1] == "too_long"
     assert _filters(banned_words=()).check("Draw a house for me", "stop")[1] == "ok"
@@ -98,7 +98,7 @@ PIECES = ["\n", " \n", "*", "# \n", "task ", "task\t\t", "1. ", "sure: ", "\nans
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_long_continuations_are_read_in_linear_time(piece):
-    """A megabyte of what could make a pattern go back and forth ends."""
+    """A megabyte of text that could make a pattern backtrack is read in time."""
     text = piece * (1_000_000 // len(piece))
     for start in ("", "Tell me about whales", "sure ", "task", "prompt 12"):
         assert first_task(start + text)[0] in start + text

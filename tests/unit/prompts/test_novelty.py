@@ -1,4 +1,4 @@
-"""ROUGE-L decisions are those of the definition."""
+"""Decisions on similarity agree with the definition of ROUGE-L."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -28,7 +28,7 @@ def _rouge_l(one: str, other: str) -> Fraction:
 
 
 def test_tokens_are_lower_case_letters_and_digits():
-    """Anything else parts two tokens."""
+    """All other characters separate tokens."""
     assert tokens("It's 3-fold: Größe!") == ["it", "s", "3", "fold", "gr", "e"]
 
 
@@ -41,14 +41,14 @@ def test_a_tie_with_the_limit_is_no_repetition():
 
 
 def test_the_order_of_words_counts():
-    """The same words the other way round are new; the same words with gaps are not."""
+    """The same words in reverse order are new; the same words with gaps are not."""
     novelty = Novelty(["a b c d e f g h"], LIMIT)
     assert not novelty.is_similar("h g f e d c b a")
     assert novelty.is_similar("a b c d x e f g h")
 
 
 def test_what_is_added_is_known():
-    """A prompt counts against the next one, and words unseen so far make no difference."""
+    """An added prompt is known, and unknown words make no difference."""
     novelty = Novelty([], LIMIT)
     assert not novelty.is_known("Name two rare birds")
     novelty.add("Name two rare birds")
@@ -59,7 +59,7 @@ def test_what_is_added_is_known():
 
 @pytest.mark.parametrize("limit", ["0", "1"])
 def test_the_ends_of_the_scale(limit):
-    """At 0 one word in common is too much; at 1 nothing is."""
+    """At 0 one word in common is too much; at 1 even an equal prompt is not."""
     novelty = Novelty(["a b c"], Decimal(limit))
     assert novelty.is_similar("x y c z") == (limit == "0")
     assert not novelty.is_similar("x y z")
@@ -67,14 +67,14 @@ def test_the_ends_of_the_scale(limit):
 
 
 def test_the_limit_is_no_float():
-    """A limit counts to its last digit, further than a float could tell."""
+    """All digits of a limit count, also those that a float lacks."""
     known, new = "a b c d e f g h i j", "a b c d e f g x y z"
     assert Novelty([known], Decimal("0.69999999999999999999")).is_similar(new)
     assert not Novelty([known], Decimal("0.70000000000000000001")).is_similar(new)
 
 
 def test_long_prompts_are_compared_too():
-    """With more words than a signature has bits, one prompt is still told from another."""
+    """Prompts with more words than a signature has bits are compared right."""
     long = [f"w{number}" for number in range(1000)]
     novelty = Novelty([" ".join(long)], LIMIT)
     assert novelty.is_similar(" ".join(long[:701] + ["x"] * 299))
@@ -95,12 +95,12 @@ def test_a_pool_that_grows_forgets_nothing():
 few = st.sampled_from("abc")
 some = st.sampled_from([*"abcdefgh", "1", "the"])
 many = st.integers(0, 600).map("w{}".format)
-"""As many words as make several of them flip the same bit."""
+"""So many words that several of them flip the same bit."""
 
 
 @st.composite
 def pools(draw):
-    """Known prompts and new ones: made up, or known ones with some words changed."""
+    """Known prompts and a new one, which may be a known one with some words changed."""
     words = draw(st.sampled_from([few, some, many]))
     known = draw(st.lists(st.lists(words, max_size=14), max_size=10))
     new = draw(st.lists(words, max_size=14))
@@ -115,7 +115,7 @@ LIMITS = ["0", "0.05", "0.3", "0.5", "0.65", "0.7", "0.75", "0.9", "0.999", "1"]
 @settings(max_examples=200, deadline=None)
 @given(pools(), st.sampled_from(LIMITS))
 def test_nothing_is_missed(pool, limit):
-    """The decision is the one of comparing with every known prompt in fractions."""
+    """The decision agrees with a comparison with all known prompts in fractions."""
     known, new = pool
     half = len(known) // 2
     novelty = Novelty(known[:half], Decimal(limit))
@@ -128,7 +128,7 @@ def test_nothing_is_missed(pool, limit):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(some, min_size=1, max_size=14), max_size=25), st.sampled_from(LIMITS))
 def test_sifting_one_after_the_other(prompts, limit):
-    """Taking each prompt that is new to those taken before gives what the definition gives."""
+    """Accepting prompts one after the other agrees with the definition."""
     novelty, taken = Novelty([], Decimal(limit)), []
     for text in map(" ".join, prompts):
         similar = any(_rouge_l(text, known) > Fraction(limit) for known in taken)

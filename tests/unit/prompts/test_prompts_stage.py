@@ -56,7 +56,7 @@ def _demonstrations(prompt: str) -> list[str]:
 
 
 def test_the_first_iteration_shows_ift_alone():
-    """Eight different demonstrations a request, each on one line, other ones each time."""
+    """Each request has eight different demonstrations, each on one line."""
     engine = FakeEngine(_new)
     _write(engine)
     shown = [_demonstrations(request.prompt) for request in engine.requests]
@@ -68,7 +68,7 @@ def test_the_first_iteration_shows_ift_alone():
 
 @pytest.mark.parametrize(("earlier", "own"), [(EARLIER, 2), (EARLIER[:1], 1)])
 def test_later_iterations_show_two_of_the_models_own(earlier, own):
-    """6 of IFT and 2 of the model, filled up from IFT while it has fewer."""
+    """6 come from IFT and 2 from earlier iterations, or more from IFT if these are fewer."""
     engine = FakeEngine(_new)
     _write(engine, earlier)
     for request in engine.requests:
@@ -78,7 +78,7 @@ def test_later_iterations_show_two_of_the_models_own(earlier, own):
 
 
 def test_writing_ends_with_enough():
-    """Exactly `count` are accepted; good ones beyond are counted as surplus."""
+    """Exactly `count` are accepted; good ones after them count as surplus."""
     written = _write(FakeEngine(_new))
     prompts, known, drops, metrics = _accept(written)
     assert prompts["prompt_id"].tolist() == [f"m2-p000{n}" for n in range(1, 6)]
@@ -90,7 +90,7 @@ def test_writing_ends_with_enough():
 
 
 def test_rounds_go_on_until_there_are_enough():
-    """With refusals on the way, later rounds ask anew under new ids."""
+    """After refusals, later rounds ask again with new ids."""
     engine = FakeEngine(lambda r, s: _new(r, s) if int(r.id[-5:]) % 4 == 0 else "no")
     written = _write(engine)
     ids = [request.id for request in engine.requests]
@@ -100,7 +100,7 @@ def test_rounds_go_on_until_there_are_enough():
 
 
 def test_a_budget_that_is_spent_warns(caplog):
-    """With `max_written` reached the run goes on, says so and counts what is lacking."""
+    """At `max_written` the run goes on, logs a warning and counts the missing prompts."""
     engine = FakeEngine(lambda r, s: "Sing the same old song")
     written = _write(engine, max_written=20)
     with caplog.at_level(logging.WARNING):
@@ -123,7 +123,7 @@ def test_too_few_prompts_stop_the_run():
 
 
 def test_everything_written_is_kept():
-    """Raw text, the prompt taken of it and the reason stand side by side."""
+    """The table has the raw text, the prompt in it, and the reason."""
     cut = Completion(" Tell me about", 3, "length")
     written = _write(FakeEngine(lambda r, s: cut), max_written=3)
     assert written.columns.tolist() == WRITTEN
@@ -141,13 +141,13 @@ def test_known_prompts_are_refused():
 
 
 def test_known_prompts_grow():
-    """What the next iteration must not repeat: all earlier prompts and these."""
+    """They are all earlier prompts and the new ones."""
     prompts, known, _, _ = _accept(_write(FakeEngine(_new), EARLIER), EARLIER)
     assert known["prompt"].tolist() == [*EARLIER["prompt"], *prompts["prompt"]]
 
 
 def test_several_continuations_share_their_demonstrations():
-    """`sampling.n` texts a few-shot prompt, so a third as many requests."""
+    """With `sampling.n` of 3 there are a third as many requests."""
     engine = FakeEngine(_new)
     written = _write(engine, count=6, max_written=50, sampling={"n": 3})
     assert engine.samplings[0].n == 3
@@ -156,7 +156,7 @@ def test_several_continuations_share_their_demonstrations():
 
 
 def test_the_iteration_is_the_policys_whoever_writes():
-    """M2 makes the prompts of M3, with M0 writing; schedules are read at M3."""
+    """The policy M2 gives the prompts of M3, though M0 writes; schedules use M3's values."""
     m0, m2 = Checkpoint(M1.path, "m0"), Checkpoint(M1.path, "m2")
     engine = FakeEngine(_new)
     written = _write(engine, policy=m2, writer=m0, count=[5, 2])
@@ -173,14 +173,14 @@ def test_a_chat_writer_gets_a_users_turn():
 
 
 def test_the_seed_decides():
-    """The same seed gives the same table; another one other demonstrations."""
+    """The same seed gives the same table, another seed other demonstrations."""
     one, same, other = (_write(ScriptedEngine(repeated=0.2), seed=seed) for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(one, same)
     assert not one.equals(other)
 
 
 def test_the_novelty_limit_is_exact_from_a_file():
-    """0.7 out of YAML is seven tenths."""
+    """0.7 in YAML is exactly seven tenths."""
     limit = PromptsParams(filters={"max_rouge_l": 0.7}).filters.max_rouge_l
     assert limit == Decimal("0.7")
     assert limit.as_integer_ratio() == (7, 10)
@@ -194,7 +194,7 @@ def test_the_novelty_limit_is_exact_from_a_file():
     ],
 )
 def test_a_few_shot_prompt_that_cannot_be_filled_is_refused(template, knobs, said):
-    """A template without its place, or more demonstrations than IFT has prompts."""
+    """It lacks `{tasks}`, or needs more demonstrations than IFT has prompts."""
     engine = FakeEngine(_new)
     with pytest.raises(InputError, match=said):
         _write(engine, template=template, **knobs)
@@ -212,7 +212,7 @@ def test_the_pipeline_has_the_agreed_names():
 
 
 def test_demonstrations_without_room_count_as_written_and_refused():
-    """Other ones are shown in their place, within the same budget."""
+    """Others are drawn in their place, within the same budget."""
 
     def say(request, sample):
         return NO_ROOM if int(request.id[-5:]) % 2 else _new(request, sample)

@@ -50,14 +50,14 @@ def measured(table, annotator=None, **knobs):
 
 
 class LengthController(ScriptedAnnotator):
-    """Knows a win rate at equal lengths."""
+    """An annotator with a length-controlled win rate."""
 
     def control_length(self, annotations, difficulty):
         return {"length_controlled_win_rate": 12.5}
 
 
 def test_outputs_come_in_the_format_of_the_benchmark():
-    """One an instruction, in the order of the set, with the model as generator."""
+    """There is one per instruction, in the order of the set, with the model as generator."""
     rows = drawn()
     assert [row["instruction"] for row in rows] == ASKS
     assert rows[0] == {
@@ -76,13 +76,13 @@ def test_knobs_of_sampling_reach_the_engine():
 
 
 def test_each_instruction_has_one_output():
-    """Two samples are refused: the benchmark compares one."""
+    """Two samples are refused, because the benchmark compares one."""
     with pytest.raises(ValueError, match="less than or equal to 1"):
         AlpacaEvalParams(sampling={"n": 2})
 
 
 def test_all_faults_of_the_set_are_told_at_once():
-    """Missing keys, an instruction that comes twice and a second generator, before any work."""
+    """Missing keys, a repeated instruction and a second generator are refused before any work."""
     bad = [*SET, SET[0], {"instruction": "Sing."}, {**SET[0], "instruction": "?", "generator": "b"}]
     with pytest.raises(InputError) as refusal:
         draw_alpaca_outputs(M1, bad, FakeEngine(lambda *_: ""), AlpacaEvalParams(), 0)
@@ -124,7 +124,7 @@ def test_figures_by_hand():
 
 
 def test_an_instruction_without_a_preference_is_counted_not_guessed():
-    """It leaves the win rate of the others alone."""
+    """It does not change the win rate of the others."""
     table = annotated()
     table.loc[1, "preference"] = None
     metrics, _ = measured(table, max_failed=0.25)
@@ -133,7 +133,7 @@ def test_an_instruction_without_a_preference_is_counted_not_guessed():
 
 
 def test_too_many_failures_stop_the_run():
-    """With the share, the limit and what the annotator said."""
+    """The message has the share, the limit and the annotator's completion."""
     table = annotated()
     table.loc[1, ["preference", "raw_completion"]] = [None, "I like both"]
     with pytest.raises(GateError, match=r"25% of 4 .*max_failed` = 0.1.*I like both"):
@@ -141,7 +141,7 @@ def test_too_many_failures_stop_the_run():
 
 
 def test_without_any_preference_there_is_no_win_rate():
-    """Not even when the limit lets it pass."""
+    """This holds even if the limit allows it."""
     metrics, row = measured(annotated(ScriptedAnnotator(failed=1.0)), max_failed=1.0)
     assert "alpaca_eval/win_rate" not in metrics
     assert metrics["alpaca_eval/failed"] == 4
@@ -209,7 +209,7 @@ def test_the_stage_runs_from_model_to_leaderboard():
 
 
 def test_the_stage_needs_these_and_makes_those():
-    """The free names that the loop wires."""
+    """These are the names that the loop wires."""
     stage, board = create_pipeline(), create_leaderboard_pipeline(["m1", "m2"])
     assert stage.inputs() == {
         *("model", "alpaca_eval_set", "alpaca_difficulty", "generation_engine"),

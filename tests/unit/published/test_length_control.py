@@ -37,7 +37,7 @@ def annotations(rows=200):
 
 
 def difficulty(rows=200, models=2):
-    """Like the official file: rows of models whose lengths were played with."""
+    """Like the official file: rows of models with outputs of different lengths."""
     chance = np.random.default_rng(1)
     shorter = chance.normal(size=rows * models)
     return pd.DataFrame(

@@ -30,7 +30,7 @@ def _model(t):
 
 
 class _Harness:
-    """Says what it is told to, and remembers what it was asked."""
+    """A harness with fixed figures, which keeps its arguments."""
 
     def __init__(self, figures):
         self._figures = figures
@@ -75,7 +75,7 @@ def test_the_figures_are_a_row_each_with_their_standard_errors():
 
 
 def test_the_papers_tasks_are_the_default():
-    """Nine of them, by lm-eval's names."""
+    """They are nine, with lm-eval's names."""
     assert len(BenchmarksParams().tasks) == 9
 
 
@@ -100,7 +100,7 @@ def test_each_model_stands_under_those_before_it():
 
 
 def test_a_perplexity_is_not_compared():
-    """It falls when the model gets better, and counts no shares."""
+    """It falls when the model gets better, and is not a share."""
     own = pd.concat([_results(a=0.5), _results(ppl=9.0)])
     table, _ = compare_with_m1(_model(2), own, pd.concat([own, _results(b=0.1)]), NONE_YET)
     assert table["task"].tolist() == ["a"]
@@ -113,7 +113,7 @@ def test_models_without_a_common_figure_are_refused():
 
 
 def test_a_drop_within_the_limits_passes_without_a_word(caplog):
-    """A limit holds what lies below it; a rise passes anyhow."""
+    """A smaller drop is within the limit, and a rise always is."""
     guard = AlignmentParams(every={"warn": 3, "stop": 5})
     with caplog.at_level(logging.WARNING):
         assert guard_alignment(
@@ -145,7 +145,7 @@ def test_a_drop_over_the_harder_limit_stops_and_names_the_model_to_go_back_to():
 
 
 def test_without_a_model_in_between_it_is_back_to_m1():
-    """M1 loses nothing against itself."""
+    """M1 has no drop."""
     with pytest.raises(GateError, match="Go back to m1,"):
         guard_alignment(
             _model(2), _alignment({"a": 0.5}, {"a": 0.1}), AlignmentParams(every={"stop": 5})
@@ -153,7 +153,7 @@ def test_without_a_model_in_between_it_is_back_to_m1():
 
 
 def test_a_new_limit_judges_earlier_models_anew():
-    """Drops are kept, not verdicts: M2 is within the limit of today."""
+    """The table keeps drops, so M2 is within the new limit."""
     table = _alignment({"a": 0.5}, {"a": 0.4}, {"a": 0.1})
     with pytest.raises(GateError, match="Go back to m1,"):
         guard_alignment(_model(3), table, AlignmentParams(every={"stop": 5}))
@@ -173,7 +173,7 @@ def test_a_new_limit_judges_earlier_models_anew():
     ],
 )
 def test_the_nearest_limit_counts(limits, stops):
-    """Task and metric before task before `every`; an empty one guards nothing."""
+    """Task and metric come before task, and task before `every`; an empty limit sets none."""
     table = _alignment({"a": 0.5, "b": 0.5}, {"a": 0.3, "b": 0.5})
     guard = AlignmentParams(every={"stop": 5}, limits=limits)
     if not stops:
@@ -184,14 +184,14 @@ def test_the_nearest_limit_counts(limits, stops):
 
 
 def test_a_limit_for_a_figure_that_is_not_there_is_refused():
-    """A mistyped name must not guard nothing in silence."""
+    """A mistyped name is refused and not ignored."""
     guard = AlignmentParams(limits={"gsm9k": {"stop": 1}})
     with pytest.raises(InputError, match=r"gsm9k\. Known tasks: a, b"):
         guard_alignment(_model(2), _alignment({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.5}), guard)
 
 
 def test_the_scripted_harness_depends_on_model_and_seed_alone():
-    """Figures of another model or seed differ; a tax lowers each iteration's."""
+    """Another model or seed has other figures; `tax` lowers those of each iteration."""
     engine = ScriptedEngine()
     first = engine.run(_model(2), ["a", "b"], None, seed=0)
     assert engine.run(_model(2), ["b", "a"], 5, seed=0) == first

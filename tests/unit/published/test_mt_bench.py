@@ -1,4 +1,4 @@
-"""Two turns, each graded from 1 to 10."""
+"""MT-Bench: two turns, each rated from 1 to 10."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def answered(questions, engine=None, **knobs):
 
 
 def judge_of(said):
-    """A judge whose words are a function of what it is asked."""
+    """A judge whose completion is a function of the prompt."""
     return LlmJudge(FakeEngine(lambda request, sample: said(request.prompt)))
 
 
@@ -64,14 +64,14 @@ def judged(questions, said, prompt=PROMPT):
 
 
 def test_the_benchmarks_own_file_is_read(questions):
-    """Numbers as ids become text, and a missing reference is an empty one."""
+    """Numbers as ids become text, and a missing reference becomes an empty one."""
     assert questions["id"].tolist() == ["81", "111"]
     assert questions["follow_up"].tolist() == ["Shorter.", "Doubled?"]
     assert questions["reference"].tolist() == [[], ["2", "4"]]
 
 
 def test_questions_can_be_written_back(questions, tmp_path):
-    """In the fields of the record, which are read as well."""
+    """They have the fields of the record, which can be read too."""
     dataset = SeedDataset(str(tmp_path / "again.jsonl"), RECORD)
     dataset.save(questions)
     pd.testing.assert_frame_equal(dataset.load(), questions)
@@ -88,7 +88,7 @@ def test_questions_of_another_shape_are_refused_with_their_line(tmp_path, change
 
 
 def test_the_second_turn_is_asked_in_view_of_the_first(questions):
-    """Its request carries what was asked and answered before."""
+    """Its request has the first turn and its answer."""
     engine = FakeEngine(lambda request, sample: f"<{request.prompt}>")
     table = answered(questions, engine)
     assert list(table.columns) == ANSWERS
@@ -114,7 +114,7 @@ def test_knobs_reach_the_engine(questions):
 
 
 def test_the_same_seed_draws_the_same_answers(questions):
-    """And another one others, when answers are sampled."""
+    """Another seed draws other answers if they are sampled."""
     sampled = {"sampling": {"temperature": 0.7}}
     again = [answered(questions, ScriptedEngine(), **sampled) for _ in range(2)]
     pd.testing.assert_frame_equal(*again)
@@ -123,7 +123,7 @@ def test_the_same_seed_draws_the_same_answers(questions):
 
 
 def test_the_judge_sees_the_conversation_up_to_the_turn(questions):
-    """With the references up to it, or the word that there is none."""
+    """The prompt has the references up to this turn, or says that none is known."""
     asked = []
     judged(questions, lambda prompt: asked.append(prompt) or "[[5]]")
     first, sums, second, doubled = asked
@@ -137,7 +137,7 @@ def test_the_judge_sees_the_conversation_up_to_the_turn(questions):
 
 
 def test_an_answer_is_no_template(questions):
-    """What a model writes stays as it is, though it looks like a place of the prompt."""
+    """An answer that looks like a placeholder is not filled."""
     table = answered(questions).assign(answer="{reference}")
     asked = []
     judge_answers(questions, table, judge_of(lambda p: asked.append(p) or "[[5]]"), PROMPT)
@@ -145,7 +145,7 @@ def test_an_answer_is_no_template(questions):
 
 
 def test_figures_by_hand(questions):
-    """Means over turns, a turn and a category; what cannot be read enters none."""
+    """Means are over all turns, by turn and by category; judgements without a rating enter none."""
 
     def said(prompt):
         if "Doubled" in prompt:
@@ -178,7 +178,7 @@ def test_too_many_judgements_without_a_rating_stop_the_run(questions):
 
 
 def test_nothing_read_is_no_score(questions):
-    """However loose the limit, a mean of nothing stops the run."""
+    """The run stops without any rating, whatever the limit."""
     with pytest.raises(GateError, match="100% of 4"):
         measure_mt_bench(judged(questions, lambda prompt: "Hm."), MtBenchParams(max_unparsed=1))
 
@@ -203,7 +203,7 @@ def test_faulty_questions_and_prompts_are_refused(questions):
 
 
 def test_the_shipped_prompt_is_accepted(questions):
-    """It has both places, and shows no number that could be taken for a rating."""
+    """It has both placeholders, and no number that could be parsed as a rating."""
     asked = []
     judged(questions, lambda p: asked.append(p) or "[[6]]", SHIPPED.read_text("utf-8"))
     assert all("[[n]]" in prompt for prompt in asked)

@@ -1,4 +1,4 @@
-"""What three models leave behind, by hand."""
+"""The tables of three models, made by hand."""
 
 from pathlib import Path
 
@@ -115,7 +115,7 @@ def errors():
 
 
 def study():
-    """What each model makes of its own answers, and M2's iteration."""
+    """Each model's figures as judge of its own answers, and those of M2's iteration."""
     own = {"study/own_right": 60.0, "study/own_right_items": 12.5}
     made = {"study/judge_right_items": 5.5, "study/kl": 1.23456}
     elders = [describe_study(checkpoint(name), own) for name in ("sft", "m1")]

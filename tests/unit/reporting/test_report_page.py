@@ -1,4 +1,4 @@
-"""The page that a person reads, the figures, and the lines that a run ends with."""
+"""The report, its figures, and the summary of a run."""
 
 import re
 from functools import cache
@@ -37,7 +37,7 @@ def page(response="an answer", judgement="It is fine.", studied=True):
 
 @cache
 def plain_elements():
-    """Those of the page of plain text."""
+    """The elements of a page with plain text."""
     return Skeleton(page()).elements
 
 
@@ -60,7 +60,7 @@ class Elements(HTMLParser):
 
 @pytest.mark.parametrize("text", SOUND.values(), ids=SOUND)
 def test_text_of_a_model_is_shown_as_data(text):
-    """Whatever it holds, the page has the elements and attributes that it has for plain text."""
+    """The page has the same elements and attributes as for plain text."""
     written = page(text, text)
     seen = Skeleton(written)
     assert seen.elements == plain_elements()
@@ -79,7 +79,7 @@ def test_the_page_needs_nothing_from_the_network():
 
 
 def test_the_page_holds_every_table():
-    """Figures of each, and what is missing as a hyphen."""
+    """It has the figures of each table, and a hyphen for each missing one."""
     words = " ".join(" ".join(Elements(page()).words).split())
     for text in (
         "M1 to M2",
@@ -98,7 +98,7 @@ def test_the_page_holds_every_table():
 
 
 def test_what_was_not_studied_has_no_section():
-    """The page ends no worse for it."""
+    """The rest of the page is complete."""
     assert "Stage by stage" in page()
     assert "Stage by stage" not in page(studied=False)
 
@@ -109,7 +109,7 @@ def test_bars_lie_where_the_figures_are():
 
 
 def test_answers_are_of_the_same_prompts_for_all_models():
-    """Greedy ones; where there are none, the first sampled ones."""
+    """They are greedy, or the first sampled ones if none is greedy."""
     for greedy, score in ((True, [4.0, 4.0]), (False, [5.0, 2.0])):
         scores = [tables.eval_scores(model, greedy=greedy) for model in tables.MODELS]
         picked = pick_answers(0, *scores)
@@ -118,14 +118,14 @@ def test_answers_are_of_the_same_prompts_for_all_models():
 
 
 def test_judged_samples_are_the_best_and_the_worst_with_a_judgement():
-    """A judgement that carries a score; prompts without rewards are no sample."""
+    """The judgement has a score; prompts without rewards are not chosen."""
     picked = pick_judged(tables.judged_responses(), tables.judgements(), 0)
     assert picked["reward"].tolist() == [4.0, 1.0]
     assert picked["judgement"].tolist() == ["It is fine. r1-1", "It is fine. r0-1"]
 
 
 def test_few_prompts_are_drawn_by_the_seed():
-    """The same for the same seed, six at most."""
+    """They depend on the seed, and are six at most."""
     table = pd.concat(
         tables.eval_scores("m1").assign(prompt_id=f"e{n}", prompt=str(n)).iloc[2:3]
         for n in range(30)
@@ -161,7 +161,7 @@ def test_the_summary_has_a_line_a_model():
 
 
 def test_the_summary_sums_what_these_models_needed():
-    """M0 included; a model of another run is not."""
+    """M0 counts; a model of another run does not."""
     text = summary()
     assert "130 s in all (M0 100, SFT 7, M2 24)" in text
 
@@ -195,7 +195,7 @@ def test_bars_of_the_head_to_head_carry_the_interval():
     ["Head-to-head", "The referee's scores", "The models as judges", "The iterations"],
 )
 def test_every_column_is_told_in_the_lines_above_its_table(title):
-    """A newcomer knows no name of ours."""
+    """So a newcomer can read the page."""
     section = next(part for part in page().split("<h2>") if part.startswith(title))
     note = section.split("<table>")[0].lower()
     heads = re.findall(r"<th[^>]*>([^<]+)</th>", section)

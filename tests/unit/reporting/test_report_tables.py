@@ -13,7 +13,7 @@ from . import tables
 
 
 def test_head_to_head_has_these_columns():
-    """A row a comparison, in the order of the chain."""
+    """One row per comparison, in the order of the models."""
     table = tables.head_to_head()
     expected = ["model", "opponent", "win", "tie", "loss", "n", "low", "high"]
     assert list(table.columns) == expected
@@ -28,7 +28,7 @@ def test_reward_modelling_has_these_columns():
 
 
 def test_iterations_has_these_columns():
-    """What was made, what it is worth, and the seconds of each stage."""
+    """The counts, the scores, and the seconds of each stage."""
     expected = (
         "model,prompts,responses,cut,empty,judgements,parse_rate,pairs,mean_reward,mean_oracle_score,"
         "mean_length,seconds_prompts,seconds_responses,seconds_judging,seconds_pairs,"
@@ -79,7 +79,7 @@ def test_errors_are_told_apart_by_kind():
 
 
 def test_the_study_of_a_model_is_a_row_whatever_is_known_of_it():
-    """Own figures of all; those of an iteration where there was one; nothing made up."""
+    """Figures that a model does not have are empty."""
     table = tables.study().set_index("model")
     assert list(table.index) == tables.MODELS
     assert table["own_right"].tolist() == [60, 60, 60]
@@ -97,7 +97,7 @@ _REPORTED = {
 @pytest.mark.filterwarnings("ignore:One or more dataset names")
 @pytest.mark.parametrize("update", ["dpo", "positives"])
 def test_every_node_of_m1_and_of_an_iteration_belongs_to_a_stage(update):
-    """No second is lost when a node is renamed."""
+    """So a renamed node does not lose its seconds."""
     nodes = self_rewarding(LoopParams(iterations=2, update=update)).nodes
     names = {node.name.partition(".")[2] for node in nodes if node.name.startswith(("m1.", "m2."))}
     timed = {node for stage in STAGES.values() for node in stage}

@@ -1,4 +1,4 @@
-"""Validation answers, the model against the one before it, and what follows."""
+"""Validation answers, the comparison with the model before, and what follows."""
 
 import logging
 from pathlib import Path
@@ -53,7 +53,7 @@ def compare(own, previous, rollback=ROLLBACK):
 
 
 def test_every_prompt_is_answered_n_times_whatever_was_ranked_of_it():
-    """Six prompts of three ranked responses are six prompts."""
+    """Six prompts with three ranked responses each are six prompts."""
     engine = FakeEngine(lambda request, n: f"{request.prompt} {n}")
     table = draw(engine, sampling={"n": 2})
     assert list(table) == COLUMNS
@@ -64,7 +64,7 @@ def test_every_prompt_is_answered_n_times_whatever_was_ranked_of_it():
 
 
 def test_of_too_many_prompts_the_same_ones_are_asked_of_every_model():
-    """The seed draws them, in their order."""
+    """The seed chooses them, and they keep their order."""
     engine = FakeEngine(lambda request, n: "yes")
     asked = [set(draw(engine, model, prompts=3)["prompt_id"]) for model in (M1, M2)]
     assert asked[0] == asked[1]
@@ -88,7 +88,7 @@ def test_one_judge_rewards_the_answers_of_all():
 
 
 def test_a_model_that_loses_beyond_doubt_is_worse_and_the_log_says_so(caplog):
-    """Every answer loses on every prompt: the interval lies at -100."""
+    """All answers lose on all prompts, so the interval is at -100."""
     with caplog.at_level(logging.WARNING):
         metrics = compare({"a": [1, 2], "b": [0]}, {"a": [3, 3], "b": [5]})
     assert metrics["selection/worse"] == 1.0
@@ -113,12 +113,12 @@ def test_a_model_that_loses_beyond_doubt_is_worse_and_the_log_says_so(caplog):
     ],
 )
 def test_worse_is_what_lies_beyond_the_margin_with_its_whole_interval(own, previous, margin, worse):
-    """A tie, a doubt or a small loss is none."""
+    """A tie, an uncertain loss or a small one is not worse."""
     assert compare(own, previous, RollbackParams(margin=margin))["selection/worse"] == worse
 
 
 def test_prompts_weigh_alike_and_answers_without_a_reward_are_left_out():
-    """One prompt won by four answers, one lost by one: even; a missing reward is no loss."""
+    """A prompt won by four answers counts as one lost by one does; a missing reward is no loss."""
     metrics = compare({"a": [5, 5, 5, 5], "b": [0, NAN]}, {"a": [1], "b": [1]})
     assert metrics["selection/win_minus_loss_vs_previous"] == 0.0
     assert metrics["selection/unrewarded"] == 1
@@ -126,7 +126,7 @@ def test_prompts_weigh_alike_and_answers_without_a_reward_are_left_out():
 
 @pytest.mark.parametrize("own", [{}, {"a": [NAN]}, {"z": [3]}])
 def test_without_a_prompt_in_common_nobody_is_called_worse(own, caplog):
-    """Nothing is made up: the figures are left out, the log says why, the loop goes on."""
+    """The figures are left out, the log says why, and the loop goes on."""
     metrics = compare(own, {"a": [3]})
     assert "selection/worse" not in metrics
     assert all(pd.notna(value) for value in metrics.values())
@@ -149,7 +149,7 @@ def test_the_guard_stops_after_a_worse_model_with_figures_and_ways_on():
 
 
 def test_the_best_stays_until_a_model_is_not_worse(caplog):
-    """A worse M2 leaves M1 the best, with M1's scores for M3 to be held against."""
+    """If M2 is worse, M1 stays the best, and M3 is compared with M1's scores."""
     own, before = scores("m2", {"a": [1]}), scores("m1", {"a": [3]})
     worse, better = {"selection/worse": 1.0}, {"selection/worse": 0.0}
     best, kept = choose_best(M2, M1, worse, own, before)

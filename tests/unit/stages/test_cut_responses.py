@@ -1,4 +1,4 @@
-"""What training is told of responses that were cut."""
+"""How training learns that a response was cut."""
 
 import pandas as pd
 
@@ -10,7 +10,7 @@ from tests.unit.fakes import M1
 
 
 class Trainer:
-    """Remembers what it is to train on."""
+    """A trainer that keeps its examples."""
 
     def sft(self, model, examples, params, seed):
         self.given = examples
@@ -22,7 +22,7 @@ class Trainer:
 
 
 def test_a_pair_tells_the_trainer_which_side_was_cut():
-    """Each side for itself."""
+    """Each side of a pair has its own flag."""
     rows = [("ask", "a", "b", "stop", "stop"), ("ask", "c", "d", "length", "stop")]
     rows.append(("ask", "e", "f", "stop", "length"))
     columns = ["prompt", "chosen", "rejected", "chosen_finish", "rejected_finish"]
@@ -36,7 +36,7 @@ def test_a_pair_tells_the_trainer_which_side_was_cut():
 
 
 def test_positives_hold_no_dropped_response_and_leave_a_kept_cut_one_open():
-    """A dropped response has no reward; seed data are whole."""
+    """A dropped response has no reward; seed data has no cut responses."""
     ift = pd.DataFrame({"prompt": ["seed"], "response": ["said"]})
     eft = pd.DataFrame({"prompt": ["judge"], "completion": ["Score: 4"]})
     rows = [

@@ -27,14 +27,14 @@ def test_ift_keeps_prompt_and_response():
 
 
 def test_eft_has_a_row_for_each_ranked_response():
-    """Response ids are unique and tell their prompt."""
+    """Response ids are unique and contain the prompt's id."""
     table = prepare_eft(eft("a", "b"))
     assert list(table["response_id"]) == ["e0-r0", "e0-r1", "e1-r0", "e1-r1"]
     assert list(table["rank"]) == [0, 1, 0, 1]
 
 
 def test_sound_tables_pass():
-    """Different prompts in different tables are what we want."""
+    """Different prompts in different tables are accepted."""
     refuse_faulty_seed({"ift_seed": ift("a", "b"), "eft_seed": eft("c")})
 
 

@@ -23,7 +23,7 @@ def _judged(*groups: list[float], text: str = "answer {p} {r}") -> pd.DataFrame:
 
 
 def test_the_highest_meets_the_lowest():
-    """One pair a prompt, with the rewards and the ids of its texts."""
+    """There is one pair per prompt, with the rewards and the ids of its texts."""
     pairs, metrics = make_pairs(_judged([3, 5, 1, 4]), PairsParams(), seed=0)
     assert pairs.columns.tolist() == COLUMNS
     pair = pairs.iloc[0]
@@ -35,7 +35,7 @@ def test_the_highest_meets_the_lowest():
 
 
 def test_every_prompt_without_a_pair_is_counted():
-    """Ties, single rewards and one text twice are dropped by reason; the others go on."""
+    """Ties, single rewards and identical texts are counted by reason."""
     judged = _judged([2, 2, 2], [3, NONE], [5, 1], [1, 4], [NONE, NONE])
     judged.loc[judged["prompt_id"] == "m2-p3", "response"] = "the same"
     pairs, metrics = make_pairs(judged, PairsParams(), seed=0)
@@ -70,7 +70,7 @@ def test_groups_too_short_for_cut_or_empty_responses_are_told_apart():
 
 
 def test_a_pair_says_of_each_side_how_it_ended():
-    """Whether a response was cut goes with it to training."""
+    """The table says whether a response was cut."""
     judged = _judged([1, 5], [5, 1])
     judged.loc[0, "finish"] = "length"
     pairs, _ = make_pairs(judged, PairsParams(), seed=0)
@@ -88,7 +88,7 @@ def test_of_several_best_the_first_by_id_is_taken():
 
 
 def test_the_random_order_control_keeps_pairs_and_rewards_honest():
-    """The same two responses a prompt, some turned round, each with its own reward."""
+    """The same two responses per prompt, some in reverse order, each with its own reward."""
     judged = _judged(*[[1, 4, 2]] * 40)
     paper, _ = make_pairs(judged, PairsParams(), seed=0)
     control, metrics = make_pairs(judged, PairsParams(order="random"), seed=0)
@@ -105,13 +105,13 @@ def test_the_random_order_control_keeps_pairs_and_rewards_honest():
 
 
 def test_too_few_pairs_stop_the_run():
-    """The message says what became of the prompts."""
+    """The message counts the drops by reason."""
     with pytest.raises(GateError, match=r"0 pairs of 1 prompts.*'tie': 1"):
         make_pairs(_judged([2, 2]), PairsParams(), seed=0)
 
 
 def test_candidates_that_are_one_text_are_not_blamed_on_the_judge():
-    """No judge could order them; only where others differ is the judge named too."""
+    """The message has the judge only if candidates to other prompts differ."""
     alike = _judged([2, 2], [3, 3], text="the same")
     with pytest.raises(GateError, match="candidates of 2 prompts have the same text") as told:
         make_pairs(alike, PairsParams(), seed=0)
@@ -126,7 +126,7 @@ def test_candidates_that_are_one_text_are_not_blamed_on_the_judge():
 
 
 def test_length_control_takes_the_short_of_the_good_and_the_long_of_the_bad():
-    """Within the bands of rewards the number of tokens decides, and only there."""
+    """The number of tokens decides, but only within the bands of rewards."""
     judged = _judged([4.8, 5, 3, 1, 1.2])
     judged["tokens"] = [10, 90, 1, 5, 40]
     free, _ = make_pairs(judged, PairsParams(), seed=0)

@@ -1,4 +1,4 @@
-"""Candidates are drawn, N a prompt."""
+"""N candidates are drawn for each prompt."""
 
 import pandas as pd
 import pytest
@@ -12,7 +12,7 @@ PROMPTS = pd.DataFrame({"prompt_id": ["m2-p0001", "m2-p0002"], "prompt": ["Name 
 
 
 def test_every_prompt_gets_its_candidates():
-    """One row a candidate, in the order of the prompts, ids made of the prompt's."""
+    """One row per candidate, in the order of the prompts, with ids made of the prompt's id."""
     engine = FakeEngine(lambda request, sample: f"{request.prompt} {sample}")
     table = draw_responses(M1, PROMPTS, engine, ResponsesParams(sampling={"n": 2}), seed=0)
     assert table.columns.tolist() == COLUMNS
@@ -25,7 +25,7 @@ def test_every_prompt_gets_its_candidates():
 
 
 def test_the_defaults_are_the_papers():
-    """N is 4, temperature 0.7 and top-p 0.9, also when only another knob is given."""
+    """N is 4, temperature 0.7 and top-p 0.9, also if another parameter is set."""
     sampling = ResponsesParams(sampling={"max_new_tokens": 9}).sampling
     assert (sampling.n, sampling.temperature, sampling.top_p) == (4, 0.7, 0.9)
 
@@ -37,7 +37,7 @@ def test_one_candidate_makes_no_pair():
 
 
 def test_the_same_seed_draws_the_same():
-    """The scripted engine gives one table twice, and another one for another seed."""
+    """The same seed gives the same table, and another seed another one."""
     tables = [
         draw_responses(M1, PROMPTS, ScriptedEngine(), ResponsesParams(), seed) for seed in (1, 1, 2)
     ]

@@ -35,7 +35,7 @@ def words(text):
 
 
 def test_words_move_and_places_stay():
-    """The same words on lines as long as before; places and their tags where they were."""
+    """The same words on lines with as many words; placeholders and their tags do not move."""
     found = check_judge_prompt(shuffled(TEMPLATE, random.Random(0)))
     assert words(found) == words(TEMPLATE)
     assert found != TEMPLATE
@@ -45,7 +45,7 @@ def test_words_move_and_places_stay():
 
 
 def reader(request, k):
-    """Knows good from bad by the line it was taught; without it, one response is beyond it."""
+    """A judge that needs a line of the rubric to score one of the responses."""
     good = "good" in request.prompt
     if "polite and clear" in request.prompt:
         return "Score: 5" if good else "Score: 1"
@@ -53,12 +53,12 @@ def reader(request, k):
 
 
 def deaf(request, k):
-    """Never looks at the rubric."""
+    """A judge that does not read the rubric."""
     return "Score: 5" if "good" in request.prompt else "Score: 1"
 
 
 def measured(say, template=TEMPLATE, table=EFT_EVAL, right=100.0):
-    """Judgements under two orders, and what is made of them."""
+    """Judgements under two orders, and the figures of them."""
     engine, evaluation = FakeEngine(say), EvaluationParams(judging={"n": 2})
     told = judge_shuffled(M1, table, template, engine, evaluation, RubricParams(shuffles=2), 0)
     plain = pd.DataFrame({"pairwise_accuracy": [right], "pairs": [4], "unscored_pairs": [1]})
@@ -67,7 +67,7 @@ def measured(say, template=TEMPLATE, table=EFT_EVAL, right=100.0):
 
 @pytest.mark.parametrize(("say", "right"), [(reader, 0), (deaf, 100)], ids=["reads", "does not"])
 def test_a_judge_that_reads_loses_what_the_words_told_it(say, right):
-    """One that does not read them loses nothing."""
+    """A judge that does not read the rubric loses no accuracy."""
     engine, told, figures = measured(say, right=75.0)
     assert told["order"].tolist() == [0] * 4 + [1] * 4
     assert len({request.prompt for request in engine.requests}) == len(engine.requests) == 4
@@ -79,7 +79,7 @@ def test_a_judge_that_reads_loses_what_the_words_told_it(say, right):
 
 
 def test_what_gives_no_score_is_no_proof_of_reading():
-    """Under one order nothing is scored: the accuracy is that of the other, and it is told."""
+    """If one order gives no score, the accuracy is that of the other, and the share is reported."""
     prompts = []
 
     def say(request, k):
@@ -92,7 +92,7 @@ def test_what_gives_no_score_is_no_proof_of_reading():
 
 
 def test_without_words_or_rankings_there_is_no_figure():
-    """A prompt of nothing but places; a split without responses; people who rank all alike."""
+    """A prompt with only placeholders, no responses, or equal ranks give no figures."""
     bare = "Review {instruction}\nand {response} for a Score:"
     for given in ({"template": bare}, {"table": EFT_EVAL[:0]}):
         engine, _, figures = measured(deaf, **given)

@@ -1,4 +1,4 @@
-"""What each stage of an iteration did, told apart."""
+"""The study: figures of each stage of an iteration."""
 
 import math
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Referee:
 
 
 class Knowing(Referee):
-    """Knows prompts whose first word is a kind of task."""
+    """A referee that understands prompts which start with a kind of task."""
 
     def understands(self, prompt):
         return self.kind(prompt) is not None
@@ -76,7 +76,7 @@ class Knowing(Referee):
 
 
 def candidates(*groups):
-    """Judged responses with the truth, out of groups of (reward, score, letters of errors)."""
+    """Judged responses with true scores, from groups of (reward, score, letters of errors)."""
     rows = [
         {"prompt_id": f"p{p}", "prompt": f"ask {p}", "response_id": f"p{p}-r{r}", "reward": reward}
         | {"score": score, **{name: float(letter in wrong) for letter, name in ERRORS.items()}}
@@ -87,7 +87,7 @@ def candidates(*groups):
 
 
 def unknown(table):
-    """The same from a referee that does not tell kinds apart."""
+    """The same by a referee that does not tell kinds of error."""
     return table.assign(**dict.fromkeys(ERRORS.values(), NAN))
 
 
@@ -97,7 +97,7 @@ def told(table):
 
 
 def test_a_judge_is_right_tied_or_wrong_on_pairs_of_different_truth():
-    """Three responses make three pairs; equal scores are no pair, nor are two prompts."""
+    """Three responses have three pairs; equal scores and different prompts have none."""
     table = accuracy(
         candidates([(5, 5, ""), (5, 3, "i"), (1, 4, "c")], [(2, 2, ""), (4, 2, "")]), "m2"
     )
@@ -106,7 +106,7 @@ def test_a_judge_is_right_tied_or_wrong_on_pairs_of_different_truth():
 
 
 def test_a_kind_counts_pairs_that_differ_in_it_alone():
-    """Items tie, constraints are right; the pair that differs in both counts for neither."""
+    """A pair that differs in two kinds of error counts for neither."""
     found = told(accuracy(candidates([(5, 5, ""), (5, 4, "i"), (3, 3, "c")]), "m2"))
     assert found["items"] == (1, 0, 100, 0)
     assert found["constraints"] == (1, 100, 0, 0)
@@ -116,12 +116,12 @@ def test_a_kind_counts_pairs_that_differ_in_it_alone():
 
 
 def test_pairs_that_differ_in_a_kind_but_not_in_score_tell_nothing():
-    """The truth prefers neither."""
+    """Responses with equal true scores are not counted."""
     assert told(accuracy(candidates([(5, 3, "v"), (1, 3, "")]), "m2"))["voice"][0] == 0
 
 
 def test_a_response_without_reward_or_score_is_in_no_pair():
-    """What is not known is not counted, and unknown kinds are no kinds."""
+    """Unknown scores are not counted, and unknown kinds do not differ."""
     table = candidates([(NAN, 5, ""), (2, NAN, ""), (3, 3, "i"), (1, 1, "")])
     assert told(accuracy(table, "m2"))["all"] == (1, 100, 0, 0)
     assert told(accuracy(unknown(table), "m2"))["items"][0] == 0
@@ -130,7 +130,7 @@ def test_a_response_without_reward_or_score_is_in_no_pair():
 
 
 def test_figures_of_a_judge_leave_out_shares_of_nothing():
-    """Counts stay."""
+    """The counts are reported all the same."""
     figures = accuracy_figures(accuracy(candidates([(5, 5, ""), (5, 4, "i")]), "m2"), "own")
     assert figures["own_tied"] == figures["own_tied_items"] == 100
     assert figures["own_pairs_voice"] == 0
@@ -138,7 +138,7 @@ def test_figures_of_a_judge_leave_out_shares_of_nothing():
 
 
 def test_groups_tie_for_a_reason():
-    """The truth ties too, one kind differs, several, none that is told apart, or nobody knows."""
+    """The true scores tie, one kind differs, several do, none does, or the scores are unknown."""
     table = candidates(
         [(4, 3, ""), (4, 3, "i")],
         [(4, 3, ""), (4, 2, "i"), (4, 2, "i")],
@@ -197,7 +197,7 @@ def judged(*prompts):
 
 
 def test_candidates_get_their_truth_where_the_referee_understands_the_prompt():
-    """What it does not understand it is not asked, and every row stays."""
+    """It is not asked about other prompts, and all rows are kept."""
     referee, table = Knowing(), judged("list a", "who am I", "sort b")
     found = assess_candidates(table, referee, StudyParams(), 0)
     assert [prompt for prompt, _ in referee.asked] == ["list a"] * 2 + ["sort b"] * 2
@@ -208,7 +208,7 @@ def test_candidates_get_their_truth_where_the_referee_understands_the_prompt():
 
 
 def test_a_referee_is_not_asked_about_what_was_not_judged():
-    """A cut response costs no assessment; its row stays, without a score."""
+    """A cut response is not assessed; its row stays without a score."""
     referee, table = Knowing(), judged("list a")
     table.loc[0, ["reward", "reason"]] = [NAN, "cut"]
     found = assess_candidates(table, referee, StudyParams(), 0)
@@ -217,7 +217,7 @@ def test_a_referee_is_not_asked_about_what_was_not_judged():
 
 
 def test_a_referee_is_asked_about_so_many_prompts_by_the_seed():
-    """All candidates of each; any prompt, of a referee that knows no world."""
+    """All candidates of each are assessed, for any prompt if the referee knows no world."""
     table = judged(*(f"say {n}" for n in range(20)))
 
     def asked(seed, prompts=3):
@@ -250,7 +250,7 @@ def test_prompts_are_valid_of_a_kind_and_near_to_the_seed():
 
 
 def test_who_knows_no_world_says_nothing_of_validity():
-    """The other figures need nobody."""
+    """The other figures need no referee."""
     prompts = pd.DataFrame({"prompt_id": ["a", "b"], "prompt": ["one two one two", "one two"]})
     figures = prompt_figures(describe_prompts(prompts, IFT, Referee()), prompts, IFT)
     assert not {"prompts_valid", "prompts_kinds"} & set(figures)
@@ -267,7 +267,7 @@ def test_who_knows_no_world_says_nothing_of_validity():
     ],
 )
 def test_the_distance_of_words_is_jensen_and_shannons(texts, others, distance):
-    """From 0 for one mix to 1 for nothing in common."""
+    """It is 0 for equal frequencies and 1 without a common word."""
     assert word_distance(texts, others) == pytest.approx(distance, abs=1e-7)
 
 
@@ -374,14 +374,14 @@ def test_a_model_judges_its_own_sampled_answers_k_times():
 
 
 def test_a_judgement_without_a_score_is_counted_and_in_no_pair():
-    """It is no number."""
+    """A missing reward is not a number."""
     _, found, figures = own(eval_scores([[5.0, 3.0]]), lambda request, k: "no idea")
     assert told(found)["all"][0] == 0
     assert figures["study/own_unrewarded"] == 2
 
 
 def test_where_nobody_knows_the_truth_nothing_is_judged():
-    """A referee that only compares leaves no score: no judgement is paid for in vain."""
+    """A referee that only compares gives no score, so that nothing is judged."""
     table = eval_scores([[NAN, NAN]])
     asked = choose_own(table, StudyParams(), 0)
     judgements = judge_own(M1, asked, JUDGE_PROMPT, ScriptedEngine(), EvaluationParams(), 0)
@@ -392,7 +392,7 @@ def test_where_nobody_knows_the_truth_nothing_is_judged():
 
 
 def test_all_figures_of_an_iteration_carry_the_name_of_the_study():
-    """Judge, ties, pairs, prompts and movement in one; none is missing but those of nothing."""
+    """All figures are there but those that do not exist."""
     table = assess_candidates(judged("list a", "sort b"), Knowing(), StudyParams(), 0)
     ids = table["response_id"].to_list()
     pairs = pd.DataFrame({"chosen_id": ids[1::2], "rejected_id": ids[0::2]})
@@ -409,7 +409,7 @@ def test_all_figures_of_an_iteration_carry_the_name_of_the_study():
 
 
 def test_the_stage_needs_these_and_makes_those():
-    """The free names that the loop wires."""
+    """These are the names that the loop wires."""
     iteration, own_stage = create_iteration_pipeline(), create_self_judging_pipeline()
     needed = {name for name in iteration.inputs() if not name.startswith("params:")}
     assert needed == {

@@ -1,4 +1,4 @@
-"""The checks stage: results first, then the gate."""
+"""The checks: first the results, then the gate."""
 
 import logging
 from pathlib import Path
@@ -43,7 +43,7 @@ def checked(pairs: pd.DataFrame, pair_yield: float = 0.6) -> dict[str, Any]:
 
 
 def test_sound_pairs_open_the_gate_with_a_word_that_never_changes() -> None:
-    """The word is the same whatever the numbers: a new limit alone is no new training data."""
+    """The result of the gate does not depend on the numbers, so a new limit remakes no training."""
     assert gate(POLICY, PASSED, checked(PAIRS), "", OPEN, {}) == {"checked": True}
     assert gate(POLICY, PASSED, checked(PAIRS, 0.1), "", OPEN, {}) == {"checked": True}
 
@@ -61,7 +61,7 @@ def test_pairs_without_a_margin_stop_the_run_with_what_where_and_why() -> None:
 
 
 def test_what_was_not_judged_is_no_missing_reward() -> None:
-    """Dropped responses have a rule of their own; those of the rewards look at judged ones."""
+    """There is a rule for dropped responses; the rules for rewards see only judged ones."""
     rows = [(f"m2-p{i // 4}", f"m2-p{i // 4}-r{i % 4}", 9, float(i % 4), "ok") for i in range(40)]
     columns = ["prompt_id", "response_id", "tokens", "reward", "reason"]
     table = pd.DataFrame(rows, columns=columns)
@@ -74,7 +74,7 @@ def test_what_was_not_judged_is_no_missing_reward() -> None:
 
 
 def test_an_empty_table_of_pairs_stops_the_run() -> None:
-    """No pairs, no training."""
+    """Without pairs nothing is trained."""
     with pytest.raises(GateError, match=r"number of pairs: 0 \(limit at least 1\)"):
         gate(POLICY, PASSED, checked(PAIRS.head(0)), "", OPEN, {})
 
@@ -91,7 +91,7 @@ def test_warnings_are_logged_and_become_metrics(caplog: pytest.LogCaptureFixture
 
 
 def test_the_page_escapes_what_a_model_wrote_and_calls_nobody() -> None:
-    """Model text is data: no tag of it survives, and no address is in the page."""
+    """Model text is escaped, and the page has no address."""
     evil = "<script>alert(1)</script>"
     doubled = PAIRS.assign(chosen_id=evil, rejected_id=evil)
     page, _ = document_checks(POLICY, PASSED, checked(doubled))

@@ -74,7 +74,7 @@ def refused(positions=None, **given):
 
 
 def test_texts_that_fit_pass():
-    """With and without a limit of the model's own."""
+    """The model itself has a limit, or none."""
     assert check() == check(60) == {"checked": True}
 
 
@@ -120,7 +120,7 @@ def test_each_kind_of_text_is_measured_against_its_limit(positions, given, told)
     ],
 )
 def test_too_few_rows_are_refused_before_the_first_training(given, told):
-    """Of an export, whose rows nobody can count before they are chosen, too."""
+    """This also holds for an export, whose rows are counted only after the selection."""
     message = refused(**given)
     for words_ in told:
         assert words_ in message
@@ -128,14 +128,14 @@ def test_too_few_rows_are_refused_before_the_first_training(given, told):
 
 
 def test_all_faults_are_told_at_once():
-    """Of every kind, in one message."""
+    """One message has the faults of all kinds."""
     message = refused(60, ift=ift(*[3] * 19, 50), eval_prompts=evaluated(70), eft_ranked=eft(99))
     for name in ("ift i19", "eval_prompts v0", "eft e-r0"):
         assert name in message
 
 
 def test_what_the_loop_leaves_out_is_not_measured():
-    """No EFT training, no validation, a writer and a judge of another make."""
+    """There is no EFT, no validation, and the writer and the judge are other models."""
     long = {"sampling": {"max_new_tokens": 60}}
     assert check(eft_ranked=eft(3, 37), loop=LoopParams(eft="none"))
     assert check(60, selection=SelectionParams(**long), loop=LoopParams(when_worse="off"))
@@ -145,14 +145,14 @@ def test_what_the_loop_leaves_out_is_not_measured():
 
 
 def test_a_judgement_that_may_become_too_long_is_told_and_no_fault(caplog):
-    """There is room for some judgement, though not for the longest."""
+    """There is room for a judgement, but not for the longest."""
     with caplog.at_level(logging.WARNING, logger="srlm_kedro"):
         assert check(eft_ranked=eft(3, 35))
     assert "1 of 5 ranked responses leave less than 5 tokens" in caplog.text
 
 
 def test_the_judgement_that_a_rank_stands_for_is_measured_as_it_is(caplog):
-    """11 words: 24 + 4 of the judge prompt fit below 40, and nobody is told of longer ones."""
+    """With its 11 words, 24 + 4 of the judge prompt fit into 40 tokens, and no warning is logged."""
     ranking = {"loop": LoopParams(eft="ranking"), "eft": EftParams()}
     with caplog.at_level(logging.WARNING, logger="srlm_kedro"):
         assert check(eft_ranked=eft(3, 24), **ranking)
