@@ -172,7 +172,7 @@ def test_every_card_names_limits_and_ways_to_use_it():
 
 
 def test_pipelines_ask_for_what_their_models_have():
-    """The baseline has neither EFT nor a comparison, M1 has both, M_t has its iteration's counts."""
+    """The baseline has neither EFT nor a comparison, M1 has both, M_t has more counts."""
     baseline = create_seed_model_pipeline(eft=False, compared=False)
     assert baseline.inputs() >= {"model", "params:sft", "params:cards"}
     assert not baseline.inputs() & {"eft_metrics", "head_to_head"}

@@ -152,7 +152,7 @@ def test_a_judgement_that_may_become_too_long_is_told_and_no_fault(caplog):
 
 
 def test_the_judgement_that_a_rank_stands_for_is_measured_as_it_is(caplog):
-    """With its 11 words, 24 + 4 of the judge prompt fit into 40 tokens, and no warning is logged."""
+    """With its 11 words, 24 + 4 of the judge prompt fit into 40 tokens, without a warning."""
     ranking = {"loop": LoopParams(eft="ranking"), "eft": EftParams()}
     with caplog.at_level(logging.WARNING, logger="srlm_kedro"):
         assert check(eft_ranked=eft(3, 24), **ranking)
