@@ -8,7 +8,7 @@ from srlm_kedro.pipelines.estimate.sizes import measure_texts, size_model
 from srlm_kedro.pipelines.estimate.summary import summarise_estimate
 from srlm_kedro.pipelines.estimate.trainings import expect_training
 
-_KNOBS = ["params:loop", "params:prompts"]
+_COMMON = ["params:loop", "params:prompts"]
 _TABLES = ["estimate_draws", "estimate_training", "estimate_size", "params:estimate"]
 
 
@@ -37,13 +37,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 expect_draws,
-                ["estimate_texts", *_KNOBS, *drawing, "params:estimate"],
+                ["estimate_texts", *_COMMON, *drawing, "params:estimate"],
                 "estimate_draws",
                 name="expect_draws",
             ),
             Node(
                 expect_training,
-                ["estimate_texts", *_KNOBS, *training, "params:estimate"],
+                ["estimate_texts", *_COMMON, *training, "params:estimate"],
                 "estimate_training",
                 name="expect_training",
             ),
