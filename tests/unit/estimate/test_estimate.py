@@ -21,8 +21,8 @@ from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.estimate import costs, sizes
 from srlm_kedro.pipelines.estimate.devices import DEVICES
 from srlm_kedro.pipelines.estimate.draws import expect_draws
+from srlm_kedro.pipelines.estimate.overview import duration, summarise_estimate
 from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams
-from srlm_kedro.pipelines.estimate.summary import duration, summarise_estimate
 from srlm_kedro.pipelines.estimate.trainings import expect_training
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.judging.nodes import JudgingParams

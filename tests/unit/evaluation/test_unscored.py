@@ -12,16 +12,16 @@ from srlm_kedro.pipelines.evaluation.nodes import (
     measure_model,
 )
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.reporting.plots import plot_errors, plot_head_to_head, plot_scores
-from srlm_kedro.pipelines.reporting.report import pick_answers, write_report
-from srlm_kedro.pipelines.reporting.summary import summarise_run
-from srlm_kedro.pipelines.reporting.tables import (
+from srlm_kedro.pipelines.reporting.model_tables import (
     collect_duels,
     collect_iterations,
     collect_judges,
     describe_seed_model,
     tabulate_errors,
 )
+from srlm_kedro.pipelines.reporting.plots import plot_errors, plot_head_to_head, plot_scores
+from srlm_kedro.pipelines.reporting.report import pick_answers, write_report
+from srlm_kedro.pipelines.reporting.summary import summarise_run
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.referee.llm_referee import LlmReferee
 

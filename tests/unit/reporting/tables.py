@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from srlm_kedro.pipelines.reporting.tables import (
+from srlm_kedro.pipelines.reporting.model_tables import (
     collect_duels,
     collect_iterations,
     collect_judges,

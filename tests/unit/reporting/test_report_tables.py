@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from srlm_kedro.pipelines.loop import LoopParams
-from srlm_kedro.pipelines.reporting.tables import STAGES
+from srlm_kedro.pipelines.reporting.model_tables import STAGES
 from srlm_kedro.pipelines.self_rewarding import self_rewarding
 
 from . import tables

@@ -4,8 +4,8 @@ from kedro.pipeline import Node, Pipeline
 
 from srlm_kedro.pipelines.estimate.costs import reckon
 from srlm_kedro.pipelines.estimate.draws import expect_draws
+from srlm_kedro.pipelines.estimate.overview import summarise_estimate
 from srlm_kedro.pipelines.estimate.sizes import measure_texts, size_model
-from srlm_kedro.pipelines.estimate.summary import summarise_estimate
 from srlm_kedro.pipelines.estimate.trainings import expect_training
 
 _COMMON = ["params:loop", "params:prompts"]

@@ -2,15 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from srlm_kedro.pipelines.reporting.plots import (
-    plot_errors,
-    plot_head_to_head,
-    plot_rewards,
-    plot_scores,
-)
-from srlm_kedro.pipelines.reporting.report import pick_answers, pick_judged, write_report
-from srlm_kedro.pipelines.reporting.summary import summarise_run
-from srlm_kedro.pipelines.reporting.tables import (
+from srlm_kedro.pipelines.reporting.model_tables import (
     collect_duels,
     collect_iterations,
     collect_judges,
@@ -20,6 +12,14 @@ from srlm_kedro.pipelines.reporting.tables import (
     describe_study,
     tabulate_errors,
 )
+from srlm_kedro.pipelines.reporting.plots import (
+    plot_errors,
+    plot_head_to_head,
+    plot_rewards,
+    plot_scores,
+)
+from srlm_kedro.pipelines.reporting.report import pick_answers, pick_judged, write_report
+from srlm_kedro.pipelines.reporting.summary import summarise_run
 
 _TABLES = ["head_to_head", "reward_modelling", "iterations"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS
+from srlm_kedro.pipelines.reporting.model_tables import ERRORS, POINTS
 
 
 def plot_head_to_head(head_to_head: pd.DataFrame) -> Any:

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pandas as pd
 
 from srlm_kedro.display.safe_text import page
-from srlm_kedro.pipelines.reporting.tables import ERRORS, POINTS, SECTIONS
+from srlm_kedro.pipelines.reporting.model_tables import ERRORS, POINTS, SECTIONS
 from srlm_kedro.records import derive_seed
 
 _PROMPTS = 6

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from srlm_kedro.pipelines.reporting.tables import ERRORS
+from srlm_kedro.pipelines.reporting.model_tables import ERRORS
 
 _HEADER = [
     *("model", "vs previous (95%)", "vs SFT (95%)", "score", "items", "constraints", "voice"),
