@@ -3,6 +3,7 @@
 # make bench  measures our engines beside what people use today, on this machine
 # make evidence  runs seeds and controls, and writes docs/evidence.md from their results
 # make torture  kills small runs at any moment, and checks that nothing was lost
+# make docs   builds the documentation site, into site/
 # make mlflow / make viz   show what was run
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run iteration test bench evidence torture lint mlflow viz seed-data m0 clean
+.PHONY: run iteration test bench evidence torture lint docs mlflow viz seed-data m0 clean
 .DEFAULT_GOAL := run
 
 # uv does not read pip's own setting of extra wheel folders, so it is passed on if there is one. Like
@@ -48,6 +49,10 @@ torture: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check src tests benchmarks evidence
 	$(BIN)/ruff format --check src tests benchmarks evidence
+
+docs: $(READY)
+	$(BIN)/zensical build --strict --clean
+	@echo "Open site/index.html. Search works where it is served: $(BIN)/python -m http.server -d site"
 
 mlflow: $(READY)
 	$(BIN)/kedro mlflow ui

@@ -62,7 +62,7 @@ def _clear_of_zero(figures: Figures, model: str, opponent: str) -> Criterion | N
     if not lows:
         return None
     clear = sum(low > 0 for low in lows.values())
-    claim = f"{cells.versus(model, opponent)}: the 95% interval lies above zero with every seed"
+    claim = f"{cells.versus(model, opponent)}: the 95% interval is above zero with every seed"
     return Criterion(claim, f"{clear} of {len(lows)} seeds", clear == len(lows))
 
 
@@ -161,7 +161,7 @@ def _rises(figures: Figures, kind: str) -> Criterion | None:
 
 
 def _said(kind: str) -> str:
-    return "anything" if kind == "all" else f"{kind} alone"
+    return "anything" if kind == "all" else f"only {kind}"
 
 
 def _change(before: Mapping[int, float], after: Mapping[int, float]) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import processor
-from evidence import criteria, plots, sections
+from evidence import criteria, plots, result, sections
 from evidence.figures import Figures, read
 from evidence.running import notes
 
@@ -19,7 +19,7 @@ _PACKAGES = (
 
 
 def write(project: Path, out: Path, scripted: bool = False) -> Path:
-    """`evidence.md` and the folder `evidence/` of what is finished in a project.
+    """`evidence.md`, `result.svg` and the folder `evidence/` of what is finished in a project.
 
     Args:
         project: Where the runs lie.
@@ -29,6 +29,7 @@ def write(project: Path, out: Path, scripted: bool = False) -> Path:
     figures, noted = read(project), notes(project)
     folder = out / "evidence"
     plots.draw_all(figures, folder)
+    result.draw(figures, out)
     figures.table.to_csv(folder / "figures.csv", index=False, float_format="%.6g")
     page = out / "evidence.md"
     page.write_text("\n".join(lines(figures, noted, scripted)).rstrip() + "\n", "utf-8")
@@ -62,8 +63,8 @@ def _header(figures: Figures, commands: Sequence[str], scripted: bool) -> list[s
         "# Evidence",
         "",
         *warning,
-        "Written by `make evidence`; every figure was read from what the runs left and stands in",
-        "[figures.csv](evidence/figures.csv). The paper's figures: arXiv 2401.10020.",
+        "`make evidence` writes this page. Every figure was read from what the runs left, and is",
+        "in [figures.csv](evidence/figures.csv). The paper's figures: arXiv 2401.10020.",
         "",
         *(f"- command: `{command}`" for command in commands),
         f"- seeds: {runs or 'none is finished'}",

@@ -78,7 +78,10 @@ def errors(figures: Figures) -> list[str]:
         "Errors by kind and scores",
         _by_model(figures, {**_ERRORS, **_SCORES}, digits=3),
         ["![Errors by kind](evidence/errors.svg)"],
-        ["Shares of sampled responses; scores are the oracle's, 0 to 5; means over seeds."],
+        [
+            "Errors are shares of sampled responses. Scores are the oracle's, from 0 to 5. "
+            "All figures are means over seeds."
+        ],
     )
 
 
@@ -94,7 +97,10 @@ def own_accuracy(figures: Figures) -> list[str]:
         lines,
         ["![Judge accuracy on its own responses](evidence/own_accuracy.svg)"] if lines else [],
         cells.table(beside, judged),
-        ["Pairs of one prompt's responses whose true scores differ, in that kind alone; means."],
+        [
+            "A pair is two responses to one prompt whose true scores differ, and only in that "
+            "kind. Means over seeds."
+        ],
     )
 
 
@@ -124,7 +130,7 @@ def _shuffled(figures: Figures) -> list[str]:
     right, shuffled, unscored = (cells.number(value, 1) for value in values)
     return [
         f"Of the scored pairs M1 orders {right}% rightly, and {shuffled}% when the judge prompt's "
-        f"words stand in random order ({unscored}% of the pairs then carry no score)."
+        f"words are in random order ({unscored}% of the pairs then carry no score)."
     ]
 
 
@@ -135,8 +141,8 @@ def lengths(figures: Figures) -> list[str]:
     rows += [f"| paper: characters | {' | '.join(printed)} |"] if rows else []
     tokens, characters = (cells.number(figures.mean("", f"asked {name}"), 1) for name in _LENGTHS)
     said = [
-        f"Right answers to the held-out prompts have {tokens} tokens and, their words drawn "
-        f"evenly, {characters} characters."
+        f"Right answers to the held-out prompts have {tokens} tokens. With their words drawn "
+        f"evenly they have {characters} characters."
     ]
     return _titled("Lengths", rows, said)
 

@@ -128,14 +128,15 @@ def test_lengths_stand_beside_what_was_asked_for(project):
     assert len("Of course: pear, plum.") <= asked <= len("With pleasure: lemon, grape.")
     shown = text(project)
     assert (
-        f"have {tokens:.1f} tokens and, their words drawn evenly, {asked:.1f} characters." in shown
+        f"have {tokens:.1f} tokens. With their words drawn evenly they have {asked:.1f} characters."
+        in shown
     )
 
 
 def test_it_is_told_what_is_left_of_a_judge_without_its_rubric(project):
     """Two accuracies of the pairs that have scores, and how many have none."""
     shown = text(project)
-    assert "M1 orders 90.0% rightly, and 70.0% when the judge prompt's words stand in" in shown
+    assert "M1 orders 90.0% rightly, and 70.0% when the judge prompt's words are in" in shown
     assert "random order (12.5% of the pairs then carry no score)" in shown
 
 
@@ -170,7 +171,7 @@ def test_criteria_follow_the_figures(project):
     met = told(read(project))
     assert len(met) == 14
     assert [claim for claim, fine in met.items() if not fine] == [
-        "the judge's accuracy on its own responses rises from M1 to M3, items alone"
+        "the judge's accuracy on its own responses rises from M1 to M3, only items"
     ]
 
 

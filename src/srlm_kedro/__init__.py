@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # No package sends telemetry unless the user asks for it.
 for _switch, _value in {

@@ -121,11 +121,12 @@ def push(
 
 @cli.command()
 @click.pass_obj
-def bounds(metadata: ProjectMetadata) -> None:
-    """Prints every number that can be set, with its bounds, as docs/parameters.md."""
-    from srlm_kedro.commands.bounds import bounds_page  # this loads every stage and engine
+def parameters(metadata: ProjectMetadata) -> None:
+    """Prints every parameter with its default, the paper's value and its bounds, as Markdown."""
+    # This loads every stage and engine.
+    from srlm_kedro.commands.parameter_page import parameter_page
 
-    click.echo(bounds_page(metadata.project_path / settings.CONF_SOURCE), nl=False)
+    click.echo(parameter_page(metadata.project_path / settings.CONF_SOURCE), nl=False)
 
 
 @cli.command()

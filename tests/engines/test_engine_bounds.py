@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError
 
-from srlm_kedro.commands.bounds import bounds_page, engine_numbers
+from srlm_kedro.commands.bounds import engine_numbers
 from srlm_kedro.datasets.engine import EngineDataset
 
 ROOT = Path(__file__).parents[2]
@@ -23,11 +23,6 @@ def test_every_number_of_every_engine_has_bounds():
     named = {f"{name}: {one.name}": one for name, found in engines.items() for one in found}
     assert f"{TRANSFORMERS}: memory_gib" in named
     assert [name for name, one in named.items() if not (one.low and one.high)] == []
-
-
-def test_the_page_of_bounds_is_up_to_date():
-    """`kedro bounds > docs/parameters.md` writes it again."""
-    assert (ROOT / "docs/parameters.md").read_text("utf-8") == bounds_page(ROOT / "conf")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Every number of the configuration with its bounds: `kedro bounds`."""
+"""Every number of the configuration with its bounds."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,8 @@ from pydantic import TypeAdapter
 
 from srlm_kedro.datasets.options import checked_types
 from srlm_kedro.engines.generation.shards import ShardedEngine
-from srlm_kedro.pipeline_registry import register_pipelines
-from srlm_kedro.running.parameter_faults import parameter_types
 
 _ENGINE = re.compile(r"engine:\s*(srlm_kedro\.[\w.]+)")
-_PAGE = """# Every number that can be set, and its bounds
-
-Printed by `kedro bounds`; a test holds this page to it. What a number does is told where it is
-declared: in `src/srlm_kedro/pipelines/<stage>/params.py` and
-`src/srlm_kedro/engines/training/base.py`. `[]` is each value of a list (of a schedule: M2's, M3's,
-...), `*` any key. NaN and infinity are refused everywhere, and so are true and false in the place
-of a number.
-"""
-_ENGINES = "## Options of engines in the catalog"
 _LOW = {"minimum": "{} <=", "exclusiveMinimum": "{} <"}
 _HIGH = {"maximum": "<= {}", "exclusiveMaximum": "< {}"}
 
@@ -58,30 +47,23 @@ def parameter_numbers(types: Mapping[str, Any]) -> dict[str, list[Number]]:
 
 def engine_numbers(conf: Path) -> dict[str, list[Number]]:
     """Those of the options of engines that any environment of a folder names, by engine."""
-    texts = [file.read_text("utf-8") for file in sorted(conf.glob("*/catalog*.yml"))]
-    names = sorted({name for text in texts for name in _ENGINE.findall(text)})
-    factories = {name: load_obj(name) for name in names} | {"shards": ShardedEngine}
-    return {name: _options(factory) for name, factory in factories.items()}
+    return {name: _options(factory) for name, factory in engine_factories(conf).items()}
 
 
-def bounds_page(conf: Path) -> str:
-    """All of them as a page in Markdown: those of the parameters, then those of the engines.
+def engine_factories(conf: Path) -> dict[str, Any]:
+    """What makes the engines that any environment of a folder names, by engine; and their shards.
 
     Args:
         conf: The folder of the environments, whose catalogs name the engines.
     """
-    parameters = parameter_numbers(parameter_types(register_pipelines()))
-    parts = [_PAGE, *_table("parameter", parameters), "", _ENGINES]
-    for name, numbers in engine_numbers(conf).items():
-        parts += ["", f"### {name}", "", *_table("option", {name: numbers})] if numbers else []
-    return "\n".join(parts) + "\n"
+    texts = [file.read_text("utf-8") for file in sorted(conf.glob("*/catalog*.yml"))]
+    names = sorted({name for text in texts for name in _ENGINE.findall(text)})
+    return {name: load_obj(name) for name in names} | {"shards": ShardedEngine}
 
 
-def _table(heading: str, groups: Mapping[str, Iterable[Number]]) -> list[str]:
-    """The lines of a table."""
-    numbers = [number for group in groups.values() for number in group]
-    rows = [f"| `{one.name}` | {one.bounds}{', whole' if one.whole else ''} |" for one in numbers]
-    return [f"| {heading} | bounds |", "|---|---|", *rows]
+def limits(schema: Mapping[str, Any]) -> str:
+    """The bounds of a number, by its JSON schema, as a person writes them: `0 < x <= 1`."""
+    return " ".join(filter(None, [_limit(schema, _LOW), "x", _limit(schema, _HIGH)]))
 
 
 def _options(factory: Any) -> list[Number]:

@@ -14,13 +14,48 @@ from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.self_rewarding import chain, seed_tables, self_rewarding
 
 RUN_PARAMETERS: dict[str, Any] = {
-    "seed": Annotated[int, Field(strict=True, ge=0, le=SEED)],
-    "iteration": Annotated[int, Field(strict=True, ge=1, le=1000)],
-    "keep_models": Literal["all"] | Annotated[int, Field(strict=True, ge=1, le=MANY)],
-    "data": Annotated[str, Field(min_length=1)],
-    "model": Annotated[str, Field(min_length=1)],
-    "oasst_file": Annotated[str, Field(min_length=1)],
-    "referee": Annotated[str, Field(min_length=1)],
+    "seed": Annotated[
+        int, Field(strict=True, ge=0, le=SEED, description="The seed of everything that is drawn.")
+    ],
+    "iteration": Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=1000,
+            description="The t of the model M_t that `--pipeline=iteration` makes. Unless it is "
+            "given, the newest model is taken one step further.",
+        ),
+    ],
+    "keep_models": Annotated[
+        Literal["all"] | Annotated[int, Field(strict=True, ge=1, le=MANY)],
+        Field(
+            description="How many of the newest models keep their weights. M0, the SFT baseline "
+            "and M1 keep theirs always; tables and metrics stay."
+        ),
+    ],
+    "data": Annotated[
+        str, Field(min_length=1, description="The folder that a run reads and writes.")
+    ],
+    "model": Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="M0 where `loop.world` is `given`: a folder, or `hub:owner/name@revision`.",
+        ),
+    ],
+    "oasst_file": Annotated[
+        str,
+        Field(min_length=1, description="The OASST export, where `loop.seed_data` is `oasst`."),
+    ],
+    "referee": Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="The folder of the model that compares answers at evaluation, where "
+            "`loop.world` is `given`.",
+        ),
+    ],
 }
 """Parameters that belong to no group: the seed of everything, how many models keep their weights,
 which model to make, the folder for the run's files, and where environments with real data find M0,

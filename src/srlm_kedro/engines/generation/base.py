@@ -23,6 +23,7 @@ class Sampling(Params):
     temperature: float = Field(0.7, ge=0, le=10)
     """0 is greedy: the most probable token is taken."""
     top_p: float = Field(0.9, gt=0, le=1)
+    """Only the likeliest tokens are drawn, as many as hold this share of the probability."""
     max_new_tokens: int = Field(512, ge=1, le=TOKENS)
     """Longest completion, in tokens, thoughts included. The paper does not state one."""
     min_new_tokens: int = Field(0, ge=0, le=TOKENS)

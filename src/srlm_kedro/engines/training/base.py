@@ -50,13 +50,14 @@ class TuningParams(Params):
     batch_size: int = Field(16, ge=1, le=1_000_000)
     """Examples or pairs a step (paper: 16)."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """Paper: 0.1, in DPO too (where TRL turns it off unless told)."""
+    """Share of activations that training sets to 0. Paper: 0.1 (in DPO too, where TRL turns it off
+    unless told)."""
     warmup: float = Field(0.0, ge=0, lt=1)
     """Share of the steps with rising rate (paper: not stated)."""
     weight_decay: float = Field(0.0, ge=0, le=100)
-    """Paper: not stated."""
+    """AdamW's (paper: not stated)."""
     max_grad_norm: float = Field(1.0, gt=0, le=1e9)
-    """Paper: not stated."""
+    """Longer gradients are scaled down to this norm (paper: not stated)."""
     max_length: int = Field(2048, ge=2, le=TOKENS)
     """Longest prompt + completion in tokens, end token included (paper: not stated). Longer ones
     are left out and counted; seed data that is longer is refused before the first training."""
@@ -204,6 +205,7 @@ class PretrainParams(Params):
     hidden_size: int = Field(128, ge=8, le=1_000_000)
     """Width."""
     layers: int = Field(4, ge=1, le=100_000)
+    """Transformer blocks."""
     heads: int = Field(4, ge=1, le=1_000_000)
     """Attention heads; `hidden_size` must be a multiple of them."""
     mlp_size: int = Field(336, ge=8, le=10_000_000)
@@ -228,6 +230,7 @@ class PretrainParams(Params):
     """Corners of the rates' course, in lines from one to the next: share of the steps, share of the
     peak. Small differences (is a word said twice?) are learnt only once the rates have fallen."""
     max_grad_norm: float = Field(1.0, gt=0, le=1e9)
+    """Longer gradients are scaled down to this norm."""
 
     @field_validator("course")
     @classmethod
