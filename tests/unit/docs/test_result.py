@@ -1,5 +1,6 @@
 """The picture of the result shows the figures of the evidence."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pandas as pd
@@ -45,3 +46,27 @@ def test_without_a_model_nothing_is_drawn(table, tmp_path):
     (tmp_path / "result.svg").write_text("old")
     result.draw(Figures(table[table["model"] != "m3"]), tmp_path)
     assert not (tmp_path / "result.svg").exists()
+
+
+ROWS = re.findall(
+    r"^\| \**(shuffled rewards: )?(M\d) - (SFT|M\d)\** \| (\S+) \| (\S+) .*? \| (\S+) ",
+    (DOCS / "explanation/results.md").read_text("utf-8"),
+    re.MULTILINE,
+)
+
+
+def test_there_are_rows():
+    """The page of results has the main run and its control."""
+    assert len(ROWS) == 7
+
+
+@pytest.mark.parametrize(("control", "model", "other", "mean", "low", "high"), ROWS)
+def test_the_page_of_results_tells_the_figures(table, control, model, other, mean, low, high):
+    """Mean, lowest and highest seed of each comparison."""
+    values = Figures(table).by_seed(
+        model.lower(),
+        f"win_minus_loss vs {other.lower()}",
+        "shuffled_rewards" if control else "main",
+    )
+    found = [sum(values.values()) / len(values), min(values.values()), max(values.values())]
+    assert [f"{value:+.1f}" for value in found] == [mean, low, high]
