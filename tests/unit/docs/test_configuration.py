@@ -96,6 +96,22 @@ PATHS = sorted(
 )
 
 
+MODULES = sorted(
+    {
+        (name(page), text)
+        for page in GUIDES
+        for text in inline(page)
+        if re.fullmatch(r"[a-z_]+/[\w/]+\.py", text)
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "path"), MODULES)
+def test_modules_exist(page, path):
+    """Each module in the documents is in the tree, or below the package."""
+    assert (ROOT / path).exists() or (ROOT / "src/srlm_kedro" / path).exists()
+
+
 @pytest.mark.parametrize(("page", "path"), PATHS)
 def test_files_exist(page, path):
     """Each path in the documents is in the tree."""

@@ -1,4 +1,4 @@
-"""The narrow protocol behind which every annotator of AlpacaEval stands. Imports nothing heavy."""
+"""The protocol of every annotator of AlpacaEval. Imports nothing heavy."""
 
 from typing import Protocol
 

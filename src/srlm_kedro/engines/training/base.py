@@ -1,4 +1,4 @@
-"""The narrow protocol behind which every trainer stands. Imports nothing heavy."""
+"""The protocol of every trainer. Imports nothing heavy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,9 +26,9 @@ class LoraParams(Params):
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Names of the layers that get one; `all-linear` is every linear layer but the output's."""
     keep: Literal["merged", "adapter"] = "merged"
-    """`merged`: M_t is an ordinary checkpoint, and the next iteration learns a new adapter on it.
-    `adapter`: M_t's folder holds the adapter alone, beside the path of the base, and the next
-    iteration goes on learning it."""
+    """`merged`: M_t is an ordinary checkpoint, and the next iteration trains a new adapter on it.
+    `adapter`: M_t's folder holds only the adapter and the path of its base, and the next iteration
+    goes on training it."""
     quantise: Literal["4bit"] | None = None
     """`4bit`: the frozen weights are held in nf4 while training (QLoRA; needs bitsandbytes). M_t
     is the adapter on the unquantised base."""
@@ -48,14 +48,14 @@ class TuningParams(Params):
     """What SFT and DPO share. Paper: section 3.1; what it leaves open is marked."""
 
     batch_size: int = Field(16, ge=1, le=1_000_000)
-    """Examples or pairs a step (paper: 16)."""
+    """Examples or pairs per step (paper: 16)."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of activations that training sets to 0. Paper: 0.1 (in DPO too, where TRL turns it off
     unless told)."""
     warmup: float = Field(0.0, ge=0, lt=1)
-    """Share of the steps with rising rate (paper: not stated)."""
+    """Share of the steps in which the rate rises (paper: not stated)."""
     weight_decay: float = Field(0.0, ge=0, le=100)
-    """AdamW's (paper: not stated)."""
+    """Weight decay of AdamW (paper: not stated)."""
     max_grad_norm: float = Field(1.0, gt=0, le=1e9)
     """Longer gradients are scaled down to this norm (paper: not stated)."""
     max_length: int = Field(2048, ge=2, le=TOKENS)
@@ -69,11 +69,11 @@ class TuningParams(Params):
         ge=1,
         le=1_000_000,
     )
-    """Examples or pairs held in memory at once; `batch_size` must be a multiple of it. Unless it is
-    named, the largest that divides it, 16 at most.
-    With dropout another value draws other masks: the same in law, not in bits."""
+    """Examples or pairs held in memory at once; `batch_size` must be a multiple of it. The default
+    is the largest divisor of `batch_size` up to 16. With dropout another value draws other masks:
+    the distribution is the same, the bits are not."""
     lora: LoraParams | None = None
-    """None: all weights are trained, as in the paper."""
+    """An adapter (LoRA). None: all weights are trained, as in the paper."""
 
     def refuse_beyond_limits(
         self, model: str, left_out: float, used: float, further: Sequence[str] = ()
@@ -123,7 +123,8 @@ class SftParams(TuningParams):
     min_learning_rate: float = Field(
         default_factory=lambda given: min(1.1e-6, given["learning_rate"]), ge=0, le=1
     )
-    """Where the cosine ends (paper: 1.1e-6); unless it is named, no higher than it begins."""
+    """Learning rate at the end of the cosine (paper: 1.1e-6). The default is no higher than the
+    peak."""
     epochs: float = Field(3, gt=0, le=10_000)
     """Passes over the examples (paper: not stated)."""
 
@@ -141,27 +142,28 @@ class DpoParams(TuningParams):
     min_learning_rate: Schedule[Share] = Field(
         default_factory=lambda given: tuple(min(1e-7, rate) for rate in given["learning_rate"])
     )
-    """Where the cosine ends (paper: 1e-7); unless it is named, no higher than it begins."""
+    """Learning rate at the end of the cosine (paper: 1e-7). The default is no higher than the
+    peak."""
     beta: Schedule[Annotated[float, Field(gt=0, le=1000)]] = (0.1,)
     """Strength of the pull to the reference (paper: 0.1)."""
     epochs: float = Field(1, gt=0, le=10_000)
     """Passes over the pairs (paper: not stated)."""
     nll_weight: float = Field(0.0, ge=0, le=1000)
-    """Adds this much of the chosen response's negative log-likelihood a token. Paper: 0. Source:
-    Iterative RPO (2404.19733), which takes 1."""
+    """Weight of the chosen response's negative log-likelihood per token, which is added to the
+    loss. Paper: 0. Source: Iterative RPO (2404.19733), which takes 1."""
     length_normalised: bool = False
-    """Compares log-ratios a token in place of their sums; `beta` then wants to be many times
-    larger. Paper: no. Source: Tulu 3 (2411.15124), with beta 5."""
+    """Compares log-ratios per token in place of their sums; `beta` must then be many times larger.
+    Paper: no. Source: Tulu 3 (2411.15124), with beta 5."""
     ld_alpha: float | None = Field(None, ge=0, le=1)
-    """Share that counts of the tokens by which one response is longer than the other; None counts
-    all. Paper: None. Source: LD-DPO (2409.06411)."""
+    """One response of a pair is longer than the other: this share of its further tokens counts.
+    None counts all. Paper: None. Source: LD-DPO (2409.06411)."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    """Weight of the opposite order of a pair: the chance that its label is wrong; from a half on
-    the rejected response would be learnt. Paper: 0.
-    Source: conservative DPO; CREAM (2410.12735) sets it by the agreement of two models."""
+    """Weight of the opposite order of a pair, which is the chance that the order is wrong. From 0.5
+    on the rejected response would be learnt. Paper: 0. Source: conservative DPO; CREAM (2410.12735)
+    sets it by the agreement of two models."""
     max_log_ratio: Annotated[float, LIMIT] = Field(5.0, gt=0, le=1e6)
-    """Stops a training that runs away: the most that |log(policy / reference)| a token, in nats,
-    may be in the mean over a step's responses. Ours; the paper states no such limit."""
+    """Stops a training that runs away: the limit of |log(policy / reference)| per token, in nats,
+    as a mean over a step's responses. Ours; the paper states no such limit."""
 
     def contradictions(self) -> list[str]:
         """What of the settings cannot stand together, one line each."""
@@ -213,9 +215,9 @@ class PretrainParams(Params):
     positions: int = Field(512, ge=16, le=TOKENS)
     """Longest text the model can see, in tokens."""
     row_length: int = Field(256, ge=16, le=TOKENS)
-    """Tokens of a row, into which several documents are packed; none sees another."""
+    """Tokens per row. Several documents are packed into a row, and none sees another."""
     batch_size: int = Field(4, ge=1, le=1_000_000)
-    """Rows a step; one pass over the documents, so they decide the number of steps."""
+    """Rows per step. There is one pass over the documents, so they decide the number of steps."""
     matrix_learning_rate: float = Field(0.006, gt=0, le=1)
     """Peak rate of Muon, which moves the matrices."""
     learning_rate: float = Field(5e-3, gt=0, le=1)
