@@ -31,8 +31,8 @@ def test_all_faults_of_a_template_are_named():
     """A missing place, a doubled one and no word of a score come in one message."""
     with pytest.raises(InputError) as refused:
         check_judge_prompt("{response} {response}")
-    assert "{instruction} must stand in it once, found 0" in str(refused.value)
-    assert "{response} must stand in it once, found 2" in str(refused.value)
+    assert "{instruction} must appear in it once, found 0" in str(refused.value)
+    assert "{response} must appear in it once, found 2" in str(refused.value)
     assert "Score:" in str(refused.value)
 
 

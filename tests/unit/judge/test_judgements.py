@@ -4,7 +4,7 @@ import pandas as pd
 
 from srlm_kedro.engines.generation.base import NO_ROOM, Completion, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
-from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse, settled
+from srlm_kedro.judge.judgements import COLUMNS, judge_responses, merge_attempts, reparse
 from tests.unit.fakes import M1, FakeEngine
 
 TEMPLATE = "Q: {instruction}\nA: {response}\nEnd with Score: 5 or less"
@@ -51,14 +51,14 @@ def test_only_what_is_missing_is_asked_again():
     assert [request.id for request in engine.requests] == ["a-j", "a-j1-a1", "a-j1-a2"]
     assert [sampling.n for sampling in engine.samplings] == [3, 1, 1]
     assert judged["attempt"].tolist() == [0, 0, 0, 1, 2]
-    assert settled(judged)["score"].tolist() == [3, 3, 2]
+    assert merge_attempts(judged)["score"].tolist() == [3, 3, 2]
 
 
 def test_retries_end():
     """A judge that never says a score leaves None after the last attempt, with every text kept."""
     judged = _judge(FakeEngine(lambda request, sample: "No."), _responses("a"), n=2, retries=2)
     assert judged["attempt"].tolist() == [0, 0, 1, 1, 2, 2]
-    last = settled(judged)
+    last = merge_attempts(judged)
     assert last["score"].isna().all()
     assert last["attempt"].tolist() == [2, 2]
 
@@ -78,7 +78,7 @@ def test_a_table_without_judgements_can_be_read_too():
     judged = _judge(FakeEngine(lambda request, sample: ""), _responses())
     assert judged.empty
     assert reparse(judged).empty
-    assert settled(judged).empty
+    assert merge_attempts(judged).empty
 
 
 def test_the_scripted_engine_judges():
