@@ -60,5 +60,5 @@ def test_a_prompt_outside_the_world_has_no_score(engine):
 def test_another_template_is_refused(engine):
     """The options name the file of another judge prompt."""
     other = (CONF / "multiple_choice/prompts/judge.txt").read_text("utf-8")
-    with pytest.raises(InputError, match=r"request r0 is not filled from its `judge_prompt`"):
+    with pytest.raises(InputError, match=r"request r0 was not made from its `judge_prompt`"):
         drawn(engine, fill_judge_prompt(other, TASK, RIGHT))
