@@ -17,7 +17,7 @@ import pytest
 
 from srlm_kedro.engines.published.alpaca_eval import AlpacaEvalAnnotator
 from srlm_kedro.engines.published.alpaca_eval_package import load
-from srlm_kedro.engines.published.annotator import COLUMNS
+from srlm_kedro.engines.published.base import COLUMNS
 from srlm_kedro.errors import GateError, InputError
 from tests.server import serve
 

@@ -266,7 +266,7 @@ def test_unknown_tasks_are_refused_together_before_the_model_is_read(engine, tmp
     with pytest.raises(InputError) as refused:
         engine.run(Checkpoint(tmp_path, "m1"), tasks, None, seed=0)
     message = str(refused.value)
-    assert "2 unknown tasks (of your own: far, forest, said, trees, world)" in message
+    assert "2 unknown tasks (your own tasks: far, forest, said, trees, world)" in message
     assert "treees: did you mean trees?" in message
     assert "arc_esay: did you mean arc_easy?" in message
 
@@ -278,7 +278,7 @@ def test_data_that_is_not_on_this_machine_is_refused(engine, checkpoint, monkeyp
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"task far cannot be had.*`online: true`"):
+    with pytest.raises(InputError, match=r"task far cannot be loaded.*`online: true`"):
         engine.run(checkpoint, ["far"], 1, seed=0)
     assert not huggingface_hub.constants.HF_HUB_OFFLINE
 
