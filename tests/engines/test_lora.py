@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from srlm_kedro.engines.generation.loading import load
-from srlm_kedro.engines.training.base import LoraParams
+from srlm_kedro.engines.training.params import LoraParams
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint

@@ -6,7 +6,8 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from srlm_kedro.engines.training.base import Document, PretrainParams
+from srlm_kedro.engines.training.base import Document
+from srlm_kedro.engines.training.params import PretrainParams
 from srlm_kedro.engines.training.pretraining import tokenizer as words
 from srlm_kedro.engines.training.pretraining.packing import batches, shared_prefix, tokenised
 from srlm_kedro.engines.training.pretraining.pretrain import loss_of, pretrain, rate_at

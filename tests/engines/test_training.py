@@ -14,7 +14,8 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams
+from srlm_kedro.engines.training.base import Document
+from srlm_kedro.engines.training.params import DpoParams, PretrainParams
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.engines.training.trl.token_rows import sft_rows
 from srlm_kedro.errors import GateError, InputError
@@ -246,10 +247,10 @@ class TestBothTrainers:
         bare = tmp_path / "bare"
         shutil.copytree(checkpoint.path, bare, ignore=shutil.ignore_patterns("*.safetensors"))
         examples = [Example("w1", "w2 " * count) for count in (2, 60, 200)]
-        long = trainer.misfits(Checkpoint(bare, "m0"), examples, SFT)
+        long = trainer.length_faults(Checkpoint(bare, "m0"), examples, SFT)
         assert long[:2] == ["", ""]
         assert "max_position_embeddings = 128" in long[2]
-        short = trainer.misfits(
+        short = trainer.length_faults(
             Checkpoint(bare, "m0"), examples, SFT.model_copy(update={"max_length": 50})
         )
         assert [bool(fault) for fault in short] == [False, True, True]

@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn.functional import logsigmoid
 
-from srlm_kedro.engines.training.base import DpoParams
+from srlm_kedro.engines.training.params import DpoParams
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Preference
 from tests.engines.models import write_model

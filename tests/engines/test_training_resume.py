@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from srlm_kedro.engines.training.base import DpoParams, LoraParams, PretrainParams, Trained
+from srlm_kedro.engines.training.base import Trained
+from srlm_kedro.engines.training.params import DpoParams, LoraParams, PretrainParams
 from srlm_kedro.engines.training.pretraining import pretrain
 from srlm_kedro.engines.training.trl import engine as trl_engine
 from srlm_kedro.engines.training.trl import objectives

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from srlm_kedro.datasets.model_folder import checkpoint_faults
-from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams, SftParams
+from srlm_kedro.engines.training.base import Document
+from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams
 from srlm_kedro.engines.training.scripted import ScriptedEngine
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.records import Checkpoint, Example, Preference
@@ -104,5 +105,5 @@ def test_log_probs_follow_from_model_and_example(engine, base):
 def test_it_counts_words_where_the_real_one_counts_tokens(engine, base):
     """Prompt, completion and end."""
     params = SFT.model_copy(update={"max_length": 4})
-    faults = engine.misfits(base, EXAMPLES, params)
+    faults = engine.length_faults(base, EXAMPLES, params)
     assert faults == ["5 tokens > max_length = 4", ""]

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from trl import DPOConfig
 
-from srlm_kedro.engines.training.base import LoraParams
+from srlm_kedro.engines.training.params import LoraParams
 from srlm_kedro.engines.training.trl import shared_prompts
 from srlm_kedro.engines.training.trl.adapters import load_adapted
 from srlm_kedro.engines.training.trl.engine import TrlEngine

@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from srlm_kedro.engines.training.base import Document, PretrainParams, Trained
+from srlm_kedro.engines.training.base import Document, Trained
+from srlm_kedro.engines.training.params import PretrainParams
 from srlm_kedro.engines.training.pretraining.muon import Muon
 from srlm_kedro.engines.training.pretraining.packing import Rows, batches, shared_prefix, tokenised
 from srlm_kedro.engines.training.pretraining.tokenizer import make_tokenizer

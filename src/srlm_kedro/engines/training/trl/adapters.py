@@ -16,7 +16,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import BitsAndBytesConfig
 
-from srlm_kedro.engines.training.base import LoraParams, TuningParams
+from srlm_kedro.engines.training.params import LoraParams, TuningParams
 from srlm_kedro.engines.training.trl.policy import Policy, Setup, configs, ending, load_tokenizer
 from srlm_kedro.engines.weights import base_of, is_adapter, read_model, unreadable
 from srlm_kedro.errors import InputError, summary

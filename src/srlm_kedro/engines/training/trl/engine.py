@@ -15,14 +15,8 @@ from trl import DPOConfig, SFTConfig
 
 from srlm_kedro.engines.template import checked
 from srlm_kedro.engines.torch_device import device_of, dtype_of, free_unused_memory
-from srlm_kedro.engines.training.base import (
-    Document,
-    DpoParams,
-    PretrainParams,
-    SftParams,
-    Trained,
-    TuningParams,
-)
+from srlm_kedro.engines.training.base import Document, Trained
+from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams, TuningParams
 from srlm_kedro.engines.training.resume.unfinished import Shelf, Unfinished
 from srlm_kedro.engines.training.trl.activation_memory import must_recompute
 from srlm_kedro.engines.training.trl.adapters import load_adapted, unrounded
@@ -38,10 +32,10 @@ from srlm_kedro.engines.training.trl.objectives import (
 from srlm_kedro.engines.training.trl.policy import (
     Policy,
     Setup,
+    length_faults,
     load_policy,
     load_reference,
     load_tokenizer,
-    misfits,
 )
 from srlm_kedro.engines.training.trl.token_rows import Row, dpo_rows, length, sft_rows, tokens
 from srlm_kedro.engines.weights import refuse_encoder, unreadable
@@ -177,7 +171,7 @@ class TrlEngine:
         with self._session() as folder, self._unfinished(job.label, "dpo", **asked) as unfinished:
             return self._dpo(job, other, pairs, folder, unfinished)
 
-    def misfits(
+    def length_faults(
         self, model: Checkpoint, examples: Sequence[Example], params: TuningParams
     ) -> list[str]:
         """Why each example is too long to be learnt, in tokens; empty where it fits.
@@ -185,7 +179,7 @@ class TrlEngine:
         Raises:
             InputError: The checkpoint's tokenizer or configuration cannot be read.
         """
-        return misfits(model, examples, params, self._setup)
+        return length_faults(model, examples, params, self._setup)
 
     def log_probs(self, model: Checkpoint, examples: Sequence[Example]) -> list[float]:
         """How probable `model` finds each completion, in nats, the end token of a whole one too.

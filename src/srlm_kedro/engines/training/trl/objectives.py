@@ -11,7 +11,7 @@ from datasets import Dataset, concatenate_datasets
 from trl import DPOTrainer, SFTTrainer
 
 from srlm_kedro.engines.torch_device import is_out_of_memory
-from srlm_kedro.engines.training.base import DpoParams
+from srlm_kedro.engines.training.params import DpoParams
 from srlm_kedro.engines.training.resume.snapshots import Snapshot
 from srlm_kedro.engines.training.resume.trainer_state import (
     Resumable,

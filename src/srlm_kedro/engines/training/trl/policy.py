@@ -13,7 +13,7 @@ import torch
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.size_checks import refuse_larger_tokenizer
 from srlm_kedro.engines.template import Argument
-from srlm_kedro.engines.training.base import TuningParams
+from srlm_kedro.engines.training.params import TuningParams
 from srlm_kedro.engines.training.trl.token_rows import limit_of, sft_rows
 from srlm_kedro.engines.weights import (
     positions_of,
@@ -103,7 +103,7 @@ def load_policy(checkpoint: Checkpoint, dropout: float, setup: Setup | None = No
     return Policy(model, tokenizer, original, ending(model.generation_config, tokenizer), setup)
 
 
-def misfits(
+def length_faults(
     checkpoint: Checkpoint, examples: Sequence[Example], params: TuningParams, setup: Setup
 ) -> list[str]:
     """Why each example is too long, from tokenizer and configuration alone; empty where it fits."""
