@@ -69,7 +69,7 @@ class TestReference:
     ):
         """To 1e-5, row by row."""
         _, m1, _ = chain(keep=keep)
-        from srlm_kedro.engines.training.trl.objectives import GuardedDpo
+        from srlm_kedro.engines.training.trl.trainers import GuardedDpo
         from tests.engines.tuning import completion_logps
 
         seen = []

@@ -148,7 +148,7 @@ def test_training_lowers_the_loss(trained):
 
 def test_too_few_documents_are_refused():
     """Documents that fill no batch make no model."""
-    with pytest.raises(InputError, match="fill no batch"):
+    with pytest.raises(InputError, match="do not fill a batch"):
         pretrain(DOCUMENTS[:1], TINY, seed=1)
 
 

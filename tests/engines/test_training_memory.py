@@ -83,10 +83,10 @@ def test_memory_of_the_machine_or_its_container(texts, limit, tmp_path, monkeypa
     """The lesser of both; control groups without a limit say "max" or a huge number."""
     paths = [tmp_path / str(index) for index in range(2)]
     monkeypatch.setattr(machine, "LIMITS", paths)
-    physical = activation_memory._free(cpu=True)
+    physical = activation_memory._free_memory(cpu=True)
     for path, text in zip(paths, texts, strict=False):
         path.write_text(text)
-    assert activation_memory._free(cpu=True) == (limit or physical)
+    assert activation_memory._free_memory(cpu=True) == (limit or physical)
 
 
 class TestChoice:
@@ -114,7 +114,7 @@ class TestChoice:
     def test_on_where_there_is_not_and_the_bits_are_the_same(self, said, monkeypatch):
         """It is said once, with what is needed and what there is."""
         plain = said(activation_checkpointing=False)[1]
-        monkeypatch.setattr(activation_memory, "_free", lambda cpu: 2**10)
+        monkeypatch.setattr(activation_memory, "_free_memory", lambda cpu: 2**10)
         lines, saving = said()
         assert len(lines) == 1
         assert "room for 0.0 GiB" in lines[0]
@@ -123,7 +123,7 @@ class TestChoice:
     @pytest.mark.parametrize("choice", [True, False])
     def test_a_choice_is_kept(self, said, choice, monkeypatch):
         """Memory is not looked at."""
-        monkeypatch.setattr(activation_memory, "_free", lambda cpu: pytest.fail("asked"))
+        monkeypatch.setattr(activation_memory, "_free_memory", lambda cpu: pytest.fail("asked"))
         assert said(activation_checkpointing=choice)[0] == []
 
 

@@ -14,11 +14,10 @@ from safetensors import safe_open
 from srlm_kedro.engines.training.base import Trained
 from srlm_kedro.engines.training.params import DpoParams, LoraParams, PretrainParams
 from srlm_kedro.engines.training.pretraining import pretrain
-from srlm_kedro.engines.training.trl import engine as trl_engine
-from srlm_kedro.engines.training.trl import objectives
+from srlm_kedro.engines.training.trl import fine_tuning, trainers
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.engines.training.trl.guards import Guarded
-from srlm_kedro.engines.training.trl.objectives import GuardedDpo
+from srlm_kedro.engines.training.trl.trainers import GuardedDpo
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
 from tests.engines.models import write_model
@@ -73,7 +72,7 @@ def make(tmp_path):
 @pytest.fixture(autouse=True)
 def often_logged(monkeypatch):
     """Rows of the log then hold what was summed up across a kill."""
-    monkeypatch.setattr(trl_engine, "_LOG_EVERY", 3)
+    monkeypatch.setattr(fine_tuning, "_LOG_EVERY", 3)
     monkeypatch.setattr(pretrain, "_LOG_EVERY", 3)
 
 
@@ -94,7 +93,7 @@ def kill(monkeypatch):
                 raise Killed
         return plain(self, *args, **kwargs)
 
-    class Course(pretrain._Course):
+    class Run(pretrain._Run):
         def step(self, loss):
             calls[0] += 1
             if self.done + 1 == at[0]:
@@ -102,7 +101,7 @@ def kill(monkeypatch):
             super().step(loss)
 
     monkeypatch.setattr(Guarded, "training_step", training_step)
-    monkeypatch.setattr(pretrain, "_Course", Course)
+    monkeypatch.setattr(pretrain, "_Run", Run)
 
     def set_step(number):
         at[0], calls[0] = number, 0
@@ -161,7 +160,7 @@ def test_killed_in_every_step(make, models, kill, caplog, monkeypatch, case):
     """Each run dies one step further than the last; no step is done more than once."""
     caplog.set_level("INFO")
     if "two rows" in case:
-        monkeypatch.setattr(objectives, "shorter", lambda *args: False)
+        monkeypatch.setattr(trainers, "is_less_work", lambda *args: False)
     train = CASES[case]
     wanted = train(make(checkpoints=None), models)
     last = int(wanted.log[-1]["step"])
@@ -199,7 +198,8 @@ CHILD = """
 import json, os, signal, sys
 from pathlib import Path
 from srlm_kedro.engines.training.resume import snapshots
-from srlm_kedro.engines.training.trl import engine as trl_engine
+from srlm_kedro.engines.training.trl import fine_tuning
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.records import Checkpoint
 from tests.engines.tuning import DPO, PAIRS
 
@@ -213,8 +213,8 @@ def fill(folder, parts):
         os.kill(os.getpid(), signal.SIGKILL)
 
 snapshots._fill = fill
-trl_engine._LOG_EVERY = 3
-engine = trl_engine.TrlEngine(device="cpu", threads=1, work_dir=str(work), checkpoints=str(kept),
+fine_tuning._LOG_EVERY = 3
+engine = TrlEngine(device="cpu", threads=1, work_dir=str(work), checkpoints=str(kept),
                        checkpoint_seconds=0)
 policy = Checkpoint(model, "m1")
 engine.dpo(policy, policy, PAIRS, DPO.model_copy(update={"dropout": 0.2}), 1)
@@ -236,7 +236,7 @@ def test_kill_9_amid_the_writing_of_a_state(make, models, tmp_path, caplog):
     train = CASES["dpo, dropout"]
     assert_same(train(make(), models), train(make(checkpoints=None), models))
     assert "DPO of m1: goes on at step 2 of 5." in caplog.messages
-    assert "was never finished and is passed over" in caplog.text
+    assert "was never finished and is skipped" in caplog.text
 
 
 def the_folder(tmp_path) -> Path:
@@ -263,7 +263,7 @@ def test_a_damaged_state_is_passed_over(make, models, kill, tmp_path, caplog, ol
     calls = kill(None)
     caplog.clear()
     assert_same(train(make(), models), train(make(checkpoints=None), models))
-    assert f"step-4 is damaged and passed over: {file.name}" in caplog.text
+    assert f"step-4 is damaged and is skipped: {file.name}" in caplog.text
     assert ("goes on at step 2 of 5" in caplog.text) is older
     assert calls[0] == STEPS + (3 if older else 5)
 

@@ -82,7 +82,7 @@ def assert_same_without_gradients(model):
 @pytest.mark.parametrize("group", [1, 20, 1000])
 def test_all_that_trl_reads_is_as_from_its_own_head(tmp_path, kind, config, group, monkeypatch):
     """Row by row, in groups or all at once; scaled and capped logits too."""
-    monkeypatch.setattr(scoring, "_GROUP", group)
+    monkeypatch.setattr(scoring, "_GROUP_TOKENS", group)
     model = with_trls_head(write_model(tmp_path, kind=kind, **config))
     assert_same(model, CompletionScorer(model))
     assert_same_without_gradients(model)

@@ -13,16 +13,17 @@ from srlm_kedro.engines.training.params import LoraParams
 from srlm_kedro.engines.training.trl import shared_prompts
 from srlm_kedro.engines.training.trl.adapters import load_adapted
 from srlm_kedro.engines.training.trl.engine import TrlEngine
-from srlm_kedro.engines.training.trl.guards import calm
-from srlm_kedro.engines.training.trl.objectives import GuardedDpo, dpo_objective
+from srlm_kedro.engines.training.trl.guards import library_settings
+from srlm_kedro.engines.training.trl.objectives import dpo_objective
 from srlm_kedro.engines.training.trl.policy import Setup, load_policy, load_reference
 from srlm_kedro.engines.training.trl.shared_prompts import (
     PairCollator,
-    PairReader,
-    obstacle,
-    shorter,
+    PairScorer,
+    is_less_work,
+    reason_against_sharing,
 )
 from srlm_kedro.engines.training.trl.token_rows import IGNORED, dpo_rows
+from srlm_kedro.engines.training.trl.trainers import GuardedDpo
 from tests.engines.models import write_model
 from tests.engines.tuning import DPO, PAIRS, completion_logps
 
@@ -50,29 +51,29 @@ RECURRENT = {"attention_window_size": 64, "block_types": ["recurrent", "attentio
 class TrlDpo(GuardedDpo):
     """TRL's own way through and through: two rows a pair, its collator, its output layer."""
 
-    def _obstacle(self, rows):
+    def _reason_against_sharing(self, rows):
         return "a comparison is asked for"
 
-    def _reader(self, model):
+    def _scorer_of(self, model):
         return model
 
 
 class TrlHead(GuardedDpo):
     """As on a GPU: one row a pair, and TRL's output layer."""
 
-    def _reader(self, model):
-        return PairReader(model, "sdpa") if self._shares else model
+    def _scorer_of(self, model):
+        return PairScorer(model, "sdpa") if self._shares_rows else model
 
 
 def refusing(error):
     """A trainer whose model raises `error` at shared rows."""
 
     class Refusing(GuardedDpo):
-        def _reader(self, model):
+        def _scorer_of(self, model):
             def refuse(**inputs):
                 raise error
 
-            return refuse if self._shares else super()._reader(model)
+            return refuse if self._shares_rows else super()._scorer_of(model)
 
     return Refusing
 
@@ -98,7 +99,7 @@ def made(trainer_class, policy, folder, params=DPO, reference=None, rows=None):
         disable_dropout=params.dropout == 0 and params.lora is None,
         **dpo_objective(params),
     )
-    with calm(1):
+    with library_settings(1):
         return trainer_class(
             model=policy.model,
             args=args,
@@ -145,7 +146,7 @@ class TestSameAsTrl:
             made(kind, load_policy(checkpoint, 0.0), tmp_path / name, params, load_reference(other))
             for name, kind in (("ours", GuardedDpo), ("trl", TrlDpo))
         )
-        assert (ours._shares, trls._shares) == (True, False)
+        assert (ours._shares_rows, trls._shares_rows) == (True, False)
         assert_same_step(step(ours), step(trls))
 
     def test_trls_own_output_layer(self, checkpoint, other, tmp_path):
@@ -154,7 +155,7 @@ class TestSameAsTrl:
             made(kind, load_policy(checkpoint, 0.0), tmp_path / name, DPO, load_reference(other))
             for name, kind in (("ours", TrlHead), ("trl", TrlDpo))
         )
-        assert ours._shares
+        assert ours._shares_rows
         assert_same_step(step(ours), step(trls))
 
     @pytest.mark.parametrize("bf16", [False, True])
@@ -165,7 +166,7 @@ class TestSameAsTrl:
             made(kind, load_adapted(checkpoint, lora, Setup(bf16=bf16), 1), tmp_path / name, lora)
             for name, kind in (("ours", GuardedDpo), ("trl", TrlDpo))
         )
-        assert ours._shares
+        assert ours._shares_rows
         found, wanted = step(ours), step(trls)
         if not bf16:
             assert_same_step(found, wanted)
@@ -183,7 +184,7 @@ class TestSameAsTrl:
             policy.model.set_attn_implementation(attention)
         ours = made(GuardedDpo, policies[0], tmp_path / "ours")
         trls = made(TrlDpo, policies[1], tmp_path / "trl")
-        assert ours._shares
+        assert ours._shares_rows
         for name in ("ref_chosen_logps", "ref_rejected_logps"):
             assert ours.train_dataset[name][:] == pytest.approx(trls.train_dataset[name][:], 1e-5)
         assert_same_step(step(ours), step(trls))
@@ -236,13 +237,13 @@ class TestTheRow:
             "chosen_ids": [1] * response,
             "rejected_ids": [1] * response,
         }
-        assert shorter([row], width) is wins
+        assert is_less_work([row], width) is wins
 
 
 class TestFallingBack:
     @pytest.fixture
     def said(self, caplog):
-        caplog.set_level(logging.INFO, "srlm_kedro.engines.training.trl.objectives")
+        caplog.set_level(logging.INFO, "srlm_kedro.engines.training.trl.trainers")
         return lambda: [one for one in caplog.messages if "do not share a row" in one]
 
     @pytest.mark.parametrize(
@@ -279,22 +280,22 @@ class TestFallingBack:
             "srlm_kedro.engines.training.trl.shared_prompts._mask", lambda parts, kernel: None
         )
         trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
-        assert not trainer._shares
+        assert not trainer._shares_rows
         assert "log-probabilities change by" in said()[0]
 
     def test_positions_that_are_overlooked_are_found_out(
         self, checkpoint, tmp_path, said, monkeypatch
     ):
         """Then the rejected response stands behind the chosen one, without seeing it."""
-        pieces = shared_prompts._pieces
+        plain = shared_prompts._shared_row
 
         def counted_on(row):
-            found = pieces(row)
+            found = plain(row)
             return {**found, "positions": list(range(len(found["ids"])))}
 
-        monkeypatch.setattr(shared_prompts, "_pieces", counted_on)
+        monkeypatch.setattr(shared_prompts, "_shared_row", counted_on)
         trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
-        assert not trainer._shares
+        assert not trainer._shares_rows
         assert "log-probabilities change by" in said()[0]
 
     @pytest.mark.parametrize("error", [KeyError("mask"), AssertionError("2-D"), IndexError("4")])
@@ -320,7 +321,7 @@ class TestFallingBack:
         """Flash attention takes no mask of one's own."""
         config = SimpleNamespace(_attn_implementation="flash_attention_2")
         model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda decoder: config))
-        assert "runs as flash_attention_2" in obstacle(model, [])
+        assert "runs as flash_attention_2" in reason_against_sharing(model, [])
 
 
 def test_the_reference_reads_each_pair_once(trainer, checkpoint, monkeypatch):
@@ -329,7 +330,7 @@ def test_the_reference_reads_each_pair_once(trainer, checkpoint, monkeypatch):
     plain = GuardedDpo.compute_ref_log_probs
 
     def noted(self, model, inputs):
-        if self._shares and len(inputs["row_ids"]) > 1:
+        if self._shares_rows and len(inputs["row_ids"]) > 1:
             read.append(len(inputs["row_ids"]))
         return plain(self, model, inputs)
 

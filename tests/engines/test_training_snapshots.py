@@ -12,7 +12,7 @@ import torch
 
 from srlm_kedro.engines.training.resume import snapshots, unfinished
 from srlm_kedro.engines.training.resume.snapshots import DamagedError, Snapshot, write
-from srlm_kedro.engines.training.resume.unfinished import Shelf, Unfinished
+from srlm_kedro.engines.training.resume.unfinished import StateStore, UnfinishedTraining
 from srlm_kedro.records import Checkpoint
 
 STATE = {
@@ -89,7 +89,7 @@ class TestUnfinished:
 
     def test_due_when_the_interval_is_over(self, tmp_path, clock):
         """Counted from the beginning, then from the last state."""
-        one = Unfinished("DPO of m1", tmp_path / "x", seconds=300)
+        one = UnfinishedTraining("DPO of m1", tmp_path / "x", seconds=300)
         for begin in (0, 300):
             clock[0] = begin + 299
             assert not one.due()
@@ -104,7 +104,7 @@ class TestUnfinished:
             clock[0] += 20
 
         monkeypatch.setattr(unfinished, "write", slow)
-        one = Unfinished("DPO of m1", tmp_path / "x", seconds=300)
+        one = UnfinishedTraining("DPO of m1", tmp_path / "x", seconds=300)
         clock[0] = 300
         one.keep(1, 9, {})
         clock[0] = 320 + 659
@@ -119,14 +119,14 @@ class TestUnfinished:
             clock[0] += 20
 
         monkeypatch.setattr(unfinished, "write", slow)
-        one = Unfinished("DPO of m1", tmp_path / "x", seconds=0)
+        one = UnfinishedTraining("DPO of m1", tmp_path / "x", seconds=0)
         one.keep(1, 9, {})
         assert one.due()
-        assert not Unfinished("DPO of m1", None, seconds=0).due()
+        assert not UnfinishedTraining("DPO of m1", None, seconds=0).due()
 
     def test_the_older_goes_when_the_newer_stands(self, tmp_path, monkeypatch):
         """Not before: a state that fails to be written leaves the one before it."""
-        one = Unfinished("DPO of m1", tmp_path, seconds=0)
+        one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
         one.keep(9, 20, STATE)
         with pytest.raises(TypeError):
             one.keep(10, 20, {"part": object()})
@@ -136,7 +136,7 @@ class TestUnfinished:
 
     def test_a_full_disk_stops_nothing(self, tmp_path, monkeypatch, caplog):
         """It is said, and the state before stays."""
-        one = Unfinished("DPO of m1", tmp_path, seconds=0)
+        one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
         one.keep(9, 20, STATE)
 
         def full(*args):
@@ -150,7 +150,7 @@ class TestUnfinished:
     def test_the_newest_whole_one_counts(self, tmp_path, caplog):
         """Damaged and half-written ones are named; 10 is newer than 9."""
         caplog.set_level(logging.INFO)
-        one = Unfinished("DPO of m1", tmp_path, seconds=0)
+        one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
         for step in (9, 10, 11):
             write(tmp_path / f"step-{step}", {"reached": {"step": step, "steps": 20}})
         (tmp_path / "step-11" / "state.json").write_text("{")
@@ -158,59 +158,59 @@ class TestUnfinished:
         assert one.newest()["reached"]["step"] == 10
         said = "\n".join(caplog.messages)
         assert "DPO of m1: goes on at step 10 of 20." in caplog.messages
-        assert "step-11 is damaged and passed over: state.json: not as written" in said
+        assert "step-11 is damaged and is skipped: state.json: not as written" in said
         assert "writing-x was never finished" in said
 
     def test_a_damaged_one_is_replaced(self, tmp_path):
         """The same step, reached once more, stands in its place."""
-        one = Unfinished("DPO of m1", tmp_path, seconds=0)
+        one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
         one.keep(3, 20, STATE)
         (tmp_path / "step-3" / "sums.json").unlink()
         one.keep(3, 20, STATE)
         assert one.newest()["reached"]["step"] == 3
 
 
-class TestShelf:
+class TestStateStore:
     @pytest.fixture
-    def shelf(self, tmp_path):
-        return Shelf(tmp_path / "shelf", seconds=0)
+    def store(self, tmp_path):
+        return StateStore(tmp_path / "store", seconds=0)
 
     def kept(self, tmp_path) -> int:
-        return len(list((tmp_path / "shelf").glob("*/step-*")))
+        return len(list((tmp_path / "store").glob("*/step-*")))
 
-    def test_forget_empties_what_is_through(self, shelf, tmp_path):
+    def test_forget_empties_what_is_through(self, store, tmp_path):
         """What was interrupted stays, and so do the files of others."""
-        (tmp_path / "shelf").mkdir()
-        (tmp_path / "shelf" / "README").touch()
-        with shelf.training("SFT of m0", seed=1) as one:
+        (tmp_path / "store").mkdir()
+        (tmp_path / "store" / "README").touch()
+        with store.training("SFT of m0", seed=1) as one:
             one.keep(1, 2, {})
-        with suppress(KeyboardInterrupt), shelf.training("SFT of m0", seed=2) as one:
+        with suppress(KeyboardInterrupt), store.training("SFT of m0", seed=2) as one:
             one.keep(1, 2, {})
             raise KeyboardInterrupt
         assert self.kept(tmp_path) == 2
-        shelf.forget()
+        store.forget()
         assert self.kept(tmp_path) == 1
-        assert (tmp_path / "shelf" / "README").exists()
+        assert (tmp_path / "store" / "README").exists()
 
-    def test_each_thread_forgets_its_own(self, shelf, tmp_path):
+    def test_each_thread_forgets_its_own(self, store, tmp_path):
         """What another has trained may not be saved yet."""
-        with shelf.training("SFT of m0", seed=1) as one:
+        with store.training("SFT of m0", seed=1) as one:
             one.keep(1, 2, {})
-        other = threading.Thread(target=shelf.forget)
+        other = threading.Thread(target=store.forget)
         other.start()
         other.join()
         assert self.kept(tmp_path) == 1
-        shelf.forget()
+        store.forget()
         assert self.kept(tmp_path) == 0
 
-    def test_found_again_by_what_decides(self, shelf):
+    def test_found_again_by_what_decides(self, store):
         """The same things in any order; anything else is another training."""
-        with shelf.training("SFT of m0", seed=1, rows=["a"]) as one:
+        with store.training("SFT of m0", seed=1, rows=["a"]) as one:
             one.keep(1, 2, {})
-        with shelf.training("SFT of m0", rows=["a"], seed=1) as again:
+        with store.training("SFT of m0", rows=["a"], seed=1) as again:
             assert again.newest()
         for other in ({"seed": 2, "rows": ["a"]}, {"seed": 1, "rows": ["b"]}):
-            with shelf.training("SFT of m0", **other) as one:
+            with store.training("SFT of m0", **other) as one:
                 assert one.newest() is None
 
     def test_models_count_by_what_they_hold(self, tmp_path):

@@ -112,7 +112,6 @@ CORRECTIONS = [
 ]
 
 SUPPOSED = [
-    ("A perfect answer would receive a score of 5.", None),
     ("A perfect answer receives a score of 5.", None),
     ("An ideal response gets a score of 5", None),
     ("The perfect answer gets a score of 5.", None),
@@ -172,18 +171,14 @@ DOUBTFUL = [
     ("Score: one thing is missing", None),
     ("Score: four criteria are met", None),
     ("Overall: 1 overall issue", None),
-    ("Score: 3?", None),
     ("Score: 3??", None),
     ("**Score: 3?**", None),
     ("Score: 3 (?)", None),
-    ("Score: >4", None),
     ("Score: > 4", None),
     ("Score > 4", None),
     ("Score>4", None),
     ("<final_score>4</final_score>", 4),
     ("Score: ≥4", None),
-    ("Score: <4", None),
-    ("Score: ~4", None),
     ("Score: about 4", None),
     ("Score: at least 3", None),
     ("Score: maybe 3", None),
@@ -232,7 +227,6 @@ FORMS = [
     ("Score (max 5): 3", 3),
     ("Score on a scale of 0 to 5: 3", 3),
     ("Score for this response: 3", 3),
-    ("Score for relevance: 1", None),
     ("Score [0-10]: 3", None),
     ("Overall: 3/5", 3),
     ("**Overall:** 3 out of 5", 3),
@@ -256,7 +250,6 @@ FORMS = [
     ("[Result] **4**", 4),
     ("[RESULT] 4 or 5", None),
     ("[RESULT]", None),
-    (r"Score: $\boxed{4}$", 4),
     (r"The final score is $\boxed{4}$.", 4),
     (r"$$\text{Score} = 4$$", 4),
     (r"\[\text{Score: } 4\]", 4),
@@ -288,7 +281,6 @@ FORMS = [
 ]
 
 JSON = [
-    ('{"score": 4}', 4),
     ('{"score": "4"}', 4),
     ('{"score": "4/5"}', 4),
     ('{"score": 4.5}', 4.5),

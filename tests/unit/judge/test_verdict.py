@@ -197,35 +197,6 @@ def test_another_range_can_be_asked_for():
 
 
 @quick
-@given(st.text())
-def test_no_text_breaks_the_parsers(text):
-    """Any text gives a verdict and a rating in range, or None with a reason of the fixed sets."""
-    for finish in ("stop", "length"):
-        verdict, rating = parse_verdict(text, finish), parse_rating(text, finish)
-        assert (verdict.winner is None) != (verdict.reason == "ok")
-        assert verdict.reason in REASONS
-        assert (rating.score is None) != (rating.reason == "ok")
-        assert rating.reason in parsing.REASONS
-
-
-PIECES = st.sampled_from(
-    [
-        *("[[", "]]", "[", "]", "A", "B", "C", "7", "11", "Verdict", "Final verdict", "Rating"),
-        *("Answer ", " is better", "tie", "\\", *" \n:.*-"),
-    ]
-)
-
-
-@quick
-@given(st.lists(PIECES, max_size=30).map("".join))
-def test_no_mixture_of_pieces_breaks_the_parsers(text):
-    """Texts made of what the patterns look for keep to the rules too."""
-    verdict, rating = parse_verdict(text), parse_rating(text)
-    assert (verdict.winner is None) != (verdict.reason == "ok")
-    assert rating.score is None or 1 <= rating.score <= 10
-
-
-@quick
 @given(st.text(alphabet="abc ,!?\n"), st.sampled_from("ABC"), st.integers(10, 100))
 def test_a_last_line_is_read_whatever_stands_before(prose, letter, tenths):
     """Prose without brackets or labels does not change what the last line says."""
