@@ -1,7 +1,4 @@
-"""How judges of today end: markdown, LaTeX, tables, JSON, sums, corrections, tallies.
-
-Each case holds what a careful reader would take from it: a score, or that there is none.
-"""
+"""How judgements end (markdown, LaTeX, JSON, sums, ...), and the score a reader finds in each."""
 
 import pytest
 
@@ -467,7 +464,7 @@ COMPLETE = [*WHOLE, *SUMS, *LISTS, *CORRECTIONS, *SUPPOSED, *QUOTED, *DOUBTFUL, 
 
 @pytest.mark.parametrize(("text", "score"), COMPLETE)
 def test_an_ending_is_read_as_a_careful_reader_would(text, score):
-    """The score of a complete judgement, or none, with a reason."""
+    """A complete judgement gives its score, or none."""
     parsed = parse_score(text)
     assert parsed.score == score
     assert parsed.reason in REASONS
@@ -476,7 +473,7 @@ def test_an_ending_is_read_as_a_careful_reader_would(text, score):
 
 @pytest.mark.parametrize(("text", "score"), CUT)
 def test_a_cut_ending_gives_no_score_that_may_go_on(text, score):
-    """A tally, a sum or a correction that the engine cut says nothing."""
+    """A tally, a sum or a correction that the engine cut gives no score."""
     parsed = parse_score(text, "length")
     assert parsed.score == score
     assert score is not None or parsed.reason in ("cut_off", "conflicting", "unclear")
