@@ -10,7 +10,7 @@ from srlm_kedro.records import Checkpoint
 
 class TestDropoutFields:
     def test_names_by_architecture(self):
-        """Llama has dropout only on attention. GPT-2 has it in three places; its head's is left out."""
+        """Llama has dropout only on attention, GPT-2 in three places without that of its head."""
         assert dropout_fields(LlamaConfig()) == ["attention_dropout"]
         assert sorted(dropout_fields(GPT2Config())) == ["attn_pdrop", "embd_pdrop", "resid_pdrop"]
 

@@ -67,7 +67,7 @@ def is_rejected(before: str, behind: str) -> bool:
     return conditional is not None or _NEGATION.search(clause) is not None
 
 
-def is_supposed(before: str, named: bool = False) -> bool:
+def is_supposed(before: str, named: bool) -> bool:
     """Whether a sentence is about what could be, or about another response than the judged one.
 
     Args:
@@ -84,9 +84,7 @@ def is_supposed(before: str, named: bool = False) -> bool:
     return not clauses or not _ABOUT_THE_RESPONSE.match(clauses[-1])
 
 
-def is_quoted(
-    before: str, between: str, behind: str, outside_words: frozenset[str] = frozenset()
-) -> bool:
+def is_quoted(before: str, between: str, behind: str, outside_words: frozenset[str]) -> bool:
     """Whether a score or verdict is a quotation, and so not the judge's own.
 
     A line that is only `"Score: 4"` is the judge's own: prompts show the form in quotes.

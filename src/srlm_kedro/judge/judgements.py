@@ -3,7 +3,7 @@
 The raw text of every judgement is kept, so a better parser needs no new judging (`reparse`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import pandas as pd
@@ -58,20 +58,35 @@ def judge_responses(
         for name, completions in zip(prompts, drawn, strict=True)
         for k, completion in enumerate(completions)
     ]
-    again = sampling.model_copy(update={"n": 1})
+    once = sampling.model_copy(update={"n": 1})
     attempt, missing = 0, _unscored(rows)
     while missing and attempt < retries:
         attempt += 1
-        requests = [
-            Request(f"{name}-j{k}-a{attempt}", prompts[name], optional=True) for name, k in missing
-        ]
-        drawn = engine.generate(judge, requests, again, seed)
-        rows += [
-            _row(name, k, attempt, completions[0])
-            for (name, k), completions in zip(missing, drawn, strict=True)
-        ]
-        missing = _unscored(rows[-len(missing) :])
+        repeated = {(name, k): prompts[name] for name, k in missing}
+        drawn_again = _repeat(engine, judge, repeated, attempt, once, seed)
+        rows += drawn_again
+        missing = _unscored(drawn_again)
     return pd.DataFrame(rows, columns=COLUMNS).astype({"score": float})
+
+
+def _repeat(
+    engine: GenerationEngine,
+    judge: Checkpoint,
+    prompts: Mapping[tuple[str, int], str],
+    attempt: int,
+    sampling: Sampling,
+    seed: int,
+) -> list[tuple]:
+    """One further attempt at each judgement (response, k), as rows of `COLUMNS`."""
+    requests = [
+        Request(f"{name}-j{k}-a{attempt}", prompt, optional=True)
+        for (name, k), prompt in prompts.items()
+    ]
+    drawn = engine.generate(judge, requests, sampling, seed)
+    return [
+        _row(name, k, attempt, completions[0])
+        for (name, k), completions in zip(prompts, drawn, strict=True)
+    ]
 
 
 def reparse(judgements: pd.DataFrame) -> pd.DataFrame:
@@ -93,8 +108,8 @@ def merge_attempts(judgements: pd.DataFrame) -> pd.DataFrame:
 
 def _row(name: str, k: int, attempt: int, completion: Completion) -> tuple:
     parsed = parse_score(completion.text, completion.finish)
-    said = (completion.text, completion.finish, completion.thought)
-    return name, k, attempt, *said, parsed.score, parsed.reason
+    raw = (completion.text, completion.finish, completion.thought)
+    return name, k, attempt, *raw, parsed.score, parsed.reason
 
 
 def _unscored(rows: Sequence[tuple]) -> list[tuple[str, int]]:

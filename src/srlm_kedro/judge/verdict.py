@@ -115,12 +115,12 @@ def parse_verdict(text: str, finish: Finish = "stop") -> Verdict:
         for one in _LABELLED.finditer(text)
         if not _is_quoted(text, one.start(), one.start("value"))
     ]
-    final = [said for said in labelled if said[0]["final"]]
+    final = [stated for stated in labelled if stated[0]["final"]]
     for found in filter(None, (brackets, final, labelled)):
         last, verdict = found[-1]
-        later = {said for one, said in labelled if one.start() > last.start() and said.winner}
+        later = {stated for one, stated in labelled if one.start() > last.start() and stated.winner}
         later |= _later_verdicts(text[last.end() :])
-        if {said for _, said in found} | later != {verdict}:
+        if {stated for _, stated in found} | later != {verdict}:
             return Verdict(None, "conflicting")
         return Verdict(None, "unclear") if _is_rejected(text, last) else verdict
     return _last_line(text) or Verdict(None, "no_verdict")
@@ -172,8 +172,8 @@ def _is_rejected(text: str, one: re.Match[str]) -> bool:
 
 def _later_verdicts(behind: str) -> set[Verdict]:
     """The verdicts in later sentences, and `conflicting` if later words withdraw the verdict."""
-    said = {_verdict_of(one) for one in _sentences(behind)}
-    return said | ({Verdict(None, "conflicting")} if hedges.takes_back(behind) else set())
+    stated = {_verdict_of(one) for one in _sentences(behind)}
+    return stated | ({Verdict(None, "conflicting")} if hedges.takes_back(behind) else set())
 
 
 def _sentences(text: str) -> list[re.Match[str]]:
@@ -195,9 +195,9 @@ def _last_line(text: str) -> Verdict | None:
     if line.startswith(">"):
         return None
     line = line.strip(" \t*_`")
-    if said := _SENTENCE.fullmatch(line):
-        agreed = {_verdict_of(one) for one in _sentences(before)} <= {_verdict_of(said)}
-        return _verdict_of(said) if agreed else Verdict(None, "conflicting")
+    if stated := _SENTENCE.fullmatch(line):
+        agreed = {_verdict_of(one) for one in _sentences(before)} <= {_verdict_of(stated)}
+        return _verdict_of(stated) if agreed else Verdict(None, "conflicting")
     alone = _VALUE.fullmatch(line)
     return _verdict_of(alone) if alone and (not before or line.startswith("[")) else None
 

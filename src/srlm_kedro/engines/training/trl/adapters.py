@@ -47,10 +47,10 @@ class AdaptedPolicy(Policy):
         if self.keep == "adapter":
             self._write_adapter(folder)
             return
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="adapter-") as beside:
-            self._write_adapter(Path(beside))
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="adapter-") as scratch:
+            self._write_adapter(Path(scratch))
             merged = read_model(
-                Checkpoint(Path(beside), "adapter"), torch.float32, self.setup.trust_remote_code
+                Checkpoint(Path(scratch), "adapter"), torch.float32, self.setup.trust_remote_code
             )
         self.write_full(merged, folder)
 

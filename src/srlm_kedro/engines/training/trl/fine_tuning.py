@@ -64,7 +64,7 @@ def run_dpo(
 
     Args:
         job: Model and settings.
-        reference: None if it is the job's model itself.
+        reference: None if it is the job's model. TRL then takes the policy before its first step.
         pairs: At least one.
         setup: The engine's options.
         output_dir: A folder for the trainer's own files.
@@ -77,7 +77,6 @@ def run_dpo(
     once = sorted(set(order), key=lambda index: tokens(rows[index]), reverse=True)
     places = {index: place for place, index in enumerate(once)}
     dataset = Dataset.from_list([rows[index] for index in once])
-    # Without a reference model, TRL takes the policy before its first step.
     frozen = load_reference(reference, setup) if reference else None
     recomputed = _is_recomputed(job, setup, rows, policy.model, frozen)
     args = DPOConfig(
