@@ -17,7 +17,7 @@ from benchmarks.peers import trl
 from benchmarks.report import Table, contest
 from benchmarks.rounds import Contestant, Setting, take_turns
 from benchmarks.targets import Target
-from srlm_kedro.engines.training.base import DpoParams, SftParams
+from srlm_kedro.engines.training.params import DpoParams, SftParams
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.records import Example, Preference
 

@@ -1,4 +1,4 @@
-"""The package `alpaca_eval` against a server on this machine; only the far model is made up."""
+"""The package `alpaca_eval` against a server on this machine; only the remote model is made up."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ import pytest
 
 from srlm_kedro.engines.published.alpaca_eval import AlpacaEvalAnnotator
 from srlm_kedro.engines.published.alpaca_eval_package import load
-from srlm_kedro.engines.published.annotator import COLUMNS
+from srlm_kedro.engines.published.base import COLUMNS
 from srlm_kedro.errors import GateError, InputError
 from tests.server import serve
 
@@ -59,7 +59,7 @@ def told(outputs, generator):
 
 
 def probability_of_first(messages):
-    """What `WINS` says of the output shown first, the one called m."""
+    """The probability, by `WINS`, that the output shown first (called m) is better."""
     asked = messages[-1]["content"]
     instruction = next(ask for ask in REFERENCE if ask in asked)
     own, other = asked.index(OWN[instruction]), asked.index(REFERENCE[instruction])
@@ -67,7 +67,7 @@ def probability_of_first(messages):
 
 
 def ranking(messages):
-    """The text that a config without log probabilities wants."""
+    """The text that a config without log probabilities expects."""
     first = probability_of_first(messages) > 0.5
     ranks = {"model_1": 1 if first else 2, "model_2": 2 if first else 1}
     return str([{"model": name, "rank": rank} for name, rank in ranks.items()])
@@ -99,7 +99,7 @@ def weighing(probability=probability_of_first):
 
 
 def reply(first):
-    """A chat completion; `first` is the probability of m, None gives other tokens alone."""
+    """A chat completion. `first` is the probability of m; None gives only other tokens."""
     chances = {"?": 1.0} if first is None else {"m": first, "M": 1 - first}
     likely = [{"token": t, "logprob": math.log(p), "bytes": None} for t, p in chances.items()]
     token = max(likely, key=lambda one: one["logprob"])
@@ -125,7 +125,7 @@ def annotate(url, folder, **options):
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
-    """No name but this machine's can be looked up."""
+    """Only the name of this machine can be looked up."""
     look_up = socket.getaddrinfo
 
     def guarded(host, *args, **kwargs):
@@ -136,7 +136,7 @@ def _no_network(monkeypatch):
 
 
 def test_preferences_are_the_far_models_probabilities(tmp_path):
-    """Whichever output is shown first; equal outputs are a draw that nobody is asked about."""
+    """This holds whichever output is shown first. Equal outputs are a tie, and nobody is asked."""
     with weighing() as (url, seen):
         table = annotate(url, tmp_path)
     assert table.columns.tolist()[: len(COLUMNS)] == COLUMNS
@@ -151,7 +151,7 @@ def test_preferences_are_the_far_models_probabilities(tmp_path):
 
 
 def test_the_win_rate_is_the_packages_own(tmp_path):
-    """What the stage counts and what `get_winrate` counts agree, failures and draws included."""
+    """The stage and `get_winrate` count the same, failures and ties included."""
     with weighing() as (url, _):
         table = annotate(url, tmp_path)
     table.loc[1, "preference"] = None
@@ -163,7 +163,7 @@ def test_the_win_rate_is_the_packages_own(tmp_path):
 
 
 def test_the_table_survives_parquet(tmp_path):
-    """Nothing nested, nothing lost."""
+    """No value is nested, and none is lost."""
     with weighing() as (url, _):
         table = annotate(url, tmp_path)
     table.to_parquet(tmp_path / "annotations.parquet")
@@ -171,7 +171,7 @@ def test_the_table_survives_parquet(tmp_path):
 
 
 def test_the_request_is_alpaca_evals_on_the_given_server(tmp_path):
-    """One token with its log probabilities, from the named model, with the key in the header."""
+    """It asks the named model for one token with log probabilities. The header has the key."""
     with weighing() as (url, seen):
         annotate(url, tmp_path)
     body, key, path = seen[0]
@@ -183,7 +183,7 @@ def test_the_request_is_alpaca_evals_on_the_given_server(tmp_path):
 
 
 def test_nothing_is_asked_twice_but_what_failed(tmp_path):
-    """A second run asks for the instructions without a preference alone."""
+    """A second run asks only for the instructions without a preference."""
     mute = {"Name a fruit."}
 
     def sometimes(messages):
@@ -205,7 +205,7 @@ def test_nothing_is_asked_twice_but_what_failed(tmp_path):
 
 
 def test_answers_are_kept_for_this_model_and_seed_alone(tmp_path):
-    """Another seed or server asks anew."""
+    """Another seed or server asks again."""
     with weighing() as (url, seen):
         annotate(url, tmp_path)
         annotate(url, tmp_path, seed=1)
@@ -214,7 +214,7 @@ def test_answers_are_kept_for_this_model_and_seed_alone(tmp_path):
 
 
 def test_half_a_file_of_answers_never_takes_the_place_of_a_whole_one(tmp_path, monkeypatch):
-    """A kill while it is written leaves what was there before."""
+    """After a kill during writing, the earlier file is still there."""
     longer = told({ask: f"{text} Indeed." for ask, text in OWN.items()}, "m2")
     with weighing(lambda _: 0.5) as (url, _):
         annotate(url, tmp_path)
@@ -230,7 +230,7 @@ def test_half_a_file_of_answers_never_takes_the_place_of_a_whole_one(tmp_path, m
 
 
 def test_a_config_without_log_probabilities_reads_plain_text(tmp_path):
-    """`alpaca_eval_gpt4` makes whole preferences out of a ranking, 1 or 2."""
+    """`alpaca_eval_gpt4` reads whole preferences, 1 or 2, from a ranking."""
     with serve(ranking) as server:
         table = annotate(server.url, tmp_path, annotators_config="alpaca_eval_gpt4")
     better = {ask: own > 0.5 for ask, own in WINS.items() if own != 0.5}
@@ -240,7 +240,7 @@ def test_a_config_without_log_probabilities_reads_plain_text(tmp_path):
 
 
 def test_a_server_without_log_probabilities_gives_no_preferences(tmp_path):
-    """They are missing, not guessed; the far model's words stay for a look."""
+    """They are missing, not guessed. The remote model's text is kept."""
     with serve(lambda messages: "m") as server:
         table = annotate(server.url, tmp_path)
     asked = table[table["instruction"] != "Say hello."]
@@ -249,7 +249,7 @@ def test_a_server_without_log_probabilities_gives_no_preferences(tmp_path):
 
 
 def test_a_config_of_ones_own_is_a_folder(tmp_path):
-    """With its own prompt beside it, relative to the folder above."""
+    """It holds its own prompt, with a path relative to the folder above."""
     own = tmp_path / "mine"
     own.mkdir()
     (own / "prompt.txt").write_text(
@@ -269,7 +269,7 @@ def test_a_config_of_ones_own_is_a_folder(tmp_path):
 
 
 def test_the_process_is_left_as_it_was(tmp_path):
-    """Environment, root logger, settings of scikit-learn, modules, the package's own folder."""
+    """Environment, root logger, scikit-learn's settings, modules and the package are as before."""
     sklearn = load("metrics.glm_winrate").sklearn
     home = Path(load("constants").CURRENT_DIR)
     before = state(sklearn, home)
@@ -287,7 +287,7 @@ def state(sklearn, home):
 
 
 def test_the_key_is_nowhere_but_in_the_header(tmp_path, caplog):
-    """Not in the files kept, not in the log."""
+    """It is neither in the kept files nor in the log."""
     caplog.set_level(logging.DEBUG)
     with weighing() as (url, _):
         table = annotate(url, tmp_path)
@@ -297,7 +297,7 @@ def test_the_key_is_nowhere_but_in_the_header(tmp_path, caplog):
 
 
 def test_a_refused_key_is_not_repeated(tmp_path, caplog):
-    """A server that echoes it does not get it into the message."""
+    """The message does not contain the key, even if a server repeats it."""
     caplog.set_level(logging.INFO)
     with serve(ranking, key="another") as server, pytest.raises(InputError) as refusal:
         annotate(server.url, tmp_path)
@@ -308,7 +308,7 @@ def test_a_refused_key_is_not_repeated(tmp_path, caplog):
 
 @pytest.mark.parametrize("fault", [500, "garbage", "odd", "cut", "empty"])
 def test_a_server_that_fails_stops_the_run_with_what_is_kept(tmp_path, fault):
-    """It names the server and the folder of the answers."""
+    """The message names the server and the folder of the answers."""
     with serve(ranking, faults=lambda *_: fault) as server, pytest.raises(GateError) as stop:
         annotate(server.url, tmp_path, annotators_config="alpaca_eval_gpt4", retries=0)
     assert server.url in str(stop.value)
@@ -316,7 +316,7 @@ def test_a_server_that_fails_stops_the_run_with_what_is_kept(tmp_path, fault):
 
 
 def test_a_request_that_fails_once_is_made_again(tmp_path):
-    """The retries reach the client."""
+    """The client gets the number of retries."""
     with serve(ranking, faults=[500]) as server:
         table = annotate(server.url, tmp_path, annotators_config="alpaca_eval_gpt4", retries=1)
         assert len(server.requests) == 6
@@ -324,25 +324,25 @@ def test_a_request_that_fails_once_is_made_again(tmp_path):
 
 
 def test_a_request_that_is_refused_is_an_error_of_the_input(tmp_path):
-    """A model that the server does not know."""
+    """Here the server does not know the model."""
     with serve(ranking, faults=lambda *_: 404) as server, pytest.raises(InputError, match="model"):
         annotate(server.url, tmp_path, annotators_config="alpaca_eval_gpt4")
 
 
 def test_an_unknown_config_is_refused(tmp_path):
-    """With the place of those that exist."""
+    """The message names the folder of the configs that exist."""
     with pytest.raises(InputError, match=r"no_such is no annotators config .*evaluators_configs"):
         annotate("http://127.0.0.1:1/v1", tmp_path, annotators_config="no_such")
 
 
 def test_a_config_that_asks_elsewhere_is_refused(tmp_path):
-    """Nobody is called but the named server."""
+    """Only the named server may be called."""
     with pytest.raises(InputError, match="claude asks through anthropic_completions, not"):
         annotate("http://127.0.0.1:1/v1", tmp_path, annotators_config="claude")
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
-    """What to install, or what to choose instead."""
+    """The message says what to install, or what to choose instead."""
     for name in [name for name in sys.modules if name.split(".")[0] == "alpaca_eval"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "alpaca_eval", None)
@@ -351,7 +351,7 @@ def test_a_missing_package_names_the_extra(monkeypatch):
 
 
 def test_a_server_that_nobody_runs_is_known_before_any_work(tmp_path):
-    """Without the key in the message; one that answers is asked for nothing that costs."""
+    """The message has no key. A server that answers gets no request that costs money."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}/v1"

@@ -93,7 +93,7 @@ def loaded(checkpoint):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, loaded):
-    """The tasks; of the free one, the model's own greedy words are right for every other item."""
+    """The tasks. For the task `free`, the model's greedy text is right for every other item."""
     folder = tmp_path_factory.mktemp("tasks")
     data = folder / "items.jsonl"
     rows = []
@@ -127,7 +127,7 @@ def _greedy(loaded, text, new):
 
 @torch.no_grad()
 def _log_likelihood(loaded, context, continuation):
-    """Of the continuation's tokens, by one forward pass."""
+    """The log-likelihood of the continuation's tokens, by one forward pass."""
     tokenizer, model = loaded
     start = len(tokenizer(context)["input_ids"])
     ids = torch.tensor([tokenizer(context + continuation)["input_ids"]])
@@ -148,7 +148,7 @@ def _share_right(loaded, per_character):
 
 
 def test_accuracies_are_those_of_the_log_likelihoods(engine, checkpoint, loaded):
-    """The choice that the model finds likeliest is its answer; acc_norm goes by the character."""
+    """The likeliest choice is the model's answer; acc_norm divides by the number of characters."""
     figures = engine.run(checkpoint, ["trees"], None, seed=0)["trees"]
     assert figures["acc"] == pytest.approx(_share_right(loaded, per_character=False))
     assert figures["acc_norm"] == pytest.approx(_share_right(loaded, per_character=True))
@@ -157,7 +157,7 @@ def test_accuracies_are_those_of_the_log_likelihoods(engine, checkpoint, loaded)
 
 
 def test_log_likelihoods_are_those_of_a_forward_pass(engine, checkpoint, loaded):
-    """What the harness hands to the accuracy is what transformers says."""
+    """The harness's log-likelihoods equal those of transformers."""
     from lm_eval.api.instance import Instance
 
     pairs = [(_asked(item), f" {choice}") for item in ITEMS for choice in item["choices"]]
@@ -169,14 +169,14 @@ def test_log_likelihoods_are_those_of_a_forward_pass(engine, checkpoint, loaded)
 
 
 def test_generated_answers_are_the_models_greedy_words(engine, checkpoint):
-    """Three of five items ask for just what the model says; the filter's name is kept."""
+    """Three of five items have the model's text as their answer. The filter's name is kept."""
     figures = engine.run(checkpoint, ["said"], None, seed=0)
     assert figures["said"]["exact_match_whole"] == 3 / 5
     assert set(figures["said"]) == {"exact_match_whole", "exact_match_whole_stderr"}
 
 
 def test_the_same_seed_gives_the_same_numbers(folder, checkpoint):
-    """Twice by one engine, and by another with other batches; worked examples drawn by the seed."""
+    """Other batches give the same numbers. The seed draws the worked examples."""
     asked = {"tasks": ["trees"], "limit": None, "seed": 3, "num_fewshot": 2}
     engine = LmEvalEngine(device="cpu", batch_size=2, task_folder=str(folder))
     first = engine.run(checkpoint, **asked)
@@ -186,12 +186,12 @@ def test_the_same_seed_gives_the_same_numbers(folder, checkpoint):
 
 
 def test_the_limit_takes_the_first_items(engine, checkpoint):
-    """Of the first item alone, the answer is right, and no error can be told."""
+    """With only the first item, the answer is right and there is no standard error."""
     assert engine.run(checkpoint, ["said"], 1, seed=0) == {"said": {"exact_match_whole": 1.0}}
 
 
 def test_a_group_gives_its_own_figures_or_those_of_its_tasks(engine, checkpoint):
-    """`forest` says what its tasks come to, `world` only which tasks it stands for."""
+    """`forest` has figures of its own; `world` only names its tasks."""
     figures = engine.run(checkpoint, ["forest", "world"], None, seed=0)
     assert list(figures) == ["forest", "trees", "said"]
     assert set(figures["forest"]) == {"acc", "acc_stderr"}
@@ -201,7 +201,7 @@ def test_a_group_gives_its_own_figures_or_those_of_its_tasks(engine, checkpoint)
 # What peft reads of the model is deprecated in transformers.
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_an_adapter_is_measured_on_its_base(engine, checkpoint, loaded, tmp_path):
-    """A LoRA folder gives the figures of the merged model, which differ from its base's."""
+    """A LoRA folder gives the figures of the merged model, which differ from those of its base."""
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_pretrained(checkpoint.path)
     base.name_or_path = str(checkpoint.path)
@@ -225,7 +225,7 @@ def test_an_adapter_is_measured_on_its_base(engine, checkpoint, loaded, tmp_path
 
 
 def test_a_model_that_forgot_stops_the_guard(engine, checkpoint, tmp_path):
-    """M2 is M1 with other weights; it no longer says what M1 says, and the guard falls."""
+    """M2 is M1 with other weights. It no longer gives M1's answers, so the guard stops the run."""
     model = AutoModelForCausalLM.from_pretrained(checkpoint.path)
     with torch.no_grad():
         model.model.layers[1].mlp.down_proj.weight.mul_(-1)
@@ -245,7 +245,7 @@ def test_a_model_that_forgot_stops_the_guard(engine, checkpoint, tmp_path):
 
 
 def test_a_run_is_quiet(engine, checkpoint, capfd, caplog):
-    """No bar outside a terminal, one line a task in the log, and lm-eval's logger as it was."""
+    """There is no bar outside a terminal, and the log has one line per task."""
     level = logging.getLogger("lm_eval").level
     capfd.readouterr()
     with caplog.at_level(logging.INFO, "srlm_kedro"):
@@ -261,24 +261,24 @@ def test_a_run_is_quiet(engine, checkpoint, capfd, caplog):
 
 
 def test_unknown_tasks_are_refused_together_before_the_model_is_read(engine, tmp_path):
-    """The message names all of them, near names, and the user's own; the defaults are known."""
+    """The message names all of them, similar names, and the user's tasks."""
     tasks = [*BenchmarksParams().tasks, "treees", "arc_esay", "said"]
     with pytest.raises(InputError) as refused:
         engine.run(Checkpoint(tmp_path, "m1"), tasks, None, seed=0)
     message = str(refused.value)
-    assert "2 unknown tasks (of your own: far, forest, said, trees, world)" in message
+    assert "2 unknown tasks (your own tasks: far, forest, said, trees, world)" in message
     assert "treees: did you mean trees?" in message
     assert "arc_esay: did you mean arc_easy?" in message
 
 
 def test_data_that_is_not_on_this_machine_is_refused(engine, checkpoint, monkeypatch, tmp_path):
-    """Nothing is fetched unless the configuration says so, and the message says how to."""
+    """Nothing is fetched unless the configuration allows it, and the message says how."""
     import datasets
     import huggingface_hub
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"task far cannot be had.*`online: true`"):
+    with pytest.raises(InputError, match=r"task far cannot be loaded.*`online: true`"):
         engine.run(checkpoint, ["far"], 1, seed=0)
     assert not huggingface_hub.constants.HF_HUB_OFFLINE
 

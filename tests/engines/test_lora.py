@@ -1,4 +1,4 @@
-"""Low-rank adapters: what is trained, what the reference is, what is saved."""
+"""Low-rank adapters: what is trained, what the reference is, and what is saved."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from srlm_kedro.engines.generation.loading import load
-from srlm_kedro.engines.training.base import LoraParams
+from srlm_kedro.engines.training.params import LoraParams
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.records import Checkpoint
@@ -22,7 +22,7 @@ LORA = LoraParams(rank=4, alpha=16)
 
 
 def tuned(base, **changes):
-    """`base`'s settings with an adapter, changed as asked."""
+    """The settings of `base` with an adapter, changed as asked."""
     return base.model_copy(update={"lora": LORA.model_copy(update=changes)})
 
 
@@ -35,13 +35,13 @@ def adapter_hash(checkpoint: Checkpoint) -> bytes:
 
 
 def reference_logps(first: dict[str, float], side: str) -> float:
-    """The reference's mean log-probability, read off a step's rewards."""
+    """The reference's mean log-probability, computed from a step's rewards."""
     return first[f"logps/{side}"] - first[f"rewards/{side}"] / DPO.beta[0]
 
 
 @pytest.fixture
 def chain(trainer, checkpoint):
-    """Trains M1 by SFT and M2 by DPO with an adapter; gives M0, M1 and M2."""
+    """Trains M1 by SFT and M2 by DPO with an adapter, and gives M0, M1 and M2."""
 
     def run(**changes):
         m1 = trainer.sft(checkpoint, EXAMPLES, tuned(SFT, **changes), 1).checkpoint
@@ -56,7 +56,7 @@ class TestReference:
     @pytest.mark.parametrize("keep", ["merged", "adapter"])
     @pytest.mark.parametrize("dropout", [0.0, 0.5])
     def test_it_is_the_last_model_never_the_first(self, trainer, chain, keep, dropout):
-        """In iteration 3 it is M2's, read by plain transformers; adapters off would be M0."""
+        """In iteration 3 it is M2, read by plain transformers. With adapters off it would be M0."""
         m0, _, m2 = chain(keep=keep)
         first = trainer.dpo(m2, m2, PAIRS, tuned(DPO, keep=keep, dropout=dropout), 3).log[0]
         for side in ("chosen", "rejected"):
@@ -67,9 +67,9 @@ class TestReference:
     def test_every_pair_has_the_last_models_log_probabilities(
         self, trainer, chain, keep, monkeypatch
     ):
-        """To 1e-5, row by row."""
+        """They agree to 1e-5, row by row."""
         _, m1, _ = chain(keep=keep)
-        from srlm_kedro.engines.training.trl.objectives import GuardedDpo
+        from srlm_kedro.engines.training.trl.trainers import GuardedDpo
         from tests.engines.tuning import completion_logps
 
         seen = []
@@ -91,7 +91,7 @@ class TestReference:
             assert row == pytest.approx(wanted, rel=1e-6, abs=1e-5)
 
     def test_another_model_can_be_the_reference(self, trainer, chain):
-        """A kept adapter too: it is merged in memory."""
+        """It can be a kept adapter as well, which is merged in memory."""
         _, m1, m2 = chain(keep="adapter")
         first = trainer.dpo(m2, m1, PAIRS, tuned(DPO, keep="adapter"), 3).log[0]
         assert reference_logps(first, "chosen") == pytest.approx(mean_logp(m1, "chosen"), abs=1e-4)
@@ -99,7 +99,7 @@ class TestReference:
 
 class TestWhatIsSaved:
     def test_merged_is_an_ordinary_checkpoint(self, chain):
-        """Plain transformers reads full weights; the layers without an adapter are unchanged."""
+        """Plain transformers reads full weights. The layers without an adapter are unchanged."""
         m0, m1, _ = chain()
         before, after = weights(m0), weights(m1)
         changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -110,7 +110,7 @@ class TestWhatIsSaved:
             assert first == second
 
     def test_kept_adapters_stand_on_the_first_model(self, chain):
-        """The folder holds the adapter and the tokenizer, and names M0 by its whole path."""
+        """The folder holds the adapter and the tokenizer, and names M0 by its absolute path."""
         m0, m1, m2 = chain(keep="adapter")
         for model in (m1, m2):
             named = json.loads((model.path / "adapter_config.json").read_text())
@@ -120,7 +120,7 @@ class TestWhatIsSaved:
             assert not {"config.json", "model.safetensors", "README.md"} & names
 
     def test_both_ways_begin_with_the_same_model(self, chain):
-        """M1 merged is M1's kept adapter merged; M2 goes on from it."""
+        """The merged M1 is M1's kept adapter, merged. M2 is trained from it."""
         merged, kept = chain(), chain(keep="adapter")
         first, second = weights(merged[1]), load(kept[1], "float32", "cpu").model
         for name, value in second.named_parameters():
@@ -133,7 +133,7 @@ class TestWhatIsSaved:
     @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
     @pytest.mark.parametrize("keep", ["merged", "adapter"])
     def test_loading_is_what_transformers_and_peft_make_of_it(self, chain, keep):
-        """The sampler's model has the logits of base and adapter by the libraries' own way."""
+        """The sampler's model has the same logits as base and adapter loaded by the libraries."""
         m0, _, m2 = chain(keep=keep)
         plain = AutoModelForCausalLM.from_pretrained(m0.path if keep == "adapter" else m2.path)
         if keep == "adapter":
@@ -144,7 +144,7 @@ class TestWhatIsSaved:
             torch.testing.assert_close(found, plain(ids).logits, rtol=0, atol=1e-4)
 
     def test_kept_adapter_can_be_merged_or_trained_whole_later(self, trainer, chain):
-        """The next iteration may change its mind."""
+        """The next iteration may use another setting."""
         _, _, m2 = chain(keep="adapter")
         merged = trainer.dpo(m2, m2, PAIRS, tuned(DPO), 3).checkpoint
         whole = trainer.dpo(m2, m2, PAIRS, DPO, 3)
@@ -182,7 +182,7 @@ class TestTraining:
         ],
     )
     def test_each_knob_reaches_the_adapter(self, trainer, checkpoint, change):
-        """A changed knob changes the weights; layers that are not named keep theirs."""
+        """A changed parameter changes the weights. Layers that are not named keep theirs."""
         made = [
             trainer.sft(checkpoint, EXAMPLES, tuned(SFT, **one), 1).checkpoint
             for one in ({}, change)
@@ -195,7 +195,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("which", ["model", "adapter"])
     def test_each_dropout_is_its_own(self, trainer, checkpoint, which):
-        """One of them alone makes the policy differ from itself without dropout."""
+        """With only one of the two dropouts, the policy differs from itself without dropout."""
         dpo = DPO.model_copy(update={"epochs": 1})
         still = trainer.dpo(checkpoint, checkpoint, PAIRS, tuned(dpo), 1)
         assert abs(still.log[0]["rewards/chosen"]) < 1e-5
@@ -208,7 +208,7 @@ class TestTraining:
         assert abs(first["rewards/chosen"]) > 1e-3
 
     def test_activation_checkpointing_changes_rounding_alone(self, trainer, checkpoint, tmp_path):
-        """It does not cut the adapter off its gradients."""
+        """The adapter still gets its gradients."""
         saving = TrlEngine(
             device="cpu", threads=1, work_dir=str(tmp_path), activation_checkpointing=True
         )
@@ -217,7 +217,7 @@ class TestTraining:
         assert logs[1][0]["grad_norm"] > 0
 
     def test_bfloat16_rounds_the_frozen_weights_in_memory_alone(self, checkpoint, tmp_path):
-        """The merge is done on the base as it lies on disk."""
+        """The merge uses the base as it is on disk."""
         half = TrlEngine("bfloat16", device="cpu", threads=1, work_dir=str(tmp_path))
         m1 = half.sft(checkpoint, EXAMPLES, tuned(SFT, target_modules=("q_proj",)), 1).checkpoint
         before, after = weights(checkpoint), weights(m1)
@@ -228,19 +228,19 @@ class TestTraining:
 
 class TestRefusals:
     def test_unknown_layers(self, trainer, checkpoint, tmp_path):
-        """The message names the knob and what was asked; nothing stays on disk."""
+        """The message names the parameter and its value, and nothing stays on disk."""
         with pytest.raises(InputError, match=r"lora.target_modules = .*w_proj"):
             trainer.sft(checkpoint, EXAMPLES, tuned(SFT, target_modules=("w_proj",)), 1)
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("names", [("lm_head",), ("q_proj", "embed_tokens"), ()])
     def test_layers_that_training_would_pass_by(self, names):
-        """Training reads the output layer's weights directly."""
+        """Training reads the weights of the output layer directly."""
         with pytest.raises(ValidationError, match="neither lm_head"):
             LoraParams(target_modules=names)
 
     def test_an_adapter_of_another_shape(self, trainer, chain):
-        """A kept adapter cannot become one of another rank."""
+        """A kept adapter cannot get another rank."""
         _, m1, _ = chain(keep="adapter")
         with pytest.raises(InputError, match=r"(?s)keep = merged.*rank = 8, but the adapter has 4"):
             trainer.dpo(m1, m1, PAIRS, tuned(DPO, keep="adapter", rank=8), 1)
@@ -262,7 +262,7 @@ class TestRefusals:
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
-    """Wide enough for a block of 64 weights."""
+    """A model wide enough for a block of 64 weights."""
     return write_qwen2(tmp_path_factory.mktemp("wide"), hidden=64)
 
 
@@ -291,7 +291,7 @@ class TestQuantised:
 
     @needs_bitsandbytes
     def test_small_steps_are_not_lost(self, trainer, wide):
-        """At rates of 1e-6 every step moves the adapter, as bfloat16 would not."""
+        """At a rate of 1e-6 every step changes the adapter; in bfloat16 it would not."""
         m1 = trainer.sft(wide, EXAMPLES, tuned(SFT, keep="adapter"), 1).checkpoint
         small = tuned(SFT, keep="adapter", quantise="4bit").model_copy(
             update={"learning_rate": 1e-6, "min_learning_rate": 1e-7}
@@ -304,7 +304,7 @@ class TestQuantised:
 
     @needs_bitsandbytes
     def test_quantising_changes_training(self, trainer, wide):
-        """The frozen weights really are rounded."""
+        """The frozen weights are really rounded."""
         made = [
             trainer.sft(wide, EXAMPLES, tuned(SFT, quantise=q), 1).checkpoint
             for q in (None, "4bit")
@@ -313,7 +313,7 @@ class TestQuantised:
 
     @needs_bitsandbytes
     def test_an_adapter_as_the_base_is_refused(self, trainer, wide):
-        """Merged in memory it could not be quantised."""
+        """An adapter merged in memory cannot be quantised."""
         m1 = trainer.sft(wide, EXAMPLES, tuned(SFT, keep="adapter"), 1).checkpoint
         with pytest.raises(InputError, match=r"holds an adapter. Set lora.keep = adapter"):
             trainer.sft(m1, EXAMPLES, tuned(SFT, quantise="4bit"), 1)
@@ -328,7 +328,7 @@ class TestQuantised:
 
 
 def test_other_architectures_take_adapters_too(trainer, tmp_path_factory):
-    """GPT-2's layers are of another class and lie transposed."""
+    """GPT-2's layers have another class and transposed weights."""
     gpt2 = write_model(tmp_path_factory.mktemp("gpt2"), kind="gpt2")
     m1 = trainer.sft(gpt2, EXAMPLES, tuned(SFT), 1)
     assert m1.log[-1]["loss"] < m1.log[0]["loss"]
@@ -336,7 +336,7 @@ def test_other_architectures_take_adapters_too(trainer, tmp_path_factory):
 
 
 def test_a_kept_adapter_goes_on_with_its_own_layers(trainer, chain):
-    """Other layers than those it has are refused, never silently left as they are."""
+    """Other layers than the adapter has are refused, never silently left untrained."""
     _, m1, _ = chain(keep="adapter")
     with pytest.raises(InputError, match=r"lora\.target_modules"):
         trainer.dpo(m1, m1, PAIRS, tuned(DPO, keep="adapter", target_modules=("q_proj",)), 2)

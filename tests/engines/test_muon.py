@@ -1,4 +1,4 @@
-"""Muon moves matrices by momentum that was made orthogonal, in float32."""
+"""Muon updates matrices by orthogonalised momentum, in float32."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def matrices() -> list[torch.nn.Parameter]:
 
 
 def moved(optimizer_of, steps: int) -> list[torch.Tensor]:
-    """What some steps on the same gradients leave."""
+    """The matrices after some steps with the same gradients."""
     weights = matrices()
     optimizer = optimizer_of(weights)
     generator = torch.Generator().manual_seed(1)
@@ -26,7 +26,7 @@ def moved(optimizer_of, steps: int) -> list[torch.Tensor]:
 
 
 def test_it_is_torchs_rule_without_the_rounding():
-    """Five steps differ from those of `torch.optim.Muon` by bfloat16's rounding alone."""
+    """Five steps differ from those of `torch.optim.Muon` only by bfloat16's rounding."""
     ours = moved(lambda weights: Muon(weights, lr=0.1), steps=5)
     theirs = moved(lambda weights: torch.optim.Muon(weights, lr=0.1, weight_decay=0.0), steps=5)
     for one, other, start in zip(ours, theirs, matrices(), strict=True):
@@ -35,7 +35,7 @@ def test_it_is_torchs_rule_without_the_rounding():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_all_singular_values_come_near_one(shape):
-    """Whatever the scale of the matrix."""
+    """The scale of the matrix does not matter."""
     for scale in (1e-4, 1, 1e4):
         made = orthogonalised(
             scale * torch.randn(shape, generator=torch.Generator().manual_seed(2))
@@ -47,7 +47,7 @@ def test_all_singular_values_come_near_one(shape):
 
 
 def test_nothing_is_rounded_to_bfloat16(monkeypatch):
-    """A processor without its instructions would multiply it many times slower."""
+    """A processor without bfloat16 instructions would be many times slower."""
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: pytest.fail("rounded"))
     products = []
     matmul = torch.Tensor.__matmul__
@@ -60,7 +60,7 @@ def test_nothing_is_rounded_to_bfloat16(monkeypatch):
 
 
 def test_a_matrix_without_a_gradient_stays():
-    """It has taken no part in the loss."""
+    """It was not part of the loss."""
     first, second, _ = weights = matrices()
     before = second.detach().clone()
     first.grad = torch.ones_like(first)
@@ -70,7 +70,7 @@ def test_a_matrix_without_a_gradient_stays():
 
 
 def test_its_state_can_be_kept_and_taken_up():
-    """The momentum is all of it: the next step has the same bits."""
+    """The state is only the momentum. The next step has the same bits."""
     whole, half = matrices(), matrices()
     first, second = Muon(whole, lr=0.1), Muon(half, lr=0.1)
     gradients = [torch.randn(shape, generator=torch.Generator().manual_seed(3)) for shape in SHAPES]

@@ -14,7 +14,7 @@ from srlm_kedro.commands.parameter_page import (
     parameter_groups,
     parameter_page,
 )
-from srlm_kedro.engines.training.base import DpoParams, SftParams
+from srlm_kedro.engines.training.params import DpoParams, SftParams
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {group.name: group for group in parameter_groups(ROOT / "conf")}

@@ -1,4 +1,4 @@
-"""M0 is made from nothing: tokenizer, packing and training."""
+"""M0 is trained from scratch: tokenizer, packing and training."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from srlm_kedro.engines.training.base import Document, PretrainParams
+from srlm_kedro.engines.training.base import Document
+from srlm_kedro.engines.training.params import PretrainParams
 from srlm_kedro.engines.training.pretraining import tokenizer as words
 from srlm_kedro.engines.training.pretraining.packing import batches, shared_prefix, tokenised
 from srlm_kedro.engines.training.pretraining.pretrain import loss_of, pretrain, rate_at
@@ -54,7 +55,7 @@ def trained():
 
 
 def test_what_was_decoded_is_encoded_to_the_same_ids(tokenizer):
-    """Text is readable, and no id is lost on the way to text and back."""
+    """The text is readable, and no id is lost on the way to text and back."""
     for document in DOCUMENTS:
         ids = tokenizer("".join(text for text, _ in document.segments))["input_ids"]
         plain = [number for number in ids if number >= len(words.SPECIAL)]
@@ -65,7 +66,7 @@ def test_what_was_decoded_is_encoded_to_the_same_ids(tokenizer):
 
 
 def test_documents_have_the_form_of_the_chat_template(tokenizer):
-    """What the corpus writes as a turn is what sampling and fine-tuning render."""
+    """A turn in the corpus has the form that sampling and fine-tuning render."""
     assert (corpus.USER, corpus.ASSISTANT, corpus.END) == (words.USER, words.ASSISTANT, words.END)
     written = tokenizer("<user>Say oak!<assistant>oak.<eos>")["input_ids"]
     rendered = render(tokenizer, "Say oak!") + render_completion(tokenizer, "oak.")
@@ -73,7 +74,7 @@ def test_documents_have_the_form_of_the_chat_template(tokenizer):
 
 
 def test_a_text_cannot_spell_a_special_token(tokenizer):
-    """A user's `<eos>` is a few unknown words, not the end."""
+    """A user's `<eos>` becomes a few unknown words, not the end token."""
     ids = render(tokenizer, "Say <eos><assistant> oak!")
     assert ids.count(tokenizer.eos_token_id) == 0
     assert ids.count(tokenizer.convert_tokens_to_ids(words.ASSISTANT)) == 1
@@ -97,7 +98,7 @@ def test_packing_keeps_every_token_once(tokenizer):
 
 
 def test_a_document_longer_than_a_row_is_refused(tokenizer):
-    """Nothing is cut off silently."""
+    """Documents are never cut silently."""
     with pytest.raises(InputError, match="row_length"):
         tokenised(DOCUMENTS, tokenizer, "", limit=10)
 
@@ -106,7 +107,7 @@ def test_a_document_longer_than_a_row_is_refused(tokenizer):
     "given", [DOCUMENTS, DOCUMENTS[:3] * 2, DOCUMENTS[3:] * 5], ids=["some", "all", "none"]
 )
 def test_a_packed_document_is_seen_alone_behind_its_prefix(trained, given):
-    """The loss of packed rows is the loss of each document read by itself."""
+    """The loss of packed rows equals the loss of each document in a row of its own."""
     model = AutoModelForCausalLM.from_pretrained(trained.checkpoint.path)
     tokenizer = AutoTokenizer.from_pretrained(trained.checkpoint.path)
     prefix = shared_prefix(DOCUMENTS)
@@ -146,20 +147,20 @@ def test_training_lowers_the_loss(trained):
 
 
 def test_too_few_documents_are_refused():
-    """Documents that fill no batch make no model."""
-    with pytest.raises(InputError, match="fill no batch"):
+    """Documents that do not fill a batch make no model."""
+    with pytest.raises(InputError, match="do not fill a batch"):
         pretrain(DOCUMENTS[:1], TINY, seed=1)
 
 
 def test_a_loss_that_is_no_number_stops_training():
-    """Rates that blow the model up are reported, and nothing is saved."""
+    """Learning rates that are far too high are reported, and nothing is saved."""
     wild = TINY.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(GateError, match="learning rates"):
         pretrain(DOCUMENTS * 60, wild, seed=1)
 
 
 def test_rates_follow_their_course():
-    """From corner to corner in lines; the last step stands on the last corner."""
+    """They follow straight lines between the points. The last step is at the last point."""
     params = PretrainParams(course=((0, 0), (0.1, 1), (0.5, 1), (1, 0.2)))
     rates = [rate_at(step, 100, params) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
@@ -170,12 +171,12 @@ def test_rates_follow_their_course():
 
 @pytest.mark.parametrize("course", [(), ((0, 1),), ((0, 0), (0.5, 1)), ((0, 0), (1, 1), (1, 0))])
 def test_a_course_that_is_none_is_refused(course):
-    """It must lead from the first step to the last."""
+    """It must go from the first step to the last."""
     with pytest.raises(ValidationError, match="from 0 to 1"):
         PretrainParams(course=course)
 
 
 def test_rates_below_zero_are_refused():
-    """They would unlearn."""
+    """The model would unlearn."""
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
         PretrainParams(course=((0, 0), (1, -1)))

@@ -32,7 +32,7 @@ def prompt(name):
 
 
 def judge(server, kind, journal=None, **options):
-    """What the catalog's entry for a judge of this class gives."""
+    """The judge that the catalog's entry makes."""
     engine = {
         "engine": "srlm_kedro.engines.generation.servers.openai.OpenAIEngine",
         "options": {"base_url": server.url},
@@ -47,21 +47,21 @@ def judge(server, kind, journal=None, **options):
 
 
 def scores(model, answers):
-    """`eval_scores` out of an answer a prompt; nobody scored them."""
+    """`eval_scores` with one answer per prompt and without scores."""
     rows = [(f"{model}-{name}-s0", name, f"Do {name}.", text) for name, text in answers.items()]
     table = pd.DataFrame(rows, columns=["response_id", "prompt_id", "prompt", "response"])
     return table.assign(model=model, mode="sampled", sample=0, score=float("nan"))
 
 
 def shown(messages):
-    """The two answers of a comparison, as the shipped prompt shows them."""
+    """The two answers of a comparison, in the order of the shipped prompt."""
     text = messages[-1]["content"]
     parts = (text.split(f"[Answer {n}]\n")[1].split(f"\n[End of answer {n}]")[0] for n in "AB")
     return tuple(parts)
 
 
 def verdict(messages):
-    """By length; swayed by the order where both say `same`, lost for words at `odd`."""
+    """Decides by length; by order if both answers say `same`; not at all for `odd`."""
     first, second = shown(messages)
     if first == "odd, and first":
         return "I would rather not say. The request says [[A]], [[B]] or [[C]]."
@@ -72,7 +72,7 @@ def verdict(messages):
 
 @pytest.fixture(scope="module")
 def compared():
-    """Four comparisons in both orders, the first call refused once; and the calls made."""
+    """Four comparisons in both orders, with the first call refused once; and the calls."""
     answers = {"a": "a long answer", "b": "short", "c": "same 1", "d": "odd, and first"}
     others = {"a": "short", "b": "a long answer", "c": "same 2", "d": "odd"}
     tables = scores("m1", answers), scores("sft", others), scores("sft", others)
@@ -85,7 +85,7 @@ def compared():
 
 
 def test_each_pair_goes_over_the_wire_in_both_orders(compared):
-    """To the model that the catalog names, greedily; a refused call is made again."""
+    """The model of the catalog is asked greedily. A refused call is repeated."""
     _, _, calls = compared
     asked = [shown(call["messages"]) for call in calls]
     assert len(asked) == 8 + 1
@@ -94,7 +94,7 @@ def test_each_pair_goes_over_the_wire_in_both_orders(compared):
 
 
 def test_disagreement_is_a_tie_and_silence_is_left_out(compared):
-    """Won, lost, swayed by the order, and lost for words: one prompt each."""
+    """There is one prompt each: won, lost, decided by order, and without a verdict."""
     _, (table, metrics), _ = compared
     row = table.iloc[0]
     assert [row["win"], row["tie"], row["loss"]] == pytest.approx([100 / 3] * 3)
@@ -104,7 +104,7 @@ def test_disagreement_is_a_tie_and_silence_is_left_out(compared):
 
 
 def test_words_without_a_verdict_are_kept_with_the_reason(compared):
-    """A person finds what the judge said, of what, and in which order."""
+    """A person can find the judge's text, its answers and their order."""
     verdicts, _, _ = compared
     unread = verdicts[verdicts["verdict"].isna()].iloc[0]
     assert (unread["prompt_id"], unread["order"]) == ("d", "model_first")
@@ -113,7 +113,7 @@ def test_words_without_a_verdict_are_kept_with_the_reason(compared):
 
 
 def test_a_referee_behind_a_server_scores_when_told_how():
-    """By the additive prompt; its words are the reasons."""
+    """It uses the additive prompt, and its text is the reasons."""
     with serve(lambda messages: "It is right.\nScore: 4", key="secret") as server:
         referee = judge(
             server,
@@ -128,7 +128,7 @@ def test_a_referee_behind_a_server_scores_when_told_how():
 
 
 def test_what_was_paid_for_is_not_asked_again(tmp_path, monkeypatch):
-    """With a journal a rerun costs nothing, whatever changes in the folder it is started in."""
+    """With a journal a second run costs nothing, even if files in the working folder change."""
     monkeypatch.chdir(tmp_path)
     with serve(lambda messages: "Rating: [[7]]", key="secret") as server:
         for number in range(2):
@@ -139,7 +139,7 @@ def test_what_was_paid_for_is_not_asked_again(tmp_path, monkeypatch):
 
 
 def test_mt_bench_through_a_server():
-    """Two turns of a question, graded by what the judge says of the last one."""
+    """A question has two turns. The rating is read from the judge's text on the last one."""
 
     def grade(messages):
         second = "[Assistant, turn 2]" in messages[-1]["content"]

@@ -14,7 +14,8 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams
+from srlm_kedro.engines.training.base import Document
+from srlm_kedro.engines.training.params import DpoParams, PretrainParams
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.engines.training.trl.token_rows import sft_rows
 from srlm_kedro.errors import GateError, InputError
@@ -51,7 +52,7 @@ class TestSft:
         assert log[-1]["loss"] < 0.8 * log[0]["loss"]
 
     def test_no_loss_on_the_prompt(self, checkpoint):
-        """The labels are -100 on the prompt's ids and the completion's ids with eos after it."""
+        """The labels are -100 for the prompt's ids, then the completion's ids and eos."""
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
         row = sft_rows(tokenizer, [EXAMPLES[1]])[0]
         prompt = tokenizer.convert_tokens_to_ids(["<s>", "<user>", "w9", "w10", "<assistant>"])
@@ -68,7 +69,7 @@ class TestSft:
         assert first == pytest.approx(-torch.cat(logps).mean().item(), abs=1e-4)
 
     def test_learns_to_stop(self, trainer, checkpoint):
-        """After training the end token is likelier where a completion ended."""
+        """After training, the end token is likelier at the end of a completion."""
         trained = trainer.sft(checkpoint, EXAMPLES, SFT, seed=1).checkpoint
         before, after = (
             completion_logps(m, "w9 w10", "w10 w11")[-1] for m in (checkpoint, trained)
@@ -78,7 +79,7 @@ class TestSft:
 
 class TestDpo:
     def test_margin_and_accuracy_rise(self, trainer, checkpoint):
-        """The chosen responses win over the rejected ones, by more than at the start."""
+        """The chosen responses win over the rejected ones by more than at the start."""
         log = trainer.dpo(checkpoint, checkpoint, PAIRS, DPO, seed=1).log
         assert log[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
         assert log[-1]["rewards/margins"] > 0.05
@@ -88,7 +89,7 @@ class TestDpo:
     def test_reference_is_the_given_checkpoint_without_dropout(
         self, trainer, checkpoint, other, dropout
     ):
-        """Its log-probabilities, read off the logged rewards, are those of plain passes."""
+        """Its log-probabilities, from the logged rewards, equal those of forward passes."""
         params = DPO.model_copy(update={"dropout": dropout})
         first = trainer.dpo(checkpoint, other, PAIRS, params, seed=1).log[0]
         for side in ("chosen", "rejected"):
@@ -98,7 +99,7 @@ class TestDpo:
     def test_policy_that_is_its_own_reference_is_compared_without_dropout(
         self, trainer, checkpoint
     ):
-        """With policy and reference the same folder, only the policy's pass has dropout."""
+        """If policy and reference are one folder, only the policy's pass has dropout."""
         params = DPO.model_copy(update={"dropout": 0.5})
         first = trainer.dpo(checkpoint, checkpoint, PAIRS, params, seed=1).log[0]
         reference = first["logps/chosen"] - first["rewards/chosen"] / params.beta[0]
@@ -106,7 +107,7 @@ class TestDpo:
         assert first["logps/chosen"] != pytest.approx(mean_logp(checkpoint, "chosen"), abs=1e-3)
 
     def test_dropout_layers_stay_on_in_training(self, trainer, tmp_path_factory):
-        """TRL turns dropout layers, which GPT-2 has, off unless told; here the knob decides."""
+        """By default TRL turns off dropout layers, which GPT-2 has. Here the parameter decides."""
         gpt2 = write_model(tmp_path_factory.mktemp("gpt2"), kind="gpt2")
         for dropout, same in ((0.0, True), (0.5, False)):
             params = DPO.model_copy(update={"dropout": dropout, "epochs": 1})
@@ -117,7 +118,7 @@ class TestDpo:
     def test_schedules_are_read_at_the_iteration_being_made(
         self, trainer, checkpoint, other, name, value
     ):
-        """m1 is trained with the first learning rate and beta, m2 and later with the last."""
+        """m1 gets the first learning rate and beta; m2 and later models get the last."""
         params = DpoParams(
             **{**DPO.model_dump(), "learning_rate": (1e-3, 5e-4), "beta": (0.1, 0.5), "epochs": 1}
         )
@@ -132,7 +133,7 @@ class TestDpo:
 class TestBothTrainers:
     @pytest.fixture(params=["sft", "dpo"])
     def train(self, request, trainer, checkpoint):
-        """Trains by either method, with the defaults above changed as asked."""
+        """Trains by SFT or DPO, with the settings above changed as asked."""
 
         def run(seed=1, base=checkpoint, **changes):
             if request.param == "sft":
@@ -153,10 +154,7 @@ class TestBothTrainers:
         assert train(2**63 - 1, epochs=1).log
 
     def test_micro_batches_change_rounding_alone(self, train):
-        """Memory is saved without another result: of 1,000 weights at most five move apart.
-
-        Adam makes a step of what rounding leaves of a gradient near zero.
-        """
+        """At most five of 1,000 weights differ, where Adam scales rounding up."""
         whole, parts = (
             AutoModelForCausalLM.from_pretrained(
                 train(micro_batch_size=m, epochs=2).checkpoint.path
@@ -167,7 +165,7 @@ class TestBothTrainers:
             assert ((a - b).abs() > 2e-4).float().mean() < 0.005
 
     def test_rate_falls_along_a_cosine_to_the_minimum(self, train):
-        """From the peak at the first step to one step of the cosine above the minimum."""
+        """It goes from the peak at the first step to one step above the minimum."""
         rates = [row["learning_rate"] for row in train(epochs=50).log]
         peak = rates[0]
         assert peak in (SFT.learning_rate, DPO.learning_rate[0])
@@ -175,7 +173,7 @@ class TestBothTrainers:
         assert rates[-1] == pytest.approx(peak / 10, rel=0.01)
 
     def test_every_logged_value_is_kept_first_and_last_step_included(self, train):
-        """Steps 1, each tenth, and the last."""
+        """The log has step 1, every tenth step, and the last step."""
         assert [row["step"] for row in train(epochs=23).log] == [1, 10, 20, 23]
 
     def test_checkpoint_on_disk_is_unchanged(self, train, checkpoint):
@@ -185,7 +183,7 @@ class TestBothTrainers:
         assert folder_state(checkpoint.path) == before
 
     def test_only_the_model_stays_on_disk(self, train, tmp_path):
-        """The trainer's own folder is gone, and the new one is a whole Hugging Face folder."""
+        """The trainer's folder is deleted, and the new folder is a whole Hugging Face folder."""
         path = train().checkpoint.path
         assert list(tmp_path.iterdir()) == [path]
         assert AutoTokenizer.from_pretrained(path).chat_template
@@ -194,7 +192,7 @@ class TestBothTrainers:
         }
 
     def test_configurations_come_out_as_they_went_in(self, train, checkpoint):
-        """Dropout and padding of training leave no trace."""
+        """The saved configurations do not show dropout and padding of the training."""
         path = train(dropout=0.3).checkpoint.path
         for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
             assert json.loads((path / name).read_text()) == json.loads(
@@ -202,18 +200,18 @@ class TestBothTrainers:
             )
 
     def test_dropout_reaches_the_model(self, train):
-        """The same seed with and without dropout gives other weights."""
+        """With the same seed, dropout gives other weights."""
         assert weights_hash(train(dropout=0.3).checkpoint) != weights_hash(train().checkpoint)
 
     @pytest.mark.parametrize(
         "change", [{"weight_decay": 0.5}, {"max_grad_norm": 0.01}, {"warmup": 0.5}]
     )
     def test_each_knob_reaches_the_optimiser(self, train, change):
-        """A changed knob changes the weights."""
+        """A changed parameter changes the weights."""
         assert weights_hash(train(**change).checkpoint) != weights_hash(train().checkpoint)
 
     def test_long_rows_are_refused_with_their_prompts(self, train, tmp_path):
-        """The message names how many, which, and the limit; nothing is cut off."""
+        """The message says how many and which rows, and the limit. Nothing is cut."""
         with pytest.raises(
             InputError, match=r"(?s)of 4 are .* max_length = 10 .*1\d tokens with the prompt"
         ):
@@ -222,7 +220,7 @@ class TestBothTrainers:
 
     @pytest.mark.parametrize("kind", ["sft", "dpo"])
     def test_a_few_long_rows_are_left_out_and_counted(self, trainer, checkpoint, kind, caplog):
-        """The model is the one of the other rows, to the bit; the log names what is lacking."""
+        """The model equals that of the other rows, to the bit. The log says what is left out."""
         given, long, params = {
             "sft": (EXAMPLES, Example("w1", "w2 " * 60), SFT),
             "dpo": (PAIRS, Preference("w1", "w2 " * 60, "w3"), DPO),
@@ -242,21 +240,21 @@ class TestBothTrainers:
             made([*given, long])
 
     def test_long_examples_are_told_from_the_tokenizer_alone(self, trainer, checkpoint, tmp_path):
-        """No weights are needed, and both limits hold."""
+        """No weights are needed, and both limits count."""
         bare = tmp_path / "bare"
         shutil.copytree(checkpoint.path, bare, ignore=shutil.ignore_patterns("*.safetensors"))
         examples = [Example("w1", "w2 " * count) for count in (2, 60, 200)]
-        long = trainer.misfits(Checkpoint(bare, "m0"), examples, SFT)
+        long = trainer.length_faults(Checkpoint(bare, "m0"), examples, SFT)
         assert long[:2] == ["", ""]
         assert "max_position_embeddings = 128" in long[2]
-        short = trainer.misfits(
+        short = trainer.length_faults(
             Checkpoint(bare, "m0"), examples, SFT.model_copy(update={"max_length": 50})
         )
         assert [bool(fault) for fault in short] == [False, True, True]
         assert re.fullmatch(r"6\d tokens > max_length = 50", short[1])
 
     def test_rows_beyond_the_models_positions_are_refused(self, trainer, checkpoint):
-        """A generous `max_length` does not let a row past what the model can see."""
+        """A large `max_length` does not allow rows that the model cannot see."""
         long = [Example("w1", "w2 " * 130)]
         with pytest.raises(InputError, match="max_position_embeddings = 128"):
             trainer.sft(checkpoint, long, SFT, seed=1)
@@ -268,7 +266,7 @@ class TestBothTrainers:
             train(micro_batch_size=3, min_learning_rate=1.0)
 
     def test_broken_loss_stops_the_run(self, trainer, checkpoint, tmp_path):
-        """A loss that is no number is named with its step, and no model is left behind."""
+        """The message names the step of a loss that is not finite, and no model is saved."""
         with pytest.raises(GateError, match=r"SFT of m1: the loss is nan at step 2 of 5"):
             trainer.sft(
                 checkpoint, EXAMPLES, SFT.model_copy(update={"learning_rate": 1e38}), seed=1
@@ -276,14 +274,14 @@ class TestBothTrainers:
         assert list(tmp_path.iterdir()) == []
 
     def test_memory_is_free_afterwards(self, train):
-        """No model stays in memory behind the handle."""
+        """Only the handle remains; no model stays in memory."""
         gc.collect()
         before = models_in_memory()
         train()
         assert models_in_memory() <= before
 
     def test_quiet_and_without_traces(self, train, capfd, monkeypatch):
-        """No bar without a terminal, no telemetry; threads and random state are put back."""
+        """There is no bar and no telemetry. Threads and random state are restored."""
         called = []
         monkeypatch.setattr(
             "trl.trainer.base_trainer.send_telemetry", lambda *a, **k: called.append(a)
@@ -306,7 +304,7 @@ def test_nothing_to_train_on_is_refused(trainer, checkpoint):
 
 
 def test_bfloat16_computes_in_it_and_keeps_float32_weights(checkpoint, tmp_path):
-    """Autocast changes the result; the saved weights hold small steps in full precision."""
+    """Autocast changes the result. The saved weights keep small steps in full precision."""
     trained = TrlEngine("bfloat16", device="cpu", threads=1, work_dir=str(tmp_path)).sft(
         checkpoint, EXAMPLES, SFT, seed=1
     )
@@ -320,7 +318,7 @@ def test_bfloat16_computes_in_it_and_keeps_float32_weights(checkpoint, tmp_path)
 
 
 def test_pretraining_is_reached_through_the_engine(trainer, caplog, tmp_path, monkeypatch):
-    """It makes a checkpoint that SFT can take on, and tells how far it is."""
+    """It makes a checkpoint for SFT, and reports its progress."""
     documents = [Document((("w1 w2", False), ("w3 w4 w5", True)))] * 128
     params = PretrainParams(
         hidden_size=16, layers=1, heads=2, mlp_size=16, positions=32, row_length=16, batch_size=4
@@ -334,7 +332,7 @@ def test_pretraining_is_reached_through_the_engine(trainer, caplog, tmp_path, mo
 
 
 def test_activation_checkpointing_changes_rounding_alone(trainer, checkpoint, tmp_path):
-    """Memory is saved without another result."""
+    """It saves memory, and the result is the same."""
     saving = TrlEngine(
         device="cpu", threads=1, work_dir=str(tmp_path), activation_checkpointing=True
     )

@@ -1,4 +1,4 @@
-"""Activation checkpointing where memory asks for it, bfloat16 where the device likes it."""
+"""When activation checkpointing and bfloat16 are used."""
 
 import logging
 
@@ -16,7 +16,7 @@ ROWS, LENGTH = 8, 128
 
 
 def kept_bytes(model, bf16: bool) -> int:
-    """Bytes that autograd keeps of a pass through the blocks, the weights' own aside."""
+    """Bytes that autograd keeps of a pass through the blocks, without the weights."""
     own = {one.untyped_storage().data_ptr() for one in model.parameters()}
     kept = {}
 
@@ -40,7 +40,7 @@ def kept_bytes(model, bf16: bool) -> int:
     [("llama", "sdpa", 0.0), ("qwen2", "sdpa", 0.0), ("llama", "sdpa", 0.1), ("llama", "eager", 0)],
 )
 def test_estimate_is_above_what_is_kept_but_near(kind, attention, dropout, bf16):
-    """Between once and twice what autograd keeps."""
+    """It is between one and two times what autograd keeps."""
     config = AutoConfig.for_model(
         kind,
         vocab_size=32,
@@ -64,7 +64,7 @@ def test_estimate_is_above_what_is_kept_but_near(kind, attention, dropout, bf16)
     [("mamba", {}), ("gemma3n_text", {"intermediate_size": [32, 64], "num_hidden_layers": 2})],
 )
 def test_estimate_for_other_shapes_of_configuration(kind, config):
-    """Blocks of several widths, or none with attention, stop no run."""
+    """Blocks of several widths, or without attention, stop no run."""
     made = AutoConfig.for_model(kind, hidden_size=32, attn_implementation="eager", **config)
     assert activation_memory.activation_bytes(made, ROWS, LENGTH, cpu=True, bf16=False) > 0
 
@@ -80,19 +80,19 @@ def test_estimate_for_other_shapes_of_configuration(kind, config):
     ],
 )
 def test_memory_of_the_machine_or_its_container(texts, limit, tmp_path, monkeypatch):
-    """The lesser of both; control groups without a limit say "max" or a huge number."""
+    """The smaller one counts. Control groups without a limit say "max" or a huge number."""
     paths = [tmp_path / str(index) for index in range(2)]
     monkeypatch.setattr(machine, "LIMITS", paths)
-    physical = activation_memory._free(cpu=True)
+    physical = activation_memory._free_memory(cpu=True)
     for path, text in zip(paths, texts, strict=False):
         path.write_text(text)
-    assert activation_memory._free(cpu=True) == (limit or physical)
+    assert activation_memory._free_memory(cpu=True) == (limit or physical)
 
 
 class TestChoice:
     @pytest.fixture(params=["sft", "dpo"])
     def said(self, request, checkpoint, tmp_path, caplog):
-        """Trains, and gives what the log says of activations, and the model."""
+        """Trains, and gives the log lines about activations, and the model."""
         caplog.set_level(logging.INFO, "srlm_kedro.engines.training.trl.activation_memory")
 
         def run(**options):
@@ -108,13 +108,13 @@ class TestChoice:
         return run
 
     def test_off_where_there_is_room(self, said):
-        """Nothing is computed twice, and nothing said."""
+        """Nothing is computed twice, and nothing is logged."""
         assert said()[0] == []
 
     def test_on_where_there_is_not_and_the_bits_are_the_same(self, said, monkeypatch):
-        """It is said once, with what is needed and what there is."""
+        """The log says once how much is needed and how much there is."""
         plain = said(activation_checkpointing=False)[1]
-        monkeypatch.setattr(activation_memory, "_free", lambda cpu: 2**10)
+        monkeypatch.setattr(activation_memory, "_free_memory", lambda cpu: 2**10)
         lines, saving = said()
         assert len(lines) == 1
         assert "room for 0.0 GiB" in lines[0]
@@ -122,13 +122,13 @@ class TestChoice:
 
     @pytest.mark.parametrize("choice", [True, False])
     def test_a_choice_is_kept(self, said, choice, monkeypatch):
-        """Memory is not looked at."""
-        monkeypatch.setattr(activation_memory, "_free", lambda cpu: pytest.fail("asked"))
+        """The memory is not measured."""
+        monkeypatch.setattr(activation_memory, "_free_memory", lambda cpu: pytest.fail("asked"))
         assert said(activation_checkpointing=choice)[0] == []
 
 
 def test_auto_means_float32_on_a_cpu(checkpoint, tmp_path):
-    """The bits are those of the default."""
+    """The bits equal those of the default."""
     found = [
         weights_hash(engine.sft(checkpoint, EXAMPLES, SFT, 1).checkpoint)
         for engine in (

@@ -1,11 +1,11 @@
-"""DPO's follow-ups: each knob's loss is its formula's, computed from plain log-probabilities."""
+"""DPO's variants: each loss equals its formula, computed from plain log-probabilities."""
 
 import pytest
 import torch
 from pydantic import ValidationError
 from torch.nn.functional import logsigmoid
 
-from srlm_kedro.engines.training.base import DpoParams
+from srlm_kedro.engines.training.params import DpoParams
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Preference
 from tests.engines.models import write_model
@@ -21,7 +21,7 @@ def other(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def logps(checkpoint, other):
-    """For each pair: the policy's and the reference's tokens, chosen and rejected."""
+    """The token log-probabilities of policy and reference, chosen and rejected, for each pair."""
     return [
         tuple(
             completion_logps(model, pair.prompt, text)
@@ -52,14 +52,14 @@ def mean(losses):
 
 
 def test_plain(first_loss, logps):
-    """Nothing set: the paper's loss."""
+    """Without any variant it is the paper's loss."""
     expected = mean(-logsigmoid(BETA * margin(*row)) for row in logps)
     assert first_loss() == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("smoothing", [0.1, 0.25, 0.7])
 def test_label_smoothing(first_loss, logps, smoothing):
-    """The pair's order with weight 1 - e, the opposite one with weight e."""
+    """The pair's order has weight 1 - e, and the opposite order has weight e."""
     expected = mean(
         -(1 - smoothing) * logsigmoid(BETA * margin(*row))
         - smoothing * logsigmoid(-BETA * margin(*row))
@@ -70,14 +70,14 @@ def test_label_smoothing(first_loss, logps, smoothing):
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
 def test_nll_weight(first_loss, logps, micro_batch_size):
-    """Adds the chosen responses' loss a token, each response counting the same."""
+    """It adds the chosen responses' loss per token. Each response has the same weight."""
     expected = mean(-logsigmoid(BETA * margin(*row)) - 0.5 * row[0].mean() for row in logps)
     found = first_loss(nll_weight=0.5, micro_batch_size=micro_batch_size)
     assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_length_normalised(first_loss, logps):
-    """The log-ratios a token, the end token counted, decide."""
+    """The log-ratios per token decide, with the end token counted."""
     expected = mean(
         -logsigmoid(BETA * ((a.mean() - ref_a.mean()) - (b.mean() - ref_b.mean())))
         for a, b, ref_a, ref_b in logps
@@ -87,7 +87,7 @@ def test_length_normalised(first_loss, logps):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 def test_ld_alpha(first_loss, logps, alpha):
-    """Tokens beyond the shorter response's length count by alpha, the reference's too."""
+    """Tokens beyond the shorter response's length have weight alpha, also for the reference."""
 
     def cut(row):
         shared = min(len(row[0]), len(row[1]))
@@ -98,7 +98,7 @@ def test_ld_alpha(first_loss, logps, alpha):
 
 
 def test_they_add_up(first_loss, logps):
-    """Smoothing and the likelihood of the chosen responses stand side by side."""
+    """Smoothing and the chosen responses' likelihood can be combined."""
     expected = mean(
         -0.8 * logsigmoid(BETA * margin(*row))
         - 0.2 * logsigmoid(-BETA * margin(*row))
@@ -109,7 +109,7 @@ def test_they_add_up(first_loss, logps):
 
 
 def test_micro_batches_change_rounding_alone(trainer, checkpoint, other):
-    """The likelihood's gradient is the same however the batch is cut."""
+    """The gradient of the likelihood is the same for any micro-batch."""
     losses = [
         trainer.dpo(
             checkpoint,
@@ -128,7 +128,7 @@ def test_micro_batches_change_rounding_alone(trainer, checkpoint, other):
 def test_a_partial_batch_is_a_mean_over_its_pairs(
     trainer, checkpoint, other, count, batch, micro, nll_weight
 ):
-    """Each pair counts the same, also in a micro-batch that is not full."""
+    """Each pair has the same weight, also in a micro-batch that is not full."""
     texts = ["w1 w2", "w3 w4 w5 w6 w7 w8 w9", "w10", "w11 w12 w13", "w14 w15 w16 w17", "w18", "w2"]
     pairs = [Preference(f"w{i} w20", text, "w21 w22") for i, text in enumerate(texts[:count])]
     changes = {"epochs": 1, "batch_size": batch, "nll_weight": nll_weight, "max_grad_norm": 1e9}
@@ -151,7 +151,7 @@ def test_a_partial_batch_is_a_mean_over_its_pairs(
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 4])
 @pytest.mark.parametrize("alpha", [None, 0.0, 0.5])
 def test_log_ratio(trainer, checkpoint, other, logps, micro_batch_size, alpha):
-    """Mean over the responses of the size of their log-ratio a token, as the loss counts tokens."""
+    """It is the mean over the responses of |log-ratio| per token, weighted as in the loss."""
 
     def ratios(chosen, rejected, *references):
         shared = min(len(chosen), len(rejected))
@@ -173,7 +173,7 @@ def test_log_ratio(trainer, checkpoint, other, logps, micro_batch_size, alpha):
 
 @pytest.mark.parametrize("other_knob", [{"ld_alpha": 0.5}, {"label_smoothing": 0.1}])
 def test_contradictions_are_refused(trainer, checkpoint, other_knob):
-    """When the settings are read, and once more by the engine, for those set in code."""
+    """Reading the settings refuses them, and so does the engine for settings made in code."""
     (name,) = other_knob
     with pytest.raises(ValidationError, match=f"length_normalised and {name}"):
         DpoParams(length_normalised=True, **other_knob)

@@ -1,4 +1,4 @@
-"""Training that is killed and asked for again ends in the bits of an undisturbed run."""
+"""Training that is killed and repeated ends in the bits of an undisturbed run."""
 
 import json
 import shutil
@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from srlm_kedro.engines.training.base import DpoParams, LoraParams, PretrainParams, Trained
+from srlm_kedro.engines.training.base import Trained
+from srlm_kedro.engines.training.params import DpoParams, LoraParams, PretrainParams
 from srlm_kedro.engines.training.pretraining import pretrain
-from srlm_kedro.engines.training.trl import engine as trl_engine
-from srlm_kedro.engines.training.trl import objectives
+from srlm_kedro.engines.training.trl import fine_tuning, trainers
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.engines.training.trl.guards import Guarded
-from srlm_kedro.engines.training.trl.objectives import GuardedDpo
+from srlm_kedro.engines.training.trl.trainers import GuardedDpo
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
 from tests.engines.models import write_model
@@ -33,7 +33,7 @@ ADAPTER = {"dropout": 0.1, "lora": LoraParams(rank=4, alpha=16, dropout=0.2, kee
 
 
 class Killed(BaseException):
-    """In place of a signal, which would end the tests too."""
+    """Replaces a signal, which would end the tests as well."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def other(tmp_path_factory) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def adapter(checkpoint, tmp_path_factory) -> Checkpoint:
-    """A kept adapter to go on with."""
+    """A kept adapter for further training."""
     work = str(tmp_path_factory.mktemp("adapter"))
     params = SFT.model_copy(update=ADAPTER)
     engine = TrlEngine(device="cpu", threads=1, work_dir=work)
@@ -71,8 +71,8 @@ def make(tmp_path):
 
 @pytest.fixture(autouse=True)
 def often_logged(monkeypatch):
-    """Rows of the log then hold what was summed up across a kill."""
-    monkeypatch.setattr(trl_engine, "_LOG_EVERY", 3)
+    """Each row of the log then has sums from before and after a kill."""
+    monkeypatch.setattr(fine_tuning, "_LOG_EVERY", 3)
     monkeypatch.setattr(pretrain, "_LOG_EVERY", 3)
 
 
@@ -93,7 +93,7 @@ def kill(monkeypatch):
                 raise Killed
         return plain(self, *args, **kwargs)
 
-    class Course(pretrain._Course):
+    class Run(pretrain._Run):
         def step(self, loss):
             calls[0] += 1
             if self.done + 1 == at[0]:
@@ -101,7 +101,7 @@ def kill(monkeypatch):
             super().step(loss)
 
     monkeypatch.setattr(Guarded, "training_step", training_step)
-    monkeypatch.setattr(pretrain, "_Course", Course)
+    monkeypatch.setattr(pretrain, "_Run", Run)
 
     def set_step(number):
         at[0], calls[0] = number, 0
@@ -157,10 +157,10 @@ def models(checkpoint, other, adapter):
 
 @pytest.mark.parametrize("case", CASES)
 def test_killed_in_every_step(make, models, kill, caplog, monkeypatch, case):
-    """Each run dies one step further than the last; no step is done more than once."""
+    """Each run is killed one step later than the one before, and no step is done twice."""
     caplog.set_level("INFO")
     if "two rows" in case:
-        monkeypatch.setattr(objectives, "shorter", lambda *args: False)
+        monkeypatch.setattr(trainers, "is_less_work", lambda *args: False)
     train = CASES[case]
     wanted = train(make(checkpoints=None), models)
     last = int(wanted.log[-1]["step"])
@@ -178,7 +178,7 @@ def test_killed_in_every_step(make, models, kill, caplog, monkeypatch, case):
 
 @pytest.mark.parametrize("case", ["sft, dropout", "dpo, dropout", "pretraining"])
 def test_killed_after_the_last_step(make, models, case, monkeypatch):
-    """The model is written without a further step."""
+    """The model is saved without a further step."""
     train = CASES[case]
     wanted = train(make(checkpoints=None), models)
     train(make(), models)
@@ -189,7 +189,7 @@ def test_killed_after_the_last_step(make, models, case, monkeypatch):
 
 @pytest.mark.parametrize("case", ["sft, dropout", "dpo, dropout", "pretraining"])
 def test_keeping_changes_no_bit(make, models, case):
-    """Nor the log."""
+    """It does not change the log either."""
     train = CASES[case]
     assert_same(train(make(), models), train(make(checkpoints=None), models))
 
@@ -198,7 +198,8 @@ CHILD = """
 import json, os, signal, sys
 from pathlib import Path
 from srlm_kedro.engines.training.resume import snapshots
-from srlm_kedro.engines.training.trl import engine as trl_engine
+from srlm_kedro.engines.training.trl import fine_tuning
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.records import Checkpoint
 from tests.engines.tuning import DPO, PAIRS
 
@@ -212,8 +213,8 @@ def fill(folder, parts):
         os.kill(os.getpid(), signal.SIGKILL)
 
 snapshots._fill = fill
-trl_engine._LOG_EVERY = 3
-engine = trl_engine.TrlEngine(device="cpu", threads=1, work_dir=str(work), checkpoints=str(kept),
+fine_tuning._LOG_EVERY = 3
+engine = TrlEngine(device="cpu", threads=1, work_dir=str(work), checkpoints=str(kept),
                        checkpoint_seconds=0)
 policy = Checkpoint(model, "m1")
 engine.dpo(policy, policy, PAIRS, DPO.model_copy(update={"dropout": 0.2}), 1)
@@ -221,7 +222,7 @@ engine.dpo(policy, policy, PAIRS, DPO.model_copy(update={"dropout": 0.2}), 1)
 
 
 def test_kill_9_amid_the_writing_of_a_state(make, models, tmp_path, caplog):
-    """Another process goes on from the state before, and names the half-written one."""
+    """Another process goes on from the earlier state, and logs the half-written one."""
     caplog.set_level("INFO")
     folders = [str(models["checkpoint"].path), str(tmp_path / "work"), str(tmp_path / "kept")]
     child = subprocess.run(
@@ -235,7 +236,7 @@ def test_kill_9_amid_the_writing_of_a_state(make, models, tmp_path, caplog):
     train = CASES["dpo, dropout"]
     assert_same(train(make(), models), train(make(checkpoints=None), models))
     assert "DPO of m1: goes on at step 2 of 5." in caplog.messages
-    assert "was never finished and is passed over" in caplog.text
+    assert "was never finished and is skipped" in caplog.text
 
 
 def the_folder(tmp_path) -> Path:
@@ -245,7 +246,7 @@ def the_folder(tmp_path) -> Path:
 
 @pytest.mark.parametrize("older", [True, False])
 def test_a_damaged_state_is_passed_over(make, models, kill, tmp_path, caplog, older):
-    """For the one before it, if that is still there, or for the beginning."""
+    """Training goes on from the state before it, or else from the beginning."""
     caplog.set_level("INFO")
     train = CASES["dpo, dropout"]
     kill(3)
@@ -262,13 +263,13 @@ def test_a_damaged_state_is_passed_over(make, models, kill, tmp_path, caplog, ol
     calls = kill(None)
     caplog.clear()
     assert_same(train(make(), models), train(make(checkpoints=None), models))
-    assert f"step-4 is damaged and passed over: {file.name}" in caplog.text
+    assert f"step-4 is damaged and is skipped: {file.name}" in caplog.text
     assert ("goes on at step 2 of 5" in caplog.text) is older
     assert calls[0] == STEPS + (3 if older else 5)
 
 
 def test_a_damaged_reference_is_computed_again(make, models, kill, tmp_path):
-    """And the state of a step goes on with it."""
+    """The state of a step is still used with it."""
     train = CASES["dpo, another reference"]
     kill(3)
     with pytest.raises(Killed):
@@ -279,7 +280,7 @@ def test_a_damaged_reference_is_computed_again(make, models, kill, tmp_path):
 
 
 def test_the_reference_is_asked_once(make, models, kill, monkeypatch):
-    """Also where training has not got through its first step."""
+    """This holds even if training was killed in its first step."""
     train = CASES["dpo, another reference"]
     kill(1)
     with pytest.raises(Killed):
@@ -315,7 +316,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("other_case", OTHERS)
 def test_another_training_starts_anew(make, models, kill, tmp_path, caplog, other_case):
-    """Whatever can change a bit; what was kept of the first one is left alone."""
+    """Any change that can change a bit counts. The states of the first training stay."""
     caplog.set_level("INFO")
     kill(3)
     with pytest.raises(Killed):
@@ -340,7 +341,7 @@ def test_another_training_starts_anew(make, models, kill, tmp_path, caplog, othe
     ],
 )
 def test_another_reference_beta_or_corpus_starts_anew(make, models, kill, tmp_path, first, second):
-    """These are DPO's and pretraining's own."""
+    """These are inputs that only DPO or only pretraining has."""
     kill(3)
     for train in (first, second):
         with pytest.raises(Killed):
@@ -349,7 +350,7 @@ def test_another_reference_beta_or_corpus_starts_anew(make, models, kill, tmp_pa
 
 
 def test_what_changes_no_bit_goes_on(make, models, kill, tmp_path, caplog):
-    """The interval, a limit, another iteration's values, and a model that was copied."""
+    """That is the interval, a limit, values of another iteration, and a copied model."""
     caplog.set_level("INFO")
     kill(3)
     with pytest.raises(Killed):
@@ -363,7 +364,7 @@ def test_what_changes_no_bit_goes_on(make, models, kill, tmp_path, caplog):
 
 
 def test_forget_deletes_what_was_kept(make, models, tmp_path):
-    """All three kinds; then the same call trains once more, to the same bits."""
+    """It deletes all three kinds. The same call then trains again, to the same bits."""
     engine = make()
     made = [CASES[case](engine, models) for case in ("sft", "dpo", "pretraining")]
     assert len(list((tmp_path / "kept").iterdir())) == 3
@@ -388,7 +389,7 @@ def test_nothing_is_pickled(make, models, tmp_path, case):
 
 
 def test_an_adapters_state_holds_no_frozen_weights(make, models, tmp_path):
-    """The base lies on disk already."""
+    """The base is on disk already."""
     CASES["sft, adapter"](make(), models)
     kept = sum(file.stat().st_size for file in (tmp_path / "kept").rglob("weights*"))
     whole = (models["checkpoint"].path / "model.safetensors").stat().st_size
@@ -397,7 +398,7 @@ def test_an_adapters_state_holds_no_frozen_weights(make, models, tmp_path):
 
 @pytest.mark.parametrize("case", ["sft", "dpo", "pretraining"])
 def test_without_a_folder_nothing_is_kept(make, models, tmp_path, case):
-    """Only the model is on the disk."""
+    """Only the model is on disk."""
     engine = make(checkpoints=None)
     trained = CASES[case](engine, models)
     engine.forget()
@@ -406,7 +407,7 @@ def test_without_a_folder_nothing_is_kept(make, models, tmp_path, case):
 
 
 def test_the_default_interval_spares_short_trainings(make, models, tmp_path):
-    """Nothing is written in the first five minutes but what the reference said."""
+    """In the first five minutes only the reference's values are written."""
     dpo({})(make(checkpoint_seconds=300), models)
     assert [folder.name for folder in the_folder(tmp_path).iterdir()] == ["reference"]
 
@@ -419,7 +420,7 @@ def test_a_negative_interval_is_refused(make):
 
 class TestRunningAway:
     def test_it_stops_and_says_why(self, make, models, tmp_path):
-        """Which training, step, value and limit; nothing saved; the ways on."""
+        """The message has training, step, value, limit and advice. Nothing is saved."""
         wild = dpo({"learning_rate": (0.3,), "max_log_ratio": 2.0, "max_grad_norm": 100.0})
         with pytest.raises(GateError) as raised:
             wild(make(checkpoints=None), models)
@@ -431,7 +432,7 @@ class TestRunningAway:
         assert list((tmp_path / "work").iterdir()) == []
 
     def test_with_a_higher_limit_it_goes_on(self, make, models, caplog):
-        """From the last step that was within the old one, to the bits of an undisturbed run."""
+        """It goes on from the last step within the old limit, to the bits of an undisturbed run."""
         caplog.set_level("INFO")
         log = dpo({})(make(checkpoints=None), models).log
         limit = (log[-2]["log_ratio"] + log[-1]["log_ratio"]) / 2
@@ -441,14 +442,14 @@ class TestRunningAway:
         assert "goes on at step" in caplog.text
 
     def test_a_policy_at_its_reference_is_logged_as_zero(self, trainer, checkpoint):
-        """Then the ratio grows, and stays far below the paper's setting of the limit."""
+        """The ratio then grows, and stays far below the limit for the paper's settings."""
         log = trainer.dpo(checkpoint, checkpoint, PAIRS, DPO, 1).log
         assert log[0]["log_ratio"] == pytest.approx(0, abs=1e-6)
         assert 0.001 < log[-1]["log_ratio"] < DpoParams().max_log_ratio
 
 
 def test_torch_draws_go_on_where_they_stood(make, models, kill):
-    """The generators of whoever calls are as they were, also after a resumed training."""
+    """The caller's random generators are restored, also after a resumed training."""
     kill(3)
     with pytest.raises(Killed):
         CASES["sft, dropout"](make(), models)
@@ -459,7 +460,7 @@ def test_torch_draws_go_on_where_they_stood(make, models, kill):
 
 
 def test_pretraining_of_other_rates_starts_anew(make, models, kill, tmp_path):
-    """Muon's rate is part of what decides."""
+    """Muon's learning rate is one of the inputs that count."""
     kill(3)
     for rate in (0.02, 0.01):
         params = PretrainParams(**{**TINY.model_dump(), "matrix_learning_rate": rate})

@@ -1,4 +1,4 @@
-"""SFT's log-probabilities of completions alone: TRL's losses and gradients, in less work."""
+"""Log-probabilities of completions only: TRL's losses and gradients with less work."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def batch(lengths=(11, 9, 9, 4), completions=(6, 2, 8, 1)):
 
 
 def scored(model, call):
-    """What is found, and the gradients of its summed log-probabilities."""
+    """The result, and the gradients of its summed log-probabilities."""
     found = call(**batch(), fused_lm_head=True)
     found.log_probs.sum().backward()
     gradients = [one.grad.clone() for one in model.parameters()]
@@ -81,8 +81,8 @@ def assert_same_without_gradients(model):
 @pytest.mark.parametrize(("kind", "config"), KINDS.items(), ids=KINDS)
 @pytest.mark.parametrize("group", [1, 20, 1000])
 def test_all_that_trl_reads_is_as_from_its_own_head(tmp_path, kind, config, group, monkeypatch):
-    """Row by row, in groups or all at once; scaled and capped logits too."""
-    monkeypatch.setattr(scoring, "_GROUP", group)
+    """It holds for groups or all rows at once, and for scaled and capped logits."""
+    monkeypatch.setattr(scoring, "_GROUP_TOKENS", group)
     model = with_trls_head(write_model(tmp_path, kind=kind, **config))
     assert_same(model, CompletionScorer(model))
     assert_same_without_gradients(model)
@@ -96,7 +96,7 @@ def test_a_head_that_is_the_embedding_too(checkpoint):
 
 @pytest.mark.parametrize("calls", [0, 2])
 def test_a_head_that_is_not_called_once_is_left_to_trl(checkpoint, calls):
-    """A model's own code may bypass its output layer, or use it twice."""
+    """A model's code may skip its output layer, or call it twice."""
     model = load_policy(checkpoint, 0.0).model
 
     def forward(use_cache=False, **inputs):
@@ -112,7 +112,7 @@ def test_a_head_that_is_not_called_once_is_left_to_trl(checkpoint, calls):
 
 
 def test_too_many_logits_are_left_to_trls_tiles(checkpoint, monkeypatch):
-    """The answer is the same, and the output layer is TRL's."""
+    """The result is the same, by TRL's output layer."""
     model = with_trls_head(checkpoint)
     monkeypatch.setattr(scoring, "_MOST_LOGITS", 0)
     monkeypatch.setattr(CompletionScorer, "_score", lambda *args: pytest.fail("not left to TRL"))
@@ -120,7 +120,7 @@ def test_too_many_logits_are_left_to_trls_tiles(checkpoint, monkeypatch):
 
 
 def test_rows_without_a_label_add_nothing(checkpoint):
-    """A batch of prompts alone has a loss of zero that can be differentiated."""
+    """A batch with only prompts has a loss of zero that can be differentiated."""
     model = with_trls_head(checkpoint)
     inputs = batch()
     inputs["labels"].fill_(IGNORED)
@@ -130,7 +130,7 @@ def test_rows_without_a_label_add_nothing(checkpoint):
 
 
 def test_the_model_is_left_as_it_was(checkpoint):
-    """No hook stays behind: its logits are whole again."""
+    """No hook stays, so the model gives all logits again."""
     model = with_trls_head(checkpoint)
     CompletionScorer(model)(**batch(), fused_lm_head=True)
     assert model(batch()["input_ids"]).logits.shape[:2] == (4, 11)

@@ -1,4 +1,4 @@
-"""The scripted engine keeps the contract of the real one without torch."""
+"""The scripted engine keeps the protocol of the real one without torch."""
 
 import json
 import subprocess
@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from srlm_kedro.datasets.model_folder import checkpoint_faults
-from srlm_kedro.engines.training.base import Document, DpoParams, PretrainParams, SftParams
+from srlm_kedro.engines.training.base import Document
+from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams
 from srlm_kedro.engines.training.scripted import ScriptedEngine
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.records import Checkpoint, Example, Preference
@@ -36,7 +37,7 @@ def record(checkpoint: Checkpoint) -> str:
 
 
 def test_same_call_same_bytes(engine, base):
-    """What it writes follows from model, examples, recipe and seed, and from each of them."""
+    """Model, examples, parameters and seed decide what it writes, and each of them counts."""
     first = record(engine.sft(base, EXAMPLES, SFT, seed=1).checkpoint)
     changed = [
         engine.sft(base, EXAMPLES, SFT, seed=2),
@@ -49,14 +50,14 @@ def test_same_call_same_bytes(engine, base):
 
 
 def test_resources_do_not_count(engine, base):
-    """The same bytes come out for any micro-batch."""
+    """Any micro-batch size gives the same bytes."""
     small = SFT.model_copy(update={"micro_batch_size": 1})
     records = {record(engine.sft(base, EXAMPLES, p, seed=1).checkpoint) for p in (SFT, small)}
     assert len(records) == 1
 
 
 def test_dpo_names_policy_and_reference(engine, base):
-    """Both parents are on record, and the reference matters."""
+    """The record has both parents, and the reference counts."""
     other = engine.sft(base, EXAMPLES, SFT, seed=1).checkpoint
     made = json.loads(record(engine.dpo(base, other, PAIRS, DPO, seed=1).checkpoint))
     assert made["kind"] == "dpo"
@@ -64,13 +65,13 @@ def test_dpo_names_policy_and_reference(engine, base):
 
 
 def test_pretraining_needs_no_parent(engine):
-    """The first model is made of documents alone."""
+    """The first model is made only from documents."""
     made = engine.pretrain([Document((("w1", True),))], PretrainParams(), seed=1)
     assert json.loads(record(made.checkpoint))["parents"] == []
 
 
 def test_both_engines_keep_one_contract(engine, base, checkpoint, tmp_path):
-    """Folder, name and keys of the log are alike, so that tests with one speak for the other."""
+    """Folder, name and log keys are alike, so tests with one engine hold for the other."""
     real = TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path))
     couples = [
         (real.sft(checkpoint, EXAMPLES, SFT, 1), engine.sft(base, EXAMPLES, SFT, 1)),
@@ -93,7 +94,7 @@ def test_imports_nothing_heavy():
 
 
 def test_log_probs_follow_from_model_and_example(engine, base):
-    """One number below zero an example, the same in any company."""
+    """Each example has one number below zero, whatever the other examples are."""
     other = engine.sft(base, EXAMPLES, SFT, seed=1).checkpoint
     found = engine.log_probs(base, EXAMPLES)
     assert engine.log_probs(base, EXAMPLES[::-1]) == found[::-1]
@@ -102,7 +103,7 @@ def test_log_probs_follow_from_model_and_example(engine, base):
 
 
 def test_it_counts_words_where_the_real_one_counts_tokens(engine, base):
-    """Prompt, completion and end."""
+    """It counts prompt, completion and end."""
     params = SFT.model_copy(update={"max_length": 4})
-    faults = engine.misfits(base, EXAMPLES, params)
+    faults = engine.length_faults(base, EXAMPLES, params)
     assert faults == ["5 tokens > max_length = 4", ""]

@@ -1,4 +1,4 @@
-"""Pairs whose responses share a prompt's row: TRL's losses and gradients, in less work."""
+"""Pairs whose responses share a row: TRL's losses and gradients with less work."""
 
 import logging
 import math
@@ -9,20 +9,21 @@ import torch
 from datasets import Dataset
 from trl import DPOConfig
 
-from srlm_kedro.engines.training.base import LoraParams
+from srlm_kedro.engines.training.params import LoraParams
 from srlm_kedro.engines.training.trl import shared_prompts
 from srlm_kedro.engines.training.trl.adapters import load_adapted
 from srlm_kedro.engines.training.trl.engine import TrlEngine
-from srlm_kedro.engines.training.trl.guards import calm
-from srlm_kedro.engines.training.trl.objectives import GuardedDpo, dpo_objective
+from srlm_kedro.engines.training.trl.guards import library_settings
+from srlm_kedro.engines.training.trl.objectives import dpo_objective
 from srlm_kedro.engines.training.trl.policy import Setup, load_policy, load_reference
 from srlm_kedro.engines.training.trl.shared_prompts import (
     PairCollator,
-    PairReader,
-    obstacle,
-    shorter,
+    PairScorer,
+    is_less_work,
+    reason_against_sharing,
 )
 from srlm_kedro.engines.training.trl.token_rows import IGNORED, dpo_rows
+from srlm_kedro.engines.training.trl.trainers import GuardedDpo
 from tests.engines.models import write_model
 from tests.engines.tuning import DPO, PAIRS, completion_logps
 
@@ -48,31 +49,31 @@ RECURRENT = {"attention_window_size": 64, "block_types": ["recurrent", "attentio
 
 
 class TrlDpo(GuardedDpo):
-    """TRL's own way through and through: two rows a pair, its collator, its output layer."""
+    """TRL's own way: two rows per pair, its collator, its output layer."""
 
-    def _obstacle(self, rows):
+    def _reason_against_sharing(self, rows):
         return "a comparison is asked for"
 
-    def _reader(self, model):
+    def _scorer_of(self, model):
         return model
 
 
 class TrlHead(GuardedDpo):
-    """As on a GPU: one row a pair, and TRL's output layer."""
+    """As on a GPU: one row per pair, and TRL's output layer."""
 
-    def _reader(self, model):
-        return PairReader(model, "sdpa") if self._shares else model
+    def _scorer_of(self, model):
+        return PairScorer(model, "sdpa") if self._shares_rows else model
 
 
 def refusing(error):
     """A trainer whose model raises `error` at shared rows."""
 
     class Refusing(GuardedDpo):
-        def _reader(self, model):
+        def _scorer_of(self, model):
             def refuse(**inputs):
                 raise error
 
-            return refuse if self._shares else super()._reader(model)
+            return refuse if self._shares_rows else super()._scorer_of(model)
 
     return Refusing
 
@@ -83,7 +84,7 @@ def other(tmp_path_factory):
 
 
 def made(trainer_class, policy, folder, params=DPO, reference=None, rows=None):
-    """A trainer, with nothing done but the reference's pass."""
+    """A trainer that has done nothing but the reference's pass."""
     rows = rows or dpo_rows(policy.tokenizer, PAIRS)
     args = DPOConfig(
         output_dir=str(folder),
@@ -98,7 +99,7 @@ def made(trainer_class, policy, folder, params=DPO, reference=None, rows=None):
         disable_dropout=params.dropout == 0 and params.lora is None,
         **dpo_objective(params),
     )
-    with calm(1):
+    with library_settings(1):
         return trainer_class(
             model=policy.model,
             args=args,
@@ -139,33 +140,33 @@ def assert_same_step(found, wanted):
 class TestSameAsTrl:
     @pytest.mark.parametrize("changes", OBJECTIVES.values(), ids=OBJECTIVES)
     def test_every_objective(self, checkpoint, other, tmp_path, changes):
-        """Loss, all gradients and all logged values, against another reference."""
+        """Loss, all gradients and all logged values agree, with another reference."""
         params = DPO.model_copy(update=changes)
         ours, trls = (
             made(kind, load_policy(checkpoint, 0.0), tmp_path / name, params, load_reference(other))
             for name, kind in (("ours", GuardedDpo), ("trl", TrlDpo))
         )
-        assert (ours._shares, trls._shares) == (True, False)
+        assert (ours._shares_rows, trls._shares_rows) == (True, False)
         assert_same_step(step(ours), step(trls))
 
     def test_trls_own_output_layer(self, checkpoint, other, tmp_path):
-        """It takes shared rows too, as it does on GPUs, where it is the leaner one."""
+        """It takes shared rows as well. On GPUs it is used because it needs less memory."""
         ours, trls = (
             made(kind, load_policy(checkpoint, 0.0), tmp_path / name, DPO, load_reference(other))
             for name, kind in (("ours", TrlHead), ("trl", TrlDpo))
         )
-        assert ours._shares
+        assert ours._shares_rows
         assert_same_step(step(ours), step(trls))
 
     @pytest.mark.parametrize("bf16", [False, True])
     def test_adapters(self, checkpoint, tmp_path, bf16):
-        """The adapter's gradients, its first state being the reference; frozen bfloat16 too."""
+        """The adapter's gradients agree, with its first state as the reference, in bfloat16 too."""
         lora = DPO.model_copy(update={"lora": LoraParams(rank=4, alpha=16), "nll_weight": 0.5})
         ours, trls = (
             made(kind, load_adapted(checkpoint, lora, Setup(bf16=bf16), 1), tmp_path / name, lora)
             for name, kind in (("ours", GuardedDpo), ("trl", TrlDpo))
         )
-        assert ours._shares
+        assert ours._shares_rows
         found, wanted = step(ours), step(trls)
         if not bf16:
             assert_same_step(found, wanted)
@@ -174,7 +175,7 @@ class TestSameAsTrl:
 
     @pytest.mark.parametrize(("kind", "config"), KINDS.items(), ids=KINDS)
     def test_architectures(self, tmp_path, kind, config):
-        """Each shares the row; the reference, without gradients, and the first step are TRL's."""
+        """Each shares the row, and agrees with TRL in the reference's pass and the first step."""
         config = dict(config)
         attention = config.pop("attn_implementation", "sdpa")
         model = write_model(tmp_path / "model", kind=kind.split()[-1], **config)
@@ -183,7 +184,7 @@ class TestSameAsTrl:
             policy.model.set_attn_implementation(attention)
         ours = made(GuardedDpo, policies[0], tmp_path / "ours")
         trls = made(TrlDpo, policies[1], tmp_path / "trl")
-        assert ours._shares
+        assert ours._shares_rows
         for name in ("ref_chosen_logps", "ref_rejected_logps"):
             assert ours.train_dataset[name][:] == pytest.approx(trls.train_dataset[name][:], 1e-5)
         assert_same_step(step(ours), step(trls))
@@ -195,7 +196,7 @@ class TestTheRow:
         return dpo_rows(load_policy(checkpoint, 0.0).tokenizer, PAIRS)
 
     def test_every_response_token_is_predicted_once(self, rows):
-        """The targets are the chosen and the rejected ids, the prompt's last token before each."""
+        """The targets are the chosen and rejected ids. The prompt's last token is before each."""
         batch = PairCollator(0)(rows)
         for index, row in enumerate(rows):
             targets = batch["row_targets"][index]
@@ -206,7 +207,7 @@ class TestTheRow:
             assert batch["row_positions"][index][first].tolist() == [shared, shared]
 
     def test_rejected_does_not_see_chosen(self, checkpoint, tmp_path, rows):
-        """Other chosen tokens leave the rejected log-probabilities as they were, to the bit."""
+        """Other chosen tokens do not change a bit of the rejected log-probabilities."""
         trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
         changed = [{**row, "chosen_ids": [7] * len(row["chosen_ids"])} for row in rows]
         found = [
@@ -217,7 +218,7 @@ class TestTheRow:
         assert not torch.equal(found[0][0], found[1][0])
 
     def test_prompt_of_one_token(self, checkpoint, tmp_path, rows):
-        """Each response then has that token of its own, and the step is TRL's."""
+        """Each response then has its own copy of that token, and the step equals TRL's."""
         short = [{**row, "prompt_ids": row["prompt_ids"][-1:]} for row in rows]
         ours, trls = (
             made(kind, load_policy(checkpoint, 0.0), tmp_path / name, rows=short)
@@ -230,19 +231,19 @@ class TestTheRow:
         [(60, 40, 256, True), (30, 400, 896, False), (300, 400, 896, True), (30, 400, 4096, True)],
     )
     def test_only_where_it_is_less_work(self, prompt, response, width, wins):
-        """Attention over two long responses costs more than a short prompt read twice."""
+        """Attention over two long responses costs more than reading a short prompt twice."""
         row = {
             "prompt_ids": [1] * prompt,
             "chosen_ids": [1] * response,
             "rejected_ids": [1] * response,
         }
-        assert shorter([row], width) is wins
+        assert is_less_work([row], width) is wins
 
 
 class TestFallingBack:
     @pytest.fixture
     def said(self, caplog):
-        caplog.set_level(logging.INFO, "srlm_kedro.engines.training.trl.objectives")
+        caplog.set_level(logging.INFO, "srlm_kedro.engines.training.trl.trainers")
         return lambda: [one for one in caplog.messages if "do not share a row" in one]
 
     @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ class TestFallingBack:
         ],
     )
     def test_two_rows_where_one_is_not_understood(self, tmp_path, said, kind, config, reason):
-        """It is said once, and the loss is right."""
+        """The log says it once, and the loss is right."""
         model = write_model(tmp_path / "model", kind=kind, **config)
         params = DPO.model_copy(update={"epochs": 2, "nll_weight": 1.0})
         engine = TrlEngine(device="cpu", threads=1, work_dir=str(tmp_path))
@@ -266,7 +267,7 @@ class TestFallingBack:
 
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     def test_recurrent_blocks_are_found_out(self, tmp_path, said, dtype):
-        """They overlook the mask, also by less than what bfloat16 rounds."""
+        """They ignore the mask. The change may be smaller than the rounding of bfloat16."""
         model = write_model(tmp_path / "model", kind="recurrent_gemma", **RECURRENT)
         engine = TrlEngine(dtype=dtype, device="cpu", threads=1, work_dir=str(tmp_path))
         engine.dpo(model, model, PAIRS, DPO.model_copy(update={"epochs": 1}), seed=1)
@@ -279,27 +280,27 @@ class TestFallingBack:
             "srlm_kedro.engines.training.trl.shared_prompts._mask", lambda parts, kernel: None
         )
         trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
-        assert not trainer._shares
+        assert not trainer._shares_rows
         assert "log-probabilities change by" in said()[0]
 
     def test_positions_that_are_overlooked_are_found_out(
         self, checkpoint, tmp_path, said, monkeypatch
     ):
-        """Then the rejected response stands behind the chosen one, without seeing it."""
-        pieces = shared_prompts._pieces
+        """Then the rejected response has positions after the chosen one, without seeing it."""
+        plain = shared_prompts._shared_row
 
         def counted_on(row):
-            found = pieces(row)
+            found = plain(row)
             return {**found, "positions": list(range(len(found["ids"])))}
 
-        monkeypatch.setattr(shared_prompts, "_pieces", counted_on)
+        monkeypatch.setattr(shared_prompts, "_shared_row", counted_on)
         trainer = made(GuardedDpo, load_policy(checkpoint, 0.0), tmp_path)
-        assert not trainer._shares
+        assert not trainer._shares_rows
         assert "log-probabilities change by" in said()[0]
 
     @pytest.mark.parametrize("error", [KeyError("mask"), AssertionError("2-D"), IndexError("4")])
     def test_whatever_a_model_raises_is_an_obstacle(self, checkpoint, tmp_path, said, error):
-        """Its own code decides how it refuses."""
+        """The model's own code decides which error it raises."""
         made(refusing(error), load_policy(checkpoint, 0.0), tmp_path)
         assert f"the model refuses such a row ({type(error).__name__}" in said()[0]
 
@@ -312,24 +313,24 @@ class TestFallingBack:
         ],
     )
     def test_memory_that_runs_out_is_no_refusal(self, checkpoint, tmp_path, error):
-        """Two rows would need as much."""
+        """Two rows would need as much memory."""
         with pytest.raises(type(error)):
             made(refusing(error), load_policy(checkpoint, 0.0), tmp_path)
 
     def test_other_kernels_are_not_asked(self):
-        """Flash attention takes no mask of one's own."""
+        """Flash attention does not take our mask."""
         config = SimpleNamespace(_attn_implementation="flash_attention_2")
         model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda decoder: config))
-        assert "runs as flash_attention_2" in obstacle(model, [])
+        assert "runs as flash_attention_2" in reason_against_sharing(model, [])
 
 
 def test_the_reference_reads_each_pair_once(trainer, checkpoint, monkeypatch):
-    """However many epochs there are; each pair keeps its own values."""
+    """This holds for any number of epochs. Each pair keeps its own values."""
     read = []
     plain = GuardedDpo.compute_ref_log_probs
 
     def noted(self, model, inputs):
-        if self._shares and len(inputs["row_ids"]) > 1:
+        if self._shares_rows and len(inputs["row_ids"]) > 1:
             read.append(len(inputs["row_ids"]))
         return plain(self, model, inputs)
 

@@ -1,4 +1,4 @@
-"""States on disk: whole or not at all, told from damaged ones, never pickled; and when they go."""
+"""States on disk: written as a whole, checked for damage, never pickled, and deleted in time."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ import torch
 
 from srlm_kedro.engines.training.resume import snapshots, unfinished
 from srlm_kedro.engines.training.resume.snapshots import DamagedError, Snapshot, write
-from srlm_kedro.engines.training.resume.unfinished import Shelf, Unfinished
+from srlm_kedro.engines.training.resume.unfinished import StateStore, UnfinishedTraining
 from srlm_kedro.records import Checkpoint
 
 STATE = {
@@ -37,7 +37,7 @@ def same(one, other) -> bool:
 class TestSnapshot:
     @pytest.mark.parametrize("shard", [2**28, 1])
     def test_what_is_read_is_what_was_written(self, tmp_path, monkeypatch, shard):
-        """Keys, tuples, precisions and every bit, however the tensors fall into files."""
+        """Keys, tuples, precisions and every bit agree, for any split into files."""
         monkeypatch.setattr(snapshots, "_SHARD", shard)
         write(tmp_path / "here", STATE)
         found = Snapshot(tmp_path / "here")
@@ -45,7 +45,7 @@ class TestSnapshot:
         assert len(list((tmp_path / "here").glob("weights-*"))) == (1 if shard > 1 else 2)
 
     def test_tensors_outlive_their_files(self, tmp_path):
-        """A newer state may take the place of the one that was read."""
+        """A newer state may replace the one that was read."""
         write(tmp_path / "here", STATE)
         weights = Snapshot(tmp_path / "here")["weights"]
         for file in (tmp_path / "here").glob("*.safetensors"):
@@ -53,7 +53,7 @@ class TestSnapshot:
         assert same(weights, STATE["weights"])
 
     def test_other_things_are_refused(self, tmp_path):
-        """They would have to be pickled; nothing is left behind."""
+        """They would have to be pickled. Nothing is left on disk."""
         with pytest.raises(TypeError, match="PosixPath"):
             write(tmp_path / "here", {"part": {"path": Path("x")}})
         assert list(tmp_path.iterdir()) == []
@@ -61,7 +61,7 @@ class TestSnapshot:
     @pytest.mark.parametrize("name", ["weights-0.safetensors", "state.json", "sums.json"])
     @pytest.mark.parametrize("harm", ["cut", "gone", "flipped"])
     def test_damage_is_seen(self, tmp_path, name, harm):
-        """In whichever file."""
+        """It may be in any file."""
         write(tmp_path / "here", STATE)
         file = tmp_path / "here" / name
         data = file.read_bytes()
@@ -72,7 +72,7 @@ class TestSnapshot:
             Snapshot(tmp_path / "here")
 
     def test_sums_of_another_form_are_damage(self, tmp_path):
-        """Valid JSON that no writing left there."""
+        """They are valid JSON, but no state was written like that."""
         write(tmp_path / "here", STATE)
         (tmp_path / "here" / "sums.json").write_text("[]")
         with pytest.raises(DamagedError):
@@ -82,14 +82,14 @@ class TestSnapshot:
 class TestUnfinished:
     @pytest.fixture
     def clock(self, monkeypatch):
-        """Time stands still but for what a test adds to `clock[0]`."""
+        """Time passes only if a test adds to `clock[0]`."""
         now = [0.0]
         monkeypatch.setattr(unfinished.time, "monotonic", lambda: now[0])
         return now
 
     def test_due_when_the_interval_is_over(self, tmp_path, clock):
-        """Counted from the beginning, then from the last state."""
-        one = Unfinished("DPO of m1", tmp_path / "x", seconds=300)
+        """The interval counts from the beginning, then from the last state."""
+        one = UnfinishedTraining("DPO of m1", tmp_path / "x", seconds=300)
         for begin in (0, 300):
             clock[0] = begin + 299
             assert not one.due()
@@ -98,13 +98,13 @@ class TestUnfinished:
             one.keep(1, 9, {})
 
     def test_writing_takes_three_per_cent_at_most(self, tmp_path, clock, monkeypatch):
-        """A state that takes 20 seconds waits for 660 after it."""
+        """After a state that took 20 seconds, the next waits 660 seconds."""
 
         def slow(folder, parts):
             clock[0] += 20
 
         monkeypatch.setattr(unfinished, "write", slow)
-        one = Unfinished("DPO of m1", tmp_path / "x", seconds=300)
+        one = UnfinishedTraining("DPO of m1", tmp_path / "x", seconds=300)
         clock[0] = 300
         one.keep(1, 9, {})
         clock[0] = 320 + 659
@@ -113,20 +113,20 @@ class TestUnfinished:
         assert one.due()
 
     def test_zero_is_every_step(self, tmp_path, clock, monkeypatch):
-        """However long the writing takes; and without a folder never."""
+        """The time for writing does not matter. Without a folder no state is ever due."""
 
         def slow(folder, parts):
             clock[0] += 20
 
         monkeypatch.setattr(unfinished, "write", slow)
-        one = Unfinished("DPO of m1", tmp_path / "x", seconds=0)
+        one = UnfinishedTraining("DPO of m1", tmp_path / "x", seconds=0)
         one.keep(1, 9, {})
         assert one.due()
-        assert not Unfinished("DPO of m1", None, seconds=0).due()
+        assert not UnfinishedTraining("DPO of m1", None, seconds=0).due()
 
     def test_the_older_goes_when_the_newer_stands(self, tmp_path, monkeypatch):
-        """Not before: a state that fails to be written leaves the one before it."""
-        one = Unfinished("DPO of m1", tmp_path, seconds=0)
+        """If a state cannot be written, the one before it stays."""
+        one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
         one.keep(9, 20, STATE)
         with pytest.raises(TypeError):
             one.keep(10, 20, {"part": object()})
@@ -135,8 +135,8 @@ class TestUnfinished:
         assert [folder.name for folder in tmp_path.iterdir()] == ["step-10"]
 
     def test_a_full_disk_stops_nothing(self, tmp_path, monkeypatch, caplog):
-        """It is said, and the state before stays."""
-        one = Unfinished("DPO of m1", tmp_path, seconds=0)
+        """A warning is logged, and the earlier state stays."""
+        one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
         one.keep(9, 20, STATE)
 
         def full(*args):
@@ -148,9 +148,9 @@ class TestUnfinished:
         assert "step-10 could not be kept" in caplog.text
 
     def test_the_newest_whole_one_counts(self, tmp_path, caplog):
-        """Damaged and half-written ones are named; 10 is newer than 9."""
+        """Damaged and half-written states are logged. Step 10 is newer than step 9."""
         caplog.set_level(logging.INFO)
-        one = Unfinished("DPO of m1", tmp_path, seconds=0)
+        one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
         for step in (9, 10, 11):
             write(tmp_path / f"step-{step}", {"reached": {"step": step, "steps": 20}})
         (tmp_path / "step-11" / "state.json").write_text("{")
@@ -158,63 +158,63 @@ class TestUnfinished:
         assert one.newest()["reached"]["step"] == 10
         said = "\n".join(caplog.messages)
         assert "DPO of m1: goes on at step 10 of 20." in caplog.messages
-        assert "step-11 is damaged and passed over: state.json: not as written" in said
+        assert "step-11 is damaged and is skipped: state.json: not as written" in said
         assert "writing-x was never finished" in said
 
     def test_a_damaged_one_is_replaced(self, tmp_path):
-        """The same step, reached once more, stands in its place."""
-        one = Unfinished("DPO of m1", tmp_path, seconds=0)
+        """The same step writes its state again."""
+        one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
         one.keep(3, 20, STATE)
         (tmp_path / "step-3" / "sums.json").unlink()
         one.keep(3, 20, STATE)
         assert one.newest()["reached"]["step"] == 3
 
 
-class TestShelf:
+class TestStateStore:
     @pytest.fixture
-    def shelf(self, tmp_path):
-        return Shelf(tmp_path / "shelf", seconds=0)
+    def store(self, tmp_path):
+        return StateStore(tmp_path / "store", seconds=0)
 
     def kept(self, tmp_path) -> int:
-        return len(list((tmp_path / "shelf").glob("*/step-*")))
+        return len(list((tmp_path / "store").glob("*/step-*")))
 
-    def test_forget_empties_what_is_through(self, shelf, tmp_path):
-        """What was interrupted stays, and so do the files of others."""
-        (tmp_path / "shelf").mkdir()
-        (tmp_path / "shelf" / "README").touch()
-        with shelf.training("SFT of m0", seed=1) as one:
+    def test_forget_empties_what_is_through(self, store, tmp_path):
+        """States of an interrupted training stay, and so do other files."""
+        (tmp_path / "store").mkdir()
+        (tmp_path / "store" / "README").touch()
+        with store.training("SFT of m0", seed=1) as one:
             one.keep(1, 2, {})
-        with suppress(KeyboardInterrupt), shelf.training("SFT of m0", seed=2) as one:
+        with suppress(KeyboardInterrupt), store.training("SFT of m0", seed=2) as one:
             one.keep(1, 2, {})
             raise KeyboardInterrupt
         assert self.kept(tmp_path) == 2
-        shelf.forget()
+        store.forget()
         assert self.kept(tmp_path) == 1
-        assert (tmp_path / "shelf" / "README").exists()
+        assert (tmp_path / "store" / "README").exists()
 
-    def test_each_thread_forgets_its_own(self, shelf, tmp_path):
-        """What another has trained may not be saved yet."""
-        with shelf.training("SFT of m0", seed=1) as one:
+    def test_each_thread_forgets_its_own(self, store, tmp_path):
+        """The models of other threads may not be saved yet."""
+        with store.training("SFT of m0", seed=1) as one:
             one.keep(1, 2, {})
-        other = threading.Thread(target=shelf.forget)
+        other = threading.Thread(target=store.forget)
         other.start()
         other.join()
         assert self.kept(tmp_path) == 1
-        shelf.forget()
+        store.forget()
         assert self.kept(tmp_path) == 0
 
-    def test_found_again_by_what_decides(self, shelf):
-        """The same things in any order; anything else is another training."""
-        with shelf.training("SFT of m0", seed=1, rows=["a"]) as one:
+    def test_found_again_by_what_decides(self, store):
+        """The order of the inputs does not matter. Any other input is another training."""
+        with store.training("SFT of m0", seed=1, rows=["a"]) as one:
             one.keep(1, 2, {})
-        with shelf.training("SFT of m0", rows=["a"], seed=1) as again:
+        with store.training("SFT of m0", rows=["a"], seed=1) as again:
             assert again.newest()
         for other in ({"seed": 2, "rows": ["a"]}, {"seed": 1, "rows": ["b"]}):
-            with shelf.training("SFT of m0", **other) as one:
+            with store.training("SFT of m0", **other) as one:
                 assert one.newest() is None
 
     def test_models_count_by_what_they_hold(self, tmp_path):
-        """Not by name, place or time: a folder that was copied is the same model."""
+        """Name, place and time do not count: a copied folder is the same model."""
         names = []
         for place, weights in (("one", "w"), ("two", "w"), ("three", "v")):
             folder = tmp_path / place

@@ -5,7 +5,7 @@ import hashlib
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from srlm_kedro.engines.training.base import DpoParams, SftParams
+from srlm_kedro.engines.training.params import DpoParams, SftParams
 from srlm_kedro.records import Checkpoint, Example, Preference
 from tests.engines.rendering import render, render_completion
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.judge.judgements import judge_responses, settled
+from srlm_kedro.judge.judgements import judge_responses, merge_attempts
 from srlm_kedro.records import Checkpoint
 
 PROMPT = Path(__file__).parents[2] / "conf/base/prompts/judge.txt"
@@ -47,7 +47,9 @@ def main() -> None:
     print(f"{'suffix':24} reward  moved  raised lowered no score")
     for name, suffix in SUFFIXES.items():
         asked = table.assign(response=table["response"] + suffix)
-        judged = settled(judge_responses(engine, judge, template, asked, sampling, 0, retries=2))
+        judged = merge_attempts(
+            judge_responses(engine, judge, template, asked, sampling, 0, retries=2)
+        )
         rewards = judged.groupby("response_id")["score"].mean()
         before = rewards if before is None else before
         moved = (rewards - before).dropna()

@@ -61,7 +61,7 @@ def test_a_benchmark_without_its_file_is_refused_before_work(finished):
 def test_a_fallen_benchmark_stops_the_run_and_keeps_its_figures(finished):
     """The guard's limit is passed: M2 stays on disk, and so do all results."""
     catalog = finished.path / "conf/test/catalog.yml"
-    engine = "srlm_kedro.engines.published.scripted_harness.ScriptedEngine"
+    engine = "srlm_kedro.engines.published.scripted.ScriptedHarness"
     text = catalog.read_text("utf-8")
     catalog.write_text(text.replace(engine, f"{engine}\n  options: {{tax: 40.0}}"), "utf-8")
     with pytest.raises(Exception, match="below M1"):

@@ -9,8 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIGHT = [
     "srlm_kedro.pipeline_registry",
-    "srlm_kedro.engines.published.scripted_annotator",
-    "srlm_kedro.engines.published.scripted_harness",
+    "srlm_kedro.engines.published.scripted",
     "srlm_kedro.engines.generation.scripted",
     "srlm_kedro.engines.training.scripted",
     "srlm_kedro.judge.parsing",

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 import srlm_kedro.pipelines
 from srlm_kedro.commands.bounds import Number, numbers_of, parameter_numbers
 from srlm_kedro.engines.generation.base import Sampling, StageSampling
-from srlm_kedro.engines.training.base import DpoParams, LoraParams, PretrainParams, SftParams
+from srlm_kedro.engines.training.params import DpoParams, LoraParams, PretrainParams, SftParams
 from srlm_kedro.params import Params, Schedule
 from srlm_kedro.pipeline_registry import register_pipelines
 from srlm_kedro.pipelines.eft.params import EftParams

@@ -1,8 +1,8 @@
-"""Words by which a judge takes back, supposes, denies or merely quotes a score or a verdict."""
+"""Words that show that a score or verdict is withdrawn, supposed, denied or only quoted."""
 
 import re
 
-_I = re.ASCII | re.IGNORECASE | re.VERBOSE
+_FLAGS = re.ASCII | re.IGNORECASE | re.VERBOSE
 
 _TAKEN_BACK = re.compile(
     r"""\b(?: wait\b\s*+[,.!…:—–-] | hmm | scratch\ that | correction\b
@@ -17,83 +17,84 @@ _TAKEN_BACK = re.compile(
         (?!\s*(?!points?\b)[A-Za-z])
       | actually\b,?\ (?:(?:it|this|that|I|the|an?|my)\b[^.\n]{0,60}(?:\d|\b[AB]\b)|no\b|\d|[AB]\b)
       | no,\ (?:it|rather|make|that|I|\d|[AB]\b) | I\ take\ (?:it|that)\ back )""",
-    _I,
+    _FLAGS,
 )
 _DENIED = re.compile(
     r"""\b(?:not|no|never|neither|nor|if|for|than|to|short|miss\w*|lack\w*|need\w*|requir\w*
       |prevent\w*|without|unless|otherwise|once|when|could|might|may|perhaps|maybe|almost|nearly
       |close|cannot|instead|says?|said|claim\w*|states?|stated|asks?|asked|wants?|argues?)\b
       | n['’]t | \A\W*+(?:with|had|were|given|assuming|suppos\w+)\b""",
-    _I,
+    _FLAGS,
 )
-_CONDITION = re.compile(r"\b(?:if|unless)\b | \A\W*+(?:had|were|assuming|suppos\w+)\b", _I)
+_CONDITION = re.compile(r"\b(?:if|unless)\b | \A\W*+(?:had|were|assuming|suppos\w+)\b", _FLAGS)
 _NEGATION = re.compile(
-    r"\b(?:not|no|never|neither|nor|cannot|rather\ than|instead\ of)\b | n['’]t", _I
+    r"\b(?:not|no|never|neither|nor|cannot|rather\ than|instead\ of)\b | n['’]t", _FLAGS
 )
-_OPEN = re.compile(
-    r"[^\w\n]*+ (?: if|unless|would|could|might|is\ (?:not|wrong) | isn['’]t )\b", _I
+_CONDITION_BEHIND = re.compile(
+    r"[^\w\n]*+ (?: if|unless|would|could|might|is\ (?:not|wrong) | isn['’]t )\b", _FLAGS
 )
-_MODAL = re.compile(r"\b(?:would|should|must)\b | ['’]d\b", _I)
+_MODAL = re.compile(r"\b(?:would|should|must)\b | ['’]d\b", _FLAGS)
 _LEAD = r"""\W*+ (?> (?: (?:so|thus|therefore|hence|overall|and|finally|all\ in\ all|accordingly
             |consequently|in\ (?:short|summary|conclusion|total)|(?:based\ on|after)\ [^,]{1,60}+)
             \b,?\W*+ )* )"""
-_I_SAY = re.compile(rf"{_LEAD} (?:I|we)\b", _I)
-_OWN = re.compile(
+_FIRST_PERSON = re.compile(rf"{_LEAD} (?:I|we)\b", _FLAGS)
+_ABOUT_THE_RESPONSE = re.compile(
     rf"""{_LEAD} (?: (?:I|we|it|this|these|my|which|that|resulting|leading|earning|giving|bringing
       |totall?ing|yielding|achieving|receiving)\b
       | the\ (?!perfect|ideal|best|flawless|reference|other|previous|next|maximum|highest|lowest)
         (?:[\w'’-]+\ ){{0,2}} (?:response|answer|assistant|ai|model|output|reply|score|total)\b )
     """,
-    _I,
+    _FLAGS,
 )
-_CLAUSE = re.compile(r"[,;:—–] | \b(?:and|so|hence|thus|therefore)\b", _I)
+_CLAUSE = re.compile(r"[,;:—–] | \b(?:and|so|hence|thus|therefore)\b", _FLAGS)
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 def takes_back(words: str) -> bool:
-    """Whether words behind a conclusion withdraw it: `Wait, ...`, `on reflection B`."""
+    """Whether the words after a conclusion withdraw it: `Wait, ...`, `on reflection B`."""
     return _TAKEN_BACK.search(words) is not None
 
 
 def is_denied(before: str) -> bool:
-    """Whether the words of a sentence before a number deny it or make it depend on something."""
+    """Whether the words before a number deny it or make it depend on a condition."""
     return _DENIED.search(before) is not None
 
 
 def is_rejected(before: str, behind: str) -> bool:
     """Whether the sentence around a verdict denies it: `not [[A]]`, `[[A]] if it were shorter`."""
     clause = _CLAUSE.split(before)[-1]
-    conditional = _CONDITION.search(before) or _OPEN.match(behind)
+    conditional = _CONDITION.search(before) or _CONDITION_BEHIND.match(behind)
     return conditional is not None or _NEGATION.search(clause) is not None
 
 
-def is_supposed(before: str, named: bool = False) -> bool:
-    """Whether a sentence speaks of what would be, or of another response than the judged one.
+def is_supposed(before: str, named: bool) -> bool:
+    """Whether a sentence is about what could be, or about another response than the judged one.
 
     Args:
-        before: Its words before the number.
-        named: The number has a label with a colon, so that no subject has to be found.
+        before: The words of the sentence before the number.
+        named: The number has a label with a colon, so the sentence needs no subject.
     """
     if is_denied(before):
         return True
     if _MODAL.search(before):
-        return not _I_SAY.match(before)
+        return not _FIRST_PERSON.match(before)
     if named:
         return False
     clauses = [part for part in _CLAUSE.split(before) if part.strip()]
-    return not clauses or not _OWN.match(clauses[-1])
+    return not clauses or not _ABOUT_THE_RESPONSE.match(clauses[-1])
 
 
-def is_quoted(before: str, between: str, behind: str, own: frozenset[str] = frozenset()) -> bool:
-    """Whether what stands between two parts of a line belongs to somebody else.
+def is_quoted(before: str, between: str, behind: str, outside_words: frozenset[str]) -> bool:
+    """Whether a score or verdict is a quotation, and so not the judge's own.
 
-    A line that is nothing but `"Score: 4"` is the judge's own, for prompts show the form in quotes.
+    A line that is only `"Score: 4"` is the judge's own: prompts show the form in quotes.
 
     Args:
-        before: The line up to it.
-        between: Its label, up to the number or letter: a quote that ends there is one of the label.
+        before: The line before the score or verdict.
+        between: The label, up to the number or letter. If a quotation ends there, only the label
+            is in quotes.
         behind: The rest of the line.
-        own: Words, in lower case, that may stand outside of the quotes.
+        outside_words: Words in lower case that may be outside the quotes of the judge's own score.
     """
     if before.lstrip().startswith(">"):
         return True
@@ -103,11 +104,11 @@ def is_quoted(before: str, between: str, behind: str, own: frozenset[str] = froz
     outside = {word.lower() for word in _WORD.findall(before[:opened])}
     closed = re.search(r"[\"'”’`](?P<after>[^\n]*+)", behind)
     after = closed["after"] if closed else behind
-    return not outside <= own or bool(_WORD.search(after))
+    return not outside <= outside_words or bool(_WORD.search(after))
 
 
 def _open_quote(line: str) -> int:
-    """Where a quotation begins that is still open at the line's end; -1 for none."""
+    """Where the quotation begins that is still open at the end of the line; -1 if there is none."""
     opened = [-1]
     for mark in ('"', "`"):
         if line.count(mark) % 2:

@@ -1,9 +1,9 @@
-"""Judgements of responses: asked for, read, asked for again when they carry no score.
+"""Judgements of responses: how they are drawn and read, and how scores become rewards.
 
-A judgement's raw text is always kept, so that a better parser needs no new judging (`reparse`).
+The raw text of every judgement is kept, so a better parser needs no new judging (`reparse`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import pandas as pd
@@ -14,8 +14,9 @@ from srlm_kedro.judge.prompt import check_judge_prompt, fill_judge_prompt
 from srlm_kedro.records import Checkpoint
 
 COLUMNS = ["response_id", "k", "attempt", "text", "finish", "thought", "score", "reason"]
-"""One row an attempt: `score` is NaN and `reason` says why, or `reason` is `ok`. `thought` is what
-the judge thought before it wrote `text`; no score is read from it."""
+"""One row per attempt. If there is no score, `score` is NaN and `reason` says why; else `reason` is
+`ok`. `thought` is what the judge thought before it wrote `text`. No score is read from a thought.
+"""
 
 
 def judge_responses(
@@ -27,10 +28,10 @@ def judge_responses(
     seed: int,
     retries: int = 0,
 ) -> pd.DataFrame:
-    """`sampling.n` judgements of each response, one response at a time.
+    """Draws `sampling.n` judgements for each response, and again those that have no score.
 
-    Those without a score are asked for again, each by itself and with draws of its own.
-    A response that leaves the judge no room for the longest judgement gets empty ones (`no_room`).
+    Each retry is a request of its own, with its own random draws. If a response leaves the judge no
+    room for the longest judgement, its judgements are empty (`no_room`).
     Paper: section 2.2, the judge sees one instruction and one response.
 
     Args:
@@ -38,12 +39,12 @@ def judge_responses(
         judge: The model that judges.
         template: The judge prompt.
         responses: `response_id` (unique), `prompt`, `response`.
-        sampling: K judgements are its `n`.
-        seed: A judgement depends on it, the response's id, k and the attempt.
-        retries: Further attempts at most.
+        sampling: Its `n` is K, the judgements per response.
+        seed: A judgement depends on the seed, the response's id, k and the attempt.
+        retries: The most further attempts per judgement.
 
     Returns:
-        All attempts, columns `COLUMNS`.
+        All attempts, with the columns `COLUMNS`.
     """
     check_judge_prompt(template)
     prompts = {
@@ -57,32 +58,47 @@ def judge_responses(
         for name, completions in zip(prompts, drawn, strict=True)
         for k, completion in enumerate(completions)
     ]
-    again = sampling.model_copy(update={"n": 1})
+    once = sampling.model_copy(update={"n": 1})
     attempt, missing = 0, _unscored(rows)
     while missing and attempt < retries:
         attempt += 1
-        requests = [
-            Request(f"{name}-j{k}-a{attempt}", prompts[name], optional=True) for name, k in missing
-        ]
-        drawn = engine.generate(judge, requests, again, seed)
-        rows += [
-            _row(name, k, attempt, completions[0])
-            for (name, k), completions in zip(missing, drawn, strict=True)
-        ]
-        missing = _unscored(rows[-len(missing) :])
+        repeated = {(name, k): prompts[name] for name, k in missing}
+        drawn_again = _repeat(engine, judge, repeated, attempt, once, seed)
+        rows += drawn_again
+        missing = _unscored(drawn_again)
     return pd.DataFrame(rows, columns=COLUMNS).astype({"score": float})
 
 
+def _repeat(
+    engine: GenerationEngine,
+    judge: Checkpoint,
+    prompts: Mapping[tuple[str, int], str],
+    attempt: int,
+    sampling: Sampling,
+    seed: int,
+) -> list[tuple]:
+    """One further attempt at each judgement (response, k), as rows of `COLUMNS`."""
+    requests = [
+        Request(f"{name}-j{k}-a{attempt}", prompt, optional=True)
+        for (name, k), prompt in prompts.items()
+    ]
+    drawn = engine.generate(judge, requests, sampling, seed)
+    return [
+        _row(name, k, attempt, completions[0])
+        for (name, k), completions in zip(prompts, drawn, strict=True)
+    ]
+
+
 def reparse(judgements: pd.DataFrame) -> pd.DataFrame:
-    """The same judgements with score and reason read afresh from the raw text."""
+    """The same judgements, with score and reason read again from the raw text."""
     parsed = [parse_score(row.text, row.finish) for row in judgements.itertuples()]
     scores = pd.Series([one.score for one in parsed], index=judgements.index, dtype=float)
     reasons = pd.Series([one.reason for one in parsed], index=judgements.index, dtype=object)
     return judgements.assign(score=scores, reason=reasons.astype(str))
 
 
-def settled(judgements: pd.DataFrame) -> pd.DataFrame:
-    """One row a judgement (response, k): its first attempt with a score, or else its last."""
+def merge_attempts(judgements: pd.DataFrame) -> pd.DataFrame:
+    """One row per judgement (response, k): the first attempt with a score, or else the last one."""
     ordered = judgements.assign(_failed=judgements["score"].isna())
     ordered["_turn"] = ordered["attempt"].where(~ordered["_failed"], -ordered["attempt"])
     ordered = ordered.sort_values(["_failed", "_turn"], kind="stable")
@@ -92,47 +108,47 @@ def settled(judgements: pd.DataFrame) -> pd.DataFrame:
 
 def _row(name: str, k: int, attempt: int, completion: Completion) -> tuple:
     parsed = parse_score(completion.text, completion.finish)
-    said = (completion.text, completion.finish, completion.thought)
-    return name, k, attempt, *said, parsed.score, parsed.reason
+    raw = (completion.text, completion.finish, completion.thought)
+    return name, k, attempt, *raw, parsed.score, parsed.reason
 
 
 def _unscored(rows: Sequence[tuple]) -> list[tuple[str, int]]:
-    """What may be asked again: a response that left no room will leave none."""
+    """Response and k of each attempt to repeat; a response that left no room will not leave any."""
     score, finish = COLUMNS.index("score"), COLUMNS.index("finish")
     return [(row[0], row[1]) for row in rows if row[score] is None and row[finish] != "no_room"]
 
 
 def with_rewards(responses: pd.DataFrame, read: pd.DataFrame, min_scores: int) -> pd.DataFrame:
-    """`responses` with the mean and the number of the scores in `read`, row by row.
+    """`responses` with their `reward`, the mean of their scores, and the number of these `scores`.
 
-    A judgement without a score is no number: it enters no mean. A response with fewer scores than
+    A judgement without a score does not enter the mean. A response with fewer scores than
     `min_scores` has no reward.
     """
     by_response = read.groupby("response_id")["score"].agg(["mean", "count"])
-    own = by_response.reindex(responses["response_id"]).set_axis(responses.index)
-    scores = own["count"].fillna(0).astype(int)
-    # The last bits of a mean hang on the order of the sum; without them, equals do tie.
-    reward = own["mean"].where(scores >= min_scores).round(9)
+    found = by_response.reindex(responses["response_id"]).set_axis(responses.index)
+    scores = found["count"].fillna(0).astype(int)
+    # The last bits of a mean depend on the order of the sum. Rounding them off makes ties equal.
+    reward = found["mean"].where(scores >= min_scores).round(9)
     return responses.assign(reward=reward, scores=scores)
 
 
-Policy = Literal["drop", "keep"]
+DropOrKeep = Literal["drop", "keep"]
 
-DROPS = ("cut", "empty", "unanswered")
-"""Why a response is no candidate: cut at the token limit; nothing but blanks; not drawn at all, for
-its prompt left the model no room."""
+DROP_REASONS = ("cut", "empty", "unanswered")
+"""Why a response is no candidate. `cut`: at the token limit. `empty`: it has only blanks.
+`unanswered`: it was not drawn, because its prompt left the model no room."""
 
 
-def candidacy(responses: pd.DataFrame, cut: Policy, empty: Policy) -> pd.Series:
-    """`ok` for each response that is a candidate, or else the reason out of `DROPS`.
+def candidate_status(responses: pd.DataFrame, cut: DropOrKeep, empty: DropOrKeep) -> pd.Series:
+    """`ok` for each response that is a candidate, or else the reason from `DROP_REASONS`.
 
-    A response that is empty and cut holds neither text nor end, and one that was not drawn is none:
-    nothing can be learnt from them, so no policy keeps them.
+    A response that is both empty and cut, or that was not drawn, teaches nothing. It is dropped
+    whatever the arguments say.
 
     Args:
         responses: `response` and `finish`.
-        cut: What becomes of responses cut at the token limit.
-        empty: What becomes of empty responses.
+        cut: What to do with responses that were cut at the token limit.
+        empty: What to do with empty responses.
     """
     blank = responses["response"].str.strip() == ""
     unended = responses["finish"] == "length"

@@ -1,14 +1,14 @@
-r"""The number at one place of a judgement, or what makes it no clear number.
+r"""The number at one place of a judgement, or the reason why it is not a clear number.
 
-The rules, in the order in which they are asked:
+The rules are applied in this order:
 
-1. A written-out calculation is read when it adds up: `1 (relevant) + 1 (useful) = 2/5` is 2.
+1. A written-out calculation is read if it adds up: `1 (relevant) + 1 (useful) = 2/5` is 2.
 2. A number has digits or a name: `4`, `4.5`, `four`, `\frac{4}{5}`.
-3. A total may follow it, `4/5`, `4 out of 5`, and must be that of the scale.
-4. Two numbers are none: `4-5`, `4,5`, `1 for style, 1 for use`, `4 (3)`.
-5. A number in doubt is none: `4?`, `>4`, `about 4`, `4+`, `5 if it were shorter`.
+3. A total may follow the number, `4/5` or `4 out of 5`. It must be the highest score.
+4. Two numbers are refused: `4-5`, `4,5`, `1 for style, 1 for use`, `4 (3)`.
+5. A number in doubt is refused: `4?`, `>4`, `about 4`, `4+`, `5 if it were shorter`.
 
-Every pattern is possessive or bounded, and only one line of bounded length is looked at.
+Every pattern is possessive or bounded, and only one line of bounded length is read.
 """
 
 import re
@@ -21,22 +21,22 @@ SPACE = r"\s\u00a0\u202f\u3000\u200b\ufeff"
 BLANK = r"\ \t\u00a0\u202f\u3000\u200b\ufeff"
 MARK = r"*_`\"'“”‘’$|"
 FLAGS = re.ASCII | re.IGNORECASE | re.VERBOSE
-"""Of every pattern of the parsers: digits and letters are ASCII."""
+"""The flags of the parsers' patterns: digits and letters are ASCII."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """What stands where a number is expected."""
+    """A number where one is expected, or its fault."""
 
     value: float
-    """Without meaning where there is a fault."""
+    """It has no meaning if there is a fault."""
     fault: Fault | None
     end: int
-    """Behind the number, its total and its unit."""
+    """The place after the number, its total and its unit."""
     scaled: bool = False
-    """True when the total was named: `4/5`."""
+    """True if the text names the total: `4/5`."""
     rest: str = ""
-    """What follows on its line."""
+    """What follows on the same line."""
 
 
 _SPELLED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -104,13 +104,13 @@ _LINE = 300
 
 
 def read_number(text: str, position: int, low: float, high: float) -> Number | None:
-    """The number that begins at `position`; None when what stands there is no answer.
+    """The number that begins at `position`; None if there is no number that could be a score.
 
     Args:
-        text: All of the judgement.
+        text: The whole judgement.
         position: Where the number is expected.
-        low: Lowest score; `0-5` is the scale itself and no answer.
-        high: Highest score, and the only total that may be named.
+        low: Lowest score. `0-5` is the scale itself and no score.
+        high: Highest score, and the only total that the text may name.
     """
     line = text[position : position + _LINE].partition("\n")[0]
     if line[:1] and is_foreign_digit(line[0]):
@@ -120,12 +120,12 @@ def read_number(text: str, position: int, low: float, high: float) -> Number | N
 
 
 def is_foreign_digit(character: str) -> bool:
-    """True for digits of other scripts, and for `½`."""
+    """Whether a character is a digit of another script, or one such as `½`."""
     return character.isnumeric() and not character.isascii()
 
 
 def _calculated(line: str, low: float, high: float) -> Number | None:
-    """What a sum comes to, `unclear` when it does not say or does not add up; None for no sum."""
+    """The result of a calculation, `unclear` if it is missing or wrong; None for other text."""
     if not _OPERATOR.search(line):
         return None
     flat = _flat(line)
@@ -144,12 +144,12 @@ def _calculated(line: str, low: float, high: float) -> Number | None:
 
 
 def _flat(line: str) -> str:
-    """The line with blanks in place of its brackets."""
+    """The line with blanks instead of brackets and what is in them."""
     return _GROUP.sub(lambda group: " " * len(group[0]), line)
 
 
 def _sum(written: str, flat: str) -> float | None:
-    """The sum of terms that hold one number each, outside of brackets or else within."""
+    """The sum of terms with one number each; a number in brackets counts if there is no other."""
     total, start = 0.0, 0
     ends = [*_OPERATOR.finditer(flat), None]
     sign = 1
@@ -165,7 +165,7 @@ def _sum(written: str, flat: str) -> float | None:
 
 
 def _plain(line: str, start: int, low: float, high: float) -> Number | None:
-    """A single number, its total and unit, and whether what follows leaves it alone."""
+    """A single number with its total and its unit, and the fault that the text after it shows."""
     found = _NUMBER.match(line, start)
     if found is None:
         vague = _VAGUE.match(line, start)
@@ -198,7 +198,7 @@ def _value(found: re.Match[str]) -> float:
 def _scale_fault(
     found: re.Match[str], tail: str, total: re.Match[str] | None, high: float
 ) -> Fault | None:
-    """What is wrong right behind the digits, or with the total."""
+    """What is wrong right after the digits, or with the total; None if nothing is."""
     if is_foreign_digit(tail[:1]) or (total and is_foreign_digit(total["total"])):
         return "not_ascii"
     if re.match(r"\.\d|(?!p(?:oin)?ts?\b|stars?\b)[A-Za-z]", tail, FLAGS):
@@ -212,7 +212,7 @@ def _scale_fault(
 def _is_doubtful(
     found: re.Match[str], line: str, rest: str, second: re.Match[str] | None, total: object
 ) -> bool:
-    """True when a second number stands beside the first, or words that leave it open."""
+    """Whether a second number follows, or words that make the number uncertain."""
     value = _value(found)
     if second and not (second["sign"] == "=" and (total or _restates(value, rest))):
         return True
@@ -232,18 +232,18 @@ def _is_doubtful(
 
 
 def _restates(value: float, rest: str) -> bool:
-    """True for `3 = 1 + 1 + 1`, and for `= 3` once more."""
+    """Whether the text after a number says it again: `3 = 1 + 1 + 1`, or `3 = 3`."""
     written = rest.lstrip(" \t*_`$").removeprefix("=").rstrip(" \t*_`$.)]}")
     return _sum(written, _flat(written)) == value
 
 
 def _is_label(tail: str) -> bool:
-    """True for `Score 5: impeccable`, `1 point: it is apt` and `a score of 5-point`: names."""
+    """Whether the number is part of a name: `Score 5: impeccable`, `1 point: it is apt`."""
     return re.match(r"-[A-Za-z]|\s*(?:points?|pts?)?\s*:\s*[*_]*[A-Za-z]", tail, re.I) is not None
 
 
 def _as_number(written: str) -> float | None:
-    """The value of digits or of a name; None for other words."""
+    """The value of digits or of a number's name; None for other words."""
     if written.lower() in _SPELLED:
         return _SPELLED.index(written.lower())
     try:

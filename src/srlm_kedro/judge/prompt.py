@@ -1,9 +1,9 @@
-"""The judge prompt: a reviewable text file with two places to fill.
+"""The judge prompt: a text file that people can review, with two placeholders to fill.
 
-A place should stand between tags, `<response>` and `</response>` or `[Answer]` and `[End of
-answer]`: a text that holds one of them would end its place, and what follows it would speak to the
-judge in the rubric's name. There the tag's first character is written as HTML writes it,
-`&lt;/response>`. All other texts stay as they are, byte for byte.
+Put each placeholder between tags, such as `<response>` and `</response>` or `[Answer]` and `[End of
+answer]`. A response that contains one of these tags could end its place early, and the rest of it
+would look to the judge like a part of the rubric. So the first character of such a tag is escaped
+in the response, as in HTML: `&lt;/response>`. All other text stays the same, byte for byte.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ _ESCAPES = {"<": "&lt;", "[": "&#91;"}
 
 
 def check_judge_prompt(template: str) -> str:
-    """The template itself, when both places stand in it once and it asks for a score.
+    """The template itself, if it has both placeholders once and asks for a score.
 
-    Paper: section 2.2 and figure 2; the judge is told to conclude with `Score: <total points>`.
+    Paper: section 2.2 and figure 2. The prompt tells the judge to end with `Score: <total points>`.
 
     Raises:
         InputError: All faults of the template.
@@ -37,10 +37,10 @@ def check_judge_prompt(template: str) -> str:
 
 
 def placeholder_faults(template: str, places: Iterable[str]) -> list[str]:
-    """A line for each place that does not stand in the template exactly once."""
+    """One line for each placeholder that is not in the template exactly once."""
     counts = {place: template.count(place) for place in places}
     return [
-        f"{place} must stand in it once, found {count} times"
+        f"{place} must appear in it once, found {count} times"
         for place, count in counts.items()
         if count != 1
     ]
@@ -52,15 +52,15 @@ def fill_judge_prompt(template: str, instruction: str, response: str) -> str:
 
 
 def is_escaped(template: str, instruction: str, response: str) -> bool:
-    """Whether instruction or response holds a tag of the template, which is escaped in it."""
+    """Whether the instruction or the response contains a tag of the template, which is escaped."""
     tags = _tags(template, (INSTRUCTION, RESPONSE))
     return tags is not None and any(tags.search(text) for text in (instruction, response))
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Puts every value into its place in one pass, so that no value is read as a template.
+    """Replaces every placeholder in one pass, so that no value is read as a template.
 
-    The tags next to the places are escaped in the values.
+    In the values, the tags next to the placeholders are escaped.
     """
     tags = _tags(template, tuple(values))
     held = values if tags is None else {place: _escaped(values[place], tags) for place in values}
@@ -74,7 +74,7 @@ def _escaped(text: str, tags: re.Pattern[str]) -> str:
 
 @lru_cache(maxsize=16)
 def _tags(template: str, places: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Finds the first character of a tag that stands next to a place; None: there is no tag."""
+    """The pattern that finds the tags next to the placeholders; None if there are no tags."""
     found = [
         tag
         for place in places
@@ -85,7 +85,7 @@ def _tags(template: str, places: tuple[str, ...]) -> re.Pattern[str] | None:
 
 
 def _tag(tag: str) -> str:
-    """The tag in any case and spacing, to open or to close, as a reader would take it."""
+    """A pattern for the first character of the tag, in any spacing, opening or closing."""
     words = r"\s++".join(map(re.escape, re.findall(r"[^\s<>\[\]/]+", tag)))
     if tag.startswith("["):
         return rf"\[(?=\s*+{words}\s*+\])"
@@ -93,5 +93,5 @@ def _tag(tag: str) -> str:
 
 
 def prompt_version(template: str) -> str:
-    """The first 12 digits of the template's sha256: the version to log beside its results."""
+    """The version of a template to log with its results: the first 12 digits of its SHA-256."""
     return hashlib.sha256(template.encode()).hexdigest()[:12]

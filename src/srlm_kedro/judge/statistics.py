@@ -1,21 +1,22 @@
-"""Who answers better over many prompts: wins, ties and losses, and how sure they are."""
+"""Statistics of judging: who wins over many prompts, and how well a judge agrees with people."""
 
 import numpy as np
 import pandas as pd
 
-from srlm_kedro.judge.judgements import reparse, settled
+from srlm_kedro.judge.judgements import merge_attempts, reparse
 
 _INTERVAL = (2.5, 97.5)
 
 
 def tally(won: pd.Series, resamples: int, seed: int) -> dict[str, float]:
-    """`win`, `tie` and `loss` in %, `n` prompts; `low` and `high` bound win minus loss (95%).
+    """`win`, `tie` and `loss` in %, `n` prompts, and `low` and `high`.
 
-    Shares are taken within each prompt and then over prompts, which the bootstrap resamples:
-    the responses to one prompt are no independent cases.
+    `low` and `high` are the 95% interval of win minus loss. The responses to one prompt are not
+    independent, so shares are averaged within each prompt first, and the bootstrap resamples the
+    prompts.
 
     Args:
-        won: 1 (win), 0 (tie) or -1 (loss) a comparison, by prompt; at least one.
+        won: 1 (win), 0 (tie) or -1 (loss) for each comparison, indexed by prompt; at least one.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
     """
@@ -27,7 +28,7 @@ def tally(won: pd.Series, resamples: int, seed: int) -> dict[str, float]:
 
 
 def bootstrap_interval(values: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
-    """The 95% percentile interval of the mean of `values`, one a prompt."""
+    """The 95% percentile interval of the mean of `values`, one value per prompt."""
     drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
     low, high = np.percentile(values[drawn].mean(axis=1), _INTERVAL)
     return float(low), float(high)
@@ -41,25 +42,26 @@ _DIGITS = 9
 def measure_reward_modelling(
     eft_eval: pd.DataFrame, eft_eval_judgements: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row: the five metrics, how many prompts they rest on, and what was no clear case.
+    """One row: the five metrics, the number of prompts, and how often each convention applied.
 
-    A response's score is the mean of its parsed scores. Prompts whose responses people ranked
-    all alike take no part.
+    A response's score is the mean of its parsed scores. A prompt is left out if people gave all its
+    responses the same rank. A pair is two responses to one prompt that people rank differently.
 
-    - `pairwise_accuracy`, %: of two responses that people rank apart, the better has the higher
-      score. A tie or a missing score counts as wrong.
-    - `five_best`, %: of responses scored a perfect 5, the share that people ranked first.
-      NaN when there is no 5.
-    - `exact_match`, %: prompts in which every pair that people rank apart is ordered so.
-    - `spearman`, `kendall` (tau-b): of scores and ranks, mean over prompts. Responses without a
-      score are left out; 0 for a prompt whose scores, or what is left, show no order.
-    - `n`: prompts. `pairs`, `tied_pairs`, `unscored_pairs`, `fives`, `unordered_prompts` (taken
-      as 0 in the correlations), `unscored_responses`: how often each convention applied.
-    - `parse_rate`: share of the judgements that carry a score.
+    - `pairwise_accuracy`, %: the pairs in which the better response has the higher score. A tie or
+      a missing score counts as wrong.
+    - `five_best`, %: of the responses with a score of exactly 5, the share that people ranked
+      first. NaN if no response has a 5.
+    - `exact_match`, %: the prompts in which every pair has the same order as people gave it.
+    - `spearman`, `kendall` (tau-b): the correlation of scores and ranks, mean over prompts.
+      Responses without a score are left out. A prompt whose remaining scores or ranks are all equal
+      counts as 0.
+    - `n`: prompts. `pairs`, `tied_pairs`, `unscored_pairs`, `fives`, `unordered_prompts` (which
+      count as 0 in the correlations) and `unscored_responses`: how often each convention applied.
+    - `parse_rate`: the share of the judgements that have a score.
     """
-    read = settled(reparse(eft_eval_judgements))
-    scored = _ordered_by_people(_scored(eft_eval, read))
-    pairs = _pairs(scored)
+    read = merge_attempts(reparse(eft_eval_judgements))
+    scored = _with_different_ranks(_scored(eft_eval, read))
+    pairs = _ranked_pairs(scored)
     fives = scored[scored["score"] == _TOP]
     correlations = _correlations(scored)
     right = pairs["better"] > pairs["worse"]
@@ -83,21 +85,22 @@ def measure_reward_modelling(
 
 
 def _scored(eft_eval: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
+    """The responses with the mean of their scores."""
     means = read.groupby("response_id")["score"].mean()
-    # Sums of decimals differ in the last bit by their order, which must not make an order here.
+    # The last bits of a mean depend on the order of the sum. They must not break a tie.
     score = means.reindex(eft_eval["response_id"]).round(_DIGITS).set_axis(eft_eval.index)
     return eft_eval.assign(score=score)
 
 
-def _ordered_by_people(scored: pd.DataFrame) -> pd.DataFrame:
-    """The prompts with at least two different ranks; `first` marks what people liked best."""
+def _with_different_ranks(scored: pd.DataFrame) -> pd.DataFrame:
+    """The prompts with at least two different ranks; `first` marks the responses ranked first."""
     ranks = scored.groupby("prompt_id")["rank"]
     kept = scored.assign(first=scored["rank"] == ranks.transform("min"))
     return kept[ranks.transform("nunique") > 1]
 
 
-def _pairs(scored: pd.DataFrame) -> pd.DataFrame:
-    """Two responses to one prompt that people rank apart: the scores of `better` and `worse`."""
+def _ranked_pairs(scored: pd.DataFrame) -> pd.DataFrame:
+    """The scores of the `better` and the `worse` response of each pair."""
     columns = scored[["prompt_id", "rank", "score"]]
     both = columns.merge(columns, on="prompt_id", suffixes=("_better", "_worse"))
     both = both[both["rank_better"] < both["rank_worse"]]
@@ -106,7 +109,7 @@ def _pairs(scored: pd.DataFrame) -> pd.DataFrame:
 
 
 def _correlations(scored: pd.DataFrame) -> pd.DataFrame:
-    """Spearman and Kendall of each prompt; NaN where scores or ranks show no order."""
+    """Spearman and Kendall for each prompt; NaN if all scores or all ranks are equal."""
     from scipy import stats
 
     rows = []

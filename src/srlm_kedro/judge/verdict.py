@@ -1,19 +1,25 @@
 """The verdict on two answers, or the rating of one, with which a judge concludes.
 
-As strict as `parsing`: what is in doubt is None with a reason, never a tie, never a number, never
-a draw of lots. Statements are of several kinds, and the strongest kind in a text speaks for it:
+This parser is as strict as `parsing`. A verdict in doubt is None with a reason. It never becomes a
+tie, a number or a random choice. There are four kinds of statement. The strongest kind in a text
+decides:
 
-1. `[[A]]`, as the prompt asks for;
+1. `[[A]]`, which the prompt asks for;
 2. `Final verdict: A`;
 3. `Verdict: A`, `Winner: Response B`;
-4. as the last line alone: `[A]`, `Answer A is better.`, or a text that is nothing but `A`.
+4. only in the last line: `[A]`, `Answer A is better.`, or a text that is only `A`.
 
-Statements of one kind that differ are refused, and so is one that is taken back later, by another
-label, by a sentence (`Answer B is better.`) or by words such as `on reflection`. A verdict that the
-judge corrects is refused as well: whoever changes sides was near a tie, and the comparison is made
-in both orders. What stands in quotation marks within a sentence belongs to an answer and is no
-verdict; `not [[A]]` is none either. Nor is any in a text that the engine cut, for the conclusion
-comes last. Every pattern is possessive or bounded: time is linear in the text.
+Some statements are refused, or are no verdict:
+
+- Statements of one kind that differ are refused.
+- A statement is refused if the judge withdraws it later, by another label, by a sentence (`Answer B
+  is better.`) or by words such as `on reflection`. This includes a correction: a judge that changes
+  sides was near a tie, and each comparison is made in both orders anyway.
+- A quotation within a sentence belongs to an answer, so it is no verdict. `not [[A]]` is no verdict
+  either.
+- A text that the engine cut has no verdict, because the conclusion comes last.
+
+Every pattern is possessive or bounded, so time is linear in the text.
 """
 
 import re
@@ -40,7 +46,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 @dataclass(frozen=True)
 class Verdict:
-    """The better of two answers as shown, or None with the reason."""
+    """The better of two answers, in the order in which the judge saw them; or None and why."""
 
     winner: Winner | None
     reason: Reason
@@ -76,57 +82,58 @@ _SENTENCE = re.compile(
 )
 _LETTERS: dict[str, Winner] = {"A": "first", "B": "second", "C": "tie"}
 _SENTENCE_END = re.compile(r"[.!;\n]+")
-_TURN = re.compile(
+_LEAD_IN = re.compile(
     r"\W*(?:(?:no|but|rather|still|yet|however|and|even\ so)\b,?\s*)*", re.ASCII | re.IGNORECASE
 )
-_OWN = frozenset(
+_WORDS_OUTSIDE_QUOTES = frozenset(
     [
         *("my", "the", "a", "so", "thus", "therefore", "hence", "is", "final", "overall"),
         *("verdict", "decision", "winner", "choice", "rating", "grade", "score"),
     ]
 )
-"""Words that may stand before a verdict in quotation marks that is the judge's own."""
-_NEARBY = 200
+"""Words that may come before the quotation marks of a verdict that is the judge's own."""
+_CONTEXT = 200
 
 
 def parse_verdict(text: str, finish: Finish = "stop") -> Verdict:
-    """The verdict that a completion of the judge concludes with; None whenever it is in doubt.
+    """The verdict with which a completion of the judge concludes; None whenever it is in doubt.
 
     Args:
-        text: The completion alone. The prompt names all three verdicts: never pass it.
-        finish: `length` when the engine cut the text.
+        text: Only the completion. The prompt names all three verdicts: never pass it.
+        finish: `length` if the engine cut the text.
     """
     if finish == "length":
         return Verdict(None, "cut_off")
     text = thoughts.split(text)[1]
     brackets = [
-        (one, _named(inside))
+        (one, _verdict_of(inside))
         for one in _BRACKETS.finditer(text)
         if (inside := _NAMED.fullmatch(one[1])) and not _is_quoted(text, one.start(), one.end())
     ]
     labelled = [
-        (one, _value(one["value"]))
+        (one, _labelled_verdict(one["value"]))
         for one in _LABELLED.finditer(text)
         if not _is_quoted(text, one.start(), one.start("value"))
     ]
-    final = [said for said in labelled if said[0]["final"]]
+    final = [stated for stated in labelled if stated[0]["final"]]
     for found in filter(None, (brackets, final, labelled)):
         last, verdict = found[-1]
-        later = {said for one, said in labelled if one.start() > last.start() and said.winner}
-        later |= _later(text[last.end() :])
-        if {said for _, said in found} | later != {verdict}:
+        later = {stated for one, stated in labelled if one.start() > last.start() and stated.winner}
+        later |= _later_verdicts(text[last.end() :])
+        if {stated for _, stated in found} | later != {verdict}:
             return Verdict(None, "conflicting")
         return Verdict(None, "unclear") if _is_rejected(text, last) else verdict
     return _last_line(text) or Verdict(None, "no_verdict")
 
 
 def parse_rating(text: str, finish: Finish = "stop", low: float = 1, high: float = 10) -> Parsed:
-    """The rating that a completion of the judge concludes with, `[[7]]` or `Rating: 7/10`.
+    """The rating with which a completion of the judge concludes: `[[7]]` or `Rating: 7/10`.
 
-    Ratings in double brackets come first; without any, `rating` and `grade` are read as `score`.
+    Ratings in double brackets come first. Without any, the text is read by `parse_score`, for which
+    `rating` and `grade` mean `score`.
 
     Returns:
-        As `parse_score`, with its reasons.
+        The same as `parse_score`, with the same reasons.
     """
     if finish == "length":
         return Parsed(None, "cut_off")
@@ -151,48 +158,52 @@ def parse_rating(text: str, finish: Finish = "stop", low: float = 1, high: float
 
 
 def _is_quoted(text: str, start: int, end: int) -> bool:
-    before = text[max(0, start - _NEARBY) : start].rpartition("\n")[2]
-    behind = text[end : end + _NEARBY].partition("\n")[0]
-    return hedges.is_quoted(before, "", behind, _OWN)
+    """Whether the verdict between two places of the text is a quotation."""
+    before = text[max(0, start - _CONTEXT) : start].rpartition("\n")[2]
+    behind = text[end : end + _CONTEXT].partition("\n")[0]
+    return hedges.is_quoted(before, "", behind, _WORDS_OUTSIDE_QUOTES)
 
 
 def _is_rejected(text: str, one: re.Match[str]) -> bool:
-    before = _SENTENCE_END.split(text[max(0, one.start() - _NEARBY) : one.start()])[-1]
-    return hedges.is_rejected(before, text[one.end() : one.end() + _NEARBY])
+    """Whether the sentence around a verdict denies it."""
+    before = _SENTENCE_END.split(text[max(0, one.start() - _CONTEXT) : one.start()])[-1]
+    return hedges.is_rejected(before, text[one.end() : one.end() + _CONTEXT])
 
 
-def _later(behind: str) -> set[Verdict]:
-    """Verdicts in sentences behind the last other one; `conflicting` for words that withdraw it."""
-    said = {_named(one) for one in _sentences(behind)}
-    return said | ({Verdict(None, "conflicting")} if hedges.takes_back(behind) else set())
+def _later_verdicts(behind: str) -> set[Verdict]:
+    """The verdicts in later sentences, and `conflicting` if later words withdraw the verdict."""
+    stated = {_verdict_of(one) for one in _sentences(behind)}
+    return stated | ({Verdict(None, "conflicting")} if hedges.takes_back(behind) else set())
 
 
 def _sentences(text: str) -> list[re.Match[str]]:
-    """All that state a verdict: `Answer A is better.`"""
-    parts = (part.strip(" \t*_`") for part in _SENTENCE_END.split(text) if len(part) < _NEARBY)
-    matches = (_SENTENCE.fullmatch(part, _TURN.match(part).end()) for part in parts)  # type: ignore[union-attr]
+    """The sentences that state a verdict: `Answer A is better.`"""
+    parts = (part.strip(" \t*_`") for part in _SENTENCE_END.split(text) if len(part) < _CONTEXT)
+    matches = (_SENTENCE.fullmatch(part, _LEAD_IN.match(part).end()) for part in parts)  # type: ignore[union-attr]
     return [match for match in matches if match]
 
 
-def _value(line: str) -> Verdict:
-    """What stands behind a label, to the end of its line."""
+def _labelled_verdict(line: str) -> Verdict:
+    """The verdict that follows a label, up to the end of its line."""
     value = _VALUE.fullmatch(line)
-    return _named(value) if value else Verdict(None, "unclear")
+    return _verdict_of(value) if value else Verdict(None, "unclear")
 
 
 def _last_line(text: str) -> Verdict | None:
+    """The verdict that the last line states without a label; None if it states none."""
     before, _, line = text.strip().rpartition("\n")
     if line.startswith(">"):
         return None
     line = line.strip(" \t*_`")
-    if said := _SENTENCE.fullmatch(line):
-        agreed = {_named(one) for one in _sentences(before)} <= {_named(said)}
-        return _named(said) if agreed else Verdict(None, "conflicting")
+    if stated := _SENTENCE.fullmatch(line):
+        agreed = {_verdict_of(one) for one in _sentences(before)} <= {_verdict_of(stated)}
+        return _verdict_of(stated) if agreed else Verdict(None, "conflicting")
     alone = _VALUE.fullmatch(line)
-    return _named(alone) if alone and (not before or line.startswith("[")) else None
+    return _verdict_of(alone) if alone and (not before or line.startswith("[")) else None
 
 
-def _named(match: re.Match[str]) -> Verdict:
+def _verdict_of(match: re.Match[str]) -> Verdict:
+    """The verdict that the letter or the word `tie` in a match names."""
     groups = match.groupdict()
     letter = groups.get("letter") or groups.get("other")
     return Verdict(_LETTERS[letter.upper()] if letter else "tie", "ok")

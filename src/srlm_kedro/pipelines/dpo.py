@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
-from srlm_kedro.engines.training.base import DpoParams, TrainingEngine
+from srlm_kedro.engines.training.base import TrainingEngine
+from srlm_kedro.engines.training.params import DpoParams
 from srlm_kedro.records import Checkpoint, Preference, derive_seed
 
 

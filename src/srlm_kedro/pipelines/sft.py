@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
-from srlm_kedro.engines.training.base import SftParams, Trained, TrainingEngine
+from srlm_kedro.engines.training.base import Trained, TrainingEngine
+from srlm_kedro.engines.training.params import SftParams
 from srlm_kedro.records import Checkpoint, Example, derive_seed
 
 Outcome = tuple[Checkpoint, pd.DataFrame, dict[str, float]]

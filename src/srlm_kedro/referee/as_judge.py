@@ -1,6 +1,6 @@
-"""A referee in the place of a judge's model: what rewards are worth when they are true.
+"""A referee that takes the place of the judge, to see what the loop does with true rewards.
 
-It answers judge prompts as a generation engine does, so that the loop stays as it is.
+It answers judge prompts as a generation engine does, so the loop stays the same.
 """
 
 import re
@@ -16,42 +16,42 @@ _NO_SCORE = "There is no true score of it."
 
 
 class RefereeEngine:
-    """Reads instruction and response out of a filled judge prompt, and writes what is true.
+    """Finds instruction and response in a filled judge prompt, and answers with the true score.
 
-    A judgement is the referee's reasons and `Score: <n>`; without a score where the referee has
-    none, or where it is a `KnowingReferee` and the instruction is beyond it.
+    A judgement is the referee's reasons and `Score: <n>`. It has no score if the referee gives
+    none, or if the referee is a `KnowingReferee` and does not understand the instruction.
     """
 
     def __init__(self, referee: Referee, judge_prompt: str):
-        """Names the referee, and the judge prompt of the run, which tells where to read.
+        """Takes the referee and the run's judge prompt, which says where each text is.
 
         Raises:
             InputError: All faults of the prompt.
         """
         self._referee = referee
-        self._filled = _reader(check_judge_prompt(judge_prompt))
+        self._filled = _filled_pattern(check_judge_prompt(judge_prompt))
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """The same judgement `sampling.n` times; neither model nor seed matter.
+        """The same judgement `sampling.n` times per request; model and seed make no difference.
 
         Raises:
-            InputError: A request is no filled judge prompt.
+            InputError: A request is not a filled judge prompt.
         """
         pairs = [self._pair(request) for request in requests]
         known = dict.fromkeys(pair for pair in pairs if self._is_known(pair[0]))
-        told = dict(zip(known, self._referee.assess_all(list(known)), strict=True))
-        return [[_judgement(told.get(pair))] * sampling.n for pair in pairs]
+        found = dict(zip(known, self._referee.assess_all(list(known)), strict=True))
+        return [[_judgement(found.get(pair))] * sampling.n for pair in pairs]
 
     def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:
-        """None: a referee reads texts of any length."""
+        """An empty text for each request: a referee reads texts of any length."""
         return [""] * len(requests)
 
     def release(self) -> None:
-        """Gives back what the referee holds."""
+        """Frees what the referee holds."""
         if hasattr(self._referee, "release"):
             self._referee.release()
 
@@ -62,15 +62,15 @@ class RefereeEngine:
         found = self._filled.fullmatch(request.prompt)
         if found is None:
             raise InputError(
-                f"referee: request {request.id} is not filled from its `judge_prompt`: "
-                f"{request.prompt[:60]!r}. Name the file of the catalog's `judge_prompt` in the "
-                "engine's options."
+                f"referee: request {request.id} was not made from its `judge_prompt`: "
+                f"{request.prompt[:60]!r}. In the engine's options, name the same file as the "
+                "catalog's `judge_prompt`."
             )
         return found["instruction"], found["response"]
 
 
-def _reader(template: str) -> re.Pattern[str]:
-    """The template as a pattern; what stands in its places comes out byte for byte."""
+def _filled_pattern(template: str) -> re.Pattern[str]:
+    """A pattern that finds in a filled template the texts that fill it, byte for byte."""
     pattern = re.escape(template)
     for place, name in ((INSTRUCTION, "instruction"), (RESPONSE, "response")):
         pattern = pattern.replace(re.escape(place), f"(?P<{name}>.*?)")

@@ -1,6 +1,6 @@
-"""What stages that measure ask of a referee: someone who knows better than the models do.
+"""The protocol of a referee: someone who knows better than the models, for stages that measure.
 
-The microworld's oracle is one that scores. A language model can be another (`llm_referee`).
+The microworld's oracle is a referee that scores. A language model can be another (`llm_referee`).
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ KINDS = {
     "voice": "voice_missed",
     "extras": "extras",
 }
-"""Columns of the kinds of error, by their short names."""
+"""The columns of the kinds of error, by short name."""
 COLUMNS = ["score", *KINDS.values()]
 
 
 class Assessment(Protocol):
-    """What a referee says of one response; None where it cannot tell."""
+    """What a referee says about one response; a property is None if the referee cannot tell."""
 
     @property
     def score(self) -> float | None:
@@ -31,48 +31,48 @@ class Assessment(Protocol):
 
     @property
     def reasons(self) -> Sequence[str]:
-        """Why, in sentences."""
+        """The reasons for the score, in sentences."""
         ...
 
     @property
     def items_wrong(self) -> bool | None:
-        """What was asked for is wrong or incomplete."""
+        """Whether the items that the prompt asks for are wrong or incomplete."""
         ...
 
     @property
     def constraints_missed(self) -> float | None:
-        """Share of the constraints that were not met."""
+        """Share of the constraints that the response does not meet."""
         ...
 
     @property
     def voice_missed(self) -> bool | None:
-        """It does not sound like an assistant."""
+        """Whether the response does not sound like an assistant."""
         ...
 
     @property
     def extras(self) -> bool | None:
-        """Something was added that nobody asked for."""
+        """Whether the response adds something that nobody asked for."""
         ...
 
 
 class Referee(Protocol):
-    """Assesses responses, each by itself."""
+    """Assesses responses one by one."""
 
     def assess_all(self, pairs: Sequence[tuple[str, str]]) -> Sequence[Assessment]:
-        """What is true of each (prompt, response), asked for all at once."""
+        """The assessment of each (prompt, response), in the same order."""
         ...
 
 
 @runtime_checkable
 class KnowingReferee(Protocol):
-    """Knows the tasks of a world by its rules, and assesses no prompt outside of it."""
+    """Knows the rules of a world of tasks, and assesses no prompt outside that world."""
 
     def understands(self, prompt: str) -> bool:
-        """Whether the prompt is a task of its world."""
+        """Whether the prompt is a task of the world."""
         ...
 
     def kind(self, prompt: str) -> str | None:
-        """The kind of task; None outside of its world."""
+        """The kind of task; None for a prompt outside the world."""
         ...
 
 
@@ -87,20 +87,20 @@ class Comparison:
 
 @runtime_checkable
 class ComparingReferee(Protocol):
-    """Compares two responses itself, as language models do; the order may sway it.
+    """Compares two responses itself, as language models do. The order may influence it.
 
-    If a referee compares, its comparisons decide the head-to-head in place of its scores.
+    If a referee compares, its comparisons decide the head-to-head instead of its scores.
     """
 
     def compare(self, comparisons: Sequence[Comparison]) -> Sequence[Completion]:
-        """Its words on each, raw, that conclude with [[A]] (the first), [[B]] or [[C]] (a tie).
+        """A raw text for each comparison that ends with [[A]] (the first), [[B]] or [[C]] (a tie).
 
-        They are read by `judge.verdict.parse_verdict`; words without a verdict are left out.
+        `judge.verdict.parse_verdict` reads the texts. A text without a verdict is left out.
         """
         ...
 
 
-def tabulated(found: Sequence[Assessment], index: pd.Index) -> pd.DataFrame:
-    """Columns `COLUMNS` as numbers, NaN where the referee cannot tell; a row an assessment."""
+def assessment_table(found: Sequence[Assessment], index: pd.Index) -> pd.DataFrame:
+    """One row per assessment: the columns `COLUMNS` as numbers, NaN if the referee cannot tell."""
     rows = [[getattr(one, name) for name in COLUMNS] for one in found]
     return pd.DataFrame(rows, index, COLUMNS, dtype=float)

@@ -1,4 +1,4 @@
-"""A language model as referee: it compares two responses in words, and scores them if told how."""
+"""A language model as referee: it compares two responses, and can score single ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ _PROMPT, _FIRST, _SECOND = "{prompt}", "{first}", "{second}"
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a language model says of one response: a score, and no errors by kind."""
+    """What a language model says about one response: a score, but no kinds of error."""
 
     score: float | None
-    """0 to 5; None where it gave none."""
+    """0 to 5; None if the model gave none."""
     reasons: tuple[str, ...] = ()
-    """Its words, raw."""
+    """The model's raw text."""
     items_wrong: None = None
     constraints_missed: None = None
     voice_missed: None = None
@@ -32,9 +32,9 @@ class Opinion:
 
 
 class LlmReferee:
-    """The referee of head-to-head comparisons; it scores single responses only if told how.
+    """Compares responses head to head. It scores single responses only with a `judge_prompt`.
 
-    Paper: section 3.1 has GPT-4 compare. The wording is ours.
+    Paper: section 3.1, where GPT-4 compares. The wording of our prompt is our own.
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class LlmReferee:
         temperature: Temperature = 0.0,
         max_new_tokens: Annotated[int, Field(ge=1, le=TOKENS)] = 1024,
     ):
-        """Names the judge, as for `LlmJudge`, and what it is asked.
+        """Names the model, as for `LlmJudge`, and sets its prompts.
 
         Args:
-            engine: Draws its words.
+            engine: Draws the answers.
             compare_prompt: Text with {prompt}, {first} and {second}, which asks for [[A]], [[B]]
                 or [[C]].
-            model: Its name, as the server knows it.
-            model_path: Its Hugging Face folder; None where a server holds it.
-            judge_prompt: The additive prompt by which it scores each response too; None: it
-                compares alone, and every score is missing.
-            temperature: 0 gives the same words again.
-            max_new_tokens: Longest judgement.
+            model: The model's name on the server.
+            model_path: The model's Hugging Face folder; None if a server holds the model.
+            judge_prompt: The additive prompt for scoring each response as well. With None the
+                model only compares, and every score is missing.
+            temperature: 0 gives the same answers again.
+            max_new_tokens: Longest answer.
 
         Raises:
             InputError: All faults of a prompt.
@@ -68,22 +68,22 @@ class LlmReferee:
         self._judge_prompt = judge_prompt and check_judge_prompt(judge_prompt)
 
     def compare(self, comparisons: Sequence[Comparison]) -> list[Completion]:
-        """Its words on each, raw; `parse_verdict` reads them."""
+        """The model's raw text about each comparison; `parse_verdict` reads it."""
         return self._judge.ask([self._filled(one) for one in comparisons])
 
     def assess_all(self, pairs: Sequence[tuple[str, str]]) -> list[Opinion]:
-        """A score for each prompt and response; none without a `judge_prompt`."""
+        """A score for each (prompt, response); no scores without a `judge_prompt`."""
         if not self._judge_prompt:
             return [Opinion(None)] * len(pairs)
-        said = self._judge.ask([fill_judge_prompt(self._judge_prompt, *pair) for pair in pairs])
-        return [Opinion(parse_score(one.text, one.finish).score, (one.text,)) for one in said]
+        answers = self._judge.ask([fill_judge_prompt(self._judge_prompt, *pair) for pair in pairs])
+        return [Opinion(parse_score(one.text, one.finish).score, (one.text,)) for one in answers]
 
     def refuse_unready(self) -> None:
-        """Raises InputError where its model cannot be drawn from."""
+        """Raises InputError if its engine cannot draw from its model."""
         self._judge.refuse_unready()
 
     def release(self) -> None:
-        """Gives back what the engine holds."""
+        """Frees what the engine holds."""
         self._judge.release()
 
     def _filled(self, one: Comparison) -> str:
@@ -92,7 +92,7 @@ class LlmReferee:
 
 
 def check_compare_prompt(template: str) -> str:
-    """The template itself, when its three places stand in it once and it names the verdicts.
+    """The template itself, if it has each placeholder once and names the three verdicts.
 
     Raises:
         InputError: All faults of the template.

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from srlm_kedro.engines.training.base import DpoParams, SftParams
+from srlm_kedro.engines.training.params import DpoParams, SftParams
 from srlm_kedro.pipelines.cards import create_iteration_pipeline, create_seed_model_pipeline
 from srlm_kedro.pipelines.cards.nodes import (
     CardParams,

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from srlm_kedro.datasets.model_size import ModelSizeDataset
 from srlm_kedro.datasets.values import MachineDataset
 from srlm_kedro.engines import machine
-from srlm_kedro.engines.training.base import DpoParams, PretrainParams, SftParams
+from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.estimate import costs, sizes

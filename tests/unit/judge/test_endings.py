@@ -1,7 +1,4 @@
-"""How judges of today end: markdown, LaTeX, tables, JSON, sums, corrections, tallies.
-
-Each case holds what a careful reader would take from it: a score, or that there is none.
-"""
+"""How judgements end (markdown, LaTeX, JSON, sums, ...), and the score a reader finds in each."""
 
 import pytest
 
@@ -112,7 +109,6 @@ CORRECTIONS = [
 ]
 
 SUPPOSED = [
-    ("A perfect answer would receive a score of 5.", None),
     ("A perfect answer receives a score of 5.", None),
     ("An ideal response gets a score of 5", None),
     ("The perfect answer gets a score of 5.", None),
@@ -172,18 +168,14 @@ DOUBTFUL = [
     ("Score: one thing is missing", None),
     ("Score: four criteria are met", None),
     ("Overall: 1 overall issue", None),
-    ("Score: 3?", None),
     ("Score: 3??", None),
     ("**Score: 3?**", None),
     ("Score: 3 (?)", None),
-    ("Score: >4", None),
     ("Score: > 4", None),
     ("Score > 4", None),
     ("Score>4", None),
     ("<final_score>4</final_score>", 4),
     ("Score: ≥4", None),
-    ("Score: <4", None),
-    ("Score: ~4", None),
     ("Score: about 4", None),
     ("Score: at least 3", None),
     ("Score: maybe 3", None),
@@ -232,7 +224,6 @@ FORMS = [
     ("Score (max 5): 3", 3),
     ("Score on a scale of 0 to 5: 3", 3),
     ("Score for this response: 3", 3),
-    ("Score for relevance: 1", None),
     ("Score [0-10]: 3", None),
     ("Overall: 3/5", 3),
     ("**Overall:** 3 out of 5", 3),
@@ -256,7 +247,6 @@ FORMS = [
     ("[Result] **4**", 4),
     ("[RESULT] 4 or 5", None),
     ("[RESULT]", None),
-    (r"Score: $\boxed{4}$", 4),
     (r"The final score is $\boxed{4}$.", 4),
     (r"$$\text{Score} = 4$$", 4),
     (r"\[\text{Score: } 4\]", 4),
@@ -288,7 +278,6 @@ FORMS = [
 ]
 
 JSON = [
-    ('{"score": 4}', 4),
     ('{"score": "4"}', 4),
     ('{"score": "4/5"}', 4),
     ('{"score": 4.5}', 4.5),
@@ -475,7 +464,7 @@ COMPLETE = [*WHOLE, *SUMS, *LISTS, *CORRECTIONS, *SUPPOSED, *QUOTED, *DOUBTFUL, 
 
 @pytest.mark.parametrize(("text", "score"), COMPLETE)
 def test_an_ending_is_read_as_a_careful_reader_would(text, score):
-    """The score of a complete judgement, or none, with a reason."""
+    """A complete judgement gives its score, or none."""
     parsed = parse_score(text)
     assert parsed.score == score
     assert parsed.reason in REASONS
@@ -484,7 +473,7 @@ def test_an_ending_is_read_as_a_careful_reader_would(text, score):
 
 @pytest.mark.parametrize(("text", "score"), CUT)
 def test_a_cut_ending_gives_no_score_that_may_go_on(text, score):
-    """A tally, a sum or a correction that the engine cut says nothing."""
+    """A tally, a sum or a correction that the engine cut gives no score."""
     parsed = parse_score(text, "length")
     assert parsed.score == score
     assert score is not None or parsed.reason in ("cut_off", "conflicting", "unclear")

@@ -4,7 +4,7 @@ import pandas as pd
 
 from srlm_kedro.engines.generation.base import NO_ROOM, Completion, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
-from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse, settled
+from srlm_kedro.judge.judgements import COLUMNS, judge_responses, merge_attempts, reparse
 from tests.unit.fakes import M1, FakeEngine
 
 TEMPLATE = "Q: {instruction}\nA: {response}\nEnd with Score: 5 or less"
@@ -20,7 +20,7 @@ def _judge(engine, table, n=3, retries=0):
 
 
 def test_each_response_is_judged_by_itself():
-    """One request a response, with its prompt and response in their places."""
+    """There is one request per response, with prompt and response in their places."""
     engine = FakeEngine(lambda request, sample: f"Fine.\nScore: {sample}")
     judged = _judge(engine, _responses("a", "b"))
     assert [request.prompt for request in engine.requests] == [
@@ -33,14 +33,14 @@ def test_each_response_is_judged_by_itself():
 
 
 def test_the_prompt_is_never_searched_for_a_score():
-    """The rubric's own 5 is no score when the judge states none."""
+    """The rubric's 5 is no score if the judge states none."""
     judged = _judge(FakeEngine(lambda request, sample: "Well."), _responses("a"), n=1)
     assert judged["score"].isna().all()
     assert judged["reason"].tolist() == ["no_score"]
 
 
 def test_only_what_is_missing_is_asked_again():
-    """A judgement without a score is drawn anew under an id of its own; others are left alone."""
+    """A judgement without a score is drawn again with its own request id. Others are kept."""
 
     def say(request, sample):
         first = request.id == "a-j" and sample != 1
@@ -51,20 +51,20 @@ def test_only_what_is_missing_is_asked_again():
     assert [request.id for request in engine.requests] == ["a-j", "a-j1-a1", "a-j1-a2"]
     assert [sampling.n for sampling in engine.samplings] == [3, 1, 1]
     assert judged["attempt"].tolist() == [0, 0, 0, 1, 2]
-    assert settled(judged)["score"].tolist() == [3, 3, 2]
+    assert merge_attempts(judged)["score"].tolist() == [3, 3, 2]
 
 
 def test_retries_end():
-    """A judge that never says a score leaves None after the last attempt, with every text kept."""
+    """Without any score, the last attempt has None, and every text is kept."""
     judged = _judge(FakeEngine(lambda request, sample: "No."), _responses("a"), n=2, retries=2)
     assert judged["attempt"].tolist() == [0, 0, 1, 1, 2, 2]
-    last = settled(judged)
+    last = merge_attempts(judged)
     assert last["score"].isna().all()
     assert last["attempt"].tolist() == [2, 2]
 
 
 def test_scores_can_be_read_again_from_the_raw_text():
-    """Spoilt scores and reasons are restored without a judge, cut texts included."""
+    """Wrong scores and reasons are corrected without a judge, also those of cut texts."""
     cut = Completion("Score: 4", 3, "length")
     engine = FakeEngine(lambda request, sample: cut if sample else "Score: 4")
     judged = _judge(engine, _responses("a", "b"), n=2)
@@ -74,15 +74,15 @@ def test_scores_can_be_read_again_from_the_raw_text():
 
 
 def test_a_table_without_judgements_can_be_read_too():
-    """No responses, no judgements."""
+    """Without responses there are no judgements."""
     judged = _judge(FakeEngine(lambda request, sample: ""), _responses())
     assert judged.empty
     assert reparse(judged).empty
-    assert settled(judged).empty
+    assert merge_attempts(judged).empty
 
 
 def test_the_scripted_engine_judges():
-    """The shipped engine without a model gives the same judgements twice, most with a score."""
+    """It gives the same judgements twice, most of them with a score."""
     one, other = (
         _judge(ScriptedEngine(unparsed=0.3), _responses(*"abcdef"), retries=2) for _ in range(2)
     )
@@ -92,7 +92,7 @@ def test_the_scripted_engine_judges():
 
 
 def test_a_response_without_room_has_no_score_and_is_not_asked_again():
-    """Its place in the table tells why; others are asked again as ever."""
+    """The table says why. Other judgements are asked again as usual."""
     engine = FakeEngine(lambda request, sample: NO_ROOM if request.id == "a-j" else "No.")
     judged = _judge(engine, _responses("a", "b"), n=2, retries=1)
     assert all(request.optional for request in engine.requests)

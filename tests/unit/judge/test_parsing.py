@@ -1,10 +1,10 @@
-"""What is read as a score, and what is refused."""
+"""Which texts are read as a score, and which are refused."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srlm_kedro.judge.parsing import REASONS, Parsed, parse_score
+from srlm_kedro.judge.parsing import Parsed, parse_score
 
 quick = settings(max_examples=50, deadline=None)
 
@@ -154,69 +154,39 @@ CUT = [
 
 @pytest.mark.parametrize(("text", "score"), READ)
 def test_what_judges_write_is_read(text, score):
-    """A score is found in every form that real judges give it."""
+    """A score is found in every form that real judges use."""
     assert parse_score(text) == Parsed(score, "ok")
 
 
 @pytest.mark.parametrize(("text", "reason"), REFUSED)
 def test_what_is_in_doubt_is_refused(text, reason):
-    """Without one clear number there is none, and the reason is said."""
+    """Without one clear number there is no score, but a reason."""
     assert parse_score(text) == Parsed(None, reason)
 
 
 @pytest.mark.parametrize("text", CUT)
 def test_a_number_that_could_go_on_is_cut_off(text):
-    """A text that the engine cut gives no number that may have been cut with it."""
+    """In a text that the engine cut, a number that may go on is no score."""
     assert parse_score(text, "length") == Parsed(None, "cut_off")
 
 
 @pytest.mark.parametrize("text", ["Score: 4\nThe end of", "Score: 4/5. It is a good"])
 def test_a_score_before_the_cut_stands(text):
-    """A number that other words follow was written to its end."""
+    """If other words follow a number, it was written to its end."""
     assert parse_score(text, "length") == Parsed(4, "ok")
 
 
 def test_another_range_can_be_asked_for():
-    """The total that may be named is the upper limit."""
+    """The upper limit is the only total that a text may name."""
     assert parse_score("Score: 8/10", high=10) == Parsed(8, "ok")
     assert parse_score("Score: 4/5", high=10).reason == "wrong_scale"
     assert parse_score("Score: 1", low=2).reason == "out_of_range"
 
 
 @quick
-@given(st.text())
-def test_no_text_breaks_the_parser(text):
-    """Any text gives a score in range, or None with a reason of the fixed set."""
-    for finish in ("stop", "length"):
-        parsed = parse_score(text, finish)
-        assert (parsed.score is None) != (parsed.reason == "ok")
-        assert parsed.reason in REASONS
-        assert parsed.score is None or 0 <= parsed.score <= 5
-
-
-WORDS = ("Score", "score", "total", "final", "points", "out of", "of", "4", "5", "٤")
-FRAGMENTS = st.sampled_from([*WORDS, *" \n:./-*()<>+={|,"])
-
-
-@quick
-@given(st.lists(FRAGMENTS, max_size=30).map("".join))
-def test_no_mixture_of_pieces_breaks_the_parser(text):
-    """Texts made of what the patterns look for keep to the range too."""
-    parsed = parse_score(text)
-    assert parsed.score is None or 0 <= parsed.score <= 5
-
-
-@quick
-@given(st.text(alphabet="abc ,!?\n"), st.integers(0, 50))
-def test_a_last_line_is_read_whatever_stands_before(prose, tenths):
-    """Prose without the word does not change what the last line says."""
-    assert parse_score(f"{prose}\nScore: {tenths / 10}").score == tenths / 10
-
-
-@quick
 @given(st.integers(0, 5), st.integers(0, 5))
 def test_two_plain_statements_must_agree(first, second):
-    """Of several statements of one kind, all or none are believed."""
+    """If statements of one kind differ, none counts."""
     parsed = parse_score(f"Score: {first}\nand so\nScore: {second}")
     assert parsed == (Parsed(first, "ok") if first == second else Parsed(None, "conflicting"))
 
@@ -226,6 +196,6 @@ LONG = ["Score ", "Score: ", "Score (", "total ", "9", "1+", "*", " ", "\n", "Sc
 
 @pytest.mark.parametrize("piece", LONG)
 def test_long_texts_are_read_in_linear_time(piece):
-    """200,000 characters of what could make a pattern backtrack end, in range or refused."""
+    """200,000 characters that could make a pattern backtrack are read and refused."""
     parsed = parse_score("Score " + piece * (200_000 // len(piece)))
     assert parsed.score is None

@@ -189,7 +189,7 @@ def test_the_novelty_limit_is_exact_from_a_file():
 @pytest.mark.parametrize(
     ("template", "knobs", "said"),
     [
-        ("no place", {}, r"\{tasks\} must stand in it once"),
+        ("no place", {}, r"\{tasks\} must appear in it once"),
         (TEMPLATE, {"ift_demonstrations": 60}, "needs 62 demonstrations, and IFT has"),
     ],
 )

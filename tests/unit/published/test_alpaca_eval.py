@@ -8,8 +8,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
-from srlm_kedro.engines.published.annotator import COLUMNS
-from srlm_kedro.engines.published.scripted_annotator import ScriptedAnnotator
+from srlm_kedro.engines.published.base import COLUMNS
+from srlm_kedro.engines.published.scripted import ScriptedAnnotator
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.pipelines.published.alpaca_eval import COLUMNS as LEADERBOARD
 from srlm_kedro.pipelines.published.alpaca_eval import (

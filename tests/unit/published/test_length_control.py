@@ -75,14 +75,14 @@ def test_the_official_fit_needs_the_official_difficulty():
 def test_other_instructions_than_the_difficulty_tells_of_are_left_out(caplog):
     """The package would take the difficulty of unrelated instructions."""
     assert control(annotations(), difficulty(rows=201)) == {}
-    assert "tells of 201 instructions, not of these 200" in caplog.text
+    assert "has 201 instructions, but there are 200" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
         (annotations(rows=4), "4 preferences are too few for 5 folds"),
-        (annotations().assign(output_2="same"), "all lengths differ by the same"),
+        (annotations().assign(output_2="same"), "all outputs differ by the same length"),
         (annotations().assign(preference=1.5), "no weight for any feature"),
     ],
 )

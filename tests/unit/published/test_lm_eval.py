@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from srlm_kedro.engines.published.scripted_harness import ScriptedEngine
+from srlm_kedro.engines.published.scripted import ScriptedHarness
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.pipelines.published.lm_eval import (
     ALIGNMENT,
@@ -192,12 +192,12 @@ def test_a_limit_for_a_figure_that_is_not_there_is_refused():
 
 def test_the_scripted_harness_depends_on_model_and_seed_alone():
     """Another model or seed has other figures; `tax` lowers those of each iteration."""
-    engine = ScriptedEngine()
+    engine = ScriptedHarness()
     first = engine.run(_model(2), ["a", "b"], None, seed=0)
     assert engine.run(_model(2), ["b", "a"], 5, seed=0) == first
     assert engine.run(_model(3), ["a", "b"], None, seed=0) != first
     assert engine.run(_model(2), ["a", "b"], None, seed=1) != first
-    taxed = ScriptedEngine(tax=4).run(_model(3), ["a"], None, seed=0)["a"]["acc"]
+    taxed = ScriptedHarness(tax=4).run(_model(3), ["a"], None, seed=0)["a"]["acc"]
     untaxed = engine.run(_model(3), ["a"], None, seed=0)["a"]["acc"]
     assert untaxed - taxed == pytest.approx(0.08)
 

@@ -1,4 +1,4 @@
-"""A referee in the place of a judge's model."""
+"""A referee that takes the place of the judge."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def drawn(engine, *prompts, n=1):
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_a_judgement_says_the_true_score(engine, answer):
-    """As the oracle tells it of exactly this response, in words that the parser reads."""
+    """It is the oracle's score of this response, in words that the parser reads."""
     prompt = fill_judge_prompt(PROMPT, TASK, answer)
     ((said,),) = drawn(engine, prompt)
     truth = Oracle().assess(TASK, answer)
@@ -43,7 +43,7 @@ def test_a_judgement_says_the_true_score(engine, answer):
 
 
 def test_scores_differ_between_responses(engine):
-    """Requests are answered each by itself, in their order, as often as asked."""
+    """Each request has its own answers, in order, as many as asked for."""
     prompts = [fill_judge_prompt(PROMPT, TASK, one) for one in (RIGHT, "", RIGHT)]
     rows = drawn(engine, *prompts, n=2)
     scores = [[parse_score(one.text, one.finish).score for one in row] for row in rows]
@@ -52,7 +52,7 @@ def test_scores_differ_between_responses(engine):
 
 
 def test_a_prompt_outside_the_world_has_no_score(engine):
-    """It is no judgement of 0."""
+    """It does not get a judgement of 0."""
     ((said,),) = drawn(engine, fill_judge_prompt(PROMPT, "Explain the tides.", "The moon."))
     assert parse_score(said.text, said.finish).score is None
 
@@ -60,5 +60,5 @@ def test_a_prompt_outside_the_world_has_no_score(engine):
 def test_another_template_is_refused(engine):
     """The options name the file of another judge prompt."""
     other = (CONF / "multiple_choice/prompts/judge.txt").read_text("utf-8")
-    with pytest.raises(InputError, match=r"request r0 is not filled from its `judge_prompt`"):
+    with pytest.raises(InputError, match=r"request r0 was not made from its `judge_prompt`"):
         drawn(engine, fill_judge_prompt(other, TASK, RIGHT))

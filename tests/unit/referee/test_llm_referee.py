@@ -21,14 +21,14 @@ JUDGE = "Review {instruction} and {response}, then conclude with Score:"
 
 
 class Echo(FakeEngine):
-    """Says what it was asked, and remembers it."""
+    """Answers with the prompt, and remembers it."""
 
     def __init__(self):
         super().__init__(lambda request, sample: request.prompt)
 
 
 def test_equal_prompts_are_asked_once():
-    """Whoever pays for each request pays for each prompt, and everyone gets the answer."""
+    """Each prompt is paid for once, and every request gets the answer."""
     engine = Echo()
     said = LlmJudge(engine).ask(["a", "b", "a"])
     assert [one.text for one in said] == ["a", "b", "a"]
@@ -36,7 +36,7 @@ def test_equal_prompts_are_asked_once():
 
 
 def test_an_answer_does_not_hang_on_its_neighbours():
-    """A prompt's request has one id in every batch, which is what samples are drawn from."""
+    """A prompt's request has the same id in every batch, and the id decides the draws."""
     alone, beside = Echo(), Echo()
     LlmJudge(alone).ask(["b"])
     LlmJudge(beside).ask(["a", "b"])
@@ -45,7 +45,7 @@ def test_an_answer_does_not_hang_on_its_neighbours():
 
 
 def test_knobs_reach_the_engine():
-    """The model's name or folder, the temperature, the room; one completion each."""
+    """The engine gets the model, temperature and longest answer, for one completion each."""
     engine = Echo()
     LlmJudge(engine, "gpt", temperature=0.5, max_new_tokens=7).ask(["a"])
     assert engine.models == ["gpt"]
@@ -60,7 +60,7 @@ def test_knobs_reach_the_engine():
 
 
 def test_a_model_on_disk_is_named_by_its_folder(tmp_path):
-    """The engine gets the path to load from; a folder without a model is refused at once."""
+    """The engine gets the path. A folder without a model is refused at once."""
     seen = []
 
     class Loader(Echo):
@@ -76,20 +76,20 @@ def test_a_model_on_disk_is_named_by_its_folder(tmp_path):
 
 
 def test_a_comparison_shows_both_answers_in_their_order():
-    """Every text at its place, as it is, though it looks like a place itself."""
+    """Every text is unchanged in its place, even if it looks like a placeholder."""
     said = LlmReferee(Echo(), COMPARE).compare([Comparison("{first}?", "x {second}", "y")])
     assert said[0].text.startswith("Asked: {first}?\nA: x {second}\nB: y\n")
 
 
 def test_the_prompt_is_no_verdict():
-    """It names all three, and only what the judge says counts."""
+    """It names all three verdicts. Only the judge's text counts."""
     silent = FakeEngine(lambda request, sample: "I would rather not say.")
     (said,) = LlmReferee(silent, COMPARE).compare([Comparison("p", "[[A]]", "[[A]]")])
     assert parse_verdict(said.text, said.finish).winner is None
 
 
 def test_a_referee_compares_and_scores_only_if_told_how():
-    """Without a judge prompt nothing is asked and every score is missing."""
+    """Without a judge prompt nothing is asked, and every score is missing."""
     engine = Echo()
     referee = LlmReferee(engine, COMPARE)
     assert isinstance(referee, ComparingReferee)
@@ -99,7 +99,7 @@ def test_a_referee_compares_and_scores_only_if_told_how():
 
 
 def test_scores_are_read_from_its_words_which_are_kept():
-    """In the order asked; words without a score give none."""
+    """They are in the order of the requests. A text without a score gives none."""
     words = {"good": "Fine. Score: 4", "bad": "Hm."}
     engine = FakeEngine(lambda request, sample: words[request.prompt.split()[3].strip(",")])
     opinions = LlmReferee(engine, COMPARE, judge_prompt=JUDGE).assess_all(
@@ -111,14 +111,14 @@ def test_scores_are_read_from_its_words_which_are_kept():
 
 
 def test_a_judgement_that_was_cut_gives_no_score():
-    """What the engine broke off is not taken for its end."""
+    """The end of a cut text is not its conclusion."""
     cut = FakeEngine(lambda request, sample: Completion("Score: 4", 3, "length"))
     (opinion,) = LlmReferee(cut, COMPARE, judge_prompt=JUDGE).assess_all([("p", "x")])
     assert opinion.score is None
 
 
 def test_the_scripted_engine_can_be_the_referee():
-    """It scores, and has nothing to say of comparisons."""
+    """It gives scores, but no verdicts."""
     referee = LlmReferee(ScriptedEngine(score=3), COMPARE, judge_prompt=JUDGE)
     assert referee.assess_all([("p", "x")])[0].score == 3
     (said,) = referee.compare([Comparison("p", "x", "y")])
@@ -127,7 +127,7 @@ def test_the_scripted_engine_can_be_the_referee():
 
 
 def test_faulty_prompts_are_refused_with_all_their_faults():
-    """Before anything is asked or paid for."""
+    """They are refused before anything is asked or paid for."""
     with pytest.raises(InputError, match=r"(?s)4 faults.*\{prompt\}.*\{second\}.*\[\[B\]\]"):
         LlmReferee(Echo(), "{first} [[A]]")
     with pytest.raises(InputError, match="judge prompt"):
@@ -135,7 +135,7 @@ def test_faulty_prompts_are_refused_with_all_their_faults():
 
 
 def test_the_shipped_prompts_are_accepted():
-    """And what they ask for is what the parsers read."""
+    """The parsers read what these prompts ask for."""
     texts = [(PROMPTS / f"{name}.txt").read_text("utf-8") for name in ("compare", "judge")]
     LlmReferee(Echo(), texts[0], judge_prompt=texts[1])
     assert parse_verdict("A is right.\n[[A]]").winner == "first"
@@ -143,7 +143,7 @@ def test_the_shipped_prompts_are_accepted():
 
 
 def test_answers_that_leave_the_judge_no_room_have_no_verdict():
-    """It is not asked, and the run goes on."""
+    """The judge is not asked, and the run goes on."""
     judge = LlmReferee(ScriptedEngine(positions=40), COMPARE, max_new_tokens=5)
     (said,) = judge.compare([Comparison("p", "word " * 60, "y")])
     assert (said.text, said.finish) == ("", "no_room")

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from srlm_kedro.engines.training.base import DpoParams, SftParams, Trained
+from srlm_kedro.engines.training.base import Trained
+from srlm_kedro.engines.training.params import DpoParams, SftParams
 from srlm_kedro.pipelines.dpo import train_dpo
 from srlm_kedro.pipelines.sft import train_on_positives
 from srlm_kedro.records import Example, Preference

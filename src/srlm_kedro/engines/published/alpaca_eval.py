@@ -10,22 +10,22 @@ from pydantic import Field
 
 from srlm_kedro.display.safe_text import without
 from srlm_kedro.engines.generation.servers.endpoint import no_connection
-from srlm_kedro.engines.published.alpaca_eval_package import contained, load
-from srlm_kedro.engines.published.annotator import COLUMNS
+from srlm_kedro.engines.published.alpaca_eval_package import load, quiet_package
+from srlm_kedro.engines.published.base import COLUMNS
 from srlm_kedro.engines.published.length_control import length_controlled_win_rate
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.params import SEED, Retries, Seconds
 
 _NO_KEY = "unused"
-_ASKS = "openai_completions"
+_COMPLETIONS = "openai_completions"
 
 
 class AlpacaEvalAnnotator:
-    """Asks the model of a named annotators config of `alpaca_eval` which output is better.
+    """Asks the model of an annotators config of `alpaca_eval` which output is better.
 
-    Prompts, order of the outputs and parsing are the package's. Answers are kept in a file of the
-    given folder, one for each config, model, server and seed; a comparison asked before is not
-    asked again, unless it got no preference.
+    The package makes the prompts, orders the outputs and parses the answers. The answers are kept
+    in one file for each config, model, server and seed. A comparison that has a preference is not
+    asked again.
     """
 
     def __init__(
@@ -40,20 +40,20 @@ class AlpacaEvalAnnotator:
         timeout: Seconds = 600.0,
         credentials: dict[str, str] | None = None,
     ):
-        """Names the annotator.
+        """Names the server, the annotators config and the folder of the answers.
 
         Args:
             base_url: The server's address, which ends in /v1.
-            path: The folder of the answers kept.
-            annotators_config: A config of the package, or a folder of one's own with a
-                configs.yaml. The default is AlpacaEval 2.0 and needs a server that gives log
-                probabilities; `alpaca_eval_gpt4` reads a ranking out of plain text.
-            model: The server's name for the model; None takes the config's.
+            path: The folder where the answers are kept.
+            annotators_config: A config of the package, or your own folder with a configs.yaml.
+                The default is AlpacaEval 2.0. It needs a server that gives log probabilities;
+                `alpaca_eval_gpt4` reads a ranking from plain text.
+            model: The model's name on the server; None takes the config's.
             seed: Draws which output is shown first.
             concurrency: Requests at a time.
-            retries: Further attempts of a request that the server fails, with growing waits.
-            timeout: Seconds that one request may take.
-            credentials: `api_key`, where the server asks for one.
+            retries: Further attempts after the server fails a request, with growing waits.
+            timeout: The most seconds for one request.
+            credentials: `api_key`, if the server asks for one.
         """
         self._base_url, self._folder = base_url, Path(path)
         self._config, self._model, self._seed = annotators_config, model, seed
@@ -61,7 +61,7 @@ class AlpacaEvalAnnotator:
         self._key = (credentials or {}).get("api_key") or _NO_KEY
 
     def refuse_unready(self) -> None:
-        """Raises InputError where the package is missing, or no server answers."""
+        """Raises InputError if the package is missing or no server answers."""
         load("decoders.openai")
         fault = no_connection(
             self._base_url, self._key, self._timeout, lambda text: without(text, self._key)
@@ -73,16 +73,16 @@ class AlpacaEvalAnnotator:
             )
 
     def annotate(self, outputs: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
-        """Columns `COLUMNS`, then what else the package tells (price, time, date, version).
+        """Columns `COLUMNS`, then the package's other columns (price, time, date, version).
 
         Raises:
             InputError: The package or the config cannot be used, or the server refuses.
-            GateError: The server fails again and again.
+            GateError: The server fails after all retries.
         """
         package = load("annotators")
         openai = load("decoders.openai").openai
         unparsed: dict[str, Any] = {}
-        with contained():
+        with quiet_package():
             annotator = self._annotator(package)
             for one in annotator.annotators.values():
                 _keep_unparsed(one, unparsed)
@@ -94,10 +94,10 @@ class AlpacaEvalAnnotator:
                     openai.InternalServerError,
                     openai.RateLimitError,
                 )
-                # Not chained: a server's own words may repeat the key.
-                raise self._failed(error, isinstance(error, passing)) from None
+                # Not chained: the server's own message may repeat the key.
+                raise self._error_for(error, isinstance(error, passing)) from None
             except (AttributeError, TypeError, ValueError) as error:
-                raise self._failed(error, passing=True) from error
+                raise self._error_for(error, passing=True) from error
         return _table(rows, unparsed, references)
 
     def control_length(
@@ -106,16 +106,17 @@ class AlpacaEvalAnnotator:
         """See `length_controlled_win_rate`."""
         return length_controlled_win_rate(annotations, difficulty)
 
-    def _failed(self, error: Exception, passing: bool) -> Exception:
-        said = without(f"{type(error).__name__}: {error}", self._key)
-        kept = f"What was answered before is kept in {self._folder}."
+    def _error_for(self, error: Exception, passing: bool) -> Exception:
+        """The error to raise: GateError if the fault may pass, InputError if it must be mended."""
+        message = without(f"{type(error).__name__}: {error}", self._key)
+        kept = f"The answers so far are kept in {self._folder}."
         if passing:
             return GateError(
-                f"alpaca_annotator: {self._base_url} fails or replies in another format ({said}). "
-                f"{kept} Run again when it answers."
+                f"alpaca_annotator: {self._base_url} fails or replies in another format "
+                f"({message}). {kept} Run again when it answers."
             )
         return InputError(
-            f"alpaca_annotator: {self._base_url} refuses ({said}). {kept} Correct its base_url, "
+            f"alpaca_annotator: {self._base_url} refuses ({message}). {kept} Correct its base_url, "
             "model, annotators_config or credentials."
         )
 
@@ -126,10 +127,11 @@ class AlpacaEvalAnnotator:
             annotators_config=config,
             seed=self._seed,
             caching_path=answers,
-            # The package asks again only for what it did not store, and cannot start that way.
+            # With False, the package asks again for answers without a preference. But it cannot
+            # start with False, before there is a file of answers.
             is_store_missing_annotations=not answers.is_file(),
         )
-        _write_whole(annotator, answers)
+        _save_atomically(annotator, answers)
         for one in annotator.annotators.values():
             one.completions_kwargs = one.completions_kwargs | self._request()
         return annotator
@@ -140,21 +142,21 @@ class AlpacaEvalAnnotator:
             "openai_api_keys": [self._key],
             "openai_organization_ids": None,
             "openai_api_base": self._base_url,
-            "client_config_path": self._folder,  # no file: keys of other projects stay unread
+            "client_config_path": self._folder,  # no file, so keys of other projects are not read
             "client_kwargs": {"timeout": self._timeout, "max_retries": self._retries},
             "num_procs": self._concurrency,
-            "requires_chatml": True,  # the package would guess it from the model's name
+            "requires_chatml": True,  # else the package guesses it from the model's name
         }
 
     def _config_file(self) -> Path:
         shipped = Path(load("constants").EVALUATORS_CONFIG_DIR) / self._config / "configs.yaml"
-        own = Path(self._config).resolve() / "configs.yaml"
-        for file in (own, shipped):
+        local = Path(self._config).resolve() / "configs.yaml"
+        for file in (local, shipped):
             if file.is_file():
-                return _asks_openai(file)
+                return _checked_config(file)
         raise InputError(
             f"alpaca_annotator: {self._config} is no annotators config of alpaca_eval and no "
-            f"folder with a configs.yaml. Those of the package lie in {shipped.parents[1]}."
+            f"folder with a configs.yaml. The package's configs are in {shipped.parents[1]}."
         )
 
     def _answers_file(self, config: Path) -> Path:
@@ -165,18 +167,19 @@ class AlpacaEvalAnnotator:
         return self._folder / f"{config.parent.name}-{digest}.json"
 
 
-def _asks_openai(config: Path) -> Path:
+def _checked_config(config: Path) -> Path:
+    """The config's path, if all its annotators ask an OpenAI-compatible server."""
     for name, one in load("utils").load_configs(config).items():
-        if (asks := one.get("fn_completions", _ASKS)) != _ASKS:
+        if (asks := one.get("fn_completions", _COMPLETIONS)) != _COMPLETIONS:
             raise InputError(
                 f"alpaca_annotator: {name} asks through {asks}, not an OpenAI-compatible server. "
-                f"Choose an annotators config whose fn_completions is {_ASKS}."
+                f"Choose an annotators config whose fn_completions is {_COMPLETIONS}."
             )
     return config
 
 
-def _write_whole(annotator: Any, answers: Path) -> None:
-    """The file of answers is replaced at once; the package would leave half of it to a kill."""
+def _save_atomically(annotator: Any, answers: Path) -> None:
+    """Makes the annotator replace its file of answers at once, so that a kill cannot halve it."""
     write, aside = annotator.save, answers.with_suffix(".part")
 
     def save(path: Path | None = None) -> None:
@@ -187,7 +190,7 @@ def _write_whole(annotator: Any, answers: Path) -> None:
 
 
 def _keep_unparsed(one: Any, kept: dict[str, Any]) -> None:
-    """Answers without a preference go to `kept`, by instruction; the package drops them."""
+    """Puts answers without a preference into `kept`, by instruction; the package drops them."""
     drop = one._postprocess
 
     def postprocess(table: pd.DataFrame) -> pd.DataFrame:
@@ -201,20 +204,20 @@ def _keep_unparsed(one: Any, kept: dict[str, Any]) -> None:
 def _table(
     rows: list[dict[str, Any]], unparsed: dict[str, Any], references: pd.DataFrame
 ) -> pd.DataFrame:
-    """The package's rows with short names, in the order of the references."""
-    told = pd.DataFrame(rows)
-    told.columns = told.columns.str.replace("^preference_", "", regex=True)
-    rest = sorted(set(told.columns) - set(COLUMNS))
-    table = told.reindex(columns=[*COLUMNS, *rest])
-    said = table["raw_completion"].where(
+    """The package's rows with shorter column names, in the order of the references."""
+    found = pd.DataFrame(rows)
+    found.columns = found.columns.str.replace("^preference_", "", regex=True)
+    rest = sorted(set(found.columns) - set(COLUMNS))
+    table = found.reindex(columns=[*COLUMNS, *rest])
+    raw = table["raw_completion"].where(
         table["raw_completion"].notna(), table["instruction"].map(unparsed)
     )
     table = table.assign(
         preference=table["preference"].astype(float),
-        raw_completion=said.map(_as_text, na_action="ignore"),
+        raw_completion=raw.map(_as_text, na_action="ignore"),
     )
     return table.set_index("instruction").loc[references["instruction"]].reset_index()
 
 
-def _as_text(said: Any) -> str:
-    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+def _as_text(raw: Any) -> str:
+    return raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)

@@ -1,8 +1,8 @@
-"""The package `alpaca_eval`, kept from changing the process that imports it.
+"""Imports and runs the package `alpaca_eval` without its side effects on the process.
 
-On import it reads a `.env` file into the environment, sets the root logger's level and, where
-setuptools is recent, fails for want of `pkg_resources`; at work it logs every request through the
-root logger and changes scikit-learn's settings.
+On import the package reads a `.env` file into the environment and sets the root logger's level.
+With a recent setuptools it fails, because `pkg_resources` is gone. When it runs, it logs every
+request through the root logger and changes scikit-learn's settings.
 """
 
 import importlib
@@ -22,7 +22,7 @@ from srlm_kedro.errors import InputError
 if TYPE_CHECKING:
     import alpaca_eval  # noqa: F401  # its version counts (srlm_kedro.freshness.provenance)
 
-_STANDS_IN_FOR = "pkg_resources"
+_MISSING_MODULE = "pkg_resources"
 _FOLDER = f"{os.sep}alpaca_eval{os.sep}"
 
 
@@ -33,9 +33,9 @@ def load(name: str) -> ModuleType:
         InputError: The package is not installed.
     """
     try:
-        # It sets variables of its own, which later users of scikit-learn count on.
+        # scikit-learn sets environment variables that its later users need, so it comes first.
         importlib.import_module("sklearn.linear_model")
-        with contained(), _stand_in():
+        with quiet_package(), _pkg_resources():
             return importlib.import_module(f"alpaca_eval.{name}")
     except ImportError as error:
         raise InputError(
@@ -45,22 +45,22 @@ def load(name: str) -> ModuleType:
 
 
 @contextmanager
-def contained() -> Iterator[None]:
-    """Within, the package warns and logs nothing; afterwards the process is as it was."""
+def quiet_package() -> Iterator[None]:
+    """Inside, the package warns and logs nothing. Afterwards the process is as before."""
     environment, root = dict(os.environ), logging.getLogger()
     level = root.level
 
-    def is_no_chatter(record: logging.LogRecord) -> bool:
-        # Its messages repeat what a server said, which may hold the key.
+    def is_from_elsewhere(record: logging.LogRecord) -> bool:
+        # The package's messages repeat what a server wrote, which may contain the key.
         return _FOLDER not in record.pathname
 
-    root.addFilter(is_no_chatter)
+    root.addFilter(is_from_elsewhere)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        root.removeFilter(is_no_chatter)
+        root.removeFilter(is_from_elsewhere)
         root.setLevel(level)
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
@@ -68,15 +68,15 @@ def contained() -> Iterator[None]:
 
 
 @contextmanager
-def _stand_in() -> Iterator[None]:
-    """Gives the package the one function it wants of `pkg_resources`, gone since setuptools 82."""
-    if importlib.util.find_spec(_STANDS_IN_FOR) is not None:
+def _pkg_resources() -> Iterator[None]:
+    """Gives the package its one function of `pkg_resources`, which setuptools 82 removed."""
+    if importlib.util.find_spec(_MISSING_MODULE) is not None:
         yield
         return
-    stand_in = ModuleType(_STANDS_IN_FOR)
-    stand_in.get_distribution = importlib.metadata.distribution  # type: ignore[attr-defined]
-    sys.modules[_STANDS_IN_FOR] = stand_in
+    substitute = ModuleType(_MISSING_MODULE)
+    substitute.get_distribution = importlib.metadata.distribution  # type: ignore[attr-defined]
+    sys.modules[_MISSING_MODULE] = substitute
     try:
         yield
     finally:
-        del sys.modules[_STANDS_IN_FOR]
+        del sys.modules[_MISSING_MODULE]

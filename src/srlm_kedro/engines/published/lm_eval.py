@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation.loading import load
-from srlm_kedro.engines.published.harness import STDERR
+from srlm_kedro.engines.published.base import STDERR
 from srlm_kedro.engines.template import checked
 from srlm_kedro.engines.torch_device import device_of, free_unused_memory
 from srlm_kedro.errors import InputError, summary
@@ -24,9 +24,10 @@ _log = logging.getLogger(__name__)
 
 
 class LmEvalEngine:
-    """Tasks of lm-eval and of a folder of the user's own, by its Hugging Face model class.
+    """Runs tasks of lm-eval and of the user's own folder, with lm-eval's Hugging Face model class.
 
-    Figures depend on the model, the tasks, the seed and, by floating-point noise, the batch size.
+    The figures depend on the model, the tasks and the seed. Floating-point noise also makes them
+    depend slightly on the batch size.
     """
 
     def __init__(
@@ -40,22 +41,22 @@ class LmEvalEngine:
         trust_remote_code: bool = False,
         template: Mapping[str, Any] | None = None,
     ):
-        """Sets precision, resources and where tasks come from.
+        """Sets precision, resources and the source of tasks.
 
         Args:
-            dtype: Precision of the weights; `auto` takes bfloat16 on a GPU made for it,
-                and float32 elsewhere.
-            device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU when there is one.
-            batch_size: Items at once, or `auto`.
-            task_folder: YAML files of further tasks; they come before lm-eval's of the same name.
-            online: Lets tasks fetch their data from the Hugging Face Hub. False uses what lies on
-                this machine. Models never come from there.
-            chat: Puts items into the model's chat template (the usual way is raw text).
-            trust_remote_code: Runs code that a checkpoint brings along.
-            template: Arguments of the chat template, as the generation engine's.
+            dtype: Precision of the weights. `auto` is bfloat16 on a GPU that supports it, and
+                float32 elsewhere.
+            device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU if there is one.
+            batch_size: Items per batch, or `auto`.
+            task_folder: YAML files of further tasks. They replace lm-eval's tasks of the same name.
+            online: Lets tasks fetch their data from the Hugging Face Hub. False uses only what is
+                on this machine. Models never come from the Hub.
+            chat: Puts items into the model's chat template (raw text is more usual).
+            trust_remote_code: Runs code that comes with a checkpoint.
+            template: Arguments of the chat template, the same as the generation engine's.
 
         Raises:
-            InputError: Arguments that no template can be given.
+            InputError: `template` holds an argument that no template can take.
         """
         self._dtype = dtype
         self._device = device_of(device)
@@ -74,15 +75,15 @@ class LmEvalEngine:
         seed: int,
         num_fewshot: int | None = None,
     ) -> dict[str, dict[str, float]]:
-        """Task to metric to value; a filter's name stands behind the metric's.
+        """Task to metric to value; the name of a filter follows the name of its metric.
 
         Raises:
-            InputError: lm-eval is not installed, a task is unknown or its data cannot be had, or
-                the checkpoint cannot be read.
+            InputError: lm-eval is not installed, a task is unknown or its data is missing, or the
+                checkpoint cannot be read.
         """
         _refuse_without_package()
         figures: dict[str, dict[str, float]] = {}
-        with _calm():
+        with _quiet():
             manager = self._manager(tasks)
             harness = self._harness(model)
             for number, task in enumerate(tasks, 1):
@@ -107,24 +108,24 @@ class LmEvalEngine:
     ) -> Mapping[str, Mapping[str, Any]]:
         import lm_eval
 
-        own = derive_seed(seed, "benchmarks") % _NUMPY_SEEDS
+        harness_seed = derive_seed(seed, "benchmarks") % _NUMPY_SEEDS
         return lm_eval.simple_evaluate(
             harness,
-            tasks=self._data(manager, task),
+            tasks=self._task_with_data(manager, task),
             task_manager=manager,
             num_fewshot=num_fewshot,
             limit=limit,
             log_samples=False,
             apply_chat_template=self._chat,
             fewshot_as_multiturn=self._chat,
-            random_seed=own,
-            numpy_random_seed=own,
-            torch_random_seed=own,
-            fewshot_random_seed=own,
+            random_seed=harness_seed,
+            numpy_random_seed=harness_seed,
+            torch_random_seed=harness_seed,
+            fewshot_random_seed=harness_seed,
         )["results"]
 
     def _harness(self, model: Checkpoint) -> Any:
-        """The harness's own class around the model, an adapter merged into its base."""
+        """The harness's class around the model. An adapter is merged into its base."""
         from lm_eval.models.huggingface import HFLM
 
         from srlm_kedro.engines.published.lm_eval_answers import AnsweringLM
@@ -136,31 +137,31 @@ class LmEvalEngine:
         )
 
     def _manager(self, tasks: Sequence[str]) -> Any:
-        """The index of tasks: the folder's alone if it holds all, for lm-eval's takes seconds."""
+        """The index of tasks: only the folder's if it has all, because lm-eval's takes seconds."""
         from lm_eval.tasks import TaskManager
 
         if self._folder is not None and not Path(self._folder).is_dir():
             raise InputError(
                 f"lm-eval: {self._folder} is no folder. Correct the engine's `task_folder`."
             )
-        own = TaskManager(include_path=self._folder, include_defaults=False)
-        if set(tasks) <= set(own.all_tasks):
-            return own
+        local = TaskManager(include_path=self._folder, include_defaults=False)
+        if set(tasks) <= set(local.all_tasks):
+            return local
         whole = TaskManager(include_path=self._folder)
         if unknown := [task for task in tasks if task not in whole.task_index]:
-            raise InputError(_unknown(unknown, own.all_tasks, whole.all_tasks))
+            raise InputError(_unknown_tasks(unknown, local.all_tasks, whole.all_tasks))
         return whole
 
-    def _data(self, manager: Any, task: str) -> list[Any]:
-        """What the name stands for, with its data."""
+    def _task_with_data(self, manager: Any, task: str) -> list[Any]:
+        """The tasks behind a name, with their data."""
         from datasets.exceptions import DatasetsError
 
         try:
             found = manager.load([task])
         except (OSError, ValueError, DatasetsError) as error:
-            advice = "" if self._online else " With the engine's `online: true` the Hub is asked."
+            advice = "" if self._online else " The engine's `online: true` fetches it from the Hub."
             raise InputError(
-                f"lm-eval: the data of task {task} cannot be had: {error}.{advice}"
+                f"lm-eval: the data of task {task} cannot be loaded: {error}.{advice}"
             ) from error
         groups = found.get("groups") or {}
         return [groups[task]] if task in groups else list(found["tasks"].values())
@@ -170,13 +171,13 @@ class LmEvalEngine:
 
 
 def _figures(results: Mapping[str, Mapping[str, Any]], task: str) -> dict[str, dict[str, float]]:
-    """The task's own figures; for a name without any, those of its tasks."""
+    """The figures of the task itself, or those of its tasks if it has no figures of its own."""
     found = {name: metrics for name, row in results.items() if (metrics := _metrics(row))}
     return {task: found[task]} if task in found else found
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
-    """`acc,none` is `acc`, `exact_match_stderr,strict` is `exact_match_strict_stderr`."""
+    """Metrics by our names: `acc,none` is `acc`, `acc_stderr,strict` is `acc_strict_stderr`."""
     found = {}
     for key, value in row.items():
         metric, comma, kind = key.partition(",")
@@ -187,15 +188,15 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _unknown(unknown: Sequence[str], local: Sequence[str], known: Sequence[str]) -> str:
+def _unknown_tasks(unknown: Sequence[str], local: Sequence[str], known: Sequence[str]) -> str:
     faults = [
         f"{name}: did you mean {close[0]}?"
         if (close := get_close_matches(name, known, 1))
         else name
         for name in unknown
     ]
-    own = ", ".join(local) or "none"
-    return summary(f"lm-eval: {len(unknown)} unknown tasks (of your own: {own}).", faults)
+    yours = ", ".join(local) or "none"
+    return summary(f"lm-eval: {len(unknown)} unknown tasks (your own tasks: {yours}).", faults)
 
 
 def _refuse_without_package() -> None:
@@ -208,24 +209,25 @@ def _refuse_without_package() -> None:
 
 
 @contextmanager
-def _calm() -> Iterator[None]:
-    """No bars of the harness, and no word of it below an error."""
-    spoken = logging.getLogger("lm_eval")
-    level = spoken.level
-    spoken.setLevel(logging.ERROR)
+def _quiet() -> Iterator[None]:
+    """Inside, the harness shows no progress bars and logs only errors."""
+    logger = logging.getLogger("lm_eval")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with redirect_stderr(io.StringIO()):
             yield
     finally:
-        spoken.setLevel(level)
+        logger.setLevel(level)
 
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Nothing is fetched; the switch of the environment is read once, at import, so not by it."""
+    """Inside, the libraries fetch nothing."""
     import datasets
     import huggingface_hub
 
+    # The libraries read the environment variable only when they are imported.
     switches = [huggingface_hub.constants, datasets.config]
     before = [switch.HF_HUB_OFFLINE for switch in switches]
     for switch in switches:

@@ -1,4 +1,4 @@
-"""lm-eval's class around a model, for one that thinks before it answers."""
+"""lm-eval's class around a model, for models that think before they answer."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,9 +13,9 @@ from srlm_kedro.engines.generation.completions import decode
 
 
 class AnsweringLM(HFLM):
-    """Tasks are given answers without thoughts, and choices are scored where an answer begins.
+    """Gives tasks the answers without the thoughts, and scores choices where an answer begins.
 
-    A task's stop strings end answers alone: in a chat the model is let to think to the end.
+    A task's stop strings apply only to the answer, so in a chat the model can finish its thought.
     """
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -35,7 +35,7 @@ class AnsweringLM(HFLM):
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """Of each continuation, as an answer."""
+        """The log-likelihood of each continuation as an answer, and whether it is the likeliest."""
         opening = chat.answer_opening(self.tokenizer)
         asked = [
             replace(one, arguments=(f"{one.args[0]}{opening}", *one.args[1:])) if is_chat else one
@@ -44,17 +44,17 @@ class AnsweringLM(HFLM):
         return super().loglikelihood(asked, disable_tqdm=disable_tqdm)
 
     def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> str:
-        """The tokens' text; marks of thoughts are no special tokens to be skipped."""
+        """The text of the tokens. The marks around thoughts stay, unlike other special tokens."""
         if skip_special_tokens and isinstance(tokens, Sequence):
             return decode(self.tokenizer, tokens)
         return super().tok_decode(tokens, skip_special_tokens)
 
     def _chats(self, requests: Sequence[Instance]) -> list[bool]:
-        """Whether each context ends where the chat template lets a completion begin."""
+        """Whether each context ends where a completion begins in the chat template."""
         start = chat.completion_start(self.tokenizer)
         return [one.args[0].endswith(start) for one in requests]
 
     def _answer(self, text: str, until: str | Sequence[str] | None) -> str:
-        """Nobody says whether the text was cut; an unclear end of a thought is none."""
+        """The answer in a text. It may have been cut, so a thought without an end has no answer."""
         stop = [until] if isinstance(until, str) else until or ()
         return text_before([one for one in stop if one], thoughts.split(text, cut=True)[1])

@@ -1,4 +1,4 @@
-"""The trainer for tests and dry runs: no torch, the same contract, done in milliseconds."""
+"""The training engine for tests and dry runs: the same protocol without torch, in milliseconds."""
 
 import hashlib
 import json
@@ -9,14 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from srlm_kedro.engines.training.base import (
-    Document,
-    DpoParams,
-    PretrainParams,
-    SftParams,
-    Trained,
-    TuningParams,
-)
+from srlm_kedro.engines.training.base import Document, Trained
+from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams, TuningParams
 from srlm_kedro.params import Params
 from srlm_kedro.records import Checkpoint, Example, Preference
 
@@ -33,14 +27,14 @@ _DPO_GOALS = {
 
 
 class ScriptedEngine:
-    """Writes a small record in place of weights; the same call writes the same bytes."""
+    """Writes a small record instead of weights. The same call writes the same bytes."""
 
     def __init__(self, work_dir: str | None = None):
         """`work_dir` holds the scratch folders (default: the system's)."""
         self._work_dir = work_dir
 
     def pretrain(self, documents: Sequence[Document], params: PretrainParams, seed: int) -> Trained:
-        """A record of a model made from nothing."""
+        """A record of a model trained from scratch."""
         return self._train("pretrain", [], documents, params, seed)
 
     def sft(
@@ -57,14 +51,14 @@ class ScriptedEngine:
         params: DpoParams,
         seed: int,
     ) -> Trained:
-        """A record of `policy` moved towards the chosen responses."""
+        """A record of `policy` trained on the pairs."""
         trained = self._train("dpo", [policy, reference], pairs, params, seed)
         return Trained(trained.checkpoint, [{**row, **_dpo_values(row)} for row in trained.log])
 
-    def misfits(
+    def length_faults(
         self, model: Checkpoint, examples: Sequence[Example], params: TuningParams
     ) -> list[str]:
-        """Why each example is too long, in words; empty where it fits."""
+        """Why each example is too long, in words; empty if it fits."""
         lengths = [len(f"{one.prompt} {one.completion} end".split()) for one in examples]
         return [
             f"{found} tokens > max_length = {params.max_length}"
@@ -74,7 +68,7 @@ class ScriptedEngine:
         ]
 
     def log_probs(self, model: Checkpoint, examples: Sequence[Example]) -> list[float]:
-        """One to three nats a word, by model and example."""
+        """Minus one to three nats per word; model and example decide how many."""
         known = _identity(model)
         return [
             -len([*one.completion.split(), *(["end"] if one.complete else [])])

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from srlm_kedro.engines.training.base import DpoParams, SftParams
+from srlm_kedro.engines.training.params import DpoParams, SftParams
 from srlm_kedro.params import Params
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams

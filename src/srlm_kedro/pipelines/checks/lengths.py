@@ -12,7 +12,8 @@ from functools import partial
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request, Sampling
-from srlm_kedro.engines.training.base import DpoParams, SftParams, TrainingEngine, TuningParams
+from srlm_kedro.engines.training.base import TrainingEngine
+from srlm_kedro.engines.training.params import DpoParams, SftParams, TuningParams
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.prompt import fill_judge_prompt
 from srlm_kedro.pipelines.checks.counts import one_sided_split, too_few_demonstrations
@@ -94,7 +95,7 @@ class _Ruler:
 
     def training_faults(self, examples: Sequence[Example], params: TuningParams) -> list[str]:
         """Why each example cannot be trained on; empty if it can."""
-        return self.training_engine.misfits(self.base, examples, params)
+        return self.training_engine.length_faults(self.base, examples, params)
 
     def prompt_faults(
         self, texts: Iterable[str], sampling: Sampling, chat: bool = True

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from srlm_kedro.engines.training.base import PretrainParams
+from srlm_kedro.engines.training.params import PretrainParams
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams, expected
 from srlm_kedro.pipelines.loop import LoopParams

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from srlm_kedro.engines.training.base import DpoParams, PretrainParams, SftParams, TuningParams
+from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams, TuningParams
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.estimate.draws import END, TURN, Volume
 from srlm_kedro.pipelines.estimate.params import EstimateParams, expected

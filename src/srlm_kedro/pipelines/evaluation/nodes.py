@@ -10,7 +10,7 @@ from srlm_kedro.judge.statistics import METRICS
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.records import Checkpoint, derive_seed
-from srlm_kedro.referee.base import KINDS, Referee, tabulated
+from srlm_kedro.referee.base import KINDS, Referee, assessment_table
 
 COLUMNS = [
     *("model", "prompt_id", "response_id", "prompt", "kind", "seen"),
@@ -58,7 +58,7 @@ def assess_responses(eval_responses: pd.DataFrame, referee: Referee) -> pd.DataF
     pairs = zip(eval_responses["prompt"], eval_responses["response"], strict=True)
     found = referee.assess_all(list(pairs))
     reasons = [" ".join(one.reasons) for one in found]
-    table = tabulated(found, eval_responses.index)
+    table = assessment_table(found, eval_responses.index)
     return eval_responses.join(table).assign(reasons=pd.Series(reasons, table.index, dtype=str))
 
 

@@ -6,7 +6,7 @@ Source: CREAM (2410.12735). The less they agree, the less the rewards can be tru
 import pandas as pd
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge.judgements import reparse, settled, with_rewards
+from srlm_kedro.judge.judgements import merge_attempts, reparse, with_rewards
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 
 
@@ -25,8 +25,8 @@ def measure_consistency(
         GateError: All prompts are undecided.
     """
     taus = kendall_taus(
-        with_rewards(responses, settled(reparse(judgements)), judging.min_scores),
-        with_rewards(responses, settled(reparse(elder_judgements)), judging.min_scores),
+        with_rewards(responses, merge_attempts(reparse(judgements)), judging.min_scores),
+        with_rewards(responses, merge_attempts(reparse(elder_judgements)), judging.min_scores),
     )
     if taus.isna().all():
         raise GateError(

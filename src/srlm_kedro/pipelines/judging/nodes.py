@@ -6,7 +6,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from srlm_kedro.engines.generation.base import GenerationEngine, StageSampling
-from srlm_kedro.judge.judgements import Policy, candidacy, judge_responses
+from srlm_kedro.judge.judgements import DropOrKeep, candidate_status, judge_responses
 from srlm_kedro.params import LIMIT, TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -30,11 +30,11 @@ class JudgingParams(Params):
     """Further attempts for a judgement without a score (paper: not stated)."""
     min_scores: int = Field(1, ge=1, le=1000)
     """A response with fewer scores than this gets no reward (paper: not stated)."""
-    cut: Policy = "drop"
+    cut: DropOrKeep = "drop"
     """What happens to responses that the token limit cut (paper: not stated). `drop`: they are not
     judged and get no reward, so they are in no pair and no positive example. `keep`: they are
     judged as they are, and trained on without an end token, which the model never wrote."""
-    empty: Policy = "drop"
+    empty: DropOrKeep = "drop"
     """What happens to responses without text (paper: not stated): as for `cut`."""
     max_unparsed: Annotated[float, LIMIT] = Field(0.10, ge=0, le=1)
     """The run stops if a larger share of the judgements has no score after the retries."""
@@ -62,7 +62,7 @@ def judge_candidates(
     Identical responses to a prompt are judged separately, as in the paper. Responses that
     `judging.cut` or `judging.empty` drops are not judged, because nothing uses them.
     """
-    candidates = responses[candidacy(responses, judging.cut, judging.empty) == "ok"]
+    candidates = responses[candidate_status(responses, judging.cut, judging.empty) == "ok"]
     return judge_responses(
         judge_engine,
         judge,

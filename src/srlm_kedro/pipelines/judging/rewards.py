@@ -8,7 +8,13 @@ import pandas as pd
 from srlm_kedro.display.safe_text import ending
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
-from srlm_kedro.judge.judgements import DROPS, candidacy, reparse, settled, with_rewards
+from srlm_kedro.judge.judgements import (
+    DROP_REASONS,
+    candidate_status,
+    merge_attempts,
+    reparse,
+    with_rewards,
+)
 from srlm_kedro.judge.prompt import is_escaped
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 
@@ -23,7 +29,7 @@ def reward_responses(
 
     `reward` is the mean of the response's scores, or NaN; `scores` is their number. A judgement
     without a score enters no mean. `reason` is `ok`, or why the response was not judged (one of
-    `judgements.DROPS`, counted as `judge/dropped_...`). `judge/escaped_responses` counts responses
+    `DROP_REASONS`, counted as `judge/dropped_...`). `judge/escaped_responses` counts responses
     with a tag of the judge prompt in them or in their prompts, which is escaped. `judge/no_room`
     counts judgements that were not drawn because the filled judge prompt left no room for them.
 
@@ -33,10 +39,10 @@ def reward_responses(
         GateError: All responses are dropped, a larger share than `max_unparsed` of the judgements
             has no score, or no response has a reward.
     """
-    reasons = candidacy(responses, judging.cut, judging.empty)
-    drops = {reason: int((reasons == reason).sum()) for reason in DROPS}
+    reasons = candidate_status(responses, judging.cut, judging.empty)
+    drops = {reason: int((reasons == reason).sum()) for reason in DROP_REASONS}
     _refuse_dropped(responses, drops)
-    read = settled(reparse(judgements))
+    read = merge_attempts(reparse(judgements))
     _refuse_unparsed(responses, read, judging)
     table = with_rewards(responses, read, judging.min_scores).assign(reason=reasons)
     judged = table[reasons == "ok"]

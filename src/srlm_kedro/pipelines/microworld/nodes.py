@@ -10,7 +10,8 @@ from typing import Annotated
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from srlm_kedro.engines.training.base import Document, PretrainParams, TrainingEngine
+from srlm_kedro.engines.training.base import Document, TrainingEngine
+from srlm_kedro.engines.training.params import PretrainParams
 from srlm_kedro.freshness.files import file_digest
 from srlm_kedro.microworld import seed_data as seeds
 from srlm_kedro.microworld.answers import PERFECT, Habits

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from srlm_kedro.datasets.rows.fields import said
 from srlm_kedro.engines.generation.base import GenerationEngine, Request, StageSampling
-from srlm_kedro.engines.published.annotator import Annotator
+from srlm_kedro.engines.published.base import Annotator
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.params import LIMIT, TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed

@@ -12,7 +12,7 @@ import pandas as pd
 from kedro.pipeline import Node, Pipeline
 from pydantic import Field, model_validator
 
-from srlm_kedro.engines.published.harness import STDERR, BenchmarkEngine
+from srlm_kedro.engines.published.base import STDERR, BenchmarkEngine
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.params import MANY, Params
 from srlm_kedro.records import Checkpoint

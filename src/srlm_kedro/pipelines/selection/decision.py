@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import Field
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge.judgements import reparse, settled, with_rewards
+from srlm_kedro.judge.judgements import merge_attempts, reparse, with_rewards
 from srlm_kedro.judge.statistics import tally
 from srlm_kedro.params import Params
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -40,7 +40,7 @@ def reward_validation_responses(
     validation_responses: pd.DataFrame, validation_judgements: pd.DataFrame
 ) -> pd.DataFrame:
     """One row per response, columns `SCORES`; `reward` is the mean of its scores, or NaN."""
-    read = settled(reparse(validation_judgements))
+    read = merge_attempts(reparse(validation_judgements))
     return with_rewards(validation_responses, read, min_scores=1)[SCORES]
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import GenerationEngine
-from srlm_kedro.judge.judgements import judge_responses, reparse, settled, with_rewards
+from srlm_kedro.judge.judgements import judge_responses, merge_attempts, reparse, with_rewards
 from srlm_kedro.params import MANY, Params, Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
@@ -61,7 +61,7 @@ def judge_own(
 
 def reward_own(own_responses: pd.DataFrame, own_judgements: pd.DataFrame) -> pd.DataFrame:
     """The judged responses with `reward`, the mean of their scores, and the referee's columns."""
-    return with_rewards(own_responses, settled(reparse(own_judgements)), min_scores=1)
+    return with_rewards(own_responses, merge_attempts(reparse(own_judgements)), min_scores=1)
 
 
 def measure_own(

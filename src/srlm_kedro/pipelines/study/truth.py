@@ -9,7 +9,7 @@ from srlm_kedro.pipelines.study.movement import movement_figures
 from srlm_kedro.pipelines.study.self_judging import StudyParams
 from srlm_kedro.pipelines.study.writing import prompt_figures
 from srlm_kedro.records import Checkpoint, drawn
-from srlm_kedro.referee.base import COLUMNS, KINDS, KnowingReferee, Referee, tabulated
+from srlm_kedro.referee.base import COLUMNS, KINDS, KnowingReferee, Referee, assessment_table
 
 TIED = ["model", "prompt_id", "prompt", "reward", "responses", "why"]
 TRUTH = ["model", "kind", "pairs", "better", "equal", "worse"]
@@ -28,7 +28,7 @@ def assess_candidates(
         judged_responses["prompt_id"].isin(prompts) & (judged_responses["reason"] == "ok")
     ]
     found = referee.assess_all(list(zip(rows["prompt"], rows["response"], strict=True)))
-    return judged_responses.join(tabulated(found, rows.index))
+    return judged_responses.join(assessment_table(found, rows.index))
 
 
 def measure_judge(

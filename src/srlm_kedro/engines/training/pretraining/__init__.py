@@ -1,1 +1,1 @@
-"""A small model made from nothing."""
+"""A small model trained from scratch."""

@@ -1,4 +1,4 @@
-"""Documents into rows of fixed length; the prompt that many of them share is kept apart."""
+"""Packs documents into rows of fixed length, without the prefix that many of them share."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ _LOOKAHEAD = 32
 
 @dataclass(frozen=True)
 class Tokens:
-    """A document's ids, which of them are learnt, and whether the shared prefix stands before."""
+    """A document's ids, which of them count in the loss, and whether the prefix comes before."""
 
     ids: list[int]
     learn: list[bool]
@@ -24,10 +24,10 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Rows:
-    """A batch of packed rows, each an array of (rows, length).
+    """A batch of packed rows, as arrays of (rows, length).
 
-    `document` numbers the documents of a row from 1 (0: padding). A document attends to itself
-    and, where `after_prefix` says so, to the prefix; positions count from its own beginning.
+    `document` numbers the documents of a row from 1; 0 is padding. A document attends to itself
+    and, if `after_prefix` is true, to the prefix. Positions count from the start of each document.
     """
 
     ids: np.ndarray
@@ -38,21 +38,21 @@ class Rows:
 
 
 def shared_prefix(documents: Sequence[Document]) -> str:
-    """The commonest opening that is not learnt, such as the rubric before every review."""
+    """The most common first segment without loss, such as the rubric before every review."""
     openings = Counter(
         document.segments[0][0] for document in documents if not document.segments[0][1]
     )
-    # One that saves nothing stays where it is.
+    # Of all first segments, the one that saves the most text.
     return max(openings, key=lambda text: (openings[text] * len(text), text), default="")
 
 
 def tokenised(
     documents: Sequence[Document], tokenizer: Any, prefix: str, limit: int
 ) -> list[Tokens]:
-    """Ids of each document without the prefix.
+    """The ids of each document without the prefix.
 
     Raises:
-        InputError: Documents longer than a row of `limit` tokens.
+        InputError: A document is longer than a row of `limit` tokens.
     """
     texts = list(dict.fromkeys(text for document in documents for text, _ in document.segments))
     ids = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
@@ -77,27 +77,27 @@ def _tokens(document: Document, prefix: str, ids_of: Mapping[str, list[int]]) ->
 
 
 def batches(documents: Sequence[Tokens], length: int, rows: int) -> Iterator[Rows]:
-    """Packed batches in about the order of the documents; a last one that is not full is dropped.
+    """Packed batches, roughly in the order of the documents. A last partial batch is dropped.
 
-    A document that does not fit a row's rest gives way to one of the next few that does.
+    If a document does not fit into the rest of a row, one of the next few that fits is taken.
     """
     waiting = list(reversed(documents))
     while True:
-        packed = [_row(waiting, length) for _ in range(rows)]
+        packed = [_next_row(waiting, length) for _ in range(rows)]
         if not waiting:
             return
         yield _arrays(packed, length)
 
 
-def _row(waiting: list[Tokens], length: int) -> list[Tokens]:
+def _next_row(waiting: list[Tokens], length: int) -> list[Tokens]:
     row: list[Tokens] = []
-    room, look = length, 0
-    while waiting and look < min(_LOOKAHEAD, len(waiting)):
-        if len(waiting[-1 - look].ids) <= room:
-            row.append(waiting.pop(-1 - look))
+    room, skipped = length, 0
+    while waiting and skipped < min(_LOOKAHEAD, len(waiting)):
+        if len(waiting[-1 - skipped].ids) <= room:
+            row.append(waiting.pop(-1 - skipped))
             room -= len(row[-1].ids)
         else:
-            look += 1
+            skipped += 1
     return row
 
 

@@ -1,4 +1,4 @@
-"""A small Llama made from nothing: tokenizer, model, one pass over the documents."""
+"""A small Llama trained from scratch: tokenizer, model, one pass over the documents."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -11,18 +11,19 @@ import torch
 from torch.nn import functional
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from srlm_kedro.engines.training.base import Document, PretrainParams, Trained
+from srlm_kedro.engines.training.base import Document, Trained
+from srlm_kedro.engines.training.params import PretrainParams
 from srlm_kedro.engines.training.pretraining.muon import Muon
 from srlm_kedro.engines.training.pretraining.packing import Rows, batches, shared_prefix, tokenised
 from srlm_kedro.engines.training.pretraining.tokenizer import make_tokenizer
 from srlm_kedro.engines.training.resume.snapshots import Snapshot
 from srlm_kedro.engines.training.resume.trainer_state import (
-    put_random_states,
-    put_weights,
     random_states,
+    restore_random_states,
+    restore_weights,
     trained_weights,
 )
-from srlm_kedro.engines.training.resume.unfinished import Unfinished
+from srlm_kedro.engines.training.resume.unfinished import UnfinishedTraining
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -35,20 +36,20 @@ def pretrain(
     seed: int,
     report: Callable[[int, int, float], None] | None = None,
     work_dir: Path | None = None,
-    unfinished: Unfinished | None = None,
+    unfinished: UnfinishedTraining | None = None,
 ) -> Trained:
-    """M0 as an ordinary Hugging Face checkpoint; the same seed and threads give the same bits.
+    """M0 as an ordinary Hugging Face checkpoint. The same seed and threads give the same bits.
 
     Args:
         documents: Read once, in their order.
-        params: Architecture and rates.
+        params: Architecture and learning rates.
         seed: Decides the first weights.
         report: Called after each step with the step, the number of steps and the loss.
-        work_dir: Where the scratch folder is made (default: the system's).
-        unfinished: Where its state is kept, and found again; None keeps nothing.
+        work_dir: Where the scratch folder is made (default: the system's place).
+        unfinished: Keeps the state, and finds it again. None keeps nothing.
 
     Raises:
-        InputError: A document is longer than a row, or all of them together fill no batch.
+        InputError: A document is longer than a row, or all documents together do not fill a batch.
         GateError: The loss became NaN or infinite.
     """
     tokenizer = make_tokenizer(text for document in documents for text, _ in document.segments)
@@ -57,14 +58,14 @@ def pretrain(
     steps = list(batches(tokens, params.row_length, params.batch_size))
     if not steps:
         raise InputError(
-            f"Pretraining: {len(documents)} documents fill no batch of {params.batch_size} rows of"
-            f" {params.row_length} tokens. Give more documents, or lower `batch_size`."
+            f"Pretraining: {len(documents)} documents do not fill a batch of {params.batch_size} "
+            f"rows of {params.row_length} tokens. Give more documents, or lower `batch_size`."
         )
     torch.manual_seed(derive_seed(seed, "pretraining"))
     model = LlamaForCausalLM(_config(params, tokenizer))
     prefix_ids = tokenizer(prefix, add_special_tokens=False)["input_ids"]
-    course = _Course(model, len(steps), params)
-    log = _train(course, steps, prefix_ids, report, unfinished or Unfinished("Pretraining"))
+    run = _Run(model, len(steps), params)
+    log = _train(run, steps, prefix_ids, report, unfinished or UnfinishedTraining("Pretraining"))
     folder = Path(tempfile.mkdtemp(prefix="pretrain-", dir=work_dir))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -88,15 +89,15 @@ def _config(params: PretrainParams, tokenizer: Any) -> LlamaConfig:
 
 
 @dataclass
-class _Course:
-    """A pretraining under way: the model and all else that a step moves."""
+class _Run:
+    """A pretraining in progress: the model, and everything else that a step changes."""
 
     model: Any
     steps: int
     params: PretrainParams
     done: int = 0
     total: float = 0.0
-    """Sum of the losses since the last row of the log."""
+    """The sum of the losses since the last row of the log."""
     log: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -107,7 +108,7 @@ class _Course:
         ]
 
     def step(self, loss: torch.Tensor) -> None:
-        """Moves the model; every `_LOG_EVERY` steps, and at the last one, logs a row."""
+        """Updates the model. Logs a row every `_LOG_EVERY` steps and at the last step."""
         number = self.done + 1
         if not torch.isfinite(loss):
             raise GateError(
@@ -125,7 +126,7 @@ class _Course:
             self._log_row(norm.item())
 
     def state(self) -> dict[str, Any]:
-        """All of it, to go on from."""
+        """The whole state, to go on from."""
         return {
             "weights": trained_weights(self.model),
             "optimizers": [one.state_dict() for one in self._optimizers],
@@ -134,13 +135,13 @@ class _Course:
             "sums": {"done": self.done, "total": self.total, "log": self.log},
         }
 
-    def take_up(self, found: Snapshot) -> None:
-        """Goes on from what `state` gave."""
-        put_weights(self.model, found["weights"])
+    def restore(self, found: Snapshot) -> None:
+        """Goes on from a result of `state`."""
+        restore_weights(self.model, found["weights"])
         for name, owners in (("optimizers", self._optimizers), ("schedulers", self._schedulers)):
             for owner, state in zip(owners, found[name], strict=True):
                 owner.load_state_dict(state)
-        put_random_states(found["random"])
+        restore_random_states(found["random"])
         sums = found["sums"]
         self.done, self.total, self.log = sums["done"], sums["total"], sums["log"]
 
@@ -161,24 +162,24 @@ class _Course:
 
 
 def _train(
-    course: _Course,
+    run: _Run,
     steps: Sequence[Rows],
     prefix: list[int],
     report: Callable[[int, int, float], None] | None,
-    unfinished: Unfinished,
+    unfinished: UnfinishedTraining,
 ) -> list[dict[str, float]]:
-    """Trains the model; what was logged."""
+    """Trains the model, and gives the rows of the log."""
     if found := unfinished.newest():
-        course.take_up(found)
-    course.model.train()
-    for rows in steps[course.done :]:
-        loss = loss_of(course.model, rows, prefix)
-        course.step(loss)
+        run.restore(found)
+    run.model.train()
+    for rows in steps[run.done :]:
+        loss = loss_of(run.model, rows, prefix)
+        run.step(loss)
         if report:
-            report(course.done, len(steps), loss.item())
+            report(run.done, len(steps), loss.item())
         if unfinished.due():
-            unfinished.keep(course.done, len(steps), course.state())
-    return course.log
+            unfinished.keep(run.done, len(steps), run.state())
+    return run.log
 
 
 def _optimizers(model: Any, params: PretrainParams) -> list[torch.optim.Optimizer]:
@@ -193,15 +194,15 @@ def _optimizers(model: Any, params: PretrainParams) -> list[torch.optim.Optimize
 
 
 def rate_at(step: int, steps: int, params: PretrainParams) -> float:
-    """Share of the peak rate at a step, on the line between two corners of the course."""
+    """The share of the peak rate at a step, on the line between two points of `course`."""
     return float(np.interp((step + 1) / steps, *zip(*params.course, strict=True)))
 
 
 def loss_of(model: Any, rows: Rows, prefix: list[int]) -> torch.Tensor:
-    """Mean cross-entropy of the learnt tokens, each document seen alone, behind its prefix.
+    """The mean cross-entropy of the tokens that count in the loss.
 
-    The prefix's keys and values are computed once for all documents that share it, and not at all
-    for a batch without any.
+    Each document sees only itself and its prefix. The prefix's keys and values are computed once
+    for all documents of the batch that share it.
     """
     ids, document = torch.from_numpy(rows.ids), torch.from_numpy(rows.document)
     after = torch.from_numpy(rows.after_prefix)
@@ -215,7 +216,7 @@ def loss_of(model: Any, rows: Rows, prefix: list[int]) -> torch.Tensor:
         seen = torch.cat([after[:, :, None].expand(count, length, len(prefix)), seen], dim=2)
     hidden = model.model(
         ids,
-        # Every layer would make numbers of truth values again.
+        # With a boolean mask, every layer would convert it to numbers again.
         attention_mask=torch.where(seen, 0.0, -torch.inf)[:, None],
         position_ids=torch.from_numpy(rows.positions) + len(prefix) * after,
         past_key_values=cache,

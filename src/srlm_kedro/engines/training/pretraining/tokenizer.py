@@ -1,4 +1,4 @@
-"""A word-level tokenizer of the documents' own words, with a chat template."""
+"""A tokenizer of the documents' words, with a chat template."""
 
 import re
 from collections import Counter
@@ -20,13 +20,13 @@ CHAT_TEMPLATE = (
     "{% else %}<user>{{ message['content'] }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-"""A turn opens with its speaker; an answer ends with the end token."""
+"""A turn begins with its speaker. An answer ends with the end token."""
 
 
 def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer that knows every word, number, mark and newline of the texts.
+    """A tokenizer that knows every word, number, punctuation mark and newline of the texts.
 
-    Encoding what it decoded gives the same ids; marks are written without the space before them.
+    Decoding and encoding again gives the same ids. Punctuation marks have no space before them.
     """
     pieces = re.compile(f"{'|'.join(SPECIAL)}|{_TOKEN}")
     counts: Counter[str] = Counter()
@@ -39,7 +39,7 @@ def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN), "removed", invert=True)
     tokenizer.decoder = decoders.Sequence(
         [
-            # Each piece but the first gets a space before it; no word starts with this prefix.
+            # Each piece except the first gets a space before it; no word starts with this prefix.
             decoders.WordPiece(prefix="\x00", cleanup=False),
             decoders.Fuse(),
             *(decoders.Replace(f" {mark}", mark) for mark in _NO_SPACE_BEFORE),

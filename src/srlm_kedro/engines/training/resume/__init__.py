@@ -1,1 +1,1 @@
-"""What is kept of a training that has not ended."""
+"""The state of an unfinished training: how it is written, found and restored."""

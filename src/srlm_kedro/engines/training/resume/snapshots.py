@@ -1,6 +1,6 @@
-"""A nested state on disk, whole or not at all: tensors as safetensors, the rest as JSON.
+"""A nested state on disk, written as a whole: tensors as safetensors, the rest as JSON.
 
-Nothing is pickled: reading a state runs no code of whoever wrote it.
+Nothing is pickled, so reading a state never runs code from its files.
 """
 
 import json
@@ -17,24 +17,24 @@ from safetensors.torch import load_file, save_file
 from srlm_kedro.freshness.files import file_digest
 
 SCRATCH = "writing-"
-"""How the name of a folder begins that is still being written."""
+"""The first part of a folder's name while it is being written."""
 _SHARD = 2**28
-"""Bytes of tensors a file, so that little is copied to the CPU at once."""
+"""Bytes of tensors per file. It limits how much is copied to the CPU at once."""
 _SUMS, _TREES = "sums.json", "state.json"
 
 
 class DamagedError(Exception):
-    """A folder does not hold what was written into it."""
+    """A folder no longer holds what was written into it."""
 
 
 class Snapshot:
-    """A state on disk; its parts are read one by one, when they are asked for."""
+    """A state on disk. Each part is read when it is asked for."""
 
     def __init__(self, folder: Path):
-        """Reads all files once.
+        """Checks the digests of all files.
 
         Raises:
-            DamagedError: A file is missing, or its sum is not the one written down.
+            DamagedError: A file is missing or changed.
         """
         try:
             sums = json.loads((folder / _SUMS).read_text("utf-8"))
@@ -47,7 +47,7 @@ class Snapshot:
         self._trees = json.loads((folder / _TREES).read_text("utf-8"))
 
     def __getitem__(self, part: str) -> Any:
-        """The part as it was, its tensors on the CPU and with memory of their own."""
+        """The part as it was written. Its tensors are on the CPU, each in its own memory."""
         tensors: dict[str, torch.Tensor] = {}
         for file in self._folder.glob(f"{part}-*.safetensors"):
             tensors |= {key: tensor.clone() for key, tensor in load_file(file).items()}
@@ -55,10 +55,10 @@ class Snapshot:
 
 
 def write(folder: Path, parts: Mapping[str, Any]) -> None:
-    """Makes `folder` hold `parts`; it appears when everything is on the disk, or not at all.
+    """Writes `parts` into `folder`. The folder appears only when everything is on the disk.
 
     Args:
-        folder: What stands in its place, which can only be damaged, gives way.
+        folder: An existing folder, which can only be damaged, is replaced.
         parts: By name, each made of dicts, lists, tuples, tensors and JSON's plain values.
 
     Raises:
@@ -104,12 +104,12 @@ def _shards(tensors: Sequence[torch.Tensor]) -> Iterator[dict[str, torch.Tensor]
 
 
 def _plain(value: Any, tensors: list[torch.Tensor]) -> Any:
-    """The value as JSON; its tensors go into the list, and their numbers stand for them."""
+    """The value as JSON. Its tensors go into the list, and JSON holds their numbers."""
     if isinstance(value, torch.Tensor):
         tensors.append(value)
         return {"tensor": str(len(tensors) - 1)}
     if isinstance(value, Mapping):
-        # JSON's own keys are strings alone.
+        # JSON allows only strings as keys.
         return {"pairs": [[key, _plain(held, tensors)] for key, held in value.items()]}
     if isinstance(value, tuple):
         return {"tuple": [_plain(held, tensors) for held in value]}
@@ -121,6 +121,7 @@ def _plain(value: Any, tensors: list[torch.Tensor]) -> Any:
 
 
 def _nested(tree: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """The value that `_plain` made JSON of."""
     if isinstance(tree, list):
         return [_nested(held, tensors) for held in tree]
     if not isinstance(tree, dict):
@@ -134,7 +135,7 @@ def _nested(tree: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
 
 
 def _flush(path: Path) -> None:
-    """Waits until the disk has it: a machine that loses power keeps the order of writing."""
+    """Waits until the disk has the file, so that a power cut cannot reorder what is written."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -1,4 +1,4 @@
-"""A trainer's whole state, kept now and then, and taken up again to the same bits."""
+"""The whole state of a trainer: kept from time to time, and restored to the same bits."""
 
 import dataclasses
 import json
@@ -13,24 +13,25 @@ from transformers import TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
 from srlm_kedro.engines.training.resume.snapshots import Snapshot
-from srlm_kedro.engines.training.resume.unfinished import Unfinished
+from srlm_kedro.engines.training.resume.unfinished import UnfinishedTraining
 
 
 class Resumable:
-    """A TRL trainer that keeps its state in `unfinished` and goes on from what it finds there.
+    """A TRL trainer that keeps its state in `unfinished`, and goes on from the state found there.
 
-    What transformers would pickle is overridden; its own part is to skip the rows already read.
+    The methods of transformers that would pickle are overridden. Transformers still skips the rows
+    that were already read.
     """
 
-    def __init__(self, *args: Any, unfinished: Unfinished | None = None, **kwargs: Any):
-        """As TRL's; `unfinished` None keeps nothing."""
-        self.unfinished = unfinished or Unfinished("training")
+    def __init__(self, *args: Any, unfinished: UnfinishedTraining | None = None, **kwargs: Any):
+        """Takes TRL's arguments; `unfinished` None keeps nothing."""
+        self.unfinished = unfinished or UnfinishedTraining("training")
         self._found: Snapshot | None = None
         super().__init__(*args, **kwargs)
-        self.add_callback(_Keeping(self))
+        self.add_callback(_StateCallback(self))
 
     def train(self) -> None:
-        """Trains from the first step, or from the state that was kept last."""
+        """Trains from the first step, or from the newest kept state."""
         self._found = self.unfinished.newest()
         if self._found is None:
             super().train()
@@ -40,8 +41,8 @@ class Resumable:
         (folder / TRAINER_STATE_NAME).write_text(json.dumps(self._found["trainer"]), "utf-8")
         super().train(resume_from_checkpoint=str(folder))
 
-    def take_up_sums(self) -> None:
-        """Puts back what has been summed up since the last row of the log."""
+    def restore_sums(self) -> None:
+        """Restores the sums since the last row of the log."""
         if self._found is None:
             return
         sums = self._found["sums"]
@@ -70,7 +71,7 @@ class Resumable:
         self.unfinished.keep(self.state.global_step, self.state.max_steps, parts)
 
     def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        put_weights(self.model, self._found["weights"])
+        restore_weights(self.model, self._found["weights"])
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
@@ -79,17 +80,17 @@ class Resumable:
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            put_random_states(self._found["random"])
+            restore_random_states(self._found["random"])
 
 
-class _Keeping(TrainerCallback):
-    """Says when the trainer's state is kept, and puts its sums back before the first step."""
+class _StateCallback(TrainerCallback):
+    """Decides when the trainer's state is kept, and restores its sums before the first step."""
 
     def __init__(self, trainer: Resumable):
         self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._trainer.take_up_sums()
+        self._trainer.restore_sums()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         control.should_save = self._trainer.unfinished.due()
@@ -97,18 +98,18 @@ class _Keeping(TrainerCallback):
 
 
 def trained_weights(model: Any) -> dict[str, torch.Tensor]:
-    """The parameters that training moves, by name: all, or an adapter's."""
+    """The trained parameters by name: all of them, or those of an adapter."""
     return {name: one.detach() for name, one in model.named_parameters() if one.requires_grad}
 
 
-def put_weights(model: Any, kept: Mapping[str, torch.Tensor]) -> None:
-    """Gives the trained parameters the kept values, in place."""
+def restore_weights(model: Any, kept: Mapping[str, torch.Tensor]) -> None:
+    """Sets the trained parameters to the kept values, in place."""
     for name, weight in trained_weights(model).items():
         weight.copy_(kept[name])
 
 
 def random_states() -> dict[str, Any]:
-    """Where the global generators stand: Python's, NumPy's, torch's on the CPU and on its GPU."""
+    """The states of the global random generators: Python, NumPy, torch on the CPU and the GPU."""
     algorithm, keys, *rest = np.random.get_state()
     gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
     return {
@@ -119,8 +120,8 @@ def random_states() -> dict[str, Any]:
     }
 
 
-def put_random_states(kept: Mapping[str, Any]) -> None:
-    """Sets the global generators to where they stood."""
+def restore_random_states(kept: Mapping[str, Any]) -> None:
+    """Restores the states of the global random generators."""
     random.setstate(kept["python"])
     np.random.set_state(kept["numpy"])
     torch.set_rng_state(kept["torch"])

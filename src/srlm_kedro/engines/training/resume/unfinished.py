@@ -1,4 +1,4 @@
-"""What is kept of trainings that have not ended, so that a kill costs one interval at most."""
+"""The kept states of unfinished trainings, so that a kill costs at most one interval."""
 
 import importlib.metadata
 import logging
@@ -26,25 +26,25 @@ from srlm_kedro.records import Checkpoint
 
 _log = logging.getLogger(__name__)
 _WAIT = 33
-"""Times the last write's duration from one write to the next: they take 3% of the time at most."""
+"""The least time between two writes, in durations of the last write: they take at most 3%."""
 _STEP, _REFERENCE = "step-", "reference"
 _LIBRARIES = ("torch", "transformers", "trl", "peft")
-"""What decides the bits beside a training's own settings; another version starts anew."""
+"""The libraries that decide the bits of a training. Another version starts from the beginning."""
 
 
-class Unfinished:
-    """One training's states in its folder: the newest that is whole counts.
+class UnfinishedTraining:
+    """The kept states of one training, in a folder. The newest undamaged state counts.
 
-    The folder holds `step-N`, the whole state after N steps, and, of DPO, `reference`.
+    The folder holds `step-N`, the whole state after N steps. For DPO it also holds `reference`.
     """
 
     def __init__(self, label: str, folder: Path | None = None, seconds: float = 0.0):
-        """Nothing is written until there is something to keep.
+        """Writes nothing yet.
 
         Args:
             label: What is trained, for messages: `DPO of m1`.
-            folder: Its own; None keeps nothing.
-            seconds: Least time from one state to the next; 0 keeps every step's.
+            folder: The training's own folder; None keeps nothing.
+            seconds: The least time between two states; 0 keeps the state after every step.
         """
         self._label = label
         self._folder = folder
@@ -53,7 +53,7 @@ class Unfinished:
         self._since = time.monotonic()
 
     def newest(self) -> Snapshot | None:
-        """The state to go on from; half-written and damaged ones are named and passed over.
+        """The state to go on from. Half-written and damaged states are logged and skipped.
 
         It holds a part `reached`: `{"step": ..., "steps": ...}`.
         """
@@ -74,7 +74,7 @@ class Unfinished:
         return time.monotonic() - self._since >= wait
 
     def keep(self, step: int, steps: int, parts: Mapping[str, Any]) -> None:
-        """Writes the state after `step` of `steps`; the older ones go once it stands."""
+        """Writes the state after `step` of `steps`, and then deletes the older states."""
         began = time.monotonic()
         reached = {"step": step, "steps": steps}
         if self._write(f"{_STEP}{step}", {**parts, "reached": reached}):
@@ -85,16 +85,16 @@ class Unfinished:
         self._cost = self._since - began
 
     def reference(self) -> Snapshot | None:
-        """What the reference said of the pairs, if it has been asked before."""
+        """The kept values of the reference, if it has read the pairs before."""
         folder = self._folder and self._folder / _REFERENCE
         return self._read(folder) if folder and folder.is_dir() else None
 
     def keep_reference(self, parts: Mapping[str, Any]) -> None:
-        """Writes it down at once: it is little, and was a pass over all pairs."""
+        """Writes the reference's values at once: they are small, and cost a pass over all pairs."""
         self._write(_REFERENCE, parts)
 
     def forget(self) -> None:
-        """Deletes all that was kept."""
+        """Deletes all kept states."""
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -102,13 +102,13 @@ class Unfinished:
         return list(self._folder.glob(f"{_STEP}*")) if self._folder else []
 
     def _write(self, name: str, parts: Mapping[str, Any]) -> bool:
-        """Whether it stands: a disk that is full is no reason to stop training."""
+        """Whether the state was written. A full disk must not stop the training."""
         if self._folder is None:
             return False
         try:
             write(self._folder / name, parts)
         except (OSError, SafetensorError) as error:
-            line = "%s: %s could not be kept, and training goes on without: %s"
+            line = "%s: %s could not be kept, and training goes on without it: %s"
             _log.warning(line, self._label, self._folder / name, error)
             return False
         return True
@@ -117,63 +117,63 @@ class Unfinished:
         try:
             return Snapshot(folder)
         except DamagedError as error:
-            _log.warning("%s: %s is damaged and passed over: %s", self._label, folder, error)
+            _log.warning("%s: %s is damaged and is skipped: %s", self._label, folder, error)
             return None
 
     def _clear_half_written(self) -> None:
         for folder in self._folder.glob(f"{SCRATCH}*") if self._folder else ():
-            _log.warning("%s: %s was never finished and is passed over.", self._label, folder)
+            _log.warning("%s: %s was never finished and is skipped.", self._label, folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class Shelf:
-    """The unfinished trainings of one folder, each found again by what decides its bits."""
+class StateStore:
+    """The unfinished trainings of one folder. All that decides a training's bits identifies it."""
 
     def __init__(self, folder: Path | None, seconds: float):
-        """`folder` None keeps nothing; `seconds` as in `Unfinished`."""
+        """`folder` None keeps nothing; `seconds` as in `UnfinishedTraining`."""
         self._folder = folder
         self._seconds = seconds
         self._thread = threading.local()
 
     @contextmanager
-    def training(self, label: str, **deciding: Any) -> Iterator[Unfinished]:
-        """One training's place; once it is through, `forget` empties it.
+    def training(self, label: str, **identity: Any) -> Iterator[UnfinishedTraining]:
+        """The kept state of one training. After the training ends, `forget` deletes it.
 
         Args:
             label: What is trained.
-            deciding: All that decides its bits, as JSON's types and `Checkpoint`s, which stand
-                for what their files hold.
+            identity: All that decides the training's bits, as JSON's types and `Checkpoint`s. A
+                checkpoint counts by the content of its files.
         """
         if self._folder is None:
-            yield Unfinished(label)
+            yield UnfinishedTraining(label)
             return
-        unfinished = Unfinished(label, self._folder / digest(**deciding), self._seconds)
+        unfinished = UnfinishedTraining(label, self._folder / digest(**identity), self._seconds)
         yield unfinished
         self._finished_by_this_thread().append(unfinished)
 
     def forget(self) -> None:
-        """Deletes what was kept of the trainings that this thread has brought to their end."""
+        """Deletes the kept states of the trainings that this thread has finished."""
         finished = self._finished_by_this_thread()
         while finished:
             finished.pop().forget()
 
-    def _finished_by_this_thread(self) -> list[Unfinished]:
+    def _finished_by_this_thread(self) -> list[UnfinishedTraining]:
         return vars(self._thread).setdefault("finished", [])
 
 
-def digest(**deciding: Any) -> str:
-    """A name that depends on the given things, on this package's version and the libraries'.
+def digest(**identity: Any) -> str:
+    """A name that depends on the given values and on the versions of this package and libraries.
 
-    A model counts by the SHA-256 of its files, not by their times: these change when a folder is
-    copied to another machine, where the training is to go on.
+    A model counts by the SHA-256 of its files, not by their times. Times change when a folder is
+    copied to another machine, where the training may go on.
     """
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    parts = {**deciding, "libraries": versions, "version": __version__}
+    parts = {**identity, "libraries": versions, "version": __version__}
     return json_digest(parts, _content)[:32]
 
 
 def _content(model: Checkpoint) -> dict[str, Any]:
-    """Sums of a model's files, cards aside; an adapter's base included."""
+    """The digests of a model's files without its cards, and those of an adapter's base."""
     return {
         "files": file_digests(model.path),
         "base": _content(base_of(model)) if is_adapter(model) else None,

@@ -1,7 +1,7 @@
-"""Low-rank adapters: a few weights learnt beside a frozen base, in place of all of them.
+"""Low-rank adapters: a few weights are trained on a frozen base, instead of all weights.
 
-The reference of iteration t is M_(t-1), never M0: a merged M_(t-1) is itself the frozen base, and
-a kept adapter is copied, frozen, before its first step.
+The reference of iteration t is M_(t-1), never M0. A merged M_(t-1) is itself the frozen base. A
+kept adapter is copied before its first step, and the copy is frozen.
 """
 
 import importlib.util
@@ -16,14 +16,20 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import BitsAndBytesConfig
 
-from srlm_kedro.engines.training.base import LoraParams, TuningParams
-from srlm_kedro.engines.training.trl.policy import Policy, Setup, configs, ending, load_tokenizer
+from srlm_kedro.engines.training.params import LoraParams, TuningParams
+from srlm_kedro.engines.training.trl.policy import (
+    Policy,
+    Setup,
+    load_tokenizer,
+    read_configs,
+    with_end_of_turn,
+)
 from srlm_kedro.engines.weights import base_of, is_adapter, read_model, unreadable
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.records import Checkpoint, derive_seed
 
-_NAME = "default"
-"""The adapter that is trained; the trainer's frozen copy of it is another."""
+_ADAPTER_NAME = "default"
+"""The name of the trained adapter; the trainer's frozen copy has another name."""
 
 
 @dataclass(frozen=True)
@@ -34,62 +40,68 @@ class AdaptedPolicy(Policy):
     keep: str
 
     def write(self, folder: Path) -> None:
-        """The adapter alone, or the whole model with the adapter merged into its base.
+        """Writes only the adapter, or the whole model with the adapter merged into its base.
 
-        The base is read again for that: in memory it may be rounded.
+        For merging, the base is read again, because it may be rounded in memory.
         """
         if self.keep == "adapter":
             self._write_adapter(folder)
             return
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="adapter-") as beside:
-            self._write_adapter(Path(beside))
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="adapter-") as scratch:
+            self._write_adapter(Path(scratch))
             merged = read_model(
-                Checkpoint(Path(beside), "adapter"), torch.float32, self.setup.trust_remote_code
+                Checkpoint(Path(scratch), "adapter"), torch.float32, self.setup.trust_remote_code
             )
         self.write_full(merged, folder)
 
     def _write_adapter(self, folder: Path) -> None:
-        self.model.peft_config[_NAME].base_model_name_or_path = str(self.base.path.resolve())
-        self.model.save_pretrained(folder, selected_adapters=[_NAME], save_embedding_layers=False)
+        self.model.peft_config[_ADAPTER_NAME].base_model_name_or_path = str(
+            self.base.path.resolve()
+        )
+        self.model.save_pretrained(
+            folder, selected_adapters=[_ADAPTER_NAME], save_embedding_layers=False
+        )
         (folder / "README.md").unlink(missing_ok=True)
 
 
 def load_adapted(
     checkpoint: Checkpoint, params: TuningParams, setup: Setup, seed: int
 ) -> AdaptedPolicy:
-    """The checkpoint's weights, frozen, under a new adapter; or its own adapter, to go on with.
+    """The checkpoint's frozen weights with a new adapter, or with its own adapter to train on.
 
     Args:
-        checkpoint: M_(t-1): full weights or an adapter's folder.
-        params: Among them `lora`, which is not None here.
-        setup: With `bf16` the frozen weights are held in bfloat16; the adapter never is.
-        seed: Decides a new adapter's first weights.
+        checkpoint: M_(t-1): the folder of full weights or of an adapter.
+        params: Its `lora` is not None here.
+        setup: With `bf16` the frozen weights are in bfloat16; the adapter never is.
+        seed: Decides the first weights of a new adapter.
 
     Raises:
-        InputError: The folder is no readable checkpoint, or does not go with `lora`.
+        InputError: The folder is not a readable checkpoint, or does not fit `lora`.
     """
     lora = params.lora
     assert lora is not None
     continued = lora.keep == "adapter" and is_adapter(checkpoint)
     base = base_of(checkpoint) if continued else checkpoint
     _refuse_quantising(base, lora)
-    config, original = configs(base, params.dropout, setup)
+    config, original = read_configs(base, params.dropout, setup)
     dtype = torch.bfloat16 if setup.bf16 else torch.float32
     try:
-        options = _quantised(setup) if lora.quantise else {}
+        options = _quantisation(setup) if lora.quantise else {}
         model = read_model(base, dtype, setup.trust_remote_code, config=config, **options)
         tokenizer = load_tokenizer(checkpoint, setup)
     except (OSError, KeyError, ValueError, ImportError) as error:
         raise unreadable(checkpoint, error) from error
-    generation_config = ending(model.generation_config, tokenizer)
-    _leave_packing(model)
-    adapted = _continued(model, checkpoint, lora) if continued else _new(model, lora, seed)
+    generation_config = with_end_of_turn(model.generation_config, tokenizer)
+    _prevent_packing(model)
+    adapted = (
+        _load_adapter(model, checkpoint, lora) if continued else _new_adapter(model, lora, seed)
+    )
     return AdaptedPolicy(
         adapted, tokenizer, original, generation_config, setup, base=base, keep=lora.keep
     )
 
 
-def _new(model: Any, lora: LoraParams, seed: int) -> Any:
+def _new_adapter(model: Any, lora: LoraParams, seed: int) -> Any:
     torch.manual_seed(derive_seed(seed, "adapter"))
     try:
         return get_peft_model(model, _config(lora))
@@ -97,7 +109,7 @@ def _new(model: Any, lora: LoraParams, seed: int) -> Any:
         raise InputError(f"lora.target_modules = {lora.target_modules}: {error}") from error
 
 
-def _continued(model: Any, checkpoint: Checkpoint, lora: LoraParams) -> Any:
+def _load_adapter(model: Any, checkpoint: Checkpoint, lora: LoraParams) -> Any:
     config = LoraConfig.from_pretrained(checkpoint.path)
     pairs = {"rank": (config.r, lora.rank), "alpha": (config.lora_alpha, lora.alpha)}
     faults = [
@@ -110,8 +122,8 @@ def _continued(model: Any, checkpoint: Checkpoint, lora: LoraParams) -> Any:
         faults.append(f"lora.target_modules = {lora.target_modules}, but it has {sorted(held)}")
     if faults:
         heading = (
-            f"{checkpoint.name}: the adapter in {checkpoint.path} cannot go on as another one. "
-            "Keep its settings, or set lora.keep = merged."
+            f"{checkpoint.name}: the adapter in {checkpoint.path} has other settings, so its "
+            "training cannot go on. Keep its settings, or set lora.keep = merged."
         )
         raise InputError(summary(heading, faults))
     config.lora_dropout = lora.dropout
@@ -145,7 +157,7 @@ def _refuse_quantising(base: Checkpoint, lora: LoraParams) -> None:
         )
 
 
-def _quantised(setup: Setup) -> dict[str, Any]:
+def _quantisation(setup: Setup) -> dict[str, Any]:
     config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -156,18 +168,18 @@ def _quantised(setup: Setup) -> dict[str, Any]:
     return {"quantization_config": config, "device_map": {"": place}}
 
 
-def _leave_packing(model: Any) -> None:
-    # On some CPUs bitsandbytes packs 4-bit weights anew in evaluation, and cannot train then.
+def _prevent_packing(model: Any) -> None:
+    # On some CPUs bitsandbytes repacks 4-bit weights in evaluation, and cannot train afterwards.
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
 
 
 @contextmanager
-def unrounded(model: Any) -> Iterator[None]:
-    """Inside, a trainer can be made that leaves a quantised model's adapter in float32.
+def keep_adapter_float32(model: Any) -> Iterator[None]:
+    """Inside, a new trainer leaves the adapter of a quantised model in float32.
 
-    TRL rounds it to bfloat16 where it sees a quantised model; a step of 1e-6 would be lost.
+    If TRL sees a quantised model, it rounds the adapter to bfloat16, which loses steps of 1e-6.
     """
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     quantised = getattr(inner, "is_loaded_in_4bit", False)

@@ -1,4 +1,4 @@
-"""What both trainers share: the guard of the loss, the log, and calm around the libraries."""
+"""What both trainers share: a check of the loss, the log, progress, and the libraries' settings."""
 
 import logging
 import math
@@ -24,18 +24,18 @@ _PREFIXES = ("rewards/", "logps/")
 
 
 class Guarded:
-    """A trainer that stops at the first loss that is no number, and calls nobody."""
+    """A trainer that stops at the first loss that is not finite, and sends no telemetry."""
 
     def __init__(self, *args: Any, label: str, **kwargs: Any):
-        """As TRL's; `label` says what is trained, for messages: `DPO of m1`."""
+        """Takes TRL's arguments, and what is trained as a `label` for messages: `DPO of m1`."""
         self.label = label
         super().__init__(*args, **kwargs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        """The loss of a micro-batch, once it is seen to be finite.
+        """The loss of a micro-batch.
 
         Raises:
-            GateError: It is NaN or infinite.
+            GateError: The loss is NaN or infinite.
         """
         loss = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
@@ -48,35 +48,35 @@ class Guarded:
         return loss
 
     def _send_telemetry(self) -> None:
-        """TRL reports every trainer to a server unless told otherwise; a run here does not."""
+        """Does nothing. By default TRL reports every trainer to a server."""
 
 
-class Telling(TrainerCallback):
-    """Tells how far training is; the last step's values are logged too."""
+class ProgressCallback(TrainerCallback):
+    """Reports the progress of training, and makes the trainer log its last step."""
 
     def __init__(self, label: str):
         """`label` says what is trained."""
-        self._tell = told(label)
-        self._loss = math.nan  # none is known before the first step's is logged
+        self._report = progress_reporter(label)
+        self._loss = math.nan  # unknown until the first step is logged
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        """Asks for the last step's values too, which are told with them."""
+        """Reports the step. For the last step, asks for a log, and `on_log` reports it."""
         if state.global_step == state.max_steps:
             control.should_log = True
         else:
-            self._tell(state.global_step, state.max_steps, self._loss)
+            self._report(state.global_step, state.max_steps, self._loss)
         return control
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict, **kwargs: Any) -> None:
-        """Keeps the loss; the summary at the end has none."""
+        """Keeps the last loss; the trainer's summary at the end has none."""
         if "loss" in logs:
             self._loss = logs["loss"]
             if state.global_step == state.max_steps:
-                self._tell(state.global_step, state.max_steps, self._loss)
+                self._report(state.global_step, state.max_steps, self._loss)
 
 
-def logged(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """The rows of `Trained.log` in a trainer's own; the summary at its end is left out."""
+def logged_rows(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """The rows of `Trained.log`, from a trainer's history without the summary at its end."""
     return [
         {"step": float(row["step"])}
         | {key: float(v) for key, v in row.items() if key in _KEYS or key.startswith(_PREFIXES)}
@@ -85,33 +85,33 @@ def logged(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     ]
 
 
-def told(label: str) -> Callable[[int, int, float], None]:
-    """Tells each step to whoever shows progress, and its last one to the log."""
+def progress_reporter(label: str) -> Callable[[int, int, float], None]:
+    """A function that reports each step to the progress display, and the last one to the log."""
     progress: Progress | None = None
 
-    def tell(step: int, steps: int, loss: float) -> None:
+    def report(step: int, steps: int, loss: float) -> None:
         nonlocal progress
         if progress is None:
             progress = Progress(label, steps, "steps")
-            progress.skip(step - 1)  # done by a run that was killed
+            progress.skip(step - 1)  # done by an earlier run that was killed
         progress.reach(step, "" if math.isnan(loss) else f"loss {loss:.4f}")
         if step == steps:
             _log.info("%s: %d steps, at the end loss %.4f", label, steps, loss)
 
-    return tell
+    return report
 
 
 @contextmanager
-def calm(threads: int | None) -> Iterator[None]:
-    """Inside: `threads` CPU threads, and no progress bars of libraries. Afterwards: as before.
+def library_settings(threads: int | None) -> Iterator[None]:
+    """Inside, libraries use `threads` CPU threads and show no progress bars.
 
-    The global random generators, which trainers seed, are put back too.
+    Afterwards all is as before, also the global random generators, which trainers seed.
     """
     before = torch.get_num_threads(), os.environ.get("TQDM_DISABLE")
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     bars = transformers_logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
     torch.set_num_threads(threads or before[0])
-    os.environ["TQDM_DISABLE"] = "1"  # ours tells of all work, beside which theirs break lines
+    os.environ["TQDM_DISABLE"] = "1"  # their bars would break the lines of our own bar
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
     try:
@@ -128,9 +128,9 @@ def calm(threads: int | None) -> Iterator[None]:
 
 
 def _ignore_known_warnings() -> None:
-    # TRL 1.16 itself still reads the name that transformers 5 renamed.
+    # TRL 1.16 still reads a name that transformers 5 has changed.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-    # peft sets right by itself what lies transposed in GPT-2.
+    # peft itself corrects this setting for GPT-2, whose weights are transposed.
     warnings.filterwarnings("ignore", "fan_in_fan_out is set to False", UserWarning)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of one training by SFT or DPO, and what of it is refused."""
+"""One SFT or DPO that is asked for: its settings, what is refused, and its rows."""
 
 import logging
 from collections.abc import Sequence
@@ -21,29 +21,31 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked of one training."""
+    """One training that is asked for."""
 
     label: str
+    """What is trained, for messages: `DPO of m1`."""
     model: Checkpoint
     params: Any
     """SftParams or DpoParams."""
     rate: float
-    """Peak learning rate, read off its schedule."""
+    """The peak learning rate of this iteration."""
     least_rate: float
-    """Where its cosine ends, read off its schedule."""
+    """The end of the learning rate's cosine in this iteration."""
     seed: int
 
     def refuse_settings(self, count: int) -> None:
+        """Raises InputError if the settings contradict each other, or if `count` rows are none."""
         params, faults = self.params, []
         if not count:
             faults.append("there is nothing to train on; look why the table is empty")
         if faults := faults + params.contradictions():
             raise InputError(summary(f"{self.label}: training cannot start.", faults))
 
-    def fitting(
+    def rows_that_fit(
         self, policy: Policy, rows: Sequence[Row], items: Sequence[Example | Preference]
     ) -> list[Row]:
-        """The rows that are not too long; the others are left out, and the log names the first.
+        """The rows without those that are too long; the log names the first of those.
 
         Raises:
             InputError: More rows are too long than `max_too_long` allows.
@@ -53,8 +55,8 @@ class Job:
         allowed = self.params.max_too_long
         if len(long) > allowed * len(rows) or len(long) == len(rows):
             heading = (
-                f"{self.label}: {limit.heading(len(long), len(rows))} The run goes on without "
-                f"them where they are no larger a share than `max_too_long` = {allowed:g}."
+                f"{self.label}: {limit.heading(len(long), len(rows))} The run leaves them out and "
+                f"goes on if their share is at most `max_too_long` = {allowed:g}."
             )
             raise InputError(summary(heading, list(long.values())))
         if long:
@@ -65,17 +67,17 @@ class Job:
             )
         return [row for place, row in enumerate(rows) if place not in long]
 
-    def reading(self, rows: Sequence[Row]) -> list[int]:
-        """The rows' numbers, of all epochs, in the order of reading."""
+    def reading_order(self, rows: Sequence[Row]) -> list[int]:
+        """The row numbers of all epochs, in the order of training."""
         params = self.params
         return reading_order(
             [tokens(row) for row in rows], params.batch_size, params.epochs, self.seed
         )
 
-    def deciding(self) -> dict[str, Any]:
-        """What of it decides the bits: the model, and what rows and rounding follow from."""
+    def identity(self) -> dict[str, Any]:
+        """What decides the bits of the trained model, apart from the rows themselves."""
         settings = self.params.recipe(self.model.iteration + 1, engine=True)
-        # No result hangs on it but for rounding and the masks of dropout, which are bits too.
+        # It only changes rounding and the masks of dropout, but these change bits.
         settings["micro_batch_size"] = self.params.micro_batch_size
         return {
             "model": self.model,

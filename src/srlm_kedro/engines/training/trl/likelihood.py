@@ -1,4 +1,4 @@
-"""How probable a model finds given completions."""
+"""The log-probabilities of given completions under a model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,16 +22,17 @@ from srlm_kedro.engines.training.trl.token_rows import (
 from srlm_kedro.records import Checkpoint, Example
 
 _BATCH = 8192
-"""Tokens that a batch holds at most, padding included; a longer row is a batch of its own."""
+"""The most tokens in a batch, padding included. A longer row is a batch of its own."""
 
 
 def log_probs(checkpoint: Checkpoint, examples: Sequence[Example], setup: Setup) -> list[float]:
-    """Sum over each completion's tokens and the end of its turn, in nats, without dropout.
+    """The log-probability of each completion, in nats, without dropout.
 
-    A completion that was cut has no such end.
+    It is the sum over the completion's tokens. The end of the turn counts unless the completion was
+    cut.
 
     Raises:
-        InputError: The folder is no readable checkpoint, or it cannot see rows as long as these.
+        InputError: The folder is not a readable checkpoint, or a row is too long for the model.
     """
     if not examples:
         return []
@@ -47,14 +48,14 @@ def log_probs(checkpoint: Checkpoint, examples: Sequence[Example], setup: Setup)
     with torch.inference_mode(), _precision(setup):
         for batch in _batches(rows):
             inputs = _padded([rows[place] for place in batch], model.device)
-            said = scorer(**inputs, use_cache=False, fused_lm_head=True).log_probs
-            for place, value in zip(batch, said.double().sum(1).tolist(), strict=True):
+            by_token = scorer(**inputs, use_cache=False, fused_lm_head=True).log_probs
+            for place, value in zip(batch, by_token.double().sum(1).tolist(), strict=True):
                 found[place] = value
     return found
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
-    """Places of rows of like length, the longest first."""
+    """The places of the rows in each batch: rows of similar length, the longest first."""
     batch: list[int] = []
     for place in sorted(range(len(rows)), key=lambda place: length(rows[place]), reverse=True):
         if batch and (len(batch) + 1) * length(rows[batch[0]]) > _BATCH:
@@ -65,7 +66,7 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
 
 
 def _padded(rows: Sequence[Row], device: torch.device) -> dict[str, torch.Tensor]:
-    """The rows one below the other; nothing is read of what pads them."""
+    """The rows as one padded batch; the results for padding are not used."""
     ids, labels = ([torch.tensor(row[name]) for row in rows] for name in ("input_ids", "labels"))
     mask = [torch.ones_like(one) for one in ids]
     parts = {"input_ids": (ids, 0), "labels": (labels, IGNORED), "attention_mask": (mask, 0)}
@@ -76,6 +77,6 @@ def _padded(rows: Sequence[Row], device: torch.device) -> dict[str, torch.Tensor
 
 
 def _precision(setup: Setup) -> AbstractContextManager[Any]:
-    """The precision in which training computes, too."""
+    """The same precision as in training."""
     kind = "cpu" if setup.cpu else "cuda"
     return torch.autocast(kind, torch.bfloat16) if setup.bf16 else nullcontext()

@@ -1,4 +1,4 @@
-"""The model under training: loaded with dropout on, saved as if training had never touched it."""
+"""The policy: loaded with dropout, and saved with the configuration that it came with."""
 
 import copy
 import shutil
@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from srlm_kedro.engines import chat
 from srlm_kedro.engines.size_checks import refuse_larger_tokenizer
 from srlm_kedro.engines.template import Argument
-from srlm_kedro.engines.training.base import TuningParams
+from srlm_kedro.engines.training.params import TuningParams
 from srlm_kedro.engines.training.trl.token_rows import limit_of, sft_rows
 from srlm_kedro.engines.weights import (
     positions_of,
@@ -32,19 +32,22 @@ _OTHER_HEADS = ("classifier", "summary")
 
 @dataclass(frozen=True)
 class Setup:
-    """How an engine holds its models."""
+    """The options of the training engine that its parts need."""
 
     trust_remote_code: bool = False
     bf16: bool = False
-    """Whether it computes in bfloat16."""
+    """Whether models compute in bfloat16."""
     cpu: bool = True
     template: Mapping[str, Argument] = field(default_factory=dict)
     """Arguments of the chat template."""
+    activation_checkpointing: bool | Literal["auto"] = "auto"
+    work_dir: Path | None = None
+    """Where scratch folders are made; None is the system's place."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A model in float32, its tokenizer, and the configurations it came with."""
+    """A model in float32, its tokenizer, and the configurations that it came with."""
 
     model: Any
     tokenizer: Any
@@ -54,17 +57,16 @@ class Policy:
 
     @property
     def positions(self) -> int | None:
-        """Longest sequence the model can see, in tokens; None when it names no limit."""
+        """The longest sequence that the model can see, in tokens; None if it has no limit."""
         return positions_of(self.config)
 
-    def save(self, checkpoint: Checkpoint, work_dir: Path | None) -> Checkpoint:
-        """A new scratch folder with the weights as they are now.
+    def save(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Saves the current weights in a new scratch folder, with the tokenizer of `checkpoint`.
 
-        Dropout and padding leave no trace in the configurations, and the tokenizer's files are
-        those of `checkpoint`. The weights stay in float32: a step of 1e-6 would
-        be lost in bfloat16.
+        The saved configurations do not show the dropout and padding of the training. The weights
+        stay in float32, because bfloat16 would lose steps of 1e-6.
         """
-        folder = Path(tempfile.mkdtemp(prefix="model-", dir=work_dir))
+        folder = Path(tempfile.mkdtemp(prefix="model-", dir=self.setup.work_dir))
         try:
             self.write(folder)
             _copy_code_and_tokenizer(checkpoint, folder, self.setup)
@@ -74,39 +76,41 @@ class Policy:
         return Checkpoint(folder, "scratch")
 
     def write(self, folder: Path) -> None:
-        """The weights and configurations, into `folder`."""
+        """Writes the weights and configurations into `folder`."""
         self.write_full(self.model, folder)
 
     def write_full(self, model: Any, folder: Path) -> None:
-        """A full checkpoint of `model` with the configurations the policy came with."""
+        """Writes a full checkpoint of `model` with the configurations that the policy came with."""
         model.config = self.config
         model.generation_config = self.generation_config
         model.save_pretrained(folder)
 
 
 def load_policy(checkpoint: Checkpoint, dropout: float, setup: Setup | None = None) -> Policy:
-    """The checkpoint's model with `dropout` set wherever its architecture has a dropout.
+    """The checkpoint's model, with `dropout` everywhere that its architecture has a dropout.
 
-    Deviation: Llama-like architectures of transformers have dropout on attention weights alone;
-    where the paper put its 0.1 is not stated.
+    Deviation: in transformers, Llama-like architectures have dropout only on attention weights. The
+    paper does not state where it applies its 0.1.
 
     Raises:
-        InputError: The folder is no readable checkpoint, or the architecture has no dropout.
+        InputError: The folder is not a readable checkpoint, or the architecture has no dropout.
     """
     setup = setup or Setup()
-    config, original = configs(checkpoint, dropout, setup)
+    config, original = read_configs(checkpoint, dropout, setup)
     try:
         model = read_model(checkpoint, torch.float32, setup.trust_remote_code, config=config)
         tokenizer = load_tokenizer(checkpoint, setup)
     except (OSError, KeyError, ValueError) as error:
         raise unreadable(checkpoint, error) from error
-    return Policy(model, tokenizer, original, ending(model.generation_config, tokenizer), setup)
+    return Policy(
+        model, tokenizer, original, with_end_of_turn(model.generation_config, tokenizer), setup
+    )
 
 
-def misfits(
+def length_faults(
     checkpoint: Checkpoint, examples: Sequence[Example], params: TuningParams, setup: Setup
 ) -> list[str]:
-    """Why each example is too long, from tokenizer and configuration alone; empty where it fits."""
+    """Why each example is too long, by tokenizer and configuration only; empty if it fits."""
     try:
         tokenizer = load_tokenizer(checkpoint, setup)
         config = read_config(checkpoint, setup.trust_remote_code)
@@ -122,8 +126,8 @@ def load_reference(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def configs(checkpoint: Checkpoint, dropout: float, setup: Setup) -> tuple[Any, Any]:
-    """The configuration with `dropout` everywhere, and as it is to be saved."""
+def read_configs(checkpoint: Checkpoint, dropout: float, setup: Setup) -> tuple[Any, Any]:
+    """The configuration with `dropout` everywhere, and the configuration to save."""
     try:
         config = read_config(checkpoint, setup.trust_remote_code)
     except (OSError, KeyError, ValueError) as error:
@@ -135,11 +139,11 @@ def configs(checkpoint: Checkpoint, dropout: float, setup: Setup) -> tuple[Any, 
 
 
 def load_tokenizer(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
-    """The checkpoint's tokenizer, its chat template with the setup's arguments.
+    """The checkpoint's tokenizer; its chat template has the setup's arguments.
 
     Raises:
-        InputError: It has no end token, so that a model could not learn to stop, or its chat
-            template reads no such argument, or it has tokens for which the model has no embedding.
+        InputError: The tokenizer has no end token, so a model could not learn to stop; or its chat
+            template does not read an argument; or the model lacks embeddings for its tokens.
     """
     setup = setup or Setup()
     tokenizer = read_tokenizer(checkpoint, setup.trust_remote_code, setup.template)
@@ -153,8 +157,8 @@ def load_tokenizer(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
     return tokenizer
 
 
-def ending(generation_config: Any, tokenizer: Any) -> Any:
-    """The configuration with the turn's end among its end tokens, for whoever samples with it."""
+def with_end_of_turn(generation_config: Any, tokenizer: Any) -> Any:
+    """The configuration with the end of a turn among its end tokens, for sampling."""
     changed, end = copy.deepcopy(generation_config), chat.end_of_turn(tokenizer)
     named = changed.eos_token_id
     known = named if isinstance(named, list) else [] if named is None else [named]
@@ -165,13 +169,13 @@ def ending(generation_config: Any, tokenizer: Any) -> Any:
 
 def _copy_code_and_tokenizer(checkpoint: Checkpoint, folder: Path, setup: Setup) -> None:
     tokenizer = read_tokenizer(checkpoint, setup.trust_remote_code)
-    # Written anew, its configuration would also hold the arguments with which it was loaded.
+    # `save_pretrained` also writes the arguments with which the tokenizer was loaded.
     for written in map(Path, tokenizer.save_pretrained(folder)):
         source = checkpoint.path / written.name
         if source.is_file():
             shutil.copyfile(source, written)
     if not tokenizer.chat_template:
-        # Trained and sampled with it, the model is served with it too.
+        # The model is trained and sampled with this template, so it must be served with it.
         (folder / "chat_template.jinja").write_text(chat.PLAIN_TEMPLATE, "utf-8")
     if setup.trust_remote_code:
         for source in root_of(checkpoint).path.glob("*.py"):

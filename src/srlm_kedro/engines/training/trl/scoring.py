@@ -1,4 +1,4 @@
-"""Log-probabilities of completions, without the work of scoring what no loss falls on."""
+"""Log-probabilities of completions, without the work of scoring tokens that have no loss."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,27 +10,27 @@ from trl.trainer.utils import FusedCausalLMOutput
 from srlm_kedro.engines.training.trl.token_rows import IGNORED
 
 _MOST_LOGITS = 2**28
-"""Logits held at once (1 GiB in float32); TRL's own head, which works in tiles, takes more."""
-_GROUP = 512
-"""Tokens that a CPU computes at once: enough for its matrix products, few enough for its caches."""
+"""The most logits in memory (1 GiB in float32). More are left to TRL's head, which uses tiles."""
+_GROUP_TOKENS = 512
+"""Tokens per group on a CPU: enough for its matrix products, and few enough for its caches."""
 
 
 def lacks_backbone(model: Any) -> bool:
-    """Whether an architecture names none beside its head, which TRL's own head asks for."""
+    """Whether an architecture has no backbone apart from its head; TRL's own head needs one."""
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
     return getattr(whole, "base_model", None) is whole
 
 
 class CompletionScorer:
-    """Called as TRL's trainers call a model; completions alone pass through its output layer.
+    """Sends only completions through the output layer. TRL's trainers call it like a model.
 
-    Without Triton, TRL sends every position through the output layer, prompts and padding too,
-    and once more on the way back. Here the model's own code makes the logits that are needed, and
-    rows are computed a few at a time: neighbours are of like length, so little of it is padding.
+    Without Triton, TRL sends every position through the output layer, prompts and padding too, and
+    again on the way back. Here the model's own code computes only the needed logits. The rows are
+    computed in small groups: neighbours have similar lengths, so a group has little padding.
     """
 
     def __init__(self, model: Any):
-        """`model` is what the trainer was about to call."""
+        """`model` is the model that the trainer would call."""
         self._model = model
         inner = getattr(model, "module", model)
         inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
@@ -38,11 +38,12 @@ class CompletionScorer:
         self._vocabulary = self._head.weight.shape[0]
 
     def __call__(self, **asked: Any) -> FusedCausalLMOutput:
-        """What TRL's head gives: each label's log-probability, zero where it is `IGNORED`.
+        """The same as TRL's head: each label's log-probability, zero where it is `IGNORED`.
 
         Args:
-            asked: The model's inputs, and `labels`, token ids [rows, length] that are predicted
-                one position earlier; or `shift_labels`, the ids that each position predicts.
+            asked: The model's inputs, and either `labels`, the token ids [rows, length], each
+                predicted one position earlier, or `shift_labels`, the ids that each position
+                predicts.
         """
         added = ("labels", "shift_labels", "fused_lm_head")
         inputs = {name: value for name, value in asked.items() if name not in added}
@@ -66,8 +67,8 @@ class CompletionScorer:
     ) -> dict[str, torch.Tensor] | None:
         """TRL's fields for a few rows, [rows, length]; None if the head is not called as expected.
 
-        What the output layer is given is cut to the scored positions. What a model does to its
-        logits afterwards, scaling or capping, it does to theirs.
+        The input of the output layer is cut to the scored positions. If the model scales or caps
+        its logits afterwards, it does so here as well.
         """
         scored = targets != IGNORED
         calls = []
@@ -86,7 +87,7 @@ class CompletionScorer:
             return None
         placed = {
             name: values.new_zeros(scored.shape).masked_scatter(scored, values)
-            for name, values in _read(logits.float(), targets[scored]).items()
+            for name, values in _target_fields(logits.float(), targets[scored]).items()
         }
         return {**placed, "label_mask": scored}
 
@@ -94,12 +95,12 @@ class CompletionScorer:
 def _groups(
     targets: torch.Tensor, inputs: dict[str, Any]
 ) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
-    """A few rows at a time, without the columns behind their last target."""
+    """Small groups of rows, without the columns after their last target."""
     places = torch.arange(1, targets.shape[1] + 1, device=targets.device)
     lengths = ((targets != IGNORED) * places).amax(1).clamp(min=1).tolist()
     start = 0
     while start < len(lengths):
-        end = start + max(1, _GROUP // lengths[start])
+        end = start + max(1, _GROUP_TOKENS // lengths[start])
         rows, columns = slice(start, end), slice(max(lengths[start:end]))
         cut = {
             name: _cut(value, rows, columns) if isinstance(value, torch.Tensor) else value
@@ -110,25 +111,25 @@ def _groups(
 
 
 def _cut(value: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
-    """The rows' part: of [rows, length], or of a mask [rows, 1, length, length]."""
+    """The part of some rows and columns: of [rows, length], or of [rows, 1, length, length]."""
     return value[rows, columns] if value.dim() == 2 else value[rows, :, columns, columns]
 
 
-def _read(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The targets' log-probabilities and, in training, what TRL logs beside them."""
+def _target_fields(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The targets' log-probabilities and, in training, the other values that TRL logs."""
     log_probs = logits.log_softmax(-1)
-    own = log_probs.gather(1, targets[:, None])[:, 0]
+    target_log_probs = log_probs.gather(1, targets[:, None])[:, 0]
     if not torch.is_grad_enabled():
-        return {"log_probs": own}
+        return {"log_probs": target_log_probs}
     with torch.no_grad():
         return {
-            "log_probs": own,
+            "log_probs": target_log_probs,
             "entropy": -(log_probs.exp() * log_probs).sum(-1),
             "mean_logits": logits.mean(-1),
-            "is_top1": own >= log_probs.amax(-1),
+            "is_top1": target_log_probs >= log_probs.amax(-1),
         }
 
 
 def _stacked(groups: list[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
-    """The groups' rows one below the other, as wide as `like`."""
+    """The rows of all groups in one tensor, padded to the width of `like`."""
     return torch.cat([pad(one, (0, like.shape[1] - one.shape[1])) for one in groups])

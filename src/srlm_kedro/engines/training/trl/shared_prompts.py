@@ -1,8 +1,8 @@
-"""Both responses of a pair in one row, behind the prompt that they share.
+"""Both responses of a pair in one row, after the prompt that they share.
 
-A row reads: the prompt but for its last token; that token and the chosen response; that token once
-more and the rejected response. Positions start anew with the rejected response, which does not see
-the chosen one, so every token's log-probability is what it would be in a row of its own.
+A row has three parts: the prompt without its last token; that token and the chosen response; that
+token again and the rejected response. The rejected response has the same positions as the chosen
+one and does not see it. So every token has the same log-probability as in a row of its own.
 """
 
 from collections.abc import Sequence
@@ -16,28 +16,28 @@ from trl.trainer.utils import FusedCausalLMOutput
 from srlm_kedro.engines.training.trl.token_rows import IGNORED, Row, length, tokens
 
 _PROMPT, _CHOSEN, _REJECTED, _PADDING = range(4)
-_KERNELS = ("sdpa", "eager")
-"""Attention that takes a mask of one's own; the flash kernels do not."""
-_WINDOWS = ("sliding_window", "attention_chunk_size")
-"""Names under which architectures hold how far back a token sees."""
+_MASK_KERNELS = ("sdpa", "eager")
+"""Attention kernels that take any mask; the flash kernels do not."""
+_WINDOW_NAMES = ("sliding_window", "attention_chunk_size")
+"""Architectures' names for how far back a token sees."""
 
 
 @dataclass(frozen=True)
 class PairCollator:
-    """A micro-batch of pairs in two views: the rows for the model, the responses for the loss."""
+    """Makes two views of a micro-batch of pairs: the rows for the model, and the responses."""
 
     pad_token_id: int
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        """The loss sees, as from TRL's collator, all chosen responses and then all rejected ones.
+        """The batch. The loss sees all chosen responses and then all rejected ones, as in TRL.
 
         Args:
-            rows: Pairs; each prompt has at least one token.
+            rows: Pairs. Each prompt has at least one token.
 
         Returns:
             `input_ids` and `completion_mask`, [2 pairs, 1 + longest response]: the prompt's last
             token and the response. `row_ids`, `row_positions`, `row_parts` and `row_targets`,
-            [pairs, longest row]. The reference's log-probabilities where rows hold them.
+            [pairs, longest row]. The reference's log-probabilities, if the rows hold them.
         """
         responses = [
             row["prompt_ids"][-1:] + row[side]
@@ -45,15 +45,15 @@ class PairCollator:
             for row in rows
         ]
         masks = [[0] + [1] * (len(ids) - 1) for ids in responses]
-        pieces = [_pieces(row) for row in rows]
-        parts = _padded([one["parts"] for one in pieces], _PADDING)
+        made = [_shared_row(row) for row in rows]
+        parts = _padded([one["parts"] for one in made], _PADDING)
         batch = {
             "input_ids": _padded(responses, self.pad_token_id),
             "completion_mask": _padded(masks, 0),
             "attention_mask": (parts != _PADDING).long(),
-            "row_ids": _padded([one["ids"] for one in pieces], self.pad_token_id),
-            "row_positions": _padded([one["positions"] for one in pieces], 0),
-            "row_targets": _padded([one["targets"] for one in pieces], IGNORED),
+            "row_ids": _padded([one["ids"] for one in made], self.pad_token_id),
+            "row_positions": _padded([one["positions"] for one in made], 0),
+            "row_targets": _padded([one["targets"] for one in made], IGNORED),
             "row_parts": parts,
         }
         for name in ("ref_chosen_logps", "ref_rejected_logps"):
@@ -63,13 +63,13 @@ class PairCollator:
 
 
 @dataclass(frozen=True)
-class PairReader:
-    """Called as TRL's DPO trainer calls a model, with a batch of `PairCollator`."""
+class PairScorer:
+    """Scores a batch of `PairCollator`. TRL's DPO trainer calls it as it calls a model."""
 
     model: Any
-    """A model with TRL's head, or what stands before it."""
+    """A model with TRL's head, or a `CompletionScorer`."""
     kernel: str
-    """Name of its attention's implementation."""
+    """The name of the model's attention implementation."""
 
     def __call__(
         self,
@@ -83,7 +83,7 @@ class PairReader:
         row_parts: torch.Tensor,
         **others: Any,
     ) -> FusedCausalLMOutput:
-        """Log-probabilities of all chosen responses and then all rejected ones."""
+        """The log-probabilities of all chosen responses and then of all rejected ones."""
         found = self.model(
             input_ids=row_ids,
             position_ids=row_positions,
@@ -105,18 +105,17 @@ class PairReader:
         return FusedCausalLMOutput(label_mask=scored, aux_loss=found.aux_loss, **fields)
 
 
-def obstacle(model: Any, rows: Sequence[Row]) -> str | None:
-    """Why pairs cannot share a row, as far as the configuration says; None if they can.
+def reason_against_sharing(model: Any, rows: Sequence[Row]) -> str | None:
+    """Why pairs cannot share a row, judged by the model's configuration; None if they can.
 
-    A mask of one's own takes the place of a window's, so no sequence may be longer than that.
+    Our mask replaces the mask of a sliding window, so no sequence may be longer than the window.
     """
     config = model.config.get_text_config(decoder=True)
-    if config._attn_implementation not in _KERNELS:
-        return (
-            f"its attention runs as {config._attn_implementation}, not as {' or '.join(_KERNELS)}"
-        )
+    if config._attn_implementation not in _MASK_KERNELS:
+        known = " or ".join(_MASK_KERNELS)
+        return f"its attention runs as {config._attn_implementation}, not as {known}"
     longest = max(map(length, rows))
-    for name in _WINDOWS:
+    for name in _WINDOW_NAMES:
         window = getattr(config, name, None)
         if window and window < longest:
             return f"{name} = {window}, and sequences have up to {longest} tokens"
@@ -125,26 +124,27 @@ def obstacle(model: Any, rows: Sequence[Row]) -> str | None:
     return None
 
 
-def shorter(rows: Sequence[Row], width: int) -> bool:
-    """Whether one row a pair is less work than two, in a model of this width.
+def is_less_work(rows: Sequence[Row], width: int) -> bool:
+    """Whether one row per pair is less work than two, in a model of this width.
 
-    A layer's matrices take about 12 width^2 multiplications a token, its attention 2 width a token
-    seen. Long responses to short prompts make a row whose attention costs more than is saved.
+    A layer's matrices take about 12 width^2 multiplications per token. Its attention takes 2 width
+    per token that a token sees. For long responses to short prompts, the attention in a shared row
+    costs more than sharing saves.
     """
 
     def work(count: int) -> int:
         return count * (6 * width + count)
 
     shared = sum(work(tokens(row)) for row in rows)
-    apart = sum(
+    separate = sum(
         work(len(row["prompt_ids"]) + len(row[side]))
         for row in rows
         for side in ("chosen_ids", "rejected_ids")
     )
-    return shared < apart
+    return shared < separate
 
 
-def _pieces(row: Row) -> dict[str, list[int]]:
+def _shared_row(row: Row) -> dict[str, list[int]]:
     prompt, chosen, rejected = row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]
     shared = len(prompt) - 1
     return {
@@ -159,9 +159,10 @@ def _pieces(row: Row) -> dict[str, list[int]]:
 
 
 def _mask(parts: torch.Tensor, kernel: str) -> torch.Tensor:
-    """Which token sees which, [pairs, 1, length, length]: earlier ones of its part or the prompt.
+    """Which token sees which, [pairs, 1, length, length].
 
-    Padding sees itself, so that no row of the softmax is empty.
+    A token sees the earlier tokens of the prompt and of its own part. Padding sees itself, so that
+    no row of the softmax is empty.
     """
     seen = (parts == _PROMPT)[:, None, :] | (parts[:, None, :] == parts[:, :, None])
     allowed = seen.tril()[:, None]
