@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from srlm_kedro.display.safe_text import visible
+from srlm_kedro.display.safe_text import escaped
 
 SHOWN = "SRLM_FAULTS"
 """The variable that says how many faults of a thing a message shows: a number, or `all`."""
@@ -19,7 +19,7 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         """What a file or a server said steers no terminal."""
-        super().__init__(visible(message, _longest()))
+        super().__init__(escaped(message, _longest()))
 
 
 class GateError(RuntimeError):
@@ -27,7 +27,7 @@ class GateError(RuntimeError):
 
     def __init__(self, message: str) -> None:
         """What a model said steers no terminal."""
-        super().__init__(visible(message, _longest()))
+        super().__init__(escaped(message, _longest()))
 
 
 def summary(heading: str, faults: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Example:
-    """One SFT example; loss falls only on the completion."""
+    """One SFT example; loss falls on the completion alone."""
 
     prompt: str
     completion: str
@@ -57,6 +57,6 @@ def drawn(items: Sequence[T], limit: int | None, seed: int, label: str) -> list[
 
 
 def derive_seed(seed: int, *labels: str) -> int:
-    """A 63-bit seed that depends only on `seed` and the labels, on every machine."""
+    """A 63-bit seed that depends on `seed` and the labels alone, on every machine."""
     text = "\x1f".join([str(seed), *labels])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

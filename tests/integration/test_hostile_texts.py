@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from srlm_kedro.display.safe_text import sound
+from srlm_kedro.display.safe_text import encodable
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -84,7 +84,7 @@ def _tables_keep_it(data: Path) -> None:
         for model, table in (("m2", "responses"), ("m3", "responses"), ("m3", "eval_responses"))
     )
     kept = set(responses["response"])
-    missing = [name for name, text in HOSTILE.items() if sound(text) not in kept]
+    missing = [name for name, text in HOSTILE.items() if encodable(text) not in kept]
     assert missing == []
 
 

@@ -8,7 +8,7 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
 
 from srlm_kedro.datasets.values import ConstantDataset, GateDataset
-from srlm_kedro.freshness import plan as freshness
+from srlm_kedro.freshness import recipe
 from srlm_kedro.freshness.hooks import FreshnessHooks
 from srlm_kedro.freshness.manifest import mark_thinned, read_manifest
 from srlm_kedro.freshness.plan import accept, input_faults, make_plan
@@ -86,8 +86,8 @@ def thin(file):
 
 def by_more(monkeypatch, part):
     """From now on everything is made by something more."""
-    found = freshness.made_by
-    monkeypatch.setattr(freshness, "made_by", lambda *asked: found(*asked) | {part: "another"})
+    found = recipe.made_by
+    monkeypatch.setattr(recipe, "made_by", lambda *asked: found(*asked) | {part: "another"})
 
 
 def flip(file, at=-3):

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from srlm_kedro.display import progress
-from srlm_kedro.display.progress import Progress, lasting
+from srlm_kedro.display.progress import Progress, duration
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_what_an_earlier_run_has_done_counts_but_says_nothing_of_the_pace(caplog
     with caplog.at_level(logging.INFO):
         work = Progress("SFT of m1", 100, "steps", clock=clock(0.0, 40.0))
         work.skip(40)
-        work.reach(80, also="loss 0.5000")
+        work.reach(80, note="loss 0.5000")
     assert caplog.messages == ["SFT of m1: 80 of 100 steps, loss 0.5000, about 20 s left"]
 
 
@@ -90,7 +90,7 @@ def test_work_within_work_is_added_to_the_outer_one(told):
 
 def test_who_is_shown_a_bar_needs_no_lines(told, caplog):
     """A listener takes the place of the log."""
-    assert progress.is_watched()
+    assert progress.has_listener()
     with caplog.at_level(logging.INFO), Progress("m2", 9, clock=lambda: 99.0 * len(told)) as work:
         work.add(1)
         work.add(1)
@@ -109,4 +109,4 @@ def test_who_is_shown_a_bar_needs_no_lines(told, caplog):
     ],
 )
 def test_spans_of_time_are_said_as_a_person_says_them(seconds, said):
-    assert lasting(seconds) == said
+    assert duration(seconds) == said

@@ -40,16 +40,16 @@ def world(tmp_path, monkeypatch):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    provenance.forget()
+    provenance.clear_caches()
     yield folder
-    provenance.forget()
+    provenance.clear_caches()
 
 
 def changed(world, file, text, drawn=False):
     """What is another part of the recipe once a file holds another text."""
     before = made_by("world.nodes", drawn)
     (world / file).write_text(text)
-    provenance.forget()
+    provenance.clear_caches()
     after = made_by("world.nodes", drawn)
     return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
 

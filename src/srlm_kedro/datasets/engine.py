@@ -12,8 +12,8 @@ from srlm_kedro.datasets.options import fitted
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import content_digest
-from srlm_kedro.freshness.plan import is_engine
 from srlm_kedro.freshness.provenance import engine_made_by
+from srlm_kedro.freshness.recipe import is_engine
 
 _FOLDERS = ("model_path", "task_folder")
 """Options that name a folder; what lies there is part of the recipe."""

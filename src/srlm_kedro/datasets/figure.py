@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import PlotlyPreview
 
-from srlm_kedro.freshness.files import write_whole
+from srlm_kedro.freshness.digests import write_atomically
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -29,7 +29,7 @@ class FigureDataset(AbstractDataset["Figure", "Figure"]):
     def save(self, data: "Figure") -> None:
         """Writes it, whole or not at all."""
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._filepath, data.to_json().encode())
+        write_atomically(self._filepath, data.to_json().encode())
 
     def preview(self) -> PlotlyPreview:
         """What kedro-viz draws."""

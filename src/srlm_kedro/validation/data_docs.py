@@ -6,7 +6,7 @@ Great Expectations' own page loads fifteen scripts and styles from other people'
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srlm_kedro.display.safe_text import page
+from srlm_kedro.display.safe_text import render_page
 from srlm_kedro.validation.wording import found_in_words, limits_in_words
 
 _PAGE = """<!doctype html>
@@ -42,7 +42,7 @@ before training; a warning is logged and counted.</p>
 
 def build_data_docs(title: str, results: Sequence[Mapping[str, Any]]) -> str:
     """The page for some validation results."""
-    return page(_PAGE, title=title, parts=[_part(result) for result in results])
+    return render_page(_PAGE, title=title, parts=[_part(result) for result in results])
 
 
 def _part(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from srlm_kedro.display.safe_text import visible
+from srlm_kedro.display.safe_text import escaped
 from srlm_kedro.pipelines.reporting.plots import (
     plot_errors,
     plot_head_to_head,
@@ -66,7 +66,7 @@ def test_text_of_a_model_is_shown_as_data(text):
     assert seen.elements == plain_elements()
     assert written.isascii()
     assert is_calm(written)
-    assert visible(f"{text} 1") in seen.words
+    assert escaped(f"{text} 1") in seen.words
     assert len(written) < 200_000
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from srlm_kedro.display.log_lines import OneLine, above
+from srlm_kedro.display.log_lines import OneLine, redirected
 from tests.hostile import is_calm
 
 ROOT = Path(__file__).parents[3]
@@ -80,7 +80,7 @@ def test_lines_go_above_a_bar_and_then_where_they_went(handler):
     before, over = handler.stream, io.StringIO()
 
     def fail():
-        with above(over):
+        with redirected(over):
             logging.getLogger("here").warning("above")
             raise RuntimeError
 

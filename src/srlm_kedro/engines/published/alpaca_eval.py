@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from srlm_kedro.display.safe_text import without
+from srlm_kedro.display.safe_text import redacted
 from srlm_kedro.engines.generation.servers.endpoint import no_connection
 from srlm_kedro.engines.published.alpaca_eval_package import contained, load
 from srlm_kedro.engines.published.annotator import COLUMNS
@@ -64,7 +64,7 @@ class AlpacaEvalAnnotator:
         """Raises InputError where the package is missing, or no server answers."""
         load("decoders.openai")
         fault = no_connection(
-            self._base_url, self._key, self._timeout, lambda text: without(text, self._key)
+            self._base_url, self._key, self._timeout, lambda text: redacted(text, self._key)
         )
         if fault is not None:
             raise InputError(
@@ -107,7 +107,7 @@ class AlpacaEvalAnnotator:
         return length_controlled_win_rate(annotations, difficulty)
 
     def _failed(self, error: Exception, passing: bool) -> Exception:
-        said = without(f"{type(error).__name__}: {error}", self._key)
+        said = redacted(f"{type(error).__name__}: {error}", self._key)
         kept = f"What was answered before is kept in {self._folder}."
         if passing:
             return GateError(

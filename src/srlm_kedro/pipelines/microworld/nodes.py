@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from srlm_kedro.engines.training.base import Document, PretrainParams, TrainingEngine
-from srlm_kedro.freshness.files import file_digest
+from srlm_kedro.freshness.digests import file_digest
 from srlm_kedro.microworld import seed_data as seeds
 from srlm_kedro.microworld.answers import PERFECT, Habits
 from srlm_kedro.microworld.corpus import Mixture, corpus

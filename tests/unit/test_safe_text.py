@@ -2,7 +2,7 @@
 
 import pytest
 
-from srlm_kedro.display.safe_text import ending, one_line, page, sound, visible
+from srlm_kedro.display.safe_text import encodable, escaped, one_line, quoted_end, render_page
 from tests.hostile import HOSTILE, Skeleton, is_calm
 
 each = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -11,8 +11,8 @@ each = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @each
 def test_what_is_shown_steers_nothing(text):
     """In lines, on one line, and at the end of a message."""
-    assert is_calm(visible(text))
-    for line in (one_line(text, 80), ending(text)):
+    assert is_calm(escaped(text))
+    for line in (one_line(text, 80), quoted_end(text)):
         assert is_calm(line)
         assert "\n" not in line
         assert "\t" not in line
@@ -33,22 +33,22 @@ def test_what_is_shown_steers_nothing(text):
 )
 def test_what_has_no_shape_is_written_out_and_the_rest_stays(text, shown):
     """Other scripts, emoji and combining marks are as they were."""
-    assert visible(text) == shown
+    assert escaped(text) == shown
 
 
 def test_long_texts_are_cut_with_a_mark():
     """A page or a message is no place for a megabyte."""
-    assert visible("x" * 5000, 10) == "x" * 10 + "…"
-    assert visible("x" * 10, 10) == "x" * 10
+    assert escaped("x" * 5000, 10) == "x" * 10 + "…"
+    assert escaped("x" * 10, 10) == "x" * 10
     assert len(one_line(HOSTILE["line"], 80)) == 81
-    assert ending("is helpful but") == '"…is helpful but"'
-    assert len(ending(HOSTILE["line"])) == 43
+    assert quoted_end("is helpful but") == '"…is helpful but"'
+    assert len(quoted_end(HOSTILE["line"])) == 43
 
 
 @each
 def test_sound_text_can_be_saved(text):
     """Half a surrogate pair alone is replaced."""
-    kept = sound(text).encode("utf-8").decode("utf-8")
+    kept = encodable(text).encode("utf-8").decode("utf-8")
     assert kept.replace("\ufffd", "") == "".join(c for c in text if not "\ud800" <= c <= "\udfff")
 
 
@@ -56,9 +56,9 @@ def test_sound_text_can_be_saved(text):
 def test_a_page_takes_no_markup_from_a_value(text):
     """The elements and attributes are the template's own, in ASCII, and the words are there."""
     template = "<p title='a'>{{ text }}</p>{% for one in more %}<td>{{ one }}</td>{% endfor %}"
-    made = page(template, text=text, more=[text, 7])
-    seen, plain = Skeleton(made), Skeleton(page(template, text="plain", more=["plain", 7]))
+    made = render_page(template, text=text, more=[text, 7])
+    seen, plain = Skeleton(made), Skeleton(render_page(template, text="plain", more=["plain", 7]))
     assert seen.elements == plain.elements
     assert made.isascii()
     assert is_calm(made)
-    assert seen.words == visible(text) * 2 + "7"
+    assert seen.words == escaped(text) * 2 + "7"
