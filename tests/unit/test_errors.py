@@ -2,14 +2,14 @@
 
 import pytest
 
-from srlm_kedro.errors import SHOWN, GateError, InputError, summary
+from srlm_kedro.errors import FAULTS_VARIABLE, GateError, InputError, summary
 
 FAULTS = [f"fault {number}" for number in range(1, 2001)]
 
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch):
-    monkeypatch.delenv(SHOWN, raising=False)
+    monkeypatch.delenv(FAULTS_VARIABLE, raising=False)
 
 
 def test_five_are_shown_with_the_number_of_all_and_the_way_to_the_rest():
@@ -24,7 +24,7 @@ def test_five_are_shown_with_the_number_of_all_and_the_way_to_the_rest():
 @pytest.mark.parametrize("kind", [InputError, GateError])
 def test_as_many_are_shown_as_are_asked_for(monkeypatch, kind, asked, shown):
     """However long the message gets."""
-    monkeypatch.setenv(SHOWN, asked)
+    monkeypatch.setenv(FAULTS_VARIABLE, asked)
     said = str(kind(summary("Faulty.", FAULTS)))
     assert said.count("  - fault") == shown
     assert ("more (" in said) == (shown < 2000)

@@ -107,7 +107,7 @@ def test_an_engine_within_an_engine_is_built_and_gets_the_credentials():
 def test_credentials_within_an_engine_are_refused():
     """Kedro resolves their name at the top of an entry only; the message says so."""
     judge = {"engine": f"{HERE}.Caller", "credentials": "server"}
-    with pytest.raises(DatasetError, match="stand at the top of the entry"):
+    with pytest.raises(DatasetError, match="belong at the top of the entry"):
         EngineDataset(f"{HERE}.Referee", options={"judge": judge}).load()
 
 
