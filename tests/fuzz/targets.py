@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm_kedro.datasets.oasst import oasst_table
-from srlm_kedro.datasets.rows.files import read_table
+from srlm_kedro.datasets.rows.reader import read_table
 from srlm_kedro.datasets.seed import seed_table
 from srlm_kedro.display.safe_text import escaped, one_line, render_page
 from srlm_kedro.engines.generation.base import Sampling

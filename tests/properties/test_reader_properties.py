@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from srlm_kedro.datasets.oasst import COLUMNS, oasst_table
 from srlm_kedro.datasets.rows.dialogues import is_blank
-from srlm_kedro.datasets.rows.files import Table, read_table
+from srlm_kedro.datasets.rows.reader import read_table
+from srlm_kedro.datasets.rows.table import Table
 from srlm_kedro.datasets.seed import SeedDataset, seed_table
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import (

@@ -163,7 +163,7 @@ def test_the_hub_without_a_network_is_refused_with_advice(monkeypatch):
 def test_path_or_hub_is_given_and_not_both():
     """Two sources would be one too many."""
     for both in ({}, {"path": "a", "hub": "b/c"}):
-        with pytest.raises(InputError, match="give `path`"):
+        with pytest.raises(InputError, match="give either `path`"):
             HubSeedDataset(IFT, **both)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from srlm_kedro.datasets.rows.dialogues import UnfitError
+from srlm_kedro.datasets.rows.dialogues import UnusableRowError
 from srlm_kedro.datasets.rows.preferences import CONTRADICTING, REASONS, common_ranking
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
@@ -281,5 +281,5 @@ def test_thousands_of_pairs_of_one_prompt_are_ranked_at_once():
     """A circle of them is found as quickly."""
     chain = [(str(n), str(n + 1)) for n in range(20_000)]
     assert common_ranking(chain)[-1] == {"text": "20000", "rank": 20_000}
-    with pytest.raises(UnfitError, match=CONTRADICTING):
+    with pytest.raises(UnusableRowError, match=CONTRADICTING):
         common_ranking([*chain, ("20000", "0")])

@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from srlm_kedro.datasets.rows.files import read_table
+from srlm_kedro.datasets.rows.reader import read_table
 from srlm_kedro.errors import InputError
 from tests.hostile import SOUND, is_calm
 
@@ -56,7 +56,7 @@ def values(table):
 def test_the_content_tells_the_format(tmp_path, form, compress):
     """The name says nothing; gzip is opened on the way."""
     table = read_table(file(tmp_path, compress(CONTENTS[form]), "data.misleading.csv"))
-    assert (table.form, values(table)) == (form, ROWS)
+    assert (table.format, values(table)) == (form, ROWS)
     assert table.columns() == ["a", "b"]
 
 
@@ -115,8 +115,8 @@ def test_nulls_and_the_index_of_parquet_are_left_out(tmp_path):
         (b"PK\x03\x04 and more", "ZIP archive"),
         (parquet()[:-20], "broken Parquet"),
         (b"PAR1", "broken Parquet"),
-        (b"\xef\xbb\xbf", "holds a byte order mark alone"),
-        (zipped(b"\xef\xbb\xbf \n"), "holds a byte order mark alone"),
+        (b"\xef\xbb\xbf", "holds only a byte order mark"),
+        (zipped(b"\xef\xbb\xbf \n"), "holds only a byte order mark"),
         (b"\xef\xbb\xbf<html></html>", "web page"),
         *(
             (json_lines().decode().encode(name), f"is {name[:6].upper()}. Save it as UTF-8: iconv")
@@ -153,7 +153,7 @@ def test_a_file_that_holds_no_rows_is_refused_by_name(tmp_path, content, said):
         (b'{"a": 1}\n' + '{"a": "ü"}'.encode("latin-1"), "line 2", "UTF-8"),
         (b'["x", "y"]\n{"a": 1}\noops', "line 3", "not a JSON object"),
         (b'{"a": 1}\n' + b"[" * 100_000, "line 2", "recursion"),
-        (b'{"a": 1}\n{"a": 1, "a": 2}', "line 2", "the key 'a' stands there twice"),
+        (b'{"a": 1}\n{"a": 1, "a": 2}', "line 2", "the key 'a' occurs twice"),
         (b"a,b\n1,2\n1\n", "line 3", "1 values under 2 columns"),
         (b'a,b\n1,2\n"1,2\n', "line 3", "broken CSV"),
     ],
@@ -242,7 +242,7 @@ def folder_of_parts(tmp_path, names):
 def test_a_folder_of_parquet_parts_is_one_table(tmp_path, names):
     """In the order of their names; a row is known by its part."""
     table = read_table(folder_of_parts(tmp_path, names))
-    assert (table.form, values(table)) == ("Parquet", [{"a": 0}, {"a": 1}])
+    assert (table.format, values(table)) == ("Parquet", [{"a": 0}, {"a": 1}])
     assert [row.place for row in table.rows] == [f"{name}, row 1" for name in names]
 
 
