@@ -82,7 +82,7 @@ def refuse_unknown(suite: Mapping[str, Any], place: str) -> None:
 
 
 def metrics_table(metrics: Mapping[str, float | None]) -> pd.DataFrame:
-    """One row with one column per metric, so that expectations can check a whole table's numbers."""
+    """One row with one column per metric, so that expectations can check metrics of a table."""
     return pd.DataFrame({key: [math.nan if v is None else v] for key, v in metrics.items()})
 
 
