@@ -1,6 +1,5 @@
 """The dataset of human conversations that OASST exports: any serialisation as one flat table."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from srlm_kedro.datasets.read_only import ReadOnlyDataset
-from srlm_kedro.datasets.rows.fields import as_id, describe_errors
+from srlm_kedro.datasets.rows.fields import as_id, describe_errors, is_null
 from srlm_kedro.datasets.rows.reader import read_table
 from srlm_kedro.datasets.rows.table import Row, Table
 
@@ -79,7 +78,7 @@ class Message(BaseModel):
     def _without_nulls(cls, row: Any) -> Any:
         if not isinstance(row, dict):
             return row
-        given = {name: value for name, value in row.items() if not _is_null(value)}
+        given = {name: value for name, value in row.items() if not is_null(value)}
         return given | {name: as_id(given[name]) for name in _IDS if name in given}
 
     @property
@@ -213,7 +212,3 @@ def _descend(chain: list[str], top: Place, places: dict[str, Place]) -> None:
     for name in reversed(chain):
         depth = None if depth is None else depth + 1
         places.setdefault(name, Place(top.root, depth, top.fault))
-
-
-def _is_null(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -185,8 +185,8 @@ def seed_table(
     if faults:
         raise InputError("\n".join(faults))
     joined = len(read) - len(not_combined) - len(rows)
-    if said := log_summary(unusable, joined, unread):
-        _log_once(f"{table.source}: {len(rows)} prompts of {len(table.rows)} rows; {said}")
+    if line := log_summary(unusable, joined, unread):
+        _log_once(f"{table.source}: {len(rows)} prompts of {len(table.rows)} rows; {line}")
     return pd.DataFrame(rows, columns=fields)
 
 

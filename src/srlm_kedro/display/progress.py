@@ -107,8 +107,8 @@ class Progress:
         now = self._clock()
         if not _listeners and now - self._last_line >= _PAUSE:
             self._last_line = now
-            said = ", ".join(self._words(far, now - self._start, note))
-            _log.info("%s: %s", stage.get() or self._name, said)
+            line = ", ".join(self._words(far, now - self._start, note))
+            _log.info("%s: %s", stage.get() or self._name, line)
 
     def _words(self, far: str, passed: float, note: str) -> list[str]:
         words = [f"{far} {self._unit}"]

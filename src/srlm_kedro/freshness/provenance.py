@@ -110,8 +110,8 @@ def _source(module: str) -> _Source | None:
     tree = ast.parse(path.read_bytes())
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     named = set(_imports(tree, package))
-    own = {_OURS, module.partition(".")[0]}
-    modules = {each for name in named if (each := _module(name, own))}
+    ours = {_OURS, module.partition(".")[0]}
+    modules = {each for name in named if (each := _module(name, ours))}
     tops = {name.partition(".")[0] for name in named}
     tops |= {each for name in tops for each in _BROUGHT.get(name, ())}
     libraries = tops.intersection(LIBRARIES)
@@ -147,9 +147,9 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _module(name: str, own: set[str]) -> str | None:
+def _module(name: str, ours: set[str]) -> str | None:
     """The module of a dotted name, which may end in a name within the module; None: not ours."""
-    if name.partition(".")[0] not in own:
+    if name.partition(".")[0] not in ours:
         return None
     return name if _file(name) else name.rpartition(".")[0]
 

@@ -163,7 +163,7 @@ def wrong_items(instruction: Instruction, rng: random.Random) -> tuple[str, ...]
 
 
 def _mistaken(items: list[str], instruction: Instruction, rng: random.Random) -> tuple[str, ...]:
-    kin = CATEGORIES[CATEGORY_OF[items[-1]]]
+    same_category = CATEGORIES[CATEGORY_OF[items[-1]]]
     mistake = rng.choices(list(_MISTAKES), list(_MISTAKES.values()))[0]
     at = rng.randrange(1, len(items))
     if mistake == "double":
@@ -174,11 +174,11 @@ def _mistaken(items: list[str], instruction: Instruction, rng: random.Random) ->
         # The last item goes: a wanted first word must stay.
         del items[at if instruction.expected else -1]
     elif mistake == "more":
-        items.append(rng.choice([each for each in kin if each not in items]))
+        items.append(rng.choice([each for each in same_category if each not in items]))
     elif mistake == "heedless" and instruction.family == "without":
         items[rng.randrange(len(items))] = instruction.words[0]
     elif mistake == "heedless" and instruction.family == "led":
-        items[0] = rng.choice(kin)
+        items[0] = rng.choice(same_category)
     return tuple(items)
 
 
@@ -242,9 +242,9 @@ def _slipped(
     occur (weight 3).
     """
     unwanted = instruction.words if instruction.family == "without" else ()
-    said: list[str] = []
+    result: list[str] = []
     for item in items:
         if rng.random() < slips:
-            item = rng.choice([*2 * said[-1:], rng.choice(WORDS), *3 * unwanted])
-        said.append(item)
-    return tuple(said)
+            item = rng.choice([*2 * result[-1:], rng.choice(WORDS), *3 * unwanted])
+        result.append(item)
+    return tuple(result)

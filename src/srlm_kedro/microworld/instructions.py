@@ -215,8 +215,8 @@ def parse(text: str) -> Instruction | None:
 
 def _built(family: str, slots: dict[str, str], requests: tuple[str, ...]) -> Instruction | None:
     """The instruction of a matched sentence; None if its words do not fit its family."""
-    said = slots.get("words") or slots.get("word")
-    words = tuple(said.split(", ")) if said else ()
+    listed = slots.get("words") or slots.get("word")
+    words = tuple(listed.split(", ")) if listed else ()
     categories = tuple(slots[key] for key in ("a", "b") if key in slots)
     if "word" in slots and CATEGORY_OF[words[0]] != categories[0]:
         return None

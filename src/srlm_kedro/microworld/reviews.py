@@ -84,11 +84,11 @@ def _items(answer: Answer, seen: Facts) -> str:
 
 def _requests(instruction: Instruction, seen: Facts) -> str:
     pairs = zip(instruction.requests, seen.kept, strict=True)
-    said = [f"{'has' if kept else 'lacks'} {request}" for request, kept in pairs]
+    verdicts = [f"{'has' if kept else 'lacks'} {request}" for request, kept in pairs]
     added = [f"adds {request}" for request in seen.added]
     rambles = ["rambles"] if seen.chatters else []
     extent = "in full" if seen.points[_ALL] else "in part" if seen.points[_HALF] else "hardly"
-    return f"It {', '.join([*said, *added, *rambles]) or 'was asked nothing more'}, {extent}."
+    return f"It {', '.join([*verdicts, *added, *rambles]) or 'was asked nothing more'}, {extent}."
 
 
 def _voice(seen: Facts) -> str:

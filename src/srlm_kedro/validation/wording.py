@@ -37,9 +37,9 @@ def warning_lines(result: Mapping[str, Any]) -> list[str]:
 
 def in_words(item: Mapping[str, Any]) -> str:
     """One failed expectation: what is checked, what was found, its limit, what to do."""
-    said = f"{item['description']}: {found_in_words(item)}"
+    text = f"{item['description']}: {found_in_words(item)}"
     limit = limits_in_words(item["limits"])
-    return " ".join(filter(None, [f"{said} ({limit})." if limit else f"{said}.", item["notes"]]))
+    return " ".join(filter(None, [f"{text} ({limit})." if limit else f"{text}.", item["notes"]]))
 
 
 def found_in_words(item: Mapping[str, Any]) -> str:

@@ -139,17 +139,18 @@ def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if isinstance(value, list):
             value = [
-                {key: item[key] for key in item if not _is_null(item[key])}
+                {key: item[key] for key in item if not is_null(item[key])}
                 if isinstance(item, dict)
                 else item
                 for item in value
             ]
-        if not _is_null(value):
+        if not is_null(value):
             found[name] = value
     return found
 
 
-def _is_null(value: Any) -> bool:
+def is_null(value: Any) -> bool:
+    """Whether a value is null or NaN: tables write either for a missing value."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 

@@ -97,6 +97,6 @@ def _read_parquet(path: Path, content: bytes) -> list[dict[str, Any]]:
     except InputError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        said = one_line(str(error), LONGEST_FAULT)
-        raise InputError(f"{path}: broken Parquet ({said}). Fetch the file again.") from error
+        message = one_line(str(error), LONGEST_FAULT)
+        raise InputError(f"{path}: broken Parquet ({message}). Fetch the file again.") from error
     return [without_nulls(row) for row in rows]

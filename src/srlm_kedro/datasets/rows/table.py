@@ -67,8 +67,8 @@ class Table:
                     raise ValueError(row.fault)
                 results.append(check(number, row))
             except ValueError as error:
-                said = one_line(str(error), LONGEST_FAULT)
-                faults.append(f"{self.source}, {row.place}: {said}")
+                message = one_line(str(error), LONGEST_FAULT)
+                faults.append(f"{self.source}, {row.place}: {message}")
         if faults:
             raise InputError(summary(f"{self.source}: {len(faults)} bad rows; {rule}.", faults))
         return results
