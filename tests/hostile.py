@@ -43,7 +43,7 @@ SOUND = {name: encodable(text) for name, text in HOSTILE.items()}
 """As tables can hold them: completions are made so."""
 
 
-def is_calm(text: str) -> bool:
+def is_harmless(text: str) -> bool:
     """Whether nothing in it steers a terminal or turns the direction of writing around."""
     return not any(
         unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")

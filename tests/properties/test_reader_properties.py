@@ -25,7 +25,7 @@ from srlm_kedro.freshness.manifest import (
     write_manifest,
 )
 from srlm_kedro.pipelines.ift import EftRow, EvalRow, IftRow
-from tests.hostile import is_calm
+from tests.hostile import is_harmless
 
 from .texts import any_text
 
@@ -105,7 +105,7 @@ def refusal(read):
         return read()
     except InputError as error:
         said = str(error)
-        assert is_calm(said)
+        assert is_harmless(said)
         assert len(said) < 8000
         return None
 
