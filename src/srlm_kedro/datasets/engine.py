@@ -13,7 +13,7 @@ from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import content_digest
-from srlm_kedro.freshness.provenance import engine_made_by
+from srlm_kedro.freshness.provenance import engine_arguments, engine_made_by, is_engine_spec
 from srlm_kedro.freshness.recipe import is_engine
 
 _FOLDERS = ("model_path", "task_folder")
@@ -109,13 +109,13 @@ def _build(spec: Mapping[str, Any], credentials: dict[str, Any] | None) -> Any:
             f"{', '.join(unknown)}. Credentials belong at the top of the entry in the catalog."
         )
     factory = load_obj(spec["engine"])
-    arguments = {**spec.get("options", {}), **spec.get("resources", {})}
+    arguments = engine_arguments(spec)
     _refuse_unknown(spec["engine"], factory, arguments)
     for name, value in arguments.items():
-        if _is_engine(value):
+        if is_engine_spec(value):
             arguments[name] = _build(value, credentials)
-        elif _is_text(value):
-            arguments[name] = _text(value)
+        elif _is_text_file(value):
+            arguments[name] = _read_text(value)
     arguments = check_options(spec["engine"], factory, arguments)
     if credentials is not None and "credentials" in inspect.signature(factory).parameters:
         arguments["credentials"] = credentials
@@ -126,15 +126,11 @@ def _sharded(engine: Any, recipe: Any, folder: str, completions: int = 4096) -> 
     return ShardedEngine(engine, recipe, Path(folder), completions)
 
 
-def _is_engine(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("engine"), str)
-
-
-def _is_text(value: Any) -> bool:
+def _is_text_file(value: Any) -> bool:
     return isinstance(value, Mapping) and set(value) == {"filepath"}
 
 
-def _text(value: Mapping[str, Any]) -> str:
+def _read_text(value: Mapping[str, Any]) -> str:
     return Path(value["filepath"]).read_text("utf-8")
 
 
@@ -146,15 +142,17 @@ def _recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
 def _recipe_of(name: str, value: Any) -> Any:
     if name in _FOLDERS and value and Path(value).is_dir():
         return {"path": value, "content": content_digest(Path(value))}
-    if _is_engine(value):
+    if is_engine_spec(value):
         return _recipe(value)
-    return _text(value) if _is_text(value) else value
+    return _read_text(value) if _is_text_file(value) else value
 
 
 def _takes_credentials(spec: Mapping[str, Any]) -> bool:
-    arguments = {**spec.get("options", {}), **spec.get("resources", {})}
-    within = any(_takes_credentials(value) for value in arguments.values() if _is_engine(value))
-    return within or "credentials" in inspect.signature(load_obj(spec["engine"])).parameters
+    nested = filter(is_engine_spec, engine_arguments(spec).values())
+    return (
+        any(map(_takes_credentials, nested))
+        or "credentials" in inspect.signature(load_obj(spec["engine"])).parameters
+    )
 
 
 def _refuse_unknown(name: str, factory: Any, arguments: Mapping[str, Any]) -> None:

@@ -64,13 +64,22 @@ def engine_made_by(spec: Mapping[str, Any]) -> dict[str, str]:
     If the engine works in another environment (`python`), that environment's libraries count too.
     """
     found = made_by(spec["engine"].rpartition(".")[0])
-    arguments = {**spec.get("options", {}), **spec.get("resources", {})}
+    arguments = engine_arguments(spec)
     if python := arguments.get("python"):
         found |= _libraries_beside(Path(python))
-    for value in arguments.values():
-        if isinstance(value, Mapping) and isinstance(value.get("engine"), str):
-            found |= engine_made_by(value)
+    for value in filter(is_engine_spec, arguments.values()):
+        found |= engine_made_by(value)
     return found
+
+
+def engine_arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor arguments of an engine: its options and its resources."""
+    return {**spec.get("options", {}), **spec.get("resources", {})}
+
+
+def is_engine_spec(value: Any) -> bool:
+    """Whether an argument is a nested engine: a mapping with the name of a class as `engine`."""
+    return isinstance(value, Mapping) and isinstance(value.get("engine"), str)
 
 
 def is_provenance(part: str) -> bool:
