@@ -12,7 +12,7 @@ import yaml
 from benchmarks.project import inside, open_project, quiet, run_project
 from evidence.experiments import Experiment
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.freshness.files import write_whole
+from srlm_kedro.freshness.digests import write_atomically
 
 _NOTES = "evidence.json"
 
@@ -74,7 +74,7 @@ def note_command(folder: Path, command: str) -> None:
 
 
 def _note(folder: Path, **values: Any) -> None:
-    write_whole(folder / _NOTES, json.dumps(notes(folder) | values, indent=1).encode())
+    write_atomically(folder / _NOTES, json.dumps(notes(folder) | values, indent=1).encode())
 
 
 def _scripted(folder: Path, env: str | None) -> str:

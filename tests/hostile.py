@@ -3,7 +3,7 @@
 import unicodedata
 from html.parser import HTMLParser
 
-from srlm_kedro.display.safe_text import sound
+from srlm_kedro.display.safe_text import encodable
 
 TAG = "forged"
 """The element and attribute that no page may hold unless the text made it."""
@@ -39,11 +39,11 @@ HOSTILE = {
 }
 
 
-SOUND = {name: sound(text) for name, text in HOSTILE.items()}
+SOUND = {name: encodable(text) for name, text in HOSTILE.items()}
 """As tables can hold them: completions are made so."""
 
 
-def is_calm(text: str) -> bool:
+def is_harmless(text: str) -> bool:
     """Whether nothing in it steers a terminal or turns the direction of writing around."""
     return not any(
         unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")

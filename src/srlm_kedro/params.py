@@ -8,18 +8,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic.fields import FieldInfo
 
 RESOURCE = "resource"
-"""Marks a field that steers speed or memory, and no result: `Annotated[int, RESOURCE]`."""
+"""Marks a field that changes only speed or memory, and no result: `Annotated[int, RESOURCE]`."""
 LIMIT = "limit"
-"""Marks a limit that stops a run. When it changes, nothing is drawn or trained for it: the nodes
-without an engine ask again whether what was made keeps it."""
+"""Marks a limit that stops a run. When it changes, nothing is sampled or trained again: only the
+nodes without an engine check the outputs against it again."""
 
 
 @dataclass(frozen=True)
 class Reads:
-    """Names the fields that a node reads, where others read more of the same group.
+    """Names the fields that a node reads of a parameter group.
 
-    `evaluation: Annotated[EvaluationParams, Reads("judging", "retries")]`: what else changes in the
-    group leaves the node's outputs fresh.
+    With `evaluation: Annotated[EvaluationParams, Reads("judging", "retries")]`, the node's outputs
+    stay fresh when another field of the group changes.
     """
 
     names: tuple[str, ...]
@@ -30,11 +30,11 @@ class Reads:
 
 
 MANY = 1_000_000_000
-"""More of anything is a slip of the pen."""
+"""The largest count; a larger one is a typing error."""
 TOKENS = 10_000_000
-"""No text is longer, in tokens."""
+"""The largest length of a text, in tokens."""
 SEED = 2**63 - 1
-"""The largest seed: one of 64 bits, as files and databases hold it."""
+"""The largest seed: what a signed integer of 64 bits can hold."""
 
 Count = Annotated[int, Field(ge=1, le=MANY)]
 Retries = Annotated[int, Field(ge=0, le=100)]
@@ -45,7 +45,7 @@ Threads = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Params(BaseModel):
-    """Typed knobs of a stage: unknown keys are refused, and nothing changes after the check.
+    """The typed parameters of a stage: unknown keys are refused, and values cannot be changed.
 
     No number is NaN or infinite, and each has a lower and an upper bound (`bounds.py` lists them).
     """
@@ -56,30 +56,32 @@ class Params(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _refuse_boolean_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML reads `yes` and `on` as true, which would count as 1."""
-        refuse_truth(value, cls.model_fields[str(info.field_name)].annotation)
+        refuse_booleans(value, cls.model_fields[str(info.field_name)].annotation)
         return value
 
     def recipe(
         self, iteration: int | None = None, engine: bool = False, reads: Reads | None = None
     ) -> dict[str, Any]:
-        """The values that can change a result, as plain JSON types (no `RESOURCE` fields).
+        """The values that can change a result, as JSON types, without `RESOURCE` fields.
 
         Args:
-            iteration: Of a schedule, the value for the iteration that makes M_`iteration` counts:
-                what another iteration gets changes nothing here. None: all of it counts.
+            iteration: Of a schedule, only the value for the iteration that makes M_`iteration`
+                counts. None: the whole schedule counts.
             engine: Whether an engine makes the result: then no `LIMIT` field counts.
-            reads: The fields that count, whatever they are; None: all that the rules above leave.
+            reads: The fields that count, whatever their marks. None: all fields that can change
+                the result.
         """
         dumped = self.model_dump(mode="json")
-        names = self._deciding(engine) if reads is None else reads.names
+        names = self._counting(engine) if reads is None else reads.names
         return {name: self._recipe_of(name, dumped[name], iteration, engine) for name in names}
 
-    def _deciding(self, engine: bool) -> list[str]:
-        idle = (RESOURCE, LIMIT) if engine else (RESOURCE,)
+    def _counting(self, engine: bool) -> list[str]:
+        """The fields that can change a result."""
+        without_effect = (RESOURCE, LIMIT) if engine else (RESOURCE,)
         fields = type(self).model_fields
-        return [name for name, field in fields.items() if not _marked(field, idle)]
+        return [name for name, field in fields.items() if not _marked(field, without_effect)]
 
     def _recipe_of(self, name: str, dumped: Any, iteration: int | None, engine: bool) -> Any:
         value = getattr(self, name)
@@ -94,20 +96,20 @@ def _marked(field: FieldInfo, marks: tuple[str, ...]) -> bool:
     return any(mark in field.metadata for mark in marks)
 
 
-def refuse_truth(value: Any, annotation: Any) -> None:
-    """Raises ValueError for true or false in the place of a number."""
-    if _holds_truth(value) and _holds_numbers(annotation):
+def refuse_booleans(value: Any, annotation: Any) -> None:
+    """Raises ValueError for true or false where the type wants a number."""
+    if _holds_boolean(value) and _holds_numbers(annotation):
         raise ValueError("a number is wanted here, not true or false")
 
 
-def _holds_truth(value: Any) -> bool:
+def _holds_boolean(value: Any) -> bool:
     return isinstance(value, bool) or (
-        isinstance(value, list | tuple) and any(map(_holds_truth, value))
+        isinstance(value, list | tuple) and any(map(_holds_boolean, value))
     )
 
 
 def _holds_numbers(annotation: Any) -> bool:
-    """Whether a type takes numbers, alone or in a list, and no truth values."""
+    """Whether a type takes numbers, or lists of numbers, and no true or false."""
     parts = get_args(annotation)
     if bool in (annotation, *parts):
         return False
@@ -120,7 +122,8 @@ def _as_tuple(value: Any) -> Any:
 
 T = TypeVar("T")
 Schedule = Annotated[tuple[T, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-"""One value for all iterations, or a list: the first makes M2, the next M3; the last repeats."""
+"""One value for all iterations, or a list: the first is for M2, the next for M3, and the last
+for all later ones."""
 
 
 def is_schedule(field: FieldInfo) -> bool:

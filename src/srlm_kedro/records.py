@@ -1,4 +1,4 @@
-"""What travels between stages: the handle of a model, the examples of training, the ids."""
+"""What stages pass on: the handle of a model, the examples of training, and derived seeds."""
 
 import hashlib
 import random
@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model on disk, by path only; weights are loaded by engines and die with them."""
+    """The handle of a model on disk: engines load the weights and free them."""
 
     path: Path
     """A Hugging Face folder (config, safetensors, tokenizer)."""
     name: str
-    """Its place in the chain: `m0`, `sft`, `m1`, `m2`, ..."""
+    """The model's place in the chain: `m0`, `sft`, `m1`, `m2`, ..."""
 
     @property
     def iteration(self) -> int:
@@ -28,29 +28,29 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Example:
-    """One SFT example; loss falls only on the completion."""
+    """One SFT example; only the completion has a loss."""
 
     prompt: str
     completion: str
     complete: bool = True
-    """False: the completion was cut, and no end token follows it."""
+    """False: the completion was cut, so no end token follows it."""
 
 
 @dataclass(frozen=True)
 class Preference:
-    """One DPO pair: `chosen` was rewarded above `rejected`."""
+    """One DPO pair: the reward of `chosen` was higher than that of `rejected`."""
 
     prompt: str
     chosen: str
     rejected: str
     chosen_complete: bool = True
-    """False: the text was cut, and no end token follows it."""
+    """False: the chosen text was cut, so no end token follows it."""
     rejected_complete: bool = True
-    """The same of the rejected one."""
+    """False: the rejected text was cut, so no end token follows it."""
 
 
-def drawn(items: Sequence[T], limit: int | None, seed: int, label: str) -> list[T]:
-    """All items, or `limit` of them that the seed draws, in the order of the draw."""
+def draw_sample(items: Sequence[T], limit: int | None, seed: int, label: str) -> list[T]:
+    """All items, or a random sample of `limit` of them, in the order in which they are drawn."""
     if limit is None or len(items) <= limit:
         return list(items)
     return random.Random(derive_seed(seed, label)).sample(items, limit)

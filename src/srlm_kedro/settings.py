@@ -2,7 +2,7 @@
 
 from srlm_kedro.display import log_lines
 from srlm_kedro.freshness.hooks import FreshnessHooks
-from srlm_kedro.freshness.thinning_hooks import ThinningHooks
+from srlm_kedro.freshness.thinning import ThinningHooks
 from srlm_kedro.running.conf_files import CheckedConfigLoader
 from srlm_kedro.running.hooks import MemoryHooks, StageLogHooks
 from srlm_kedro.running.plugins import DisabledHooks, VizStatsHooks, load_commands_late

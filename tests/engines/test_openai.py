@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from srlm_kedro.display.safe_text import without
+from srlm_kedro.display.safe_text import redacted
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
@@ -393,7 +393,7 @@ def test_no_half_of_the_key_is_shown_either(key):
     assert "Incorrect API key provided: ***" in str(caught.value)
     assert key[:4] not in str(caught.value)
     for spelling in (repr(key), json.dumps(key), quote(key), quote(key, safe="")):
-        assert "***" in without(f"It is {spelling}.", key)
+        assert "***" in redacted(f"It is {spelling}.", key)
 
 
 @pytest.mark.parametrize("credentials", [{"key": KEY}, {"api_key": KEY, "more": 1}, {}])

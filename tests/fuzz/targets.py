@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from srlm_kedro.datasets.oasst import oasst_table
-from srlm_kedro.datasets.rows.files import read_table
+from srlm_kedro.datasets.rows.reader import read_table
 from srlm_kedro.datasets.seed import seed_table
-from srlm_kedro.display.safe_text import one_line, page, visible
+from srlm_kedro.display.safe_text import escaped, one_line, render_page
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.servers.replies import Failure, Reply, read_reply
 from srlm_kedro.errors import InputError
@@ -59,10 +59,10 @@ def judge_prompt(data: bytes) -> None:
 def shown(data: bytes) -> None:
     """Text in a page, a table and a message."""
     text = _text(data)
-    made = page("<p>{{ text }}</p>", text=text)
+    made = render_page("<p>{{ text }}</p>", text=text)
     assert made.isascii()
     assert made.count("<") == 2
-    for said in (visible(text), one_line(text, 80)):
+    for said in (escaped(text), one_line(text, 80)):
         assert "\x1b" not in said
         said.encode("utf-8")
 

@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from srlm_kedro.display.safe_text import sound
+from srlm_kedro.display.safe_text import encodable
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.records import Checkpoint, derive_seed
-from tests.hostile import HOSTILE, TAG, Skeleton, is_calm
+from tests.hostile import HOSTILE, TAG, Skeleton, is_harmless
 
 LONG = [text for text in HOSTILE.values() if len(text) > 10_000]
 SHORT = [text for text in HOSTILE.values() if len(text) <= 10_000]
@@ -68,12 +68,12 @@ def test_model_text_stays_data_in_every_place_where_it_leaves(run):
     for card in path.glob("data/0[56]*/*/README.md"):
         text = card.read_text("utf-8")
         assert TAG not in text
-        assert is_calm(text)
+        assert is_harmless(text)
     for name in MADE:
         _holds_no_text(pd.read_csv(path / f"data/08_reporting/{name}.csv"))
     for line in said:
         assert TAG not in line
-        assert is_calm(line)
+        assert is_harmless(line)
     _mlflow_shows_data(path / "mlruns")
 
 
@@ -84,13 +84,13 @@ def _tables_keep_it(data: Path) -> None:
         for model, table in (("m2", "responses"), ("m3", "responses"), ("m3", "eval_responses"))
     )
     kept = set(responses["response"])
-    missing = [name for name, text in HOSTILE.items() if sound(text) not in kept]
+    missing = [name for name, text in HOSTILE.items() if encodable(text) not in kept]
     assert missing == []
 
 
 def _is_harmless_page(text: str) -> None:
     assert text.isascii()
-    assert is_calm(text)
+    assert is_harmless(text)
     assert len(text) < 2_000_000
     names = {name for element in Skeleton(text).elements for name in element}
     assert not any(TAG in name or name.startswith("on") for name in names)
@@ -110,7 +110,7 @@ def _mlflow_shows_data(folder: Path) -> None:
     for file in tables:
         held = json.loads(file.read_text("utf-8"))
         cells = [cell for row in held["data"] for cell in row if isinstance(cell, str)]
-        assert all(is_calm(cell) and len(cell) < 5000 for cell in cells)
+        assert all(is_harmless(cell) and len(cell) < 5000 for cell in cells)
     for figure in folder.rglob("*.svg"):
         parts = {part.tag.rpartition("}")[2] for part in ElementTree.parse(figure).iter()}
         assert parts == {"svg", "rect", "text"}

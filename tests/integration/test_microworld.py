@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.freshness.files import file_digest
+from srlm_kedro.freshness.digests import file_digest
 from srlm_kedro.freshness.manifest import content_digest
 from tests.integration.conftest import ROOT
 

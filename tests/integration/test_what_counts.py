@@ -176,9 +176,9 @@ def other(monkeypatch):
             return found | ({part: "another"} if part in found else {})
 
         monkeypatch.setattr(
-            "srlm_kedro.freshness.plan.made_by", lambda *asked: altered(made_by(*asked))
+            "srlm_kedro.freshness.recipe.made_by", lambda *asked: altered(made_by(*asked))
         )
-        for user in ("srlm_kedro.freshness.plan", "srlm_kedro.datasets.engine"):
+        for user in ("srlm_kedro.freshness.recipe", "srlm_kedro.datasets.engine"):
             monkeypatch.setattr(f"{user}.engine_made_by", lambda spec: altered(engine(spec)))
 
     return change

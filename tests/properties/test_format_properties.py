@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlm_kedro.datasets.rows.files import read_table
+from srlm_kedro.datasets.rows.reader import read_table
 from srlm_kedro.datasets.seed import seed_table
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.ift import EftRow, EvalRow, IftRow

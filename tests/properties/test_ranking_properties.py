@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlm_kedro.datasets.rows.dialogues import UnfitError
+from srlm_kedro.datasets.rows.dialogues import UnusableRowError
 from srlm_kedro.datasets.rows.preferences import CONTRADICTING, NO_RANKING, common_ranking
 
 TEXTS = "abcde"
@@ -26,7 +26,7 @@ def _ranks(pairs):
     """The ranks by text, or why there are none."""
     try:
         return {one["text"]: one["rank"] for one in common_ranking(pairs)}
-    except UnfitError as error:
+    except UnusableRowError as error:
         return error.reason
 
 

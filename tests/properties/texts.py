@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from srlm_kedro.display.safe_text import sound
+from srlm_kedro.display.safe_text import encodable
 from tests.hostile import HOSTILE
 
 SHORT = [text for text in HOSTILE.values() if len(text) < 1000]
@@ -10,7 +10,7 @@ SHORT = [text for text in HOSTILE.values() if len(text) < 1000]
 any_text = st.text() | st.text(st.characters()) | st.sampled_from(SHORT)
 """Any characters, half surrogate pairs among them, and what is known to do harm."""
 
-sound_text = any_text.map(sound)
+sound_text = any_text.map(encodable)
 """As tables can hold it."""
 
 

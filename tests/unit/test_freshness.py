@@ -1,4 +1,4 @@
-"""What is skipped and what is remade."""
+"""Which nodes are skipped and which run again."""
 
 import pandas as pd
 import pytest
@@ -8,7 +8,7 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
 
 from srlm_kedro.datasets.values import ConstantDataset, GateDataset
-from srlm_kedro.freshness import plan as freshness
+from srlm_kedro.freshness import recipe
 from srlm_kedro.freshness.hooks import FreshnessHooks
 from srlm_kedro.freshness.manifest import mark_thinned, read_manifest
 from srlm_kedro.freshness.plan import accept, input_faults, make_plan
@@ -64,7 +64,7 @@ def catalog(folder, **knobs):
 
 
 def run(folder, pipeline=PIPELINE, runner=SequentialRunner, **knobs):
-    """Runs what is stale; gives the names of the nodes that ran, with the reasons."""
+    """Runs what is stale; returns the names of the nodes that ran, with the reasons."""
     data = catalog(folder, **knobs)
     hooks = _create_hook_manager()
     hooks.register(FreshnessHooks())
@@ -79,19 +79,19 @@ def run(folder, pipeline=PIPELINE, runner=SequentialRunner, **knobs):
 
 
 def thin(file):
-    """Deletes a file as the policy does: emptied, for a file's own path must stay."""
+    """Thins a file: it is emptied and not deleted, because the path of a file must stay."""
     mark_thinned(file)
     file.write_bytes(b"")
 
 
-def by_more(monkeypatch, part):
-    """From now on everything is made by something more."""
-    found = freshness.made_by
-    monkeypatch.setattr(freshness, "made_by", lambda *asked: found(*asked) | {part: "another"})
+def with_more_provenance(monkeypatch, part):
+    """Adds a part to the recipe of everything from now on."""
+    found = recipe.made_by
+    monkeypatch.setattr(recipe, "made_by", lambda *asked: found(*asked) | {part: "another"})
 
 
 def flip(file, at=-3):
-    """Turns one bit of one byte."""
+    """Flips one bit of one byte."""
     content = bytearray(file.read_bytes())
     content[at] ^= 1
     file.write_bytes(content)
@@ -99,13 +99,13 @@ def flip(file, at=-3):
 
 @pytest.mark.parametrize("runner", [SequentialRunner, ThreadRunner])
 def test_all_runs_once_and_nothing_the_second_time(project, runner):
-    """Fresh outputs are skipped, whatever the runner."""
+    """Every runner skips fresh outputs."""
     assert set(run(project, runner=runner)) == {"scale", "total", "total_raw"}
     assert run(project, runner=runner) == {}
     assert len(CALLS) == 3
 
 
-def test_a_changed_parameter_remakes_what_hangs_on_it_and_nothing_else(project):
+def test_a_changed_parameter_remakes_what_depends_on_it_and_nothing_else(project):
     """The other branch stays as it is."""
     run(project)
     assert run(project, factor=3) == {
@@ -115,14 +115,14 @@ def test_a_changed_parameter_remakes_what_hangs_on_it_and_nothing_else(project):
 
 
 def test_a_changed_input_file_is_noticed_by_its_bytes(project):
-    """A file that is there is not enough."""
+    """It is not enough that the file exists."""
     run(project)
     pd.DataFrame({"x": [5]}).to_parquet(project / "raw.parquet")
     assert set(run(project)) == {"scale", "total", "total_raw"}
 
 
 def test_an_input_remade_with_the_same_bytes_leaves_the_rest_fresh(project):
-    """Freshness is of content: a lost table that comes out the same changes nothing below it."""
+    """Content decides: a lost table that is remade with the same bytes changes nothing after it."""
     run(project)
     (project / "scaled.parquet").unlink()
     scale_alone = PIPELINE.filter(node_names=["scale"])
@@ -131,17 +131,17 @@ def test_an_input_remade_with_the_same_bytes_leaves_the_rest_fresh(project):
 
 
 def test_changed_code_remakes_what_it_makes_and_is_named(project, monkeypatch):
-    """Wherever a node's function can reach it."""
+    """The code may be anywhere that the node's function reaches."""
     run(project)
-    by_more(monkeypatch, "code of a.module")
+    with_more_provenance(monkeypatch, "code of a.module")
     assert set(run(project).values()) == {"code of a.module changed", "scaled is remade"}
     assert run(project) == {}
 
 
 def test_changed_code_can_be_accepted_and_nothing_else(project, monkeypatch):
-    """A parameter that changed too is no matter of code."""
+    """A changed parameter is not accepted."""
     run(project)
-    by_more(monkeypatch, "library torch")
+    with_more_provenance(monkeypatch, "library torch")
     data = catalog(project, factor=3)
     assert accept(PIPELINE, data).keys() == {"total", "total_raw"}
     assert accept(PIPELINE, data) == {}
@@ -149,7 +149,7 @@ def test_changed_code_can_be_accepted_and_nothing_else(project, monkeypatch):
 
 
 def test_a_gate_that_comes_or_goes_makes_nothing_stale(project):
-    """Its word orders nodes and is no part of a recipe; a table in its place would be."""
+    """A gate only orders nodes and is no part of a recipe; a table in its place would be."""
 
     def after(table: pd.DataFrame, word: dict[str, bool]) -> dict[str, int]:
         return total(table)
@@ -176,7 +176,7 @@ def test_a_gate_that_comes_or_goes_makes_nothing_stale(project):
 
 
 def test_an_output_without_its_manifest_is_not_whole(project):
-    """The manifest is written last: without it the file may be half."""
+    """The manifest is written last: without it the file may be incomplete."""
     run(project)
     (project / "totals.parquet.manifest.json").unlink()
     assert run(project) == {"total": "totals is not whole"}
@@ -184,14 +184,14 @@ def test_an_output_without_its_manifest_is_not_whole(project):
 
 @pytest.mark.parametrize("content", ["", '{"parts": {', "[]", "null", '{"parts": {}, "files": {}}'])
 def test_a_manifest_that_was_not_written_so_counts_as_none(project, content):
-    """Half a manifest is no manifest."""
+    """A damaged manifest counts as none."""
     run(project)
     (project / "totals.parquet.manifest.json").write_text(content)
     assert run(project) == {"total": "totals has a damaged manifest"}
 
 
 def test_every_flipped_byte_of_a_manifest_is_seen_or_harmless(project):
-    """What a manifest says is either as it was written, or not believed."""
+    """A manifest is read as it was written, or not at all."""
     run(project)
     file = project / "totals.parquet.manifest.json"
     before, said = file.read_bytes(), read_manifest(project / "totals.parquet")
@@ -203,7 +203,7 @@ def test_every_flipped_byte_of_a_manifest_is_seen_or_harmless(project):
 
 @pytest.mark.parametrize("name", ["scaled", "totals"])
 def test_a_flipped_byte_of_an_output_is_seen(project, name):
-    """The file is named, and remade rather than used."""
+    """The reason names the file, and the file is remade."""
     run(project)
     file = project / f"{name}.parquet"
     whole = file.read_bytes()
@@ -214,7 +214,7 @@ def test_a_flipped_byte_of_an_output_is_seen(project, name):
 
 
 def test_a_cut_off_output_is_seen(project):
-    """A write that a full disk or a kill has torn, and a manifest of the one before."""
+    """A full disk or a kill cut off the write, and the manifest is from before it."""
     run(project)
     file = project / "totals.parquet"
     file.write_bytes(file.read_bytes()[:5])
@@ -222,22 +222,22 @@ def test_a_cut_off_output_is_seen(project):
 
 
 def test_what_was_lost_comes_back_and_what_was_made_from_it_stays(project):
-    """The same bytes come out: nothing below is remade."""
+    """The remade file has the same bytes, so nothing after it is remade."""
     run(project)
     (project / "scaled.parquet").unlink()
     assert run(project) == {"scale": "scaled is missing"}
 
 
-def test_what_comes_out_otherwise_remakes_the_rest(project, monkeypatch):
-    """Where the same recipe gives other bytes, as on a GPU, what hangs on them is stale."""
+def test_other_bytes_remake_the_rest(project, monkeypatch):
+    """If the same recipe gives other bytes, as on a GPU, what depends on them is stale."""
     run(project)
     (project / "scaled.parquet").unlink()
     monkeypatch.setattr(pd.DataFrame, "__mul__", lambda table, factor: table + 40)
     assert run(project) == {"scale": "scaled is missing", "total": "scaled changed"}
 
 
-def test_the_lost_below_the_changed_waits_for_it(project):
-    """Nothing is remade from what is itself stale."""
+def test_a_lost_output_waits_for_a_changed_input(project):
+    """Nothing is remade from a stale input."""
     run(project)
     (project / "totals.parquet").unlink()
     assert make_plan(PIPELINE, catalog(project, factor=3)).first == ()
@@ -245,7 +245,7 @@ def test_the_lost_below_the_changed_waits_for_it(project):
 
 
 def test_two_lost_in_a_row_are_remade_once(project):
-    """A lost output of a lost one is remade in its turn."""
+    """A lost output that depends on another lost one is remade after it."""
     run(project)
     for name in ("scaled", "totals"):
         (project / f"{name}.parquet").unlink()
@@ -253,14 +253,14 @@ def test_two_lost_in_a_row_are_remade_once(project):
 
 
 def test_what_was_thinned_out_counts_as_made(project):
-    """Its files are gone and nothing asks for them."""
+    """Its files are deleted, and nothing needs them."""
     run(project)
     thin(project / "scaled.parquet")
     assert run(project) == {}
 
 
 def test_what_was_thinned_out_is_made_again_when_it_is_needed(project):
-    """First of all, so that what was made from it stays fresh."""
+    """It is remade first, so that what was made from it stays fresh."""
     run(project)
     whole = (project / "scaled.parquet").read_bytes()
     thin(project / "scaled.parquet")
@@ -273,7 +273,7 @@ def test_what_was_thinned_out_is_made_again_when_it_is_needed(project):
 
 
 def test_faulty_inputs_are_named(project):
-    """A part of the pipeline cannot repair what it starts from; it says so before work."""
+    """A part of the pipeline cannot remake its inputs, so the faults are named before any work."""
     run(project)
     part = PIPELINE.filter(node_names=["total"])
     assert input_faults(part, catalog(project)) == []
@@ -286,7 +286,7 @@ def test_faulty_inputs_are_named(project):
 
 
 def test_a_node_that_fails_leaves_its_old_outputs_not_whole(project):
-    """Nothing half-made is taken for fresh after an error."""
+    """An unfinished output does not count as fresh after an error."""
     run(project)
     broken = Pipeline([Node(fail, "scaled", "totals", name="total")])
     with pytest.raises(RuntimeError, match="killed"):

@@ -1,16 +1,16 @@
-"""How far long work is."""
+"""Progress of long work."""
 
 import logging
 
 import pytest
 
 from srlm_kedro.display import progress
-from srlm_kedro.display.progress import Progress, lasting
+from srlm_kedro.display.progress import Progress, duration
 
 
 @pytest.fixture(autouse=True)
 def _no_stage():
-    """Whatever tests of hooks have left."""
+    """Clears the stage that tests of hooks may have left."""
     before = progress.stage.set("")
     yield
     progress.stage.reset(before)
@@ -35,7 +35,7 @@ def clock(*times):
 
 
 def test_a_log_gets_a_line_now_and_then(caplog):
-    """Every half minute, with rate and time left."""
+    """Every half minute a line has the rate and the remaining time."""
     with (
         caplog.at_level(logging.INFO),
         Progress("m2", total=100, clock=clock(0.0, 10.0, 40.0, 60.0)) as work,
@@ -47,7 +47,7 @@ def test_a_log_gets_a_line_now_and_then(caplog):
 
 
 def test_a_log_says_in_which_stage_it_is(caplog):
-    """Rather than the name of the model that draws, which is another one than is made."""
+    """The line names the stage, not the model that samples: that is not the model being made."""
     before = progress.stage.set("9 of 95, M2: judging candidate responses")
     with caplog.at_level(logging.INFO):
         Progress("m1", total=100, clock=clock(0.0, 40.0)).add(1)
@@ -55,8 +55,8 @@ def test_a_log_says_in_which_stage_it_is(caplog):
     assert caplog.messages == ["9 of 95, M2: judging candidate responses: 1 of 100 completions"]
 
 
-def test_of_the_first_completions_nobody_can_say_how_long_the_rest_takes(caplog):
-    """The first one came after the model was loaded."""
+def test_the_first_completions_give_no_estimate(caplog):
+    """The first completion includes the time to load the model."""
     with caplog.at_level(logging.INFO):
         Progress("m2", total=100, clock=clock(0.0, 40.0)).add(1)
     assert caplog.messages == ["m2: 1 of 100 completions"]
@@ -67,12 +67,12 @@ def test_what_an_earlier_run_has_done_counts_but_says_nothing_of_the_pace(caplog
     with caplog.at_level(logging.INFO):
         work = Progress("SFT of m1", 100, "steps", clock=clock(0.0, 40.0))
         work.skip(40)
-        work.reach(80, also="loss 0.5000")
+        work.reach(80, note="loss 0.5000")
     assert caplog.messages == ["SFT of m1: 80 of 100 steps, loss 0.5000, about 20 s left"]
 
 
 def test_work_within_work_is_added_to_the_outer_one(told):
-    """A shard draws a part of the whole; what it did not tell itself is made up for."""
+    """A shard is a part of the whole; the whole adds what the shard did not report."""
     progress.node.set("m2.judge_candidates")
     with Progress("m2", total=10) as whole:
         with Progress("m2", total=5) as shard:
@@ -88,9 +88,9 @@ def test_work_within_work_is_added_to_the_outer_one(told):
     assert told[-1][1:3] == (1, 3)
 
 
-def test_who_is_shown_a_bar_needs_no_lines(told, caplog):
-    """A listener takes the place of the log."""
-    assert progress.is_watched()
+def test_a_listener_needs_no_log_lines(told, caplog):
+    """If there is a listener, the log gets no lines."""
+    assert progress.has_listener()
     with caplog.at_level(logging.INFO), Progress("m2", 9, clock=lambda: 99.0 * len(told)) as work:
         work.add(1)
         work.add(1)
@@ -109,4 +109,4 @@ def test_who_is_shown_a_bar_needs_no_lines(told, caplog):
     ],
 )
 def test_spans_of_time_are_said_as_a_person_says_them(seconds, said):
-    assert lasting(seconds) == said
+    assert duration(seconds) == said

@@ -1,4 +1,4 @@
-"""By which code and which libraries something is made."""
+"""Which code and which libraries an output is made by."""
 
 import sys
 
@@ -40,22 +40,22 @@ def world(tmp_path, monkeypatch):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    provenance.forget()
+    provenance.clear_caches()
     yield folder
-    provenance.forget()
+    provenance.clear_caches()
 
 
 def changed(world, file, text, drawn=False):
-    """What is another part of the recipe once a file holds another text."""
+    """The parts of the recipe that change when a file gets another text."""
     before = made_by("world.nodes", drawn)
     (world / file).write_text(text)
-    provenance.forget()
+    provenance.clear_caches()
     after = made_by("world.nodes", drawn)
     return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
 
 
-def test_a_module_stands_for_all_of_its_package_that_it_reaches(world):
-    """By imports of modules, of names in them, relative ones, and those within functions."""
+def test_a_module_counts_with_all_modules_that_it_reaches(world):
+    """Imports of modules and of names count, relative ones, and those within functions."""
     reached = [name.removeprefix("code of world.") for name in made_by("world.nodes")]
     code = {"nodes", "reading", "numbers", "drawing", "shapes.round"}
     assert code == {name for name in reached if not name.startswith("library")}
@@ -69,7 +69,7 @@ def test_a_change_anywhere_among_them_is_seen_and_named(world, file):
 
 
 def test_comments_docstrings_and_layout_change_nothing(world):
-    """What a function does is the same."""
+    """The function still does the same."""
     text = """\"\"\"Shapes.\"\"\"
 def circle():
     \"\"\"One.\"\"\"
@@ -80,19 +80,19 @@ def circle():
 
 
 def test_a_template_beside_a_module_counts_by_its_bytes(world):
-    """A card is made of both."""
+    """The code and the template make the card."""
     assert changed(world, "shapes/card.md.jinja", "# {{ name }}") == ["code of world.shapes.round"]
 
 
 def test_what_reads_texts_again_is_no_part_of_drawing_them(world):
-    """Nor is what it alone reaches; for a node without an engine both are."""
+    """Modules that only it reaches do not count either; for a node without an engine all count."""
     assert "code of world.reading" not in made_by("world.nodes", drawn=True)
     assert changed(world, "numbers.py", "ONE = 2\n", drawn=True) == []
     assert changed(world, "numbers.py", "ONE = 3\n") == ["code of world.numbers"]
 
 
 def test_a_package_without_an_init_file_counts_too(world):
-    """Such as a user's own engines."""
+    """A user's engines may be in such a package."""
     (world.parent / "mine").mkdir()
     (world.parent / "mine/engine.py").write_text("from mine import other\n")
     (world.parent / "mine/other.py").write_text("")
@@ -101,15 +101,15 @@ def test_a_package_without_an_init_file_counts_too(world):
 
 
 def test_libraries_that_compute_count_by_their_versions(world, monkeypatch):
-    """numpy's does not: tables would be drawn anew for each of its releases."""
+    """numpy's version does not count: every release would make all tables stale."""
     monkeypatch.setattr(provenance, "version", lambda name: f"{name} 1.0")
     found = made_by("world.nodes")
     assert found["library torch"] == "torch 1.0"
     assert not any("numpy" in name for name in found)
 
 
-def test_an_engine_brings_those_within_it_and_another_pythons_libraries(world, tmp_path):
-    """A referee has an engine of its own; vLLM works in an environment of its own."""
+def test_an_engine_counts_with_nested_engines_and_another_pythons_libraries(world, tmp_path):
+    """A referee has an engine of its own; vLLM runs in another environment."""
     for name in ("vllm-0.9.1", "torch-2.9.0", "rich-14.0"):
         (tmp_path / f"venv/lib/python3.12/site-packages/{name}.dist-info").mkdir(parents=True)
     python = tmp_path / "venv/bin/python"
@@ -121,8 +121,8 @@ def test_an_engine_brings_those_within_it_and_another_pythons_libraries(world, t
     assert not any("rich" in name for name in found)
 
 
-def test_the_engines_of_this_project_count_what_their_texts_hang_on():
-    """The sampler, the chat format, what an answer is, and the libraries; nothing of the loop."""
+def test_the_engines_of_this_project_count_what_their_texts_depend_on():
+    """The sampler, the chat format and the libraries count; nothing of the loop does."""
     sampler = engine_made_by(
         {"engine": "srlm_kedro.engines.generation.transformers.TransformersEngine"}
     )
@@ -138,8 +138,8 @@ def test_the_engines_of_this_project_count_what_their_texts_hang_on():
     assert not any(".pipelines" in name or ".microworld" in name for name in sampler | trainer)
 
 
-def test_a_judge_that_is_asked_in_words_counts_nobody_who_reads_them():
-    """MT-Bench keeps its words raw; a referee that scores by itself keeps the number alone."""
+def test_a_judge_of_raw_text_does_not_count_the_parser():
+    """MT-Bench keeps raw judgements; a referee that scores keeps only the number."""
     judge = engine_made_by({"engine": "srlm_kedro.referee.llm_judge.LlmJudge"})
     referee = engine_made_by({"engine": "srlm_kedro.referee.llm_referee.LlmReferee"})
     assert "code of srlm_kedro.referee.llm_judge" in judge.keys() & referee.keys()

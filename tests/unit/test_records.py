@@ -14,7 +14,7 @@ def test_checkpoint_knows_its_place_in_the_chain(name, t):
 
 
 def test_derived_seeds_depend_on_seed_and_labels_alone():
-    """The same labels give the same seed for ever; others give others."""
+    """The same labels always give the same seed; other labels give another one."""
     assert derive_seed(0, "m2", "dpo") == derive_seed(0, "m2", "dpo")
     assert len({derive_seed(0, "a"), derive_seed(1, "a"), derive_seed(0, "b")}) == 3
     assert derive_seed(0, "ab", "c") != derive_seed(0, "a", "bc")

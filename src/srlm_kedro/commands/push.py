@@ -11,7 +11,7 @@ from kedro.io import CatalogProtocol
 from srlm_kedro.datasets.models import refuse_unless_checkpoint
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import CARD, SUFFIX, content_digest, read_manifest
-from srlm_kedro.freshness.plan import output_path
+from srlm_kedro.freshness.recipe import output_path
 
 _LEFT_OUT = (f"*{SUFFIX}", ".*")
 """Manifests of this project, and files that are only partly written."""

@@ -1,32 +1,35 @@
-"""Engines in the catalog: a class by name and its options, so that `conf/` alone swaps them."""
+"""Datasets that build an engine from its class name and options, so that `conf/` can swap it."""
 
 import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, CatalogProtocol, DatasetError
+from kedro.io import CatalogProtocol
 from kedro.utils import load_obj
 
-from srlm_kedro.datasets.options import fitted
+from srlm_kedro.datasets.options import check_options
+from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import content_digest
-from srlm_kedro.freshness.plan import is_engine
-from srlm_kedro.freshness.provenance import engine_made_by
+from srlm_kedro.freshness.provenance import engine_arguments, engine_made_by, is_engine_spec
+from srlm_kedro.freshness.recipe import is_engine
 
 _FOLDERS = ("model_path", "task_folder")
-"""Options that name a folder; what lies there is part of the recipe."""
+"""Options that name a folder, whose content is part of the recipe."""
 _NESTED = {"engine", "options", "resources"}
 
 
-class EngineDataset(AbstractDataset[None, Any]):
+class EngineDataset(ReadOnlyDataset[Any]):
     """A generation or training engine, built when it is first loaded and kept for the run.
 
-    An option that is itself a mapping with `engine` (and `options`, `resources`) is built too:
-    a referee can have a generation engine of its own. One that is `{filepath: ...}` stands for the
-    text of that file, so that a prompt that was changed is another recipe.
+    An option that is a mapping with `engine` (and `options`, `resources`) is built too, so that a
+    referee can have a generation engine of its own. An option `{filepath: ...}` is replaced by the
+    text of that file, so that a changed prompt changes the recipe.
     """
+
+    ORIGIN = "an engine comes from conf/"
 
     def __init__(
         self,
@@ -42,11 +45,11 @@ class EngineDataset(AbstractDataset[None, Any]):
         Args:
             engine: The class, as `package.module.Class`.
             options: Constructor arguments that can change a result.
-            resources: Constructor arguments that steer speed or memory alone (batch size).
+            resources: Constructor arguments that steer only speed or memory (batch size).
             credentials: Secrets, by their name in credentials.yml of the run's environment. They
-                go to the argument `credentials` of the engine and of those within it that have one.
-            shards: For a generation engine: `folder`, where what it draws is kept shard by shard
-                until a node's outputs are saved, and `completions` of a shard (default 4096).
+                go to the argument `credentials` of the engine and of nested engines that have one.
+            shards: For a generation engine: `folder`, where completions are kept shard by shard
+                until a node's outputs are saved, and `completions` per shard (default 4096).
             metadata: Free notes.
         """
         self._shards = shards
@@ -59,7 +62,7 @@ class EngineDataset(AbstractDataset[None, Any]):
         """The engine.
 
         Raises:
-            DatasetError: The class has no argument of a given name.
+            DatasetError: An option is unknown or out of bounds, or the engine takes no credentials.
         """
         if self._built is None:
             if self._credentials is not None and not _takes_credentials(self.spec):
@@ -69,37 +72,31 @@ class EngineDataset(AbstractDataset[None, Any]):
                 )
             self._built = _build(self.spec, self._credentials)
             if self._shards is not None:
-                shards = fitted("shards", ShardedEngine, self._shards)
+                shards = check_options("shards", ShardedEngine, self._shards)
                 recipe = {**self.fingerprint(), **engine_made_by(self.spec)}
                 self._built = _sharded(self._built, recipe, **shards)
         return self._built
 
-    def save(self, data: None) -> None:
-        raise DatasetError(f"{self.spec['engine']}: an engine comes from conf/, not from a node.")
-
     def free(self) -> None:
-        """Gives back what the engine holds between calls; an engine not yet built stays so."""
+        """Frees what the engine holds between calls, if it is built."""
         if hasattr(self._built, "release"):
             self._built.release()
 
     def forget(self) -> None:
-        """Drops what the engine keeps of unfinished work: all that was made of it is saved."""
+        """Deletes what the engine keeps of unfinished work; call it once all outputs are saved."""
         if hasattr(self._built, "forget"):
             self._built.forget()
 
     def fingerprint(self) -> dict[str, Any]:
-        """What of the engine's entry can change a result; its code counts besides."""
+        """The part of the engine's entry that can change a result; its code counts separately."""
         return _recipe(self.spec)
 
     def _describe(self) -> dict[str, Any]:
         return self.spec
 
 
-_TYPE = f"{EngineDataset.__module__}.{EngineDataset.__qualname__}"
-
-
 def free_engines(catalog: CatalogProtocol, names: Iterable[str]) -> None:
-    """Gives back what those engines among the datasets hold."""
+    """Frees what the engines among the named datasets hold."""
     for name in list(names):
         if is_engine(catalog, name):
             catalog.get(name).free()
@@ -109,17 +106,17 @@ def _build(spec: Mapping[str, Any], credentials: dict[str, Any] | None) -> Any:
     if unknown := sorted(set(spec) - _NESTED):
         raise InputError(
             f"{spec['engine']}: an engine within an engine has engine, options and resources, not "
-            f"{', '.join(unknown)}. Credentials stand at the top of the entry in the catalog."
+            f"{', '.join(unknown)}. Credentials belong at the top of the entry in the catalog."
         )
     factory = load_obj(spec["engine"])
-    arguments = {**spec.get("options", {}), **spec.get("resources", {})}
+    arguments = engine_arguments(spec)
     _refuse_unknown(spec["engine"], factory, arguments)
     for name, value in arguments.items():
-        if _is_engine(value):
+        if is_engine_spec(value):
             arguments[name] = _build(value, credentials)
-        elif _is_text(value):
-            arguments[name] = _text(value)
-    arguments = fitted(spec["engine"], factory, arguments)
+        elif _is_text_file(value):
+            arguments[name] = _read_text(value)
+    arguments = check_options(spec["engine"], factory, arguments)
     if credentials is not None and "credentials" in inspect.signature(factory).parameters:
         arguments["credentials"] = credentials
     return factory(**arguments)
@@ -129,15 +126,11 @@ def _sharded(engine: Any, recipe: Any, folder: str, completions: int = 4096) -> 
     return ShardedEngine(engine, recipe, Path(folder), completions)
 
 
-def _is_engine(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("engine"), str)
-
-
-def _is_text(value: Any) -> bool:
+def _is_text_file(value: Any) -> bool:
     return isinstance(value, Mapping) and set(value) == {"filepath"}
 
 
-def _text(value: Mapping[str, Any]) -> str:
+def _read_text(value: Mapping[str, Any]) -> str:
     return Path(value["filepath"]).read_text("utf-8")
 
 
@@ -149,15 +142,17 @@ def _recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
 def _recipe_of(name: str, value: Any) -> Any:
     if name in _FOLDERS and value and Path(value).is_dir():
         return {"path": value, "content": content_digest(Path(value))}
-    if _is_engine(value):
+    if is_engine_spec(value):
         return _recipe(value)
-    return _text(value) if _is_text(value) else value
+    return _read_text(value) if _is_text_file(value) else value
 
 
 def _takes_credentials(spec: Mapping[str, Any]) -> bool:
-    arguments = {**spec.get("options", {}), **spec.get("resources", {})}
-    within = any(_takes_credentials(value) for value in arguments.values() if _is_engine(value))
-    return within or "credentials" in inspect.signature(load_obj(spec["engine"])).parameters
+    nested = filter(is_engine_spec, engine_arguments(spec).values())
+    return (
+        any(map(_takes_credentials, nested))
+        or "credentials" in inspect.signature(load_obj(spec["engine"])).parameters
+    )
 
 
 def _refuse_unknown(name: str, factory: Any, arguments: Mapping[str, Any]) -> None:

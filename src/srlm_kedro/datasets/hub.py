@@ -1,25 +1,33 @@
-"""A model on the Hugging Face hub, named by the user: the one place where a model is downloaded."""
+"""Datasets of models that the user names; a model from the hub is downloaded only here."""
 
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
-
 from srlm_kedro.datasets.model_folder import refuse_unless_checkpoint
 from srlm_kedro.datasets.models import CheckpointDataset
+from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import content_digest
 from srlm_kedro.records import Checkpoint
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer*", "*.model", "merges.txt", "vocab.txt")
-"""Weights, configurations, tokenizer; no pickles, no code."""
+"""Weights, configurations and tokenizer, but no pickles and no code."""
 
 
-class HubCheckpointDataset(AbstractDataset[None, Checkpoint]):
-    """A model that starts the chain, downloaded when it is first loaded, then taken from the cache.
+def split_name(model: str) -> tuple[str, str | None]:
+    """`hub:owner/name[@revision]` as repository and revision."""
+    repo, _, revision = model.removeprefix("hub:").partition("@")
+    return repo, revision or None
 
-    Without a network it comes from the cache of an earlier run.
+
+class HubCheckpointDataset(ReadOnlyDataset[Checkpoint]):
+    """A model on the Hugging Face hub that starts the chain.
+
+    It is downloaded when it is first loaded. Without a network it comes from the hub library's
+    cache of an earlier run.
     """
+
+    ORIGIN = "a model on the hub is only read"
 
     def __init__(
         self,
@@ -33,8 +41,8 @@ class HubCheckpointDataset(AbstractDataset[None, Checkpoint]):
 
         Args:
             hub: `owner/name` on the hub.
-            revision: A commit, tag or branch. Name a commit: what another one points to can change
-                unseen by what was made from it.
+            revision: A commit, tag or branch. Name a commit: a tag or a branch can move to another
+                commit, and what was made from the model would not become stale.
             name: Its place in the chain.
             cache_dir: Where downloads are kept (default: the hub library's own place).
             metadata: Free notes.
@@ -45,25 +53,22 @@ class HubCheckpointDataset(AbstractDataset[None, Checkpoint]):
         self.metadata = metadata
 
     def load(self) -> Checkpoint:
-        """The handle of the downloaded folder, the same for the whole run.
+        """The handle of the downloaded folder, the same one for the whole run.
 
         Raises:
             DatasetError: The hub does not answer or has no such model, or it is no checkpoint.
         """
         if self._path is None:
-            path = self._downloaded()
+            path = self._download()
             refuse_unless_checkpoint(path)
             self._path = path
         return Checkpoint(self._path, self._name)
 
-    def save(self, data: None) -> None:
-        raise DatasetError(f"{self._hub}: a model on the hub cannot be saved to.")
-
     def fingerprint(self) -> dict[str, Any]:
-        """What was named; nothing is asked of the hub."""
+        """What the entry names; the hub is not asked."""
         return {"hub": self._hub, "revision": self._revision}
 
-    def _downloaded(self) -> Path:
+    def _download(self) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
 
@@ -87,8 +92,10 @@ class HubCheckpointDataset(AbstractDataset[None, Checkpoint]):
         return {"hub": self._hub, "revision": self._revision, "name": self._name}
 
 
-class GivenModelDataset(AbstractDataset[None, Checkpoint]):
+class GivenModelDataset(ReadOnlyDataset[Checkpoint]):
     """A model that the user names in one word: a folder, or `hub:owner/name[@revision]`."""
+
+    ORIGIN = "a given model is only read"
 
     def __init__(
         self,
@@ -97,19 +104,23 @@ class GivenModelDataset(AbstractDataset[None, Checkpoint]):
         filepath: str | None = None,
         metadata: dict[str, Any] | None = None,
     ):
-        """Give `model`, or a folder of the project as `filepath`, which Kedro makes absolute.
+        """Names the model by `model`, or by a folder of the project that Kedro makes absolute.
 
-        `name` is the model's place in the chain: `m0`.
+        Args:
+            name: The model's place in the chain: `m0`.
+            model: A folder, or `hub:owner/name[@revision]`.
+            filepath: A folder, relative to the project.
+            metadata: Free notes.
 
         Raises:
-            InputError: Both are given, or none.
+            InputError: Both are given, or neither is.
         """
         if (model is None) == (filepath is None):
             raise InputError(f"{name}: give either `model` or `filepath` in the catalog.")
         self._model = model = model or str(filepath)
-        repo, _, revision = model.removeprefix("hub:").partition("@")
+        repo, revision = split_name(model)
         self._source: HubCheckpointDataset | CheckpointDataset = (
-            HubCheckpointDataset(repo, revision or None, name)
+            HubCheckpointDataset(repo, revision, name)
             if model.startswith("hub:")
             else CheckpointDataset(model, name)
         )
@@ -123,11 +134,8 @@ class GivenModelDataset(AbstractDataset[None, Checkpoint]):
         """
         return self._source.load()
 
-    def save(self, data: None) -> None:
-        raise DatasetError(f"{self._model}: a given model is never written to.")
-
     def fingerprint(self) -> dict[str, Any]:
-        """What was named on the hub, or the folder's content."""
+        """The name on the hub, or the folder's content."""
         if isinstance(self._source, HubCheckpointDataset):
             return self._source.fingerprint()
         return {"content": content_digest(Path(self._model))}

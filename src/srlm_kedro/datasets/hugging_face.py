@@ -1,4 +1,4 @@
-"""Seed data as a Hugging Face dataset, from a local folder or file, or from the hub by name."""
+"""The dataset of seed data that `datasets` reads from a local folder or file, or from the hub."""
 
 import tempfile
 from collections.abc import Sequence
@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from pydantic import BaseModel
 
+from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.datasets.rows.columns import Columns, refuse_columns
-from srlm_kedro.datasets.rows.files import Table, filled, numbered
 from srlm_kedro.datasets.rows.rankings import refuse_reasons
-from srlm_kedro.datasets.seed import seed_table
+from srlm_kedro.datasets.rows.table import Table, numbered_rows, without_nulls
+from srlm_kedro.datasets.seed import reading_options, seed_table
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import content_digest
 
 
-class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
-    """The rows of a Hugging Face dataset as `record` has them; the hub is asked only for `hub`."""
+class HubSeedDataset(ReadOnlyDataset[pd.DataFrame]):
+    """The rows of a Hugging Face dataset as `record` has them; only `hub` uses the network."""
 
+    ORIGIN = "seed data is only read"
     INTERPRETS = True
-    """Its code decides which rows a file gives, and so is part of what is made of them."""
+    """This class decides which rows a file gives, so its code counts for what is made of them."""
 
     def __init__(
         self,
@@ -41,20 +42,20 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
 
         Args:
             record: The pydantic class that each row must fit, as `package.module.Class`.
-            path: A local file, a folder of data files, or one that `save_to_disk` wrote. What a
-                README in the folder says of other files is not followed.
+            path: A local file, a folder of data files, or a folder that `save_to_disk` wrote. If a
+                README in the folder names other files, they are not read.
             hub: `owner/name` of a dataset on the hub; it is downloaded.
-            split: Which split, where there are several.
-            columns: Which column each field of `record` comes from; see `SeedDataset`.
-            drop: Reasons for which rows may be left out; see there.
-            ignore: Columns that are passed over knowingly; see there.
+            split: Which split, if there are several.
+            columns: The column for each field of `record`; see `SeedDataset`.
+            drop: Reasons for which rows may be left out; see `SeedDataset`.
+            ignore: Columns that are not read; see `SeedDataset`.
             config: Which configuration of a dataset on the hub.
-            revision: The commit on the hub. Without it a later version of the dataset goes unseen
-                by what was made from an earlier one.
+            revision: The commit on the hub. Without it, what was made from an earlier version of
+                the dataset does not become stale when the dataset changes.
             metadata: Free notes.
         """
         if (path is None) == (hub is None):
-            raise InputError("HubSeedDataset: give `path` (local) or `hub` (owner/name), one.")
+            raise InputError("HubSeedDataset: give either `path` (local) or `hub` (owner/name).")
         self._record: type[BaseModel] = load_obj(record)
         self._filepath = None if path is None else Path(path)
         refuse_columns(columns, ignore)
@@ -68,7 +69,7 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
         """All rows of the split.
 
         Raises:
-            DatasetError: Nothing there that can be read, no such split, or rows that do not fit.
+            DatasetError: There is no readable dataset, no such split, or a row does not fit.
         """
         import datasets
 
@@ -81,21 +82,17 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
                 f"{self._source()}: no dataset that can be read ({error.__cause__ or error}). "
                 "Correct its entry in the catalog, or fetch the data again."
             ) from error
-        table = Table(self._source(), "dataset", numbered(rows))
+        table = Table(self._source(), "dataset", numbered_rows(rows))
         return seed_table(table, self._record, self._columns, self._drop, self._ignore)
 
-    def save(self, data: None) -> None:
-        raise DatasetError(f"{self._source()}: seed data is read, never written.")
-
     def fingerprint(self) -> dict[str, Any]:
-        """What of the entry and, where it is local, of the files decides the rows."""
-        path = self._filepath
-        named = {"hub": self._hub, "config": self._config, "revision": self._revision}
-        reading = {"split": self._split, "columns": self._columns and dict(self._columns)}
-        reading |= {"drop": sorted(self._drop)} if self._drop else {}
-        if self._columns is None and self._ignore:  # with `columns` it changes no row
-            reading["ignore"] = sorted(self._ignore)
-        return reading | (named if path is None else {"content": content_digest(path)})
+        """What decides the rows: the entry's options, and local files or the name on the hub."""
+        options = reading_options(self._columns, self._drop, self._ignore)
+        if self._filepath is None:
+            source = {"hub": self._hub, "config": self._config, "revision": self._revision}
+        else:
+            source = {"content": content_digest(self._filepath)}
+        return {"split": self._split, **options, **source}
 
     def described(self) -> str:
         """The folder or file, or the name on the hub."""
@@ -108,7 +105,7 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
             return self._chosen(
                 datasets.load_dataset(self._hub, self._config, revision=self._revision)
             )
-        # A cache of its own: an older reading of the same path is never taken for this one.
+        # A new cache: `datasets` must not return an older reading of the same path.
         with tempfile.TemporaryDirectory() as cache:
             return self._chosen(_local(Path(self._source()), cache))
 
@@ -116,11 +113,11 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
         names = list(splits)
         split = self._split or (names[0] if len(names) == 1 else None)
         if split not in names:
-            wrong = f"no split {split}" if split else "several splits"
+            fault = f"no split {split}" if split else "several splits"
             raise InputError(
-                f"{self._source()}: {wrong}. Name one as `split`: {', '.join(map(str, names))}."
+                f"{self._source()}: {fault}. Name one as `split`: {', '.join(map(str, names))}."
             )
-        return [filled(row) for row in splits[split].to_list()]
+        return [without_nulls(row) for row in splits[split].to_list()]
 
     def _source(self) -> str:
         return str(self._filepath or self._hub)
@@ -133,7 +130,7 @@ class HubSeedDataset(AbstractDataset[None, pd.DataFrame]):
 
 
 def _local(path: Path, cache: str) -> Any:
-    """The splits of a folder or file by name, without a look at the network."""
+    """The splits of a folder or file by name, read without the network."""
     import datasets
     from datasets.data_files import get_data_patterns
 
@@ -143,6 +140,6 @@ def _local(path: Path, cache: str) -> Any:
         saved = datasets.load_from_disk(path)
         return saved if isinstance(saved, datasets.DatasetDict) else {"train": saved}
     folder = (path if path.is_dir() else path.parent).resolve()
-    # Given here, they keep a README from naming files elsewhere, which would be downloaded.
+    # Named files keep `datasets` from reading a README, which can name files elsewhere to download.
     files = get_data_patterns(str(folder)) if path.is_dir() else {"train": [path.name]}
     return datasets.load_dataset(str(folder), data_files=files, cache_dir=cache)

@@ -1,28 +1,30 @@
-"""How large a model is, without loading it and without asking anybody."""
+"""How large a model is, without loading it and without using the network."""
 
 import json
 import math
-import struct
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
-
+from srlm_kedro.datasets.hub import split_name
+from srlm_kedro.datasets.model_folder import read_tensors
+from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.errors import InputError
 
-_LENGTH = struct.Struct("<Q")
 _NAMES = {
     "layers": ("num_hidden_layers", "n_layer"),
     "hidden_size": ("hidden_size", "n_embd"),
     "vocabulary": ("vocab_size",),
 }
+"""What each size is called in a config.json."""
 
 
-class ModelSizeDataset(AbstractDataset[None, dict[str, Any]]):
-    """Parameters, layers and widths of a given model, where all of it lies on this machine.
+class ModelSizeDataset(ReadOnlyDataset[dict[str, Any]]):
+    """Parameters, layers and widths of a given model, if all of its files are on this machine.
 
     A model of the hub is looked for in the hub library's cache; nothing is downloaded.
     """
+
+    ORIGIN = "a model's size is read from its folder"
 
     def __init__(self, model: str, metadata: dict[str, Any] | None = None):
         """`model` is a folder, or `hub:owner/name[@revision]`."""
@@ -30,8 +32,11 @@ class ModelSizeDataset(AbstractDataset[None, dict[str, Any]]):
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
-        """Keys `model` (its name as given), and where it lies here whole `parameters`, `layers`,
-        `hidden_size`, `kv_size`, `vocabulary`.
+        """The model's sizes by name.
+
+        Returns:
+            `model` (its name as given) and, if the whole model is here, `parameters`, `layers`,
+            `hidden_size`, `kv_size` and `vocabulary`.
 
         Raises:
             InputError: A file there is no safetensors file, or the configuration names no sizes.
@@ -43,15 +48,12 @@ class ModelSizeDataset(AbstractDataset[None, dict[str, Any]]):
             if not folder or not files:
                 return named
             config = json.loads((folder / "config.json").read_text("utf-8"))
-            return {**named, "parameters": sum(map(count_parameters, files)), **_shape(config)}
-        except (struct.error, ValueError, LookupError, StopIteration) as error:
+            return {**named, "parameters": sum(map(_parameters, files)), **_shape(config)}
+        except (ValueError, LookupError, StopIteration) as error:
             raise InputError(
                 f"{self._model}: the model's size cannot be read ({error}). Put the whole model "
                 "there, or state its size in `estimate.model`."
             ) from error
-
-    def save(self, data: None) -> None:
-        raise DatasetError("a model's size is read from its folder and cannot be saved.")
 
     def fingerprint(self) -> dict[str, Any]:
         """The size itself."""
@@ -61,21 +63,21 @@ class ModelSizeDataset(AbstractDataset[None, dict[str, Any]]):
         return {"model": self._model}
 
     def _folder(self) -> Path | None:
+        """The model's folder here; None if the model is in no cache."""
         if not self._model.startswith("hub:"):
             return Path(self._model)
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
-        repo, _, revision = self._model.removeprefix("hub:").partition("@")
+        repo, revision = split_name(self._model)
         try:
-            found = snapshot_download(repo, revision=revision or None, local_files_only=True)
+            return Path(snapshot_download(repo, revision=revision, local_files_only=True))
         except LocalEntryNotFoundError:
             return None
-        return Path(found)
 
 
 def _weights(folder: Path) -> list[Path]:
-    """The files that hold the model's weights; none unless all are there."""
+    """The files of the model's weights; none unless all files are there."""
     files = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -85,20 +87,18 @@ def _weights(folder: Path) -> list[Path]:
     return files if whole else []
 
 
-def count_parameters(file: Path) -> int:
-    """Elements of all tensors in a safetensors file, read from its header alone."""
-    with file.open("rb") as stream:
-        (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
-        header = json.loads(stream.read(length))
-    return sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
+def _parameters(file: Path) -> int:
+    """The elements of all tensors in a safetensors file."""
+    tensors, _ = read_tensors(file)
+    return sum(math.prod(tensor["shape"]) for tensor in tensors.values())
 
 
 def _shape(config: dict[str, Any]) -> dict[str, float]:
-    own = config.get("text_config") or config
-    found = {key: _first(own, names) for key, names in _NAMES.items()}
-    heads = _first(own, ("num_attention_heads", "n_head"))
-    width = own.get("head_dim") or found["hidden_size"] // heads
-    return {**found, "kv_size": width * (own.get("num_key_value_heads") or heads)}
+    text = config.get("text_config") or config
+    found = {key: _first(text, names) for key, names in _NAMES.items()}
+    heads = _first(text, ("num_attention_heads", "n_head"))
+    width = text.get("head_dim") or found["hidden_size"] // heads
+    return {**found, "kv_size": width * (text.get("num_key_value_heads") or heads)}
 
 
 def _first(config: dict[str, Any], names: tuple[str, ...]) -> int:

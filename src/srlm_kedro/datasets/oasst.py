@@ -1,6 +1,5 @@
-"""Human conversations as OASST exports them, in any of its serialisations, as one flat table."""
+"""The dataset of human conversations that OASST exports: any serialisation as one flat table."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,47 +7,46 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from srlm_kedro.datasets.rows.fields import as_id, said
-from srlm_kedro.datasets.rows.files import Row, Table, read_table
+from srlm_kedro.datasets.read_only import ReadOnlyDataset
+from srlm_kedro.datasets.rows.fields import as_id, describe_errors, is_null
+from srlm_kedro.datasets.rows.reader import read_table
+from srlm_kedro.datasets.rows.table import Row, Table
 
 COLUMNS = [
     *("message_id", "parent_id", "tree_id", "tree_state", "depth", "role", "text", "lang"),
     *("rank", "synthetic", "deleted", "review_result", "spam", "fault"),
 ]
-"""`depth` is 0 for the prompt that a tree begins with; `rank` 0 is the best of the siblings;
-`review_result` and `spam` (0 to 1, what readers said) are null where nobody looked; `fault` tells
-why a message has no sure place in a tree, and is empty where it has one."""
+"""`depth` is 0 for the prompt at the root of a tree. `rank` 0 is the best among siblings.
+`review_result` and `spam` (0 to 1, the readers' verdict) are null if nobody reviewed the message.
+`fault` says why the place of a message in its tree is unsure, and is empty if it is sure."""
 _IDS = ("message_id", "parent_id", "message_tree_id")
 _TYPES = {"depth": "Int64", "rank": "Int64", "review_result": "boolean", "spam": "Float64"}
 
 
-class OasstDataset(AbstractDataset[None, pd.DataFrame]):
-    """Messages of trees, of nested messages or of flat rows: JSON lines, Parquet, gzip or not.
+class OasstDataset(ReadOnlyDataset[pd.DataFrame]):
+    """Messages of trees, nested messages or flat rows, in any format that `read_table` reads.
 
     A message whose place is unsure (its id or its parent is missing or not unique, or it is its
     own ancestor) stays in the table with its `fault`.
     """
 
+    ORIGIN = "an export is only read"
     INTERPRETS = True
-    """Its code decides which rows a file gives, and so is part of what is made of them."""
+    """This class decides which rows a file gives, so its code counts for what is made of them."""
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        """One row a message, with `COLUMNS`.
+        """One row per message, with `COLUMNS`.
 
         Raises:
-            DatasetError: A damaged file, or rows that are no messages, each with its place.
+            DatasetError: The file is damaged, or rows are no messages, each named with its place.
         """
         return oasst_table(read_table(self._filepath))
-
-    def save(self, data: None) -> None:
-        raise DatasetError(f"{self._filepath}: an export is read, never written.")
 
     def _exists(self) -> bool:
         return self._filepath.exists()
@@ -58,7 +56,7 @@ class OasstDataset(AbstractDataset[None, pd.DataFrame]):
 
 
 class Message(BaseModel):
-    """A message as exports hold it; what is left out and what is null are the same."""
+    """A message of an export; null counts as left out."""
 
     message_id: str = Field(min_length=1)
     parent_id: str | None = None
@@ -73,19 +71,19 @@ class Message(BaseModel):
     review_result: bool | None = None
     labels: Any = None
     replies: list[Any] = []
-    """Still raw, so that a conversation may go as deep as it likes."""
+    """Not validated here, so that a conversation may be as deep as it likes."""
 
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, row: Any) -> Any:
         if not isinstance(row, dict):
             return row
-        given = {name: value for name, value in row.items() if not _is_null(value)}
+        given = {name: value for name, value in row.items() if not is_null(value)}
         return given | {name: as_id(given[name]) for name in _IDS if name in given}
 
     @property
     def spam(self) -> float | None:
-        """Share of readers who called it spam; labels come by name, or as parallel lists."""
+        """The share of readers who called it spam; labels are a mapping or parallel lists."""
         labels = self.labels if isinstance(self.labels, dict) else {}
         names, values = labels.get("name"), labels.get("value")
         if isinstance(names, list) and isinstance(values, list):
@@ -99,7 +97,7 @@ class Message(BaseModel):
 
 @dataclass(frozen=True)
 class Placed:
-    """A message, and what the file says of its place."""
+    """A message, and what the file says about its place."""
 
     message: Message
     parent_id: str | None
@@ -110,7 +108,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a message stands in its tree; `fault` says why `depth` is None."""
+    """The place of a message in its tree; `fault` says why `depth` is None."""
 
     root: str
     depth: int | None
@@ -121,7 +119,7 @@ def oasst_table(table: Table) -> pd.DataFrame:
     """The messages of a file's rows.
 
     Raises:
-        InputError: Rows that are no messages, each with its place.
+        InputError: Rows are no messages; the message names them with their places.
     """
     rule = "rows must be OASST trees (`prompt`) or messages (`message_id`, `role`, `text`)"
     trees = table.checked(lambda _, row: list(_placed(row)), rule)
@@ -129,7 +127,7 @@ def oasst_table(table: Table) -> pd.DataFrame:
 
 
 def messages_table(messages: list[Placed]) -> pd.DataFrame:
-    """The flat table; depth and tree follow from the parents, whatever the file's order."""
+    """The flat table; parents decide depth and tree, whatever the order of the file."""
     places = _places(messages)
     rows = []
     for placed in messages:
@@ -146,7 +144,7 @@ def messages_table(messages: list[Placed]) -> pd.DataFrame:
 
 
 def _placed(row: Row) -> Iterator[Placed]:
-    """The messages of one row of the file: a tree, a message with its replies, or a bare one."""
+    """The messages of one row of the file: of a tree, or a message and its replies."""
     value = row.value
     tree: dict[str, Any] = {}
     if isinstance(value, dict) and isinstance(value.get("prompt"), dict):
@@ -173,7 +171,7 @@ def _message(value: Any, where: str = "") -> Message:
     try:
         return Message.model_validate(value)
     except ValidationError as error:
-        raise ValueError(where + said(error)) from error
+        raise ValueError(where + describe_errors(error)) from error
 
 
 def _places(messages: list[Placed]) -> dict[str, Place]:
@@ -184,11 +182,11 @@ def _places(messages: list[Placed]) -> dict[str, Place]:
         chain: dict[str, None] = {}
         here = start
         while here not in places:
-            own = _own_place(known[here], known, times[here])
-            if own is None and here in chain:
-                own = Place(here, None, "its own ancestor")
-            if own is not None:
-                places[here] = own
+            place = _own_place(known[here], known, times[here])
+            if place is None and here in chain:
+                place = Place(here, None, "its own ancestor")
+            if place is not None:
+                places[here] = place
                 break
             chain[here] = None
             here = known[here].parent_id or ""
@@ -197,7 +195,7 @@ def _places(messages: list[Placed]) -> dict[str, Place]:
 
 
 def _own_place(placed: Placed, known: Mapping[str, Placed], times: int) -> Place | None:
-    """The place of a root, or of a message with a fault of its own; None: ask its parent."""
+    """The place of a root or of a faulty message; None: the place depends on the parent."""
     name, parent = placed.message.message_id, placed.parent_id
     if times > 1:
         return Place(name, None, "duplicate id")
@@ -209,12 +207,8 @@ def _own_place(placed: Placed, known: Mapping[str, Placed], times: int) -> Place
 
 
 def _descend(chain: list[str], top: Place, places: dict[str, Place]) -> None:
-    """Gives each of the chain, the one next to `top` last, its place beneath it."""
+    """Gives each message of a chain its place beneath `top`; the last one is next to `top`."""
     depth = top.depth
     for name in reversed(chain):
         depth = None if depth is None else depth + 1
         places.setdefault(name, Place(top.root, depth, top.fault))
-
-
-def _is_null(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -1,20 +1,35 @@
-"""Small fixed values of the catalog: what the first iteration gets in place of an earlier one's."""
+"""Datasets of small values that no stage computes.
+
+These are constants of the catalog (what the first iteration gets in place of an earlier one's
+outputs), the answer of a gate, the machine's memory, and how long nodes took.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.json import JSONDataset
 
+from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.engines import machine
 from srlm_kedro.freshness.manifest import SUFFIX, read_manifest
 
+_GIB = 2**30
 
-class ConstantDataset(AbstractDataset[None, Any]):
-    """A value written in `conf/`, given as it is, or as a table when it maps columns to lists."""
+
+class ConstantDataset(ReadOnlyDataset[Any]):
+    """A value that is written in `conf/`, given as it is or as a table."""
+
+    ORIGIN = "a constant comes from conf/"
 
     def __init__(self, value: Any, table: bool = False, metadata: dict[str, Any] | None = None):
+        """Takes the value.
+
+        Args:
+            value: Anything that YAML can hold.
+            table: Whether `value` maps columns to lists and is loaded as a DataFrame.
+            metadata: Free notes.
+        """
         self._value = value
         self._table = table
         self.metadata = metadata
@@ -22,9 +37,6 @@ class ConstantDataset(AbstractDataset[None, Any]):
     def load(self) -> Any:
         """The value."""
         return pd.DataFrame(self._value) if self._table else self._value
-
-    def save(self, data: None) -> None:
-        raise DatasetError("a constant comes from conf/ and cannot be saved.")
 
     def fingerprint(self) -> Any:
         """The value itself."""
@@ -35,21 +47,20 @@ class ConstantDataset(AbstractDataset[None, Any]):
 
 
 class GateDataset(JSONDataset):
-    """What a gate says when it lets a run go on; it orders nodes and is no part of a recipe.
+    """What a gate says when it lets a run go on: it orders nodes and is no part of a recipe.
 
-    A limit that is changed has the gate asked again, and nothing trained again.
+    When a limit changes, the gate is asked again, and nothing is trained again.
     """
 
     def fingerprint(self) -> dict[str, Any]:
-        """Nothing: whoever passed the gate was made from the tables, not from the limits."""
+        """Nothing: what runs after the gate is made from the tables, not from the limits."""
         return {}
 
 
-_GIB = 2**30
+class MachineDataset(ReadOnlyDataset[dict[str, float]]):
+    """`memory`: the GiB of RAM that the machine has, or that its container may use."""
 
-
-class MachineDataset(AbstractDataset[None, dict[str, float]]):
-    """`memory`: GiB that the machine has, or that its container may take."""
+    ORIGIN = "the machine's figures are measured"
 
     def __init__(self, metadata: dict[str, Any] | None = None):
         self.metadata = metadata
@@ -57,9 +68,6 @@ class MachineDataset(AbstractDataset[None, dict[str, float]]):
     def load(self) -> dict[str, float]:
         """The figures."""
         return {"memory": round(machine.memory() / _GIB, 1)}
-
-    def save(self, data: None) -> None:
-        raise DatasetError("a machine is looked at and cannot be saved.")
 
     def fingerprint(self) -> dict[str, float]:
         """The figures themselves."""
@@ -69,15 +77,18 @@ class MachineDataset(AbstractDataset[None, dict[str, float]]):
         return {}
 
 
-class TimingsDataset(AbstractDataset[None, pd.DataFrame]):
-    """A table (model, node, seconds) over the manifests below the given folders."""
+class TimingsDataset(ReadOnlyDataset[pd.DataFrame]):
+    """A table (model, node, seconds) from the manifests beneath the given folders."""
+
+    ORIGIN = "timings are read from manifests"
 
     def __init__(self, folders: list[str], metadata: dict[str, Any] | None = None):
+        """Takes the folders; a folder that is named twice is read once."""
         self._folders = [Path(folder) for folder in dict.fromkeys(folders)]
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        """One row a node, with the seconds of the run that made its outputs."""
+        """One row per node of a model, with the seconds of the run that made its outputs."""
         files = sorted(file for folder in self._folders for file in folder.glob(f"0*/**/*{SUFFIX}"))
         outputs = [file.with_name(file.name.removesuffix(SUFFIX)) for file in files]
         notes = filter(None, map(read_manifest, outputs))
@@ -86,9 +97,6 @@ class TimingsDataset(AbstractDataset[None, pd.DataFrame]):
         ]
         table = pd.DataFrame(rows, columns=["model", "node", "seconds"])
         return table.drop_duplicates(["model", "node"]).reset_index(drop=True)
-
-    def save(self, data: None) -> None:
-        raise DatasetError("timings are read from manifests and cannot be saved.")
 
     def fingerprint(self) -> dict[str, Any]:
         """Nothing: a table of times makes no result stale."""

@@ -1,4 +1,4 @@
-"""One line an event: the handler `told` of conf/logging.yml."""
+"""Writes each event of a log on one line: the handler `told` of conf/logging.yml."""
 
 import copy
 import logging
@@ -6,29 +6,30 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from srlm_kedro.display.safe_text import visible
+from srlm_kedro.display.safe_text import escaped
 
 _HANDLER = "told"
-"""Its name in conf/logging.yml; a configuration of the user's own may have none of that name."""
+"""Its name in conf/logging.yml; a user's own configuration may have no handler of that name."""
 _BETWEEN = " | "
 
 
 class OneLine(logging.Formatter):
-    """Puts a message of many lines into one, harmless in a terminal; a traceback follows as it is.
+    """Writes a message of many lines on one line, harmless in a terminal.
 
-    Nothing is wrapped: whoever reads a line sees the whole event, and so does `grep`.
+    The line is not wrapped, so a reader and `grep` see the whole event. A traceback follows it
+    unchanged.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         parts = (part.strip() for part in record.getMessage().splitlines())
-        told = copy.copy(record)
-        told.msg, told.args = visible(_BETWEEN.join(filter(None, parts))), None
-        return super().format(told)
+        flat = copy.copy(record)
+        flat.msg, flat.args = escaped(_BETWEEN.join(filter(None, parts))), None
+        return super().format(flat)
 
 
 def set_up() -> None:
-    """Has the handler tell one line an event, warnings of Python's included."""
+    """Makes the handler write one line per event, and logs Python's warnings too."""
     for handler in _handlers():
         given = handler.formatter or logging.Formatter()
         handler.setFormatter(OneLine(given._fmt, given.datefmt))
@@ -36,8 +37,8 @@ def set_up() -> None:
 
 
 @contextmanager
-def above(stream: object) -> Iterator[None]:
-    """Inside: lines go to `stream`, which puts them above a bar. Afterwards: where they went."""
+def redirected(stream: object) -> Iterator[None]:
+    """Sends log lines to `stream` within the block, so that a progress bar can stay below them."""
     before = [(handler, handler.setStream(stream)) for handler in _handlers()]
     try:
         yield

@@ -1,6 +1,7 @@
-"""How far long work is: who does it says so, whoever shows it listens, and a log gets a line.
+"""Progress of long work: the worker reports it, and a listener or else the log shows it.
 
-Work within work (a shard of a drawing) counts for the outer one: what it adds is added there.
+Work within other work (such as one shard of many completions) counts for the outer work: what it
+adds is added there.
 """
 
 import logging
@@ -9,27 +10,26 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Self
 
-PAUSE = 30.0
-"""Seconds between lines in a log."""
-
+_PAUSE = 30.0
+"""Seconds between two lines in a log."""
 _ENOUGH = 0.02
-"""Share that must be done before anybody can say how long the rest takes."""
+"""Share of the work that must be done before the remaining time can be estimated."""
 
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[str, float, float, str], None]
-"""Takes the node at work, what is done, what there is to do, and both in words."""
+"""Takes the running node, the amount done, the amount to do, and both in words."""
 
 node: ContextVar[str] = ContextVar("node", default="")
-"""The name of the node that this thread is at; empty where nobody said."""
+"""The name of the node that this thread runs; empty if it is not known."""
 stage: ContextVar[str] = ContextVar("stage", default="")
-"""What that node does, in the words of the log; empty where nobody said."""
+"""What that node does, in the words of the log; empty if it is not known."""
 _open: ContextVar["Progress | None"] = ContextVar("open", default=None)
 _listeners: list[Listener] = []
 
 
 def listen(listener: Listener) -> None:
-    """Has all work of this process told to `listener`, in place of lines in the log."""
+    """Reports all work of this process to `listener`, in place of lines in the log."""
     _listeners.append(listener)
 
 
@@ -39,7 +39,7 @@ def unlisten(listener: Listener) -> None:
 
 
 class Progress:
-    """Counts what is done of one piece of work."""
+    """Counts how much of one piece of work is done."""
 
     def __init__(
         self,
@@ -48,12 +48,19 @@ class Progress:
         unit: str = "completions",
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Says how many `unit`s there are to do; `name` is told where no stage has a name."""
+        """Starts the count.
+
+        Args:
+            name: Shown where the stage is not known.
+            total: How many units there are to do.
+            unit: What is counted, in the plural.
+            clock: Gives seconds.
+        """
         self._name, self._total, self._unit, self._clock = name, total, unit, clock
         self._outer, self._node = _open.get(), node.get()
         self._token: Token | None = None
         self._done = self._skipped = self._tokens = 0.0
-        self._start = self._spoken = clock()
+        self._start = self._last_line = clock()
 
     def __enter__(self) -> Self:
         self._token = _open.set(self)
@@ -65,54 +72,60 @@ class Progress:
 
     @property
     def done(self) -> float:
-        """What is done so far."""
+        """The amount done so far."""
         return self._done
 
-    def add(self, done: float, tokens: float = 0, also: str = "") -> None:
-        """Notes that so much more is done; `tokens` were drawn, `also` says what else is news."""
+    def add(self, done: float, tokens: float = 0, note: str = "") -> None:
+        """Adds to the amount done.
+
+        Args:
+            done: How many more units.
+            tokens: How many tokens were sampled for them.
+            note: What else a log line shall say, such as the loss.
+        """
         if self._outer is not None:
-            self._outer.add(done, tokens, also)
+            self._outer.add(done, tokens, note)
             return
         self._done += done
         self._tokens += tokens
-        self._tell(also)
+        self._report(note)
 
-    def reach(self, done: float, also: str = "") -> None:
-        """Notes that this much is done in all, unless that is known already."""
+    def reach(self, done: float, note: str = "") -> None:
+        """Sets the amount done in all, if it is more than is known already."""
         if done > self._done:
-            self.add(done - self._done, also=also)
+            self.add(done - self._done, note=note)
 
     def skip(self, done: float) -> None:
-        """Notes what an earlier run has done: it says nothing of this one's pace."""
+        """Adds what an earlier run has done, which does not count for the pace of this run."""
         self._skipped += done
         self._done += done
 
-    def _tell(self, also: str) -> None:
+    def _report(self, note: str) -> None:
         far = f"{self._done:,.0f} of {self._total:,.0f}"
         for listener in _listeners:
             listener(self._node, self._done - self._skipped, self._total - self._skipped, far)
         now = self._clock()
-        if not _listeners and now - self._spoken >= PAUSE:
-            self._spoken = now
-            told = ", ".join(self._words(far, now - self._start, also))
-            _log.info("%s: %s", stage.get() or self._name, told)
+        if not _listeners and now - self._last_line >= _PAUSE:
+            self._last_line = now
+            line = ", ".join(self._words(far, now - self._start, note))
+            _log.info("%s: %s", stage.get() or self._name, line)
 
-    def _words(self, far: str, passed: float, also: str) -> list[str]:
+    def _words(self, far: str, passed: float, note: str) -> list[str]:
         words = [f"{far} {self._unit}"]
         if self._tokens and passed:
             words.append(f"{self._tokens / passed:,.0f} tokens/s")
-        if also:
-            words.append(also)
-        drawn = self._done - self._skipped
+        if note:
+            words.append(note)
+        fresh = self._done - self._skipped
         enough = _ENOUGH * (self._total - self._skipped)
-        if drawn > enough and self._done < self._total:
-            left = passed / drawn * (self._total - self._done)
-            words.append(f"about {lasting(left)} left")
+        if fresh > enough and self._done < self._total:
+            left = passed / fresh * (self._total - self._done)
+            words.append(f"about {duration(left)} left")
         return words
 
 
-def lasting(seconds: float) -> str:
-    """A span of time as a person says it: 0.3 s, 34 s, 7 min, 2 h 5 min, 3 days."""
+def duration(seconds: float) -> str:
+    """A span of time in words: 0.3 s, 34 s, 7 min, 2 h 5 min, 3 days."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:
@@ -125,6 +138,6 @@ def lasting(seconds: float) -> str:
     return f"{minutes / 1440:.0f} days"
 
 
-def is_watched() -> bool:
-    """Whether somebody shows progress, so that a log needs no lines of it."""
+def has_listener() -> bool:
+    """Whether a listener shows progress, so that the log needs no lines about it."""
     return bool(_listeners)

@@ -1,8 +1,9 @@
-r"""Text that a model or a file brought, as people get to see it.
+r"""Makes text that came from a model or a file safe to show.
 
-It can hold what steers a terminal, turns the direction of writing around, passes for markup, or is
-no Unicode at all. Tables keep it as it came; where it is shown, what has no shape of its own is
-written out (`\x1b`, `\u202e`), and what is too long is cut.
+Such text can hold characters that steer a terminal or reverse the direction of writing, it can pass
+for markup, and it can be invalid Unicode. Tables keep the text as it came. Wherever it is shown,
+characters without a shape of their own are written as escapes (`\x1b`, `\u202e`), and long texts
+are cut.
 """
 
 import json
@@ -14,34 +15,35 @@ from urllib.parse import quote
 _LONGEST = 4000
 """Characters of one text in a page or a table."""
 _END = 40
-_HALF = re.compile(r"[\ud800-\udfff]")
-_FORMLESS = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's control, format and surrogate characters, and its own ends of lines."""
+"""Characters that `quoted_end` shows."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_SHAPELESS = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's control, format and surrogate characters, and its line and paragraph separators."""
 _KEPT = "\n\t\u200c\u200d"
-"""Ends of lines, tabs, and the joiners of Persian, Hindi and emoji."""
+"""Line ends, tabs, and the joiners that Persian, Hindi and emoji need."""
 
 
-def sound(text: str) -> str:
+def encodable(text: str) -> str:
     """The text as UTF-8 can hold it: half a surrogate pair becomes a replacement character."""
-    return _HALF.sub("\ufffd", text)
+    return _SURROGATE.sub("\ufffd", text)
 
 
-def visible(text: str, longest: int = _LONGEST) -> str:
-    """The text in its lines, harmless in a terminal, a log or a table."""
+def escaped(text: str, longest: int = _LONGEST) -> str:
+    """The text with its lines, harmless in a terminal, a log or a table."""
     unified = text[: longest + 1].replace("\r\n", "\n")
-    shown = "".join(_written_out(character) for character in unified[:longest])
+    shown = "".join(_escape(character) for character in unified[:longest])
     return shown if len(text) <= longest else f"{shown}…"
 
 
 def one_line(text: str, longest: int) -> str:
-    """The start of a text for a message or a log, where a line of its own could pass for ours."""
-    return visible(" ".join(text[: longest + 1].split()), longest)
+    """The start of a text on one line, for a message or a log: a line of its own could mislead."""
+    return escaped(" ".join(text[: longest + 1].split()), longest)
 
 
-def without(text: str, secret: str) -> str:
+def redacted(text: str, secret: str) -> str:
     """The text with `***` for a secret, written as it is or as JSON, Python or a URL writes it.
 
-    To be done before the text is cut: half a secret is not found.
+    Call it before the text is cut, because it cannot find half a secret.
     """
     python, json_ = repr(secret)[1:-1], json.dumps(secret)[1:-1]
     for spelling in (secret, python, json_, quote(secret, safe=""), quote(secret)):
@@ -49,13 +51,13 @@ def without(text: str, secret: str) -> str:
     return text
 
 
-def ending(text: str) -> str:
-    """The end of a text in quotes: what a message quotes of a judgement that cannot be read."""
+def quoted_end(text: str) -> str:
+    """The end of a text in quotes: what a message quotes of a judgement that cannot be parsed."""
     return f'"…{one_line(text[-_END:], _END)}"'
 
 
-def page(template: str, **values: Any) -> str:
-    """An HTML page in ASCII in which every value is text, whatever markup it holds.
+def render_page(template: str, **values: Any) -> str:
+    """An HTML page in ASCII; every value is shown as text, whatever markup it holds.
 
     Args:
         template: A Jinja template; a name that `values` lack is an error.
@@ -64,17 +66,17 @@ def page(template: str, **values: Any) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_shown
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_escape_value
     )
-    written = environment.from_string(template).render(values)
-    return written.encode("ascii", "xmlcharrefreplace").decode("ascii")
+    page = environment.from_string(template).render(values)
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def _shown(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) else value
+def _escape_value(value: Any) -> Any:
+    return escaped(value) if isinstance(value, str) else value
 
 
-def _written_out(character: str) -> str:
-    if character in _KEPT or unicodedata.category(character) not in _FORMLESS:
+def _escape(character: str) -> str:
+    if character in _KEPT or unicodedata.category(character) not in _SHAPELESS:
         return character
     return character.encode("unicode_escape").decode("ascii")

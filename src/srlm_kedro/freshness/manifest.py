@@ -1,7 +1,7 @@
-"""The note beside every persisted output: what it was made from, and the sums of its bytes.
+"""The manifest beside every persisted output: what it was made from, and digests of its bytes.
 
-It is written last, so an output that has one is whole; and as an output's bytes are held against
-it before they are used, neither a torn write nor a bad disk goes unseen.
+The manifest is written last, so an output that has one is complete. The bytes of an output are
+compared with its manifest before they are used, so a half-written file or a bad disk is noticed.
 """
 
 import hashlib
@@ -9,24 +9,24 @@ import json
 from pathlib import Path, PurePath
 from typing import Any
 
-from srlm_kedro.freshness.files import file_digest, json_digest, write_whole
+from srlm_kedro.freshness.digests import file_digest, json_digest, write_atomically
 
 SUFFIX = ".manifest.json"
 CARD = "README.md"
-"""What a folder's card is called: it is written later, and is no part of what it describes."""
+"""The name of a folder's card. It is written later, and is no part of what it describes."""
 _THINNED = "thinned"
-"""Entry of an output whose files were deleted, for nothing needed them any more."""
+"""Entry of an output whose files were deleted because nothing needed them any more."""
 _CHECKSUM = "checksum"
-"""Of the manifest's other entries."""
+"""Entry that holds the digest of the manifest's other entries."""
 
 
 def manifest_path(output: Path) -> Path:
-    """Where the manifest of an output (a file or a folder) lies."""
+    """The path of the manifest of an output (a file or a folder)."""
     return output.with_name(output.name + SUFFIX)
 
 
 def read_manifest(output: Path) -> dict[str, Any] | None:
-    """The manifest of an output, or None if there is none, or one that was damaged."""
+    """The manifest of an output; None if there is none or if it is damaged."""
     try:
         manifest = json.loads(manifest_path(output).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -38,37 +38,37 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
 
 
 def write_manifest(output: Path, notes: dict[str, Any]) -> None:
-    """Puts `notes` and the sums of the output's bytes beside it, whole or not at all."""
+    """Writes `notes` and the digests of the output's bytes beside it, atomically."""
     files = file_digests(output)
     _write(output, {**notes, "files": files, "digest": _digest_of_files(files)})
 
 
 def change_notes(output: Path, notes: dict[str, Any]) -> None:
-    """Puts other notes in place of those of the same names; the sums of the bytes stay."""
+    """Replaces the notes of the same names; the digests of the bytes stay."""
     manifest = read_manifest(output)
     if manifest is not None:
         _write(output, {**manifest, **notes})
 
 
 def mark_thinned(output: Path) -> None:
-    """Notes that an output's files are deleted for good reason: it counts as made all the same."""
+    """Notes that an output's files are deleted on purpose: the output still counts as made."""
     change_notes(output, {_THINNED: True})
 
 
 def is_thinned(output: Path) -> bool:
-    """Whether an output's files were deleted for good reason."""
+    """Whether an output's files were deleted on purpose."""
     return bool((read_manifest(output) or {}).get(_THINNED))
 
 
 def discard_manifest(output: Path) -> None:
-    """Marks an output as not whole, before it is remade."""
+    """Deletes the manifest before the output is remade, so that the output counts as not whole."""
     manifest_path(output).unlink(missing_ok=True)
 
 
 def output_fault(output: Path) -> str | None:
-    """What is wrong with an output on disk, as the end of a sentence about it; None if nothing.
+    """What is wrong with an output on disk, such as `is missing`; None if nothing is.
 
-    Every byte is read, once as long as a file's state stays.
+    It reads every byte, and reads a file again only when the file's state changes.
     """
     if not output.exists():
         return "is missing"
@@ -86,32 +86,35 @@ def output_fault(output: Path) -> str | None:
 
 
 def file_digests(path: Path) -> dict[str, str]:
-    """The sha256 of each file of a folder by its name, its card left out; a file's own under ''."""
+    """The sha256 of each file of a folder by name, without its card; of a file under the name ''.
+
+    Hidden files and folders are left out: download tools keep their notes there.
+    """
     if path.is_file():
         return {"": file_digest(path)}
     beside = {CARD, CARD + SUFFIX}
     found = {}
     for file in sorted(p for p in path.rglob("*") if p.is_file() and p.name not in beside):
         name = PurePath(file.relative_to(path)).as_posix()
-        if not any(part.startswith(".") for part in name.split("/")):  # notes of download tools
+        if not any(part.startswith(".") for part in name.split("/")):
             found[name] = file_digest(file)
     return found
 
 
 def content_digest(path: Path) -> str:
-    """The sha256 of a file's bytes, or of a folder's names and bytes, its card left out."""
+    """The sha256 of a file's bytes, or of a folder's names and bytes without its card."""
     return _digest_of_files(file_digests(path))
 
 
 def current_digest(output: Path) -> str:
-    """The digest of what lies there now; of an output that was thinned out, of what lay there."""
+    """The digest of the output's files; of a thinned output, the digest of its deleted files."""
     manifest = read_manifest(output)
     thinned = manifest is not None and manifest.get(_THINNED)
     return manifest["digest"] if manifest and thinned else content_digest(output)
 
 
 def _digest_of_files(digests: dict[str, str]) -> str:
-    """One sum for the sums of `file_digests`."""
+    """One digest for all digests of `file_digests`."""
     if set(digests) == {""}:
         return digests[""]
     named = "".join(f"{name}\0{digest}\0" for name, digest in digests.items())
@@ -121,4 +124,4 @@ def _digest_of_files(digests: dict[str, str]) -> str:
 def _write(output: Path, manifest: dict[str, Any]) -> None:
     signed = {**manifest, _CHECKSUM: json_digest(manifest)}
     text = json.dumps(signed, indent=1, sort_keys=True) + "\n"
-    write_whole(manifest_path(output), text.encode())
+    write_atomically(manifest_path(output), text.encode())

@@ -1,30 +1,24 @@
-"""What is fresh, what is stale and why: every output knows what it was made from."""
+"""Which outputs are fresh, and which are stale and why; each knows what it was made from."""
 
-import inspect
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Literal
 
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from srlm_kedro.freshness.files import json_digest
-from srlm_kedro.freshness.manifest import (
-    change_notes,
-    current_digest,
-    is_thinned,
-    manifest_path,
-    output_fault,
-    read_manifest,
+from srlm_kedro.freshness.digests import json_digest
+from srlm_kedro.freshness.manifest import change_notes, is_thinned, manifest_path, output_fault
+from srlm_kedro.freshness.provenance import is_provenance
+from srlm_kedro.freshness.recipe import (
+    interprets,
+    is_gate,
+    manifest_of,
+    output_path,
+    recipe_of,
+    uses_engine,
 )
-from srlm_kedro.freshness.provenance import engine_made_by, is_provenance, made_by
-from srlm_kedro.params import Params, Reads
-
-ENGINE_TYPE = "srlm_kedro.datasets.engine.EngineDataset"
-"""The type of an engine's entry in the catalog."""
 
 
 @dataclass(frozen=True)
@@ -35,37 +29,38 @@ class Plan:
     """Node name to reason, in the order of running."""
     fresh: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
-    """Of the stale nodes, those to run before a new plan is made: an engine's work hangs on them,
-    and they are cheap, or their files alone are lost. Where the same bytes come out again, all
-    that was made from them is fresh."""
-    anew: frozenset[str] = frozenset()
-    """Of these, the ones that are made by another recipe."""
+    """The stale nodes to run before a new plan is made. An engine's work depends on them, and they
+    are cheap or have only lost their files. If they give the same bytes again, everything that was
+    made from those bytes is fresh."""
+    first_changed: frozenset[str] = frozenset()
+    """The nodes of `first` whose recipe has changed."""
 
 
 def make_plan(pipeline: Pipeline, catalog: CatalogProtocol) -> Plan:
-    """Walks the pipeline in the order of running; what hangs on a stale node is stale too.
+    """Walks the pipeline in the order of running; what depends on a stale node is stale too.
 
-    The bytes of every output are held against its manifest.
+    It compares the bytes of every output with the output's manifest.
     """
-    judged: dict[str, _Verdict] = {}
-    remade: dict[str, _Verdict] = {}
+    stale: dict[str, _Stale] = {}
+    remade: dict[str, _Stale] = {}
     for node in pipeline.nodes:
-        if verdict := _judge(node, catalog, remade):
-            judged[node.name] = verdict
-            remade.update(dict.fromkeys(node.outputs, verdict))
-    recalled = _recall(pipeline, catalog, judged)
+        if found := _staleness(node, catalog, remade):
+            stale[node.name] = found
+            remade.update(dict.fromkeys(node.outputs, found))
+    restored = _restore_thinned(pipeline, catalog, stale)
     names = [node.name for node in pipeline.nodes]
-    tried = _ready(pipeline, judged, recalled | _worth_a_try(pipeline, catalog, judged))
+    candidates = restored | _can_keep_others_fresh(pipeline, catalog, stale)
+    first = _with_fresh_inputs(pipeline, stale, candidates)
     return Plan(
-        {name: judged[name].reason for name in names if name in judged},
-        tuple(name for name in names if name not in judged),
-        tuple(name for name in names if name in tried),
-        frozenset(name for name in tried if judged[name].kind == "cheap"),
+        {name: stale[name].reason for name in names if name in stale},
+        tuple(name for name in names if name not in stale),
+        tuple(name for name in names if name in first),
+        frozenset(name for name in first if stale[name].kind == "cheap"),
     )
 
 
 def accept(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, list[str]]:
-    """Holds outputs to be made by today's code and libraries, where nothing else has changed.
+    """Marks outputs as made by today's code and libraries where nothing else has changed.
 
     Returns:
         The changed modules and libraries, by the node whose outputs are fresh from now on.
@@ -76,7 +71,7 @@ def accept(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, list[str]]
             continue
         changed = _changed(node, catalog)
         if changed and all(map(is_provenance, changed)):
-            now = parts(node, catalog)
+            now = recipe_of(node, catalog)
             for path in filter(None, (output_path(catalog, name) for name in node.outputs)):
                 change_notes(path, {"parts": now})
             accepted[node.name] = list(dict.fromkeys(changed))
@@ -86,12 +81,12 @@ def accept(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, list[str]]
 def input_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
     """What is wrong with outputs that the pipeline starts from and does not make itself.
 
-    Seed data, which people edit, is no such output, though a pipeline may have written it.
+    Seed data is no such output even if a pipeline wrote it, because people edit it.
     """
     faults = []
     for name in sorted(pipeline.inputs()):
         path = None if name.startswith("params:") else output_path(catalog, name)
-        if path is None or not manifest_path(path).exists() or _interprets(catalog, name):
+        if path is None or not manifest_path(path).exists() or interprets(catalog, name):
             continue
         if fault := "was thinned out" if is_thinned(path) else output_fault(path):
             faults.append(f"{name} {fault}: {path}; a plain `kedro run` makes it again")
@@ -99,99 +94,109 @@ def input_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Verdict:
+class _Stale:
     """Why a node has to run."""
 
     reason: str
-    kind: Literal["changed", "cheap", "lost", "hoping"]
-    """By another recipe, with an engine or without; by the same one, for its files are gone or
-    damaged; or only if what is remade before it comes out otherwise."""
+    kind: Literal["engine", "cheap", "lost", "conditional"]
+    """`engine` or `cheap`: the recipe changed, and an engine does the work or none does.
+    `lost`: the recipe is the same, and files are gone or damaged.
+    `conditional`: the node runs only if a remade input turns out different."""
 
 
-def _judge(node: Node, catalog: CatalogProtocol, remade: Mapping[str, _Verdict]) -> _Verdict | None:
-    """The verdict on a node whose inputs were judged before; None if all that it makes is fresh.
+def _staleness(node: Node, catalog: CatalogProtocol, remade: Mapping[str, _Stale]) -> _Stale | None:
+    """Why a node has to run, if it has to; None if all its outputs are fresh.
 
-    A gate is asked again when one before it is, so that nothing trains ahead of it.
+    A gate runs again when a gate before it does, so that nothing trains before both have passed.
+
+    Args:
+        node: The node; those before it in the pipeline have been looked at.
+        catalog: Of the run.
+        remade: The datasets that stale nodes before it remake.
     """
-    is_gate = _is_gate(node, catalog)
-    behind = [
+    gate = is_gate(node, catalog)
+    inputs = [
         name
         for name in node.inputs
-        if name in remade and (is_gate or not hasattr(catalog.get(name), "fingerprint"))
+        if name in remade and (gate or not hasattr(catalog.get(name), "fingerprint"))
     ]
-    kinds = {remade[name].kind for name in behind}
-    said = f"{behind[0]} is remade" if behind else ""
-    own: Literal["changed", "cheap"] = "changed" if uses_engine(node, catalog) else "cheap"
+    kinds = {remade[name].kind for name in inputs}
+    reason = f"{inputs[0]} is remade" if inputs else ""
+    kind: Literal["engine", "cheap"] = "engine" if uses_engine(node, catalog) else "cheap"
     if fault := _fault(node, catalog):
-        return _Verdict(said or fault, "lost" if kinds <= {"lost"} else own)
+        return _Stale(reason or fault, "lost" if kinds <= {"lost"} else kind)
     changed = _changed(node, catalog)
-    if behind:
-        hoping = "changed" not in kinds and set(changed) <= set(behind)
-        return _Verdict(said, "hoping" if hoping else own)
-    return _Verdict(f"{changed[0]} changed", own) if changed else None
+    if inputs:
+        conditional = "engine" not in kinds and set(changed) <= set(inputs)
+        return _Stale(reason, "conditional" if conditional else kind)
+    return _Stale(f"{changed[0]} changed", kind) if changed else None
 
 
-def _is_gate(node: Node, catalog: CatalogProtocol) -> bool:
-    return all(hasattr(catalog.get(name), "fingerprint") for name in node.outputs)
-
-
-def _recall(pipeline: Pipeline, catalog: CatalogProtocol, judged: dict[str, _Verdict]) -> set[str]:
-    """Adds the makers of what was thinned out and is needed after all; gives their names."""
+def _restore_thinned(
+    pipeline: Pipeline, catalog: CatalogProtocol, stale: dict[str, _Stale]
+) -> set[str]:
+    """Adds to `stale` the nodes whose thinned outputs a stale node reads; returns their names."""
     needed: set[str] = set()
-    recalled = set()
+    restored = set()
     for node in reversed(pipeline.nodes):
         paths = {name: output_path(catalog, name) for name in needed.intersection(node.outputs)}
-        back = [name for name, path in paths.items() if path is not None and is_thinned(path)]
-        if back and node.name not in judged:
-            judged[node.name] = _Verdict(f"{back[0]} was thinned out, and is needed", "lost")
-            recalled.add(node.name)
-        if node.name in judged:
+        thinned = [name for name, path in paths.items() if path is not None and is_thinned(path)]
+        if thinned and node.name not in stale:
+            stale[node.name] = _Stale(f"{thinned[0]} was thinned out, and is needed", "lost")
+            restored.add(node.name)
+        if node.name in stale:
             needed.update(node.inputs)
-    return recalled
+    return restored
 
 
-def _worth_a_try(
-    pipeline: Pipeline, catalog: CatalogProtocol, judged: Mapping[str, _Verdict]
+def _can_keep_others_fresh(
+    pipeline: Pipeline, catalog: CatalogProtocol, stale: Mapping[str, _Stale]
 ) -> set[str]:
-    """Lost nodes on which hoping ones hang, and cheap ones on which the work of engines hangs."""
-    asked: set[str] = set()
-    asked_by_engines: set[str] = set()
+    """The nodes that can spare later ones their work by giving the same bytes again.
+
+    These are lost nodes on which conditional ones depend, and cheap nodes on which the conditional
+    work of engines depends.
+    """
+    needed: set[str] = set()
+    needed_by_engines: set[str] = set()
     found = set()
     for node in reversed(pipeline.nodes):
-        kind = judged[node.name].kind if node.name in judged else None
-        for_engines = bool(asked_by_engines.intersection(node.outputs))
-        if kind == "lost" and asked.intersection(node.outputs):
+        kind = stale[node.name].kind if node.name in stale else None
+        for_engines = bool(needed_by_engines.intersection(node.outputs))
+        if kind == "lost" and needed.intersection(node.outputs):
             found.add(node.name)
         if kind == "cheap" and for_engines:
             found.add(node.name)
-        if kind == "hoping" or node.name in found:
-            asked.update(node.inputs)
+        if kind == "conditional" or node.name in found:
+            needed.update(node.inputs)
             if for_engines or uses_engine(node, catalog):
-                asked_by_engines.update(node.inputs)
+                needed_by_engines.update(node.inputs)
     return found
 
 
-def _ready(pipeline: Pipeline, judged: Mapping[str, _Verdict], names: set[str]) -> set[str]:
-    """Those of the nodes above which nothing is stale that is not among them.
+def _with_fresh_inputs(
+    pipeline: Pipeline, stale: Mapping[str, _Stale], candidates: set[str]
+) -> set[str]:
+    """The candidates before which only candidates are stale.
 
-    What is redrawn first decides what others are made of, and gates come before what they guard.
+    What is drawn again first decides what others are made of, and gates run before what they guard.
     """
     found: set[str] = set()
     awaited: set[str] = set()
     for node in pipeline.nodes:
-        if node.name in names and not awaited.intersection(node.inputs):
+        if node.name in candidates and not awaited.intersection(node.inputs):
             found.add(node.name)
-        elif node.name in judged:
+        elif node.name in stale:
             awaited.update(node.outputs)
     return found
 
 
 def _fault(node: Node, catalog: CatalogProtocol) -> str | None:
-    """What is wrong with the files of a node's outputs."""
+    """The first thing that is wrong with the files of a node's outputs; None if nothing is."""
     for name in node.outputs:
         path = output_path(catalog, name)
         fault = "is kept nowhere" if path is None else output_fault(path)
-        if fault and _interprets(catalog, name) and path is not None and path.exists():
+        if fault and interprets(catalog, name) and path is not None and path.exists():
             fault = "is not as this pipeline wrote it"
         if fault:
             return f"{name} {fault}"
@@ -199,82 +204,10 @@ def _fault(node: Node, catalog: CatalogProtocol) -> str | None:
 
 
 def _changed(node: Node, catalog: CatalogProtocol) -> list[str]:
-    """What is no more as it was when the node's outputs, which are whole, were made."""
-    now = parts(node, catalog)
+    """What has changed since the node's outputs were made; all of them are whole."""
+    now = recipe_of(node, catalog)
     manifests = [manifest_of(catalog, name) for name in node.outputs]
     return [name for m in manifests if m for name in _differences(m["parts"], now)]
-
-
-def parts(node: Node, catalog: CatalogProtocol) -> dict[str, str]:
-    """What a node's outputs depend on: its code and libraries, and each input, as digests."""
-    engine = uses_engine(node, catalog) and not _is_gate(node, catalog)
-    code = made_by(node.func.__module__, engine)
-    for name in node.inputs:
-        if is_engine(catalog, name):
-            code |= engine_made_by(catalog.get(name).spec)
-        elif _interprets(catalog, name):
-            code |= made_by(type(catalog.get(name)).__module__)
-    made = re.match(r"m(\d+)\.", node.name)
-    iteration, reads = int(made[1]) if made else None, _reads(node)
-    inputs = {}
-    for name in node.inputs:
-        if name.startswith("params:"):
-            value = catalog.load(name)
-            grouped = isinstance(value, Params)
-            recipe = value.recipe(iteration, engine, reads.get(name)) if grouped else value
-            inputs[name] = json_digest(recipe, str)
-        else:
-            inputs[name] = _content(catalog, name)
-    return {"function": node.func.__qualname__, **inputs, **code}
-
-
-def is_engine(catalog: CatalogProtocol, name: str) -> bool:
-    """Whether a name of the catalog is an engine's; nothing is built to tell."""
-    return catalog.get_type(name) == ENGINE_TYPE
-
-
-def uses_engine(node: Node, catalog: CatalogProtocol) -> bool:
-    """Whether a node draws or trains; all others are cheap."""
-    return any(is_engine(catalog, name) for name in node.inputs)
-
-
-def _interprets(catalog: CatalogProtocol, name: str) -> bool:
-    """Whether what is read out of a file is decided by a dataset's code."""
-    return bool(getattr(catalog.get(name), "INTERPRETS", False))
-
-
-def output_path(catalog: CatalogProtocol, name: str) -> Path | None:
-    """The file or folder behind a dataset, if it has one."""
-    dataset = catalog.get(name)
-    filepath = getattr(dataset, "_filepath", None)
-    return None if filepath is None else Path(str(filepath))
-
-
-def manifest_of(catalog: CatalogProtocol, name: str) -> dict[str, Any] | None:
-    """The manifest of a dataset; None if it has none that can be believed."""
-    path = output_path(catalog, name)
-    return None if path is None else read_manifest(path)
-
-
-def _reads(node: Node) -> dict[str, Reads]:
-    """What the node's function says that it reads of its parameter groups, by the input's name."""
-    hints = get_type_hints(node.func, include_extras=True)
-    found = {}
-    for argument, name in zip(inspect.signature(node.func).parameters, node.inputs, strict=False):
-        for said in getattr(hints.get(argument), "__metadata__", ()):
-            if isinstance(said, Reads):
-                found[name] = said
-    return found
-
-
-def _content(catalog: CatalogProtocol, name: str) -> str:
-    dataset = catalog.get(name)
-    if hasattr(dataset, "fingerprint"):
-        return json_digest(dataset.fingerprint(), str)
-    path = output_path(catalog, name)
-    if path is None:
-        raise TypeError(f"{name}: a dataset between stages needs a file or a fingerprint().")
-    return current_digest(path)
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -283,4 +216,4 @@ def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 
 
 _NOTHING = json_digest({})
-"""What gates say of themselves: one that comes or goes makes nothing stale."""
+"""The digest of a gate. A gate that is added or removed makes nothing stale."""

@@ -1,8 +1,8 @@
-"""By which code and which libraries something is made, told without importing any of it.
+"""Which code and which libraries an output is made by, found without importing any of them.
 
-Code counts by what it does: comments, docstrings and layout are no part of its digest. Other files
-beside a module (templates) count by their bytes. A module stands for itself and for all of its
-package, and of this one, that it can reach by imports.
+The digest of code depends on what the code does, and not on comments, docstrings or layout. Other
+files beside a module (templates) count by their bytes. A module counts together with every module
+of its own package, and of this package, that it reaches by imports.
 """
 
 import ast
@@ -15,30 +15,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CODE, LIBRARY = "code of ", "library "
-"""How what is found here is named in a recipe."""
+"""What the names of modules and libraries begin with in a recipe."""
 LIBRARIES = (
     *("torch", "transformers", "tokenizers", "trl", "peft", "accelerate", "bitsandbytes"),
     *("lm_eval", "alpaca_eval"),
 )
-"""The libraries that decide what an engine makes, as they are imported. Their exact versions
-count; those of others (pandas, kedro, ...) do not."""
+"""The libraries that decide what an engine makes, by their import names. Their exact versions
+count; the versions of others (pandas, kedro, ...) do not."""
 
 _BROUGHT = {"transformers": ("tokenizers", "accelerate"), "peft": ("bitsandbytes",)}
-"""Libraries that others use for us."""
+"""Libraries that the named libraries import for us."""
 _READS_AGAIN = "READS_AGAIN"
-"""A module that says so reads texts that are kept raw. When it changes, nodes without an engine
-read them again, and nothing is drawn or judged for it."""
+"""The name that a module sets if it reads texts that are kept raw. When such a module changes,
+nodes without an engine read the texts again, and no engine draws or judges anything again."""
 _OURS = __name__.partition(".")[0]
 _DIGITS = 16
 
 
 def made_by(module: str, drawn: bool = False) -> dict[str, str]:
-    """Digests of the modules that one reaches, and the versions of the libraries among them.
+    """Digests of the modules that a module reaches, and the versions of the libraries among them.
 
     Args:
-        module: Where a node's function or an engine stands.
-        drawn: Whether an engine's texts are what is made: then modules with `READS_AGAIN` count
-            for nothing.
+        module: The module of a node's function or of an engine.
+        drawn: Whether an engine makes the output: then modules with `READS_AGAIN` do not count.
     """
     return dict(_made_by(module, drawn))
 
@@ -60,18 +59,27 @@ def _made_by(module: str, drawn: bool) -> Mapping[str, str]:
 
 
 def engine_made_by(spec: Mapping[str, Any]) -> dict[str, str]:
-    """The same of an engine's entry in the catalog, engines within it included.
+    """The same for an engine's entry in the catalog and for the engines nested in it.
 
-    An engine that works in another environment (`python`) brings that one's libraries.
+    If the engine works in another environment (`python`), that environment's libraries count too.
     """
     found = made_by(spec["engine"].rpartition(".")[0])
-    arguments = {**spec.get("options", {}), **spec.get("resources", {})}
+    arguments = engine_arguments(spec)
     if python := arguments.get("python"):
         found |= _libraries_beside(Path(python))
-    for value in arguments.values():
-        if isinstance(value, Mapping) and isinstance(value.get("engine"), str):
-            found |= engine_made_by(value)
+    for value in filter(is_engine_spec, arguments.values()):
+        found |= engine_made_by(value)
     return found
+
+
+def engine_arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor arguments of an engine: its options and its resources."""
+    return {**spec.get("options", {}), **spec.get("resources", {})}
+
+
+def is_engine_spec(value: Any) -> bool:
+    """Whether an argument is a nested engine: a mapping with the name of a class as `engine`."""
+    return isinstance(value, Mapping) and isinstance(value.get("engine"), str)
 
 
 def is_provenance(part: str) -> bool:
@@ -79,15 +87,15 @@ def is_provenance(part: str) -> bool:
     return part.startswith((CODE, LIBRARY))
 
 
-def forget() -> None:
-    """Reads all again the next time: for whoever changes code while this process runs."""
+def clear_caches() -> None:
+    """Makes the next call read every file again, for code that changes while this process runs."""
     for cached in (_made_by, _source, _file, _root, installed, _libraries_beside):
         cached.cache_clear()
 
 
 @lru_cache(maxsize=64)
 def installed(library: str) -> str:
-    """The version of a library here; `none` where it is not installed."""
+    """The version of a library in this environment; `none` if it is not installed."""
     try:
         return version(library)
     except PackageNotFoundError:
@@ -97,22 +105,22 @@ def installed(library: str) -> str:
 class _Source(NamedTuple):
     digest: str
     modules: frozenset[str]
-    """Those that it imports, wherever in its text."""
+    """The modules that it imports, at the top or within functions."""
     libraries: frozenset[str]
     reads_again: bool
 
 
 @lru_cache(maxsize=1024)
 def _source(module: str) -> _Source | None:
-    """What one module says; None where it is no file of a project's own (a library, a notebook)."""
+    """What one module's file says; None for a library or a notebook, which have no file of ours."""
     path = _file(module)
     if path is None:
         return None
     tree = ast.parse(path.read_bytes())
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     named = set(_imports(tree, package))
-    own = {_OURS, module.partition(".")[0]}
-    modules = {each for name in named if (each := _module(name, own))}
+    ours = {_OURS, module.partition(".")[0]}
+    modules = {each for name in named if (each := _module(name, ours))}
     tops = {name.partition(".")[0] for name in named}
     tops |= {each for name in tops for each in _BROUGHT.get(name, ())}
     libraries = tops.intersection(LIBRARIES)
@@ -138,7 +146,7 @@ def _is_template(file: Path) -> bool:
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Dotted names that are imported; of `from a import b` it is `a.b`, whatever `b` may be."""
+    """The dotted names that are imported; `from a import b` gives `a.b`, whatever `b` is."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -148,9 +156,9 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _module(name: str, own: set[str]) -> str | None:
-    """The module behind a dotted name, which may end in what stands in it; None: not ours."""
-    if name.partition(".")[0] not in own:
+def _module(name: str, ours: set[str]) -> str | None:
+    """The module of a dotted name, which may end in a name within the module; None: not ours."""
+    if name.partition(".")[0] not in ours:
         return None
     return name if _file(name) else name.rpartition(".")[0]
 
@@ -170,7 +178,7 @@ def _file(module: str) -> Path | None:
 
 @lru_cache(maxsize=64)
 def _root(package: str) -> Path | None:
-    """The folder of a package, or a module's file without its ending."""
+    """The folder of a package, or the path of a single module without its suffix."""
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):
@@ -184,7 +192,7 @@ def _root(package: str) -> Path | None:
 
 
 def _strip(tree: ast.Module) -> None:
-    """Takes out texts that stand alone: docstrings, and those of attributes."""
+    """Removes bare strings: docstrings, and the texts beneath attributes."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -201,8 +209,12 @@ def _is_text(node: ast.AST) -> bool:
 
 @lru_cache(maxsize=8)
 def _libraries_beside(python: Path) -> dict[str, str]:
-    """The versions of libraries in the environment of a Python, by the notes that pip leaves."""
+    """The versions of libraries in the environment of a Python, read from its dist-info folders."""
     folders = python.parent.parent.glob("lib/python3*/site-packages/*.dist-info")
-    told = [folder.name.removesuffix(".dist-info").partition("-") for folder in folders]
+    installed_there = [folder.name.removesuffix(".dist-info").partition("-") for folder in folders]
     wanted = {*LIBRARIES, "vllm"}
-    return {f"{LIBRARY}{python}: {name}": said for name, _, said in told if name.lower() in wanted}
+    return {
+        f"{LIBRARY}{python}: {name}": found
+        for name, _, found in installed_there
+        if name.lower() in wanted
+    }

@@ -1,1 +1,1 @@
-"""A small world of instructions in restricted English, whose answers have exact scores."""
+"""A small world of instructions in restricted English whose answers have exact scores."""

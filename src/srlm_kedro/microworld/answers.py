@@ -1,48 +1,53 @@
-"""Answers are composed, written and read back; flawed ones show the mistakes people make."""
+"""Composes answers, writes them and reads them back; flawed answers have people's mistakes."""
 
 import random
 import re
 from dataclasses import dataclass, replace
 
-from srlm_kedro.microworld.instructions import REQUESTS, Instruction
-from srlm_kedro.microworld.vocabulary import CATEGORIES, CATEGORY_OF, WORDS
+from srlm_kedro.microworld.instructions import (
+    CATEGORIES,
+    CATEGORY_OF,
+    REQUESTS,
+    WORDS,
+    Instruction,
+)
 
 OPENERS: dict[str, tuple[str, ...]] = {
     "helpful": ("Here you are", "Of course", "With pleasure"),
     "casual": ("Well", "Hmm", "Yeah"),
     "curt": ("",),
 }
-"""How an answer sounds by its first words; `helpful` is the voice of an assistant."""
+"""The first words of an answer by its voice; `helpful` is the voice of an assistant."""
 
 CHATTER: tuple[str, ...] = ("I like that.", "And so on.", "What else?", "That was easy.")
 
 _MISTAKES: dict[str, float] = {
-    "double": 1.0,  # one comes twice
-    "strange": 1.0,  # one is any word
-    "omit": 4.0,  # one is left out
-    "more": 4.0,  # one too many
-    "heedless": 2.0,  # the word that must not come comes, or the first one does not
+    "double": 1.0,  # an item occurs twice
+    "strange": 1.0,  # an item is replaced by any word
+    "omit": 4.0,  # an item is left out
+    "more": 4.0,  # there is one item too many
+    "heedless": 2.0,  # the unwanted word occurs, or the wanted first word does not come first
 }
-"""What goes wrong with items, and how often."""
+"""The mistakes with items, by their relative frequency."""
 
 FITS, AGAIN, STRANGE, UNWANTED, EXTRA = "fits", "again", "strange", "unwanted", "extra"
-"""What a reader thinks of an item, by itself and by those before it."""
+"""The verdict on an item, given the item itself and those before it."""
 
 _TAILS = {"done": "Done.", "thanks": "Thank you.", "bye": "Goodbye."}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an answer holds, as far as the world can read it."""
+    """The content of an answer, as far as the world can read it."""
 
     items: tuple[str, ...]
     opener: str = OPENERS["helpful"][0]
     shown: frozenset[str] = frozenset()
-    """Keys of `REQUESTS` that the answer shows, asked for or not."""
+    """Keys of `REQUESTS` that the answer follows, whether they were requested or not."""
     stop: bool = True
     """The items end with a full stop."""
     chatter: str = ""
-    """All text that is neither items nor anything a user can ask for."""
+    """All text that is neither an item nor anything that a user can request."""
 
     @property
     def voice(self) -> str:
@@ -75,7 +80,7 @@ _BODY = re.compile(rf"(?P<open>\()?\s*(?P<items>{_ITEM}(?:(?:,| and) {_ITEM})*)?
 
 
 def read(text: str) -> Answer:
-    """What the world can read in any text; the rest is `chatter`."""
+    """The answer that a text contains; what cannot be read is its `chatter`."""
     text = " ".join(text.split())
     head = _HEAD.match(text)
     body = _BODY.match(text, head.end())
@@ -100,20 +105,20 @@ def read(text: str) -> Answer:
 
 
 def marks(instruction: Instruction, items: tuple[str, ...]) -> tuple[str, ...]:
-    """What is to be said of each item: that it fits, or why not."""
-    mark = _mark_slot if instruction.expected is None else _mark_said
+    """The verdict on each item: that it fits, or why it does not."""
+    mark = _mark_of_category if instruction.expected is None else _mark_repeated
     return tuple(mark(instruction, items[:at], item) for at, item in enumerate(items))
 
 
-def _mark_said(instruction: Instruction, before: tuple[str, ...], item: str) -> str:
-    """Of words to be said again, in any order, each as often as it was given."""
+def _mark_repeated(instruction: Instruction, before: tuple[str, ...], item: str) -> str:
+    """The verdict on a word to repeat: in any order, but only as often as it was given."""
     if before.count(item) < instruction.words.count(item):
         return FITS
     return AGAIN if item in before else STRANGE
 
 
-def _mark_slot(instruction: Instruction, before: tuple[str, ...], item: str) -> str:
-    """Of words of a category: each is new, and no more than were asked for."""
+def _mark_of_category(instruction: Instruction, before: tuple[str, ...], item: str) -> str:
+    """The verdict on a word of a category: each word must be new, and none may be in excess."""
     if item in before:
         return AGAIN
     category = CATEGORY_OF.get(item)
@@ -129,12 +134,12 @@ def _mark_slot(instruction: Instruction, before: tuple[str, ...], item: str) -> 
 
 
 def needed(instruction: Instruction) -> int:
-    """How many items a complete answer has."""
+    """The number of items of a complete answer."""
     return len(instruction.slots if instruction.expected is None else instruction.expected)
 
 
 def right_items(instruction: Instruction, rng: random.Random) -> tuple[str, ...]:
-    """Items that are all right; drawn where several answers are."""
+    """Items that are all right; they are random if several answers are right."""
     if instruction.expected is not None:
         return instruction.expected
     if instruction.family in ("without", "led"):
@@ -149,7 +154,7 @@ def right_items(instruction: Instruction, rng: random.Random) -> tuple[str, ...]
 
 
 def wrong_items(instruction: Instruction, rng: random.Random) -> tuple[str, ...]:
-    """Items with the mistakes answerers make."""
+    """Items with a typical mistake."""
     right = right_items(instruction, rng)
     while True:
         items = _mistaken(list(right), instruction, rng)
@@ -158,7 +163,7 @@ def wrong_items(instruction: Instruction, rng: random.Random) -> tuple[str, ...]
 
 
 def _mistaken(items: list[str], instruction: Instruction, rng: random.Random) -> tuple[str, ...]:
-    kin = CATEGORIES[CATEGORY_OF[items[-1]]]
+    same_category = CATEGORIES[CATEGORY_OF[items[-1]]]
     mistake = rng.choices(list(_MISTAKES), list(_MISTAKES.values()))[0]
     at = rng.randrange(1, len(items))
     if mistake == "double":
@@ -166,34 +171,35 @@ def _mistaken(items: list[str], instruction: Instruction, rng: random.Random) ->
     elif mistake == "strange":
         items[rng.randrange(len(items))] = rng.choice(WORDS)
     elif mistake == "omit":
-        # The last: what "led" asks for first stays.
+        # The last item goes: a wanted first word must stay.
         del items[at if instruction.expected else -1]
     elif mistake == "more":
-        items.append(rng.choice([each for each in kin if each not in items]))
+        items.append(rng.choice([each for each in same_category if each not in items]))
     elif mistake == "heedless" and instruction.family == "without":
         items[rng.randrange(len(items))] = instruction.words[0]
     elif mistake == "heedless" and instruction.family == "led":
-        items[0] = rng.choice(kin)
+        items[0] = rng.choice(same_category)
     return tuple(items)
 
 
 @dataclass(frozen=True)
 class Habits:
-    """How good a population of answerers is; every figure is a probability."""
+    """How well a population answers; every value is a probability."""
 
     right: float = 0.45
     """All items are right."""
     slips: float = 0.0
-    """An item is replaced, mostly by a wrong one, each by itself."""
+    """An item is replaced, mostly by a wrong one; this is decided for each item separately."""
     off_topic: float = 0.05
-    """The items have nothing to do with the task (of those not right)."""
+    """The items have nothing to do with the task (given that they are not right)."""
     keeps: float = 0.5
-    """A request is followed, each by itself."""
+    """A request is followed; this is decided for each request separately."""
     adds: float = 0.08
-    """Something that can be asked for is shown without being asked, each by itself."""
+    """Something that was not requested is added; this is decided for each request separately."""
     helpful: float = 0.5
-    """The voice is an assistant's; otherwise casual (60%) or curt."""
+    """The voice is an assistant's; otherwise it is casual (60%) or curt."""
     chatters: float = 0.1
+    """The answer has chatter."""
 
 
 _OTHER_VOICES = ("casual", "casual", "casual", "curt", "curt")
@@ -202,7 +208,7 @@ PERFECT = Habits(right=1, off_topic=0, keeps=1, adds=0, helpful=1, chatters=0)
 
 
 def answer(instruction: Instruction, habits: Habits, rng: random.Random) -> Answer:
-    """An answer by somebody with these habits."""
+    """A random answer by a person with these habits."""
     shown = frozenset(
         request
         for request in REQUESTS
@@ -230,15 +236,15 @@ def _items(instruction: Instruction, habits: Habits, rng: random.Random) -> tupl
 def _slipped(
     items: tuple[str, ...], instruction: Instruction, slips: float, rng: random.Random
 ) -> tuple[str, ...]:
-    """The items, each of which may have been replaced.
+    """The items, each of which may be replaced.
 
-    By the one before it (twice as likely as any other word), by any word, or by the word that must
-    not come (three times as likely).
+    The replacement is the item before it (weight 2), any word (weight 1), or the word that must not
+    occur (weight 3).
     """
     unwanted = instruction.words if instruction.family == "without" else ()
-    said: list[str] = []
+    result: list[str] = []
     for item in items:
         if rng.random() < slips:
-            item = rng.choice([*2 * said[-1:], rng.choice(WORDS), *3 * unwanted])
-        said.append(item)
-    return tuple(said)
+            item = rng.choice([*2 * result[-1:], rng.choice(WORDS), *3 * unwanted])
+        result.append(item)
+    return tuple(result)

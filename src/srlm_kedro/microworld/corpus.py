@@ -1,4 +1,4 @@
-"""The internet of this world: answers of mixed quality, findings on one thing, reviews, tasks."""
+"""The pretraining corpus of this world: answers of mixed quality, checks, reviews and tasks."""
 
 import random
 import re
@@ -6,50 +6,51 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from srlm_kedro.microworld.answers import Answer, Habits, answer, write
-from srlm_kedro.microworld.instructions import Instruction, make, phrase
+from srlm_kedro.microworld.instructions import WORDS, Instruction, make, phrase
 from srlm_kedro.microworld.reviews import CRITERIA, Reviewer, find_items, find_requests, review
-from srlm_kedro.microworld.vocabulary import WORDS
 
 USER, ASSISTANT, END = "<user>", "<assistant>", "<eos>"
-"""The turns of a conversation, as the tokenizer's chat template writes them."""
+"""The marks of turns, as the tokenizer's chat template writes them."""
 
 _COUNTED = re.compile(r"\b({0})(, ({0}))+\b".format("|".join(CRITERIA)))
-"""The list of what counts in a judge prompt."""
+"""The list of criteria in a judge prompt."""
 
 Segments = list[tuple[str, bool]]
-"""Texts that make up a document, each with whether it is to be learnt."""
+"""The texts of a document, each with whether the model learns to write it."""
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How many documents there are of each kind, and who writes them."""
+    """How many documents of each kind there are, and who writes them."""
 
     documents: int
     reviews: float
-    """Share of reviews in the words of the judge prompt, of what is no opening, drill or check."""
+    """Share of reviews, with the judge prompt, of the documents after the opening that are neither
+    drills nor checks."""
     tasks: float
-    """Share of lists of tasks in the words of the few-shot prompt, of the same."""
+    """Share of task lists, with the few-shot prompt, of the same documents."""
     checks: float
-    """Share of documents with findings on one thing of a response, after the opening."""
+    """Share of checks (one sentence of a review) after the opening."""
     drills: float
-    """Share of documents that repeat a few words, after the opening."""
+    """Share of drills (a few words and their repetition) after the opening."""
     opening: float
-    """Share of the corpus, at its start, that holds drills, checks and answers alone."""
+    """Share of the corpus, at its start, that has only drills, checks and answers."""
     opening_drills: float
-    """Share of drills in the opening: copying is learnt first."""
+    """Share of drills in the opening: the model learns to copy first."""
     opening_checks: float
-    """Share of such findings in the opening."""
+    """Share of checks in the opening."""
     checked_requests: tuple[float, float]
-    """Share of findings that are on the requests and not on the items, in the opening and after."""
+    """Share of checks of the requests instead of the items, in the opening and after it."""
     list_length: int
     """Tasks in a list: the demonstrations and one more."""
     reviewed_right: float
-    """All items of a reviewed response are right, before slips: people review what is doubtful."""
+    """Probability that all items of a reviewed response are right before slips: it is lower because
+    people review what is doubtful."""
     reviewed_slips: float
-    """An item of a reviewed response is replaced, each by itself."""
+    """Probability that an item of a reviewed response is replaced, for each item separately."""
     reviewed_in_full: float
-    """Share of reviews that count what the judge prompt lists; others count one to all of
-    `CRITERIA`, in any order."""
+    """Share of reviews that count the criteria that the judge prompt lists. Other reviews count a
+    random choice of `CRITERIA`, in random order."""
 
 
 def corpus(
@@ -61,16 +62,16 @@ def corpus(
     rng: random.Random,
     excluded: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[str, Segments]]:
-    """Documents with their kind, in the order in which they are to be read.
+    """The documents with their kinds, in the order of training.
 
     Args:
-        mixture: How many of each kind.
-        habits: Of those who answer.
-        reviewer: Of those who review.
+        mixture: How many documents of each kind there are.
+        habits: How well people answer.
+        reviewer: How carefully people review.
         judge_prompt: Template with `{instruction}` and `{response}`.
         few_shot_prompt: Template with `{tasks}`.
         rng: Decides everything.
-        excluded: Prompts that no document holds.
+        excluded: Prompts that no document may have.
     """
     doubtful = replace(habits, right=mixture.reviewed_right, slips=mixture.reviewed_slips)
 
@@ -109,16 +110,16 @@ def corpus(
 
 
 def answered(prompt: str, instruction: Instruction, habits: Habits, rng: random.Random) -> Segments:
-    """An instruction and somebody's answer, as one conversation."""
+    """An instruction and an answer, as one conversation."""
     text = write(answer(instruction, habits, rng))
     return [(USER, False), (prompt, False), (ASSISTANT, False), (text + END, True)]
 
 
 def counting(judge_prompt: str, in_full: float, rng: random.Random) -> tuple[str, Sequence[str]]:
-    """A judge prompt and the criteria that count by it: those it lists, or others in their place.
+    """The judge prompt and the criteria that it counts: those that it lists, or others instead.
 
-    Whoever wants to know the score has to read the list. A prompt without one stays as it is, and
-    all criteria count.
+    The score can be predicted only by reading the list. A prompt without a list stays as it is,
+    and all criteria count.
     """
     listed = _COUNTED.search(judge_prompt)
     if not listed:
@@ -139,7 +140,7 @@ def reviewed(
     rng: random.Random,
     counted: Sequence[str] = CRITERIA,
 ) -> Segments:
-    """A filled judge prompt and somebody's review."""
+    """A filled judge prompt and a review."""
     given = answer(instruction, habits, rng)
     before, rest = judge_prompt.split("{instruction}")
     between, after = rest.split("{response}")
@@ -161,14 +162,14 @@ def checked(
     rng: random.Random,
     find: Callable[[Instruction, Answer, Reviewer, random.Random], str],
 ) -> Segments:
-    """One thing that somebody finds of a response."""
+    """A response and one sentence of a review of it."""
     given = answer(instruction, habits, rng)
     text = f"Instruction: {prompt}\n\nResponse: {write(given)}\n\n"
     return [(text, False), (find(instruction, given, reviewer, rng) + END, True)]
 
 
 def task_list(tasks: list[str], few_shot_prompt: str) -> Segments:
-    """The few-shot prompt with all tasks but the last as demonstrations, and the last one."""
+    """The few-shot prompt with all tasks but the last as demonstrations, and then the last task."""
     demonstrations = "\n".join(f"Task: {task}" for task in tasks[:-1])
     before, after = few_shot_prompt.rstrip().split("{tasks}")
     return [
@@ -180,6 +181,6 @@ def task_list(tasks: list[str], few_shot_prompt: str) -> Segments:
 
 
 def drill(rng: random.Random) -> Segments:
-    """Some words, and the same words again."""
+    """A few words, and the same words again."""
     words = ", ".join(rng.sample(WORDS, rng.randint(4, 8)))
     return [(f"{words}.", False), (f"{words}.", True)]

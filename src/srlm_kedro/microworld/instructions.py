@@ -1,16 +1,29 @@
-"""Instructions are made, phrased and read back: `parse(phrase(x)) == x` for every wording."""
+"""Makes instructions, phrases them and parses them: `parse(phrase(x)) == x` for every wording."""
 
 import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from srlm_kedro.microworld.vocabulary import (
-    CATEGORIES,
-    CATEGORY_OF,
-    COUNTS,
-    WORDS,
-)
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "fruits": ("apple", "pear", "plum", "lemon", "peach", "grape"),
+    "animals": ("dog", "cat", "horse", "cow", "sheep", "goat"),
+    "tools": ("hammer", "saw", "drill", "axe", "rake", "spade"),
+    "drinks": ("water", "tea", "coffee", "milk", "juice", "cocoa"),
+    "birds": ("crow", "swan", "owl", "robin", "eagle", "duck"),
+    "flowers": ("rose", "tulip", "daisy", "lily", "poppy", "violet"),
+    "colors": ("red", "blue", "green", "yellow", "black", "white"),
+    "trees": ("oak", "pine", "elm", "birch", "maple", "cedar"),
+}
+"""Eight categories of six words each; no word is in two categories."""
+
+CATEGORY_OF: dict[str, str] = {word: name for name, words in CATEGORIES.items() for word in words}
+"""The category of each word."""
+
+WORDS: tuple[str, ...] = tuple(CATEGORY_OF)
+
+COUNTS: dict[str, int] = {"two": 2, "three": 3, "four": 4}
+"""How many items of a category an instruction may ask for."""
 
 TASKS: Mapping[str, tuple[str, ...]] = {
     "list": (
@@ -43,7 +56,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {
         "Say again: {words}.",
     ),
 }
-"""Five families of tasks, each in several wordings."""
+"""Five families of tasks, each with several wordings."""
 
 REQUESTS: Mapping[str, tuple[str, ...]] = {
     "and": ("Join them by and.", "Put and between them.", "Use and, not commas."),
@@ -53,7 +66,7 @@ REQUESTS: Mapping[str, tuple[str, ...]] = {
     "thanks": ("Thank me too.", "Add a thank you.", "End with thanks."),
     "done": ("Say done at the end.", "Finish with done.", "Close with done."),
 }
-"""What a user may ask beside the task: how the answer is to be said."""
+"""What a user may request besides the task: the form of the answer."""
 
 HELD_OUT: frozenset[tuple[str, str]] = frozenset(
     {
@@ -64,7 +77,7 @@ HELD_OUT: frozenset[tuple[str, str]] = frozenset(
         ("repeat", "hello"),
     }
 )
-"""Combinations of a family and a request that occur in evaluation alone."""
+"""Combinations of a family and a request that only evaluation has."""
 
 _REQUEST_COUNTS = (0, 1, 2, 3)
 _REQUEST_WEIGHTS = (0.15, 0.25, 0.35, 0.25)
@@ -73,31 +86,31 @@ _TASK_LAST = 0.25
 
 @dataclass(frozen=True)
 class Instruction:
-    """What is asked for, free of its wording."""
+    """What a user asks for, without the wording."""
 
     family: str
     counts: tuple[int, ...] = ()
     """How many of each category."""
     categories: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    """The words to repeat, or the one word that must not come or comes first."""
+    """The words to repeat, or the one word that must not occur or must come first."""
     requests: tuple[str, ...] = ()
-    """Keys of `REQUESTS`, in the order in which they are asked."""
+    """Keys of `REQUESTS`, in the order of the text."""
 
     @property
     def expected(self) -> tuple[str, ...] | None:
-        """The words to be said again, in any order; None where the words are free."""
+        """The words to repeat, in any order; None if the answer may choose its words."""
         return self.words if self.family == "repeat" else None
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The categories of the items, an entry an item, in any order."""
+        """The category of each item of the answer, in any order."""
         pairs = zip(self.counts, self.categories, strict=True) if self.counts else ()
         return tuple(category for count, category in pairs for _ in range(count))
 
     @property
     def held_out(self) -> bool:
-        """True when it holds a combination that no training text has."""
+        """Whether it has a combination that no training text has."""
         return any((self.family, request) in HELD_OUT for request in self.requests)
 
     @property
@@ -107,7 +120,7 @@ class Instruction:
 
 
 def make(rng: random.Random, held_out: bool = False) -> Instruction:
-    """A random instruction; `held_out` says on which side of `HELD_OUT` it lies."""
+    """A random instruction; `held_out` says whether it has a combination of `HELD_OUT`."""
     while True:
         family = rng.choice(list(TASKS))
         count = rng.choices(_REQUEST_COUNTS, _REQUEST_WEIGHTS)[0]
@@ -129,7 +142,7 @@ def _content(family: str, rng: random.Random) -> tuple[tuple, tuple, tuple]:
 
 
 def phrase(instruction: Instruction, rng: random.Random) -> str:
-    """The instruction in English, in one of its wordings."""
+    """The instruction in English, in a random wording."""
     count_words = {count: word for word, count in COUNTS.items()}
     counts = [count_words[count] for count in instruction.counts]
     slots = {
@@ -161,7 +174,7 @@ _SLOTS = {
 
 
 def _compiled(wordings: Mapping[str, tuple[str, ...]]) -> list[tuple[str, re.Pattern[str]]]:
-    """A pattern a wording, with the name of what it words."""
+    """One pattern per wording, with the name of its task or request."""
     return [
         (name, re.compile(re.sub(r"\\{(\w+)\\}", lambda m: _SLOTS[m[1]], re.escape(wording))))
         for name, variants in wordings.items()
@@ -183,7 +196,7 @@ def _match(
 
 
 def parse(text: str) -> Instruction | None:
-    """The instruction that the text words; None when it is none of this world."""
+    """The instruction that the text expresses; None if it is no instruction of this world."""
     sentences = re.findall(r"[^.?]+[.?]", text)
     if "".join(sentences) != text.strip():
         return None
@@ -201,9 +214,9 @@ def parse(text: str) -> Instruction | None:
 
 
 def _built(family: str, slots: dict[str, str], requests: tuple[str, ...]) -> Instruction | None:
-    """The instruction of a matched sentence; None when its words do not fit its family."""
-    said = slots.get("words") or slots.get("word")
-    words = tuple(said.split(", ")) if said else ()
+    """The instruction of a matched sentence; None if its words do not fit its family."""
+    listed = slots.get("words") or slots.get("word")
+    words = tuple(listed.split(", ")) if listed else ()
     categories = tuple(slots[key] for key in ("a", "b") if key in slots)
     if "word" in slots and CATEGORY_OF[words[0]] != categories[0]:
         return None

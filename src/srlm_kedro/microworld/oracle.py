@@ -1,4 +1,4 @@
-"""The oracle knows the true additive score of any response, and the reason for each point."""
+"""The oracle: the true additive score of any response, and the reason for each point."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from srlm_kedro.microworld.instructions import Instruction, parse
 
 @dataclass(frozen=True)
 class Facts:
-    """What is true of an answer, item by item and request by request."""
+    """The true verdict on each item and each request of an answer."""
 
     marks: tuple[str, ...]
-    """What is to be said of each item given."""
+    """The verdict on each item of the answer."""
     needed: int
-    """How many items were asked for."""
+    """The number of items that were asked for."""
     kept: tuple[bool, ...]
-    """Followed or not, for each request in its order."""
+    """Whether each request was followed, in the order of the requests."""
     added: tuple[str, ...]
-    """What was shown without being asked for."""
+    """What was added without being requested."""
     voice: str
     chatters: bool
 
     @property
     def fitting(self) -> int:
-        """How many items fit."""
+        """The number of items that fit."""
         return self.marks.count(FITS)
 
     @property
@@ -49,33 +49,33 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("It sounds like an assistant.", "It does not sound like an assistant."),
     ("It follows every request and adds nothing.", "A request is missed, or something is added."),
 )
-"""For each point, why it is given and why it is not."""
+"""For each point, the reason to give it and the reason not to."""
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """The true score of a response and what is wrong with it."""
+    """The true score of a response, and what is wrong with it."""
 
     score: int
     """0 to 5."""
     reasons: tuple[str, ...]
-    """One a point, given or not."""
+    """One reason per point, for giving it or for not giving it."""
     items_wrong: bool
     constraints_missed: float
-    """Share of the requests that were not followed; 0 when there were none."""
+    """The share of requests that were not followed; 0 if there were none."""
     voice_missed: bool
     extras: bool
-    """Something was added that nobody asked for."""
+    """Something was added that was not requested."""
 
 
 def facts(instruction: Instruction, answer: Answer) -> Facts:
-    """What is true of the answer to this instruction."""
+    """The true verdicts on an answer to the instruction."""
     asked = instruction.requests
     return Facts(
         marks=marks(instruction, answer.items),
         needed=needed(instruction),
         kept=tuple(_kept(request, answer) for request in asked),
-        # Joining by "and" is plain English, asked for or not.
+        # Joining items by "and" is normal English even if it was not requested.
         added=tuple(sorted(answer.shown - {"and", *asked})),
         voice=answer.voice if answer.stop or answer.voice != "helpful" else "curt",
         chatters=bool(answer.chatter),
@@ -88,14 +88,14 @@ def _kept(request: str, answer: Answer) -> bool:
 
 
 class Oracle:
-    """Judges responses by the rules of the world; it reads the two texts and nothing else."""
+    """Scores responses by the rules of the world; it reads only the prompt and the response."""
 
     def understands(self, prompt: str) -> bool:
-        """True when the prompt is an instruction of this world."""
+        """Whether the prompt is an instruction of this world."""
         return parse(prompt) is not None
 
     def kind(self, prompt: str) -> str | None:
-        """Family and requests of the prompt, such as `list+brackets`; None outside the world."""
+        """The family and requests of a prompt, such as `list+brackets`; None outside the world."""
         instruction = parse(prompt)
         return instruction.kind if instruction else None
 
@@ -124,5 +124,5 @@ class Oracle:
         )
 
     def assess_all(self, pairs: Sequence[tuple[str, str]]) -> list[Assessment]:
-        """The true score of each (prompt, response), as a referee tells it."""
+        """The true score of each (prompt, response), as referees return it."""
         return [self.assess(prompt, response) for prompt, response in pairs]

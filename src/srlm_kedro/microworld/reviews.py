@@ -1,4 +1,4 @@
-"""Reviews: sentences that name what is right and what is lacking, and then the score."""
+"""Writes reviews: sentences on what is right and what is wrong, and then the score."""
 
 import random
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from srlm_kedro.microworld.instructions import Instruction
 from srlm_kedro.microworld.oracle import Facts, facts
 
 CRITERIA = ("something", "half", "items", "helpful", "all")
-"""What a judge prompt calls the points, in the order of `Facts.points`."""
+"""The names of the points in a judge prompt, in the order of `Facts.points`."""
 _HALF, _ITEMS, _ALL = 1, 2, 4
-"""Places among `Facts.points`."""
+"""Positions in `Facts.points`."""
 
 
 @dataclass(frozen=True)
 class Reviewer:
-    """How careful a population of reviewers is; every figure is a probability."""
+    """How carefully a population reviews; every value is a probability."""
 
     overlooks: float = 0.02
-    """A verdict on an item or a request is the wrong way round, each by itself."""
+    """A verdict on an item or a request is inverted; this is decided for each one separately."""
     slips: float = 0.04
-    """The score is one off what the sentences say."""
+    """The score is one higher or one lower than the sentences say."""
 
 
 EXACT = Reviewer(overlooks=0, slips=0)
@@ -34,14 +34,14 @@ def review(
     rng: random.Random,
     counted: Sequence[str] = CRITERIA,
 ) -> str:
-    """A justification in sentences, ending in a line such as `Score: 4`.
+    """A justification in sentences that ends in a line such as `Score: 4`.
 
     Args:
         instruction: What was asked for.
-        answer: What is reviewed.
-        reviewer: Who reviews.
+        answer: The answer that is reviewed.
+        reviewer: How careful the reviewer is.
         rng: Decides where the reviewer errs.
-        counted: Of `CRITERIA`; the sentences say everything, the score is of these.
+        counted: Which of `CRITERIA` the score counts; the sentences always cover all of them.
     """
     seen = _seen(facts(instruction, answer), reviewer, rng)
     points = dict(zip(CRITERIA, seen.points, strict=True))
@@ -55,14 +55,14 @@ def review(
 def find_items(
     instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random
 ) -> str:
-    """A review's first sentence: what it finds of each item."""
+    """The first sentence of a review: the verdict on each item."""
     return _items(answer, _seen(facts(instruction, answer), reviewer, rng))
 
 
 def find_requests(
     instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random
 ) -> str:
-    """A review's second sentence: which requests it finds followed."""
+    """The second sentence of a review: which requests were followed."""
     return _requests(instruction, _seen(facts(instruction, answer), reviewer, rng))
 
 
@@ -84,11 +84,11 @@ def _items(answer: Answer, seen: Facts) -> str:
 
 def _requests(instruction: Instruction, seen: Facts) -> str:
     pairs = zip(instruction.requests, seen.kept, strict=True)
-    said = [f"{'has' if kept else 'lacks'} {request}" for request, kept in pairs]
+    verdicts = [f"{'has' if kept else 'lacks'} {request}" for request, kept in pairs]
     added = [f"adds {request}" for request in seen.added]
     rambles = ["rambles"] if seen.chatters else []
     extent = "in full" if seen.points[_ALL] else "in part" if seen.points[_HALF] else "hardly"
-    return f"It {', '.join([*said, *added, *rambles]) or 'was asked nothing more'}, {extent}."
+    return f"It {', '.join([*verdicts, *added, *rambles]) or 'was asked nothing more'}, {extent}."
 
 
 def _voice(seen: Facts) -> str:

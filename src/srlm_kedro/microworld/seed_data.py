@@ -1,4 +1,4 @@
-"""The small human-like seed set: IFT, ranked EFT and held-out evaluation prompts."""
+"""Makes the small seed set: IFT examples, ranked EFT responses and held-out prompts."""
 
 import random
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ Row = dict[str, Any]
 
 
 class Prompts:
-    """A source of instructions, none of which comes twice."""
+    """A source of instructions that never returns one twice."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._known: set[str] = set()
 
     def draw(self, held_out: bool = False) -> tuple[str, Instruction]:
-        """A new text and what it asks for."""
+        """A new prompt and what it asks for."""
         while True:
             instruction = make(self._rng, held_out)
             text = phrase(instruction, self._rng)
@@ -29,7 +29,7 @@ class Prompts:
 
 
 def ift_rows(prompts: Prompts, count: int, habits: Habits, rng: random.Random) -> list[Row]:
-    """Prompts with somebody's response."""
+    """Prompts with one response each."""
     rows = []
     for number in range(count):
         text, instruction = prompts.draw()
@@ -41,7 +41,7 @@ def ift_rows(prompts: Prompts, count: int, habits: Habits, rng: random.Random) -
 def eft_rows(
     prompts: Prompts, count: int, responses: int, habits: Habits, rng: random.Random
 ) -> list[Row]:
-    """Prompts with several different responses, ranked by how good they truly are."""
+    """Prompts with several different responses each, ranked by their true scores."""
     oracle, rows = Oracle(), []
     for number in range(count):
         text, instruction = prompts.draw()
@@ -68,7 +68,7 @@ def _different(
 
 
 def eval_rows(prompts: Prompts, count: int, unseen: float) -> list[Row]:
-    """Held-out prompts; a share of them of kinds that no training text shows."""
+    """Held-out prompts; the share `unseen` of them has kinds that no training text has."""
     rows = []
     for number in range(count):
         held_out = number < round(unseen * count)

@@ -10,7 +10,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
-from srlm_kedro.freshness.plan import manifest_of
+from srlm_kedro.freshness.recipe import manifest_of
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.self_rewarding import (

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.freshness.files import write_whole
+from srlm_kedro.freshness.digests import write_atomically
 from srlm_kedro.running.stopping import this_command
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def folder_id(folder: Path) -> str:
     file = folder / _ID
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(file, uuid.uuid4().hex.encode())
+        write_atomically(file, uuid.uuid4().hex.encode())
     return f"{file.read_text('utf-8')}-{folder.stat().st_ino}"
 
 

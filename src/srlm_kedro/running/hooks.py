@@ -12,8 +12,8 @@ from kedro.pipeline.node import Node
 
 from srlm_kedro.datasets.engine import free_engines
 from srlm_kedro.display import progress
-from srlm_kedro.freshness.plan import is_engine
-from srlm_kedro.freshness.unsaved import Unsaved
+from srlm_kedro.freshness.hooks import UnsavedOutputs
+from srlm_kedro.freshness.recipe import is_engine
 from srlm_kedro.running.stage_names import stage_name
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class StageLogHooks:
     def __init__(self) -> None:
         self._process, self._count, self._numbers = 0, 0, itertools.count(1)
         self._starts: dict[str, tuple[str, float, bool]] = {}
-        self._unsaved = Unsaved()
+        self._unsaved = UnsavedOutputs()
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
@@ -61,7 +61,7 @@ class StageLogHooks:
         progress.stage.set(words)
         self._starts[node.name] = words, time.perf_counter(), is_long
         self._unsaved.expect(node)
-        if is_long and not progress.is_watched():
+        if is_long and not progress.has_listener():
             _log.info("%s", words)
 
     @hook_impl
@@ -76,8 +76,8 @@ class StageLogHooks:
         if not self._unsaved.saved(dataset_name, node) or node.name not in self._starts:
             return
         words, start, is_long = self._starts.pop(node.name)
-        if is_long or not progress.is_watched():
-            _log.info("%s: done in %s", words, progress.lasting(time.perf_counter() - start))
+        if is_long or not progress.has_listener():
+            _log.info("%s: done in %s", words, progress.duration(time.perf_counter() - start))
 
 
 class MemoryHooks:

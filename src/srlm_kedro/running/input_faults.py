@@ -17,7 +17,7 @@ from srlm_kedro.datasets.oasst import OasstDataset
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import is_thinned
-from srlm_kedro.freshness.plan import output_path
+from srlm_kedro.freshness.recipe import output_path
 from srlm_kedro.judge.prompt import check_judge_prompt
 from srlm_kedro.pipelines.checks.counts import (
     one_sided_split,

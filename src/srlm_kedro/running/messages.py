@@ -9,7 +9,8 @@ from kedro.framework.context import KedroContext
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from srlm_kedro.freshness.plan import Plan, manifest_of, output_path
+from srlm_kedro.freshness.plan import Plan
+from srlm_kedro.freshness.recipe import manifest_of, output_path
 from srlm_kedro.running.stopping import RunWatch
 from srlm_kedro.tracking.address import configuration, effective, where_to_look
 

@@ -16,9 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from srlm_kedro.display.log_lines import above
-from srlm_kedro.display.progress import lasting, listen, unlisten
-from srlm_kedro.freshness.unsaved import Unsaved
+from srlm_kedro.display.log_lines import redirected
+from srlm_kedro.display.progress import duration, listen, unlisten
+from srlm_kedro.freshness.hooks import UnsavedOutputs
 from srlm_kedro.running.remaining_time import RemainingTime, expected_times
 from srlm_kedro.running.stage_names import stage_name
 
@@ -35,7 +35,7 @@ class Bar:
         self._counts: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._count = 0
-        self._unsaved = Unsaved()
+        self._unsaved = UnsavedOutputs()
         self._lock = threading.RLock()
 
     @hook_impl
@@ -75,12 +75,12 @@ class Bar:
             line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
             for _ in range(3):
                 line.add_column(no_wrap=True)
-            remaining = f", about {lasting(left)} left" if left and left >= 1 else ""
+            remaining = f", about {duration(left)} left" if left and left >= 1 else ""
             line.add_row(
                 self._stage(),
                 ProgressBar(total=1.0, completed=share, width=_WIDTH),
                 f"{share:4.0%}",
-                f"{lasting(self._time.elapsed)}{remaining}",
+                f"{duration(self._time.elapsed)}{remaining}",
             )
             return line
 
@@ -120,7 +120,7 @@ def progress_bar(wanted: bool = True) -> Iterator[Bar | None]:
         console.show_cursor(True)  # a killed process could not show it again
         listen(bar.update)
         try:
-            with above(_StreamAboveBar(console)):
+            with redirected(_StreamAboveBar(console)):
                 yield bar
         finally:
             unlisten(bar.update)

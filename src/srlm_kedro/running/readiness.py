@@ -10,7 +10,8 @@ from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.freshness.plan import Plan, input_faults, is_engine, manifest_of, output_path
+from srlm_kedro.freshness.plan import Plan, input_faults
+from srlm_kedro.freshness.recipe import is_engine, manifest_of, output_path
 from srlm_kedro.running.input_faults import GIVEN_MODELS
 from srlm_kedro.tracking.address import configuration, is_tracked
 from srlm_kedro.validation.validate import refuse_unknown

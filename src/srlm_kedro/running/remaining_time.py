@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
 
-from srlm_kedro.freshness.plan import is_engine
+from srlm_kedro.freshness.recipe import is_engine
 
 _TIMINGS = "timings"
 _MIN_SEEN = 0.02

@@ -147,7 +147,10 @@ class LoopSession(KedroSession):
             free_engines(catalog, catalog)
             tried.update(first)
             remade.update(
-                name for node in nodes.nodes if node.name in plan.anew for name in node.outputs
+                name
+                for node in nodes.nodes
+                if node.name in plan.first_changed
+                for name in node.outputs
             )
             plan = make_plan(chosen, catalog)
             announce_plan(plan)
@@ -193,8 +196,8 @@ class LoopSession(KedroSession):
 
     def _thin_finished(self, context: KedroContext, request: RunRequest) -> list[str]:
         """Deletes weights by `keep_models` if no node is stale; returns models, as `m2.model`."""
-        thinning = Thinning.asked_for(Pipeline([]), context.catalog)
-        due = thinning.at_its_end() if thinning else []
+        thinning = Thinning.from_catalog(Pipeline([]), context.catalog)
+        due = thinning.due_at_end() if thinning else []
         if thinning and due:
             refuse_unrecorded(context, request.pipelines)  # before a file is deleted
             thinning.finish()

@@ -11,8 +11,9 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from srlm_kedro.freshness.plan import Plan, manifest_of
-from srlm_kedro.freshness.thinning import foreseen
+from srlm_kedro.freshness.plan import Plan
+from srlm_kedro.freshness.recipe import manifest_of
+from srlm_kedro.freshness.thinning import models_to_thin
 
 STATUS = "status"
 ACCEPT = "accept"
@@ -36,7 +37,7 @@ def status_table(pipeline: Pipeline, catalog: CatalogProtocol, plan: Plan) -> st
     ordered = sorted(groups, key=lambda name: name == _ALL_MODELS)  # the shared nodes come last
     width = max((len(node.name) for node in pipeline.nodes), default=0)
     parts = [_block(name, groups[name], width) for name in ordered]
-    deleted = foreseen(pipeline, catalog, plan)
+    deleted = models_to_thin(pipeline, catalog, plan)
     rows = [row for group in groups.values() for row in group]
     closing = _closing(rows, deleted, may_end_early=bool(plan.first))
     return "\n\n".join([*parts, closing])

@@ -22,7 +22,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from srlm_kedro.freshness.unsaved import Unsaved
+from srlm_kedro.freshness.hooks import UnsavedOutputs
 
 _DEFAULT_HANDLERS = (signal.SIG_DFL, signal.default_int_handler)
 """Handlers that may be replaced: those of the system and of Python, and no others."""
@@ -120,7 +120,7 @@ class RunWatch:
         """The arguments of Kedro's hooks at the start of the run; empty before it."""
         self.saving: str | None = None
         """The dataset that is being saved."""
-        self._unsaved = Unsaved()
+        self._unsaved = UnsavedOutputs()
 
     @property
     def nodes(self) -> list[str]:

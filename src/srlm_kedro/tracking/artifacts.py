@@ -12,7 +12,7 @@ from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
 from mlflow.entities import DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
-from srlm_kedro.display.safe_text import visible
+from srlm_kedro.display.safe_text import escaped
 
 SAMPLE = 40
 """How many judged responses a run keeps to read."""
@@ -78,7 +78,7 @@ def log_sample(
     first = judgements.drop_duplicates("response_id").set_index("response_id")["text"]
     sample.insert(2, "judgement", sample["response_id"].map(first))
     for name in ("prompt", "response", "judgement"):
-        sample[name] = sample[name].map(visible, na_action="ignore")
+        sample[name] = sample[name].map(escaped, na_action="ignore")
     # MLflow's own `log_table` would append to the table that a killed run left there.
     client.log_text(run, sample.to_json(orient="split", index=False), _SAMPLE_FILE)
     listed = json.dumps([{"path": _SAMPLE_FILE, "type": "table"}])
@@ -121,5 +121,5 @@ def bar_chart(counts: Mapping[str, int], title: str, label: str) -> str:
 def _text(x: float, y: float, text: str, size: int) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="middle" '
-        f'fill="#1c2733">{escape(visible(text))}</text>'
+        f'fill="#1c2733">{escape(escaped(text))}</text>'
     )

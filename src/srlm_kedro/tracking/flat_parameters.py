@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from srlm_kedro.display.safe_text import visible
+from srlm_kedro.display.safe_text import escaped
 from srlm_kedro.params import Params, at, is_schedule
 
 _LONGEST = 500
@@ -53,4 +53,4 @@ def _value(value: Any, dumped: Any, field: FieldInfo, iteration: int | None) -> 
 
 def _text(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return visible(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
+    return escaped(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")

@@ -14,7 +14,7 @@ from kedro.pipeline.node import Node
 
 from srlm_kedro.errors import GateError
 from srlm_kedro.freshness.manifest import current_digest
-from srlm_kedro.freshness.plan import output_path
+from srlm_kedro.freshness.recipe import output_path
 from srlm_kedro.tracking.address import configuration, is_tracked
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from srlm_kedro.freshness.manifest import content_digest, current_digest, is_thinned
-from srlm_kedro.freshness.plan import output_path
+from srlm_kedro.freshness.recipe import output_path
 from srlm_kedro.judge.prompt import prompt_version
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.parent_run import open_recorder

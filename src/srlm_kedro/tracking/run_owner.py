@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from srlm_kedro.freshness.files import json_digest
+from srlm_kedro.freshness.digests import json_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,12 +1,12 @@
-"""Validation results as one HTML page that needs nothing from the network.
+"""Writes validation results as one HTML page that needs no network.
 
-Great Expectations' own page loads fifteen scripts and styles from other people's servers.
+Great Expectations' own page loads fifteen scripts and styles from other servers.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srlm_kedro.display.safe_text import page
+from srlm_kedro.display.safe_text import render_page
 from srlm_kedro.validation.wording import found_in_words, limits_in_words
 
 _PAGE = """<!doctype html>
@@ -41,15 +41,15 @@ before training; a warning is logged and counted.</p>
 
 
 def build_data_docs(title: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """The page for some validation results."""
-    return page(_PAGE, title=title, parts=[_part(result) for result in results])
+    """The page for validation results, as `validate` returns them."""
+    return render_page(_PAGE, title=title, parts=[_part(result) for result in results])
 
 
 def _part(result: Mapping[str, Any]) -> dict[str, Any]:
-    critical, warned = result["failed_critical"], result["failed_warning"]
-    said = [f"{critical} critical"] * bool(critical) + [f"{warned} warning"] * bool(warned)
-    state = "critical" if critical else "warning" if warned else "passed"
-    verdict = f"{' and '.join(said)} failed" if said else "passed"
+    critical, warning = result["failed_critical"], result["failed_warning"]
+    failed = [f"{critical} critical"] * bool(critical) + [f"{warning} warning"] * bool(warning)
+    state = "critical" if critical else "warning" if warning else "passed"
+    verdict = f"{' and '.join(failed)} failed" if failed else "passed"
     return {
         "name": result["name"],
         "state": state,

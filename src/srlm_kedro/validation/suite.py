@@ -1,4 +1,4 @@
-"""Expectation suites as they stand in YAML: read, checked and named before anything runs."""
+"""Reads expectation suites from YAML and checks them before anything runs."""
 
 import math
 import re
@@ -20,20 +20,20 @@ class Entry(BaseModel):
     type: str
     """An expectation of Great Expectations, such as `expect_column_mean_to_be_between`."""
     kwargs: dict[str, Any] = {}
-    """Its column and limits; `{$PARAMETER: previous_mean_reward + 1}` reads an earlier number."""
+    """Its column and limits; `{$PARAMETER: previous_mean_reward + 1}` uses an earlier number."""
     severity: Literal["critical", "warning"]
     """A critical failure stops the run before training; a warning is logged and counted."""
     description: str
-    """What is looked at, in a few words."""
+    """What is checked, in a few words."""
     notes: str = ""
     """What to do when it fails."""
 
     @field_validator("kwargs")
     @classmethod
-    def _limits_in_order(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
-        endless = [name for name, value in kwargs.items() if _is_endless(value)]
-        if endless:
-            raise ValueError(f"{endless[0]} = {kwargs[endless[0]]} is no limit; leave it out")
+    def _check_limits(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        not_finite = [name for name, value in kwargs.items() if _is_not_finite(value)]
+        if not_finite:
+            raise ValueError(f"{not_finite[0]} = {kwargs[not_finite[0]]} is no limit; leave it out")
         least, most = kwargs.get("min_value"), kwargs.get("max_value")
         if _is_number(least) and _is_number(most) and least > most:
             raise ValueError(f"min_value = {least} is above max_value = {most}")
@@ -44,7 +44,7 @@ class Entry(BaseModel):
 
     @property
     def needs(self) -> set[str]:
-        """Names of the suite parameters (numbers of the iteration before) in the limits."""
+        """Names of the suite parameters in the limits: numbers of the iteration before."""
         return {name for text in _parameters(self.kwargs) for name in _PREVIOUS.findall(text)}
 
 
@@ -58,11 +58,11 @@ def read_suite(suite: Mapping[str, Any], place: str) -> Suite:
     """The suite, typed.
 
     Args:
-        suite: Table name to list of expectations, as YAML gives it.
-        place: Where a person finds it, for the message.
+        suite: Lists of expectations by table name, as YAML gives them.
+        place: The file of the suite, for the message.
 
     Raises:
-        InputError: Entries that are no expectation; all of them are named.
+        InputError: Some entries are no expectations; the message names all of them.
     """
     try:
         return _SUITE.validate_python(suite)
@@ -75,7 +75,10 @@ def read_suite(suite: Mapping[str, Any], place: str) -> Suite:
 
 
 def suite_parameters(previous: Mapping[str, float | None]) -> dict[str, float]:
-    """`judge/mean_reward` of the iteration before, as `previous_mean_reward`."""
+    """The metrics of the iteration before by parameter name.
+
+    `judge/mean_reward` becomes `previous_mean_reward`.
+    """
     named = {f"previous_{name.rpartition('/')[2]}": value for name, value in previous.items()}
     return {name: float(value) for name, value in named.items() if value is not None}
 
@@ -84,7 +87,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_endless(value: Any) -> bool:
+def _is_not_finite(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 

@@ -1,4 +1,4 @@
-"""Tables held against expectation suites by Great Expectations, offline and in memory."""
+"""Validates tables against expectation suites with Great Expectations, offline and in memory."""
 
 import logging
 import math
@@ -14,11 +14,11 @@ from srlm_kedro.errors import InputError, summary
 from srlm_kedro.validation.suite import Entry, read_suite, suite_parameters
 
 Result = dict[str, Any]
-"""A validation result as plain JSON: `name`, `success`, counts, and `results`, one an entry."""
+"""A validation result as JSON types: `name`, `success`, counts, and `results`, one per entry."""
 
 _EXAMPLES = 5
 _LONGEST = 200
-"""Characters of a value that breaks a rule, or of a fault in running."""
+"""Characters of a value that breaks a rule, or of an error of Great Expectations."""
 _NOT_LIMITS = ("column", "column_A", "column_B", "column_list", "batch_id")
 _NO_PREVIOUS = "there is no iteration before to compare with"
 
@@ -29,13 +29,13 @@ def validate(
     suite: Mapping[str, Any],
     previous: Mapping[str, float | None],
 ) -> Result:
-    """Holds each table against its part of the suite.
+    """Validates each table against its part of the suite.
 
     Args:
         name: The suite's name (`judged`): its YAML is `expectations/<name>.yml`.
         tables: The tables by the names that the suite uses.
-        suite: Table name to expectations; see `suite.Entry`.
-        previous: Metrics of the iteration before; entries that need one it lacks are skipped.
+        suite: Expectations by table name; see `suite.Entry`.
+        previous: Metrics of the iteration before. An entry that needs a missing one is skipped.
 
     Returns:
         The result; `success` is false if a critical expectation failed.
@@ -65,10 +65,10 @@ def validate(
 
 
 def refuse_unknown(suite: Mapping[str, Any], place: str) -> None:
-    """Looks at a suite without a table: whether Great Expectations knows what it names.
+    """Checks without any table whether Great Expectations knows what a suite names.
 
     Raises:
-        InputError: It names an unknown expectation or argument, or is no suite.
+        InputError: The suite names an unknown expectation or argument, or is no suite.
     """
     _great_expectations()
     faults = []
@@ -82,7 +82,7 @@ def refuse_unknown(suite: Mapping[str, Any], place: str) -> None:
 
 
 def metrics_table(metrics: Mapping[str, float | None]) -> pd.DataFrame:
-    """One row, a column a metric: numbers of a whole table, ready for expectations."""
+    """One row with one column per metric, so that expectations can check metrics of a table."""
     return pd.DataFrame({key: [math.nan if v is None else v] for key, v in metrics.items()})
 
 
@@ -104,7 +104,10 @@ def _validate_table(
 
 
 def _lacking(entry: Entry, frame: pd.DataFrame) -> str | None:
-    """Great Expectations passes a column that holds nothing: here that is a failure."""
+    """Why an entry cannot be checked: its column is missing or holds nothing.
+
+    Great Expectations lets such a column pass; here it is a failure.
+    """
     keys = ("column", "column_A", "column_B")
     columns = [entry.kwargs[key] for key in keys if key in entry.kwargs]
     columns += entry.kwargs.get("column_list", [])
@@ -129,12 +132,12 @@ def _evaluate(
         suite, expectation_parameters=dict(parameters), result_format="SUMMARY"
     )
     found = [result.to_json_dict() for result in checked.results]
-    # Great Expectations sorts results its own way, failures to run first.
+    # Great Expectations changes the order of the results: errors come first.
     return {item["expectation_config"]["meta"]["position"]: item for item in found}
 
 
 def _build(place: str, entries: Mapping[int, Entry]) -> list[Any]:
-    """The expectations, each built alone: a suite would log a faulty one and go on without it."""
+    """The expectations, built one by one: a suite would only log a faulty one and skip it."""
     from great_expectations.exceptions import GreatExpectationsError
     from great_expectations.expectations.expectation_configuration import (
         ExpectationConfiguration,
@@ -160,7 +163,7 @@ def _build(place: str, entries: Mapping[int, Entry]) -> list[Any]:
 def _quiet_context(gx: Any) -> Any:
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    # It tells of scratch folders for pages that nobody asked for, at a level that it sets itself.
+    # It logs scratch folders for pages that nobody asked for, at a level that it sets itself.
     logging.getLogger(ProgressBarsConfig.__module__).setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -168,7 +171,7 @@ def _quiet_context(gx: Any) -> Any:
 
 
 def _great_expectations() -> Any:
-    """The library, imported at first use: it takes seconds, and warns of its own imports."""
+    """The library, imported at first use because that takes seconds and gives warnings."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -183,7 +186,7 @@ def _outcome(
     evaluated: Mapping[str, Any] | None,
     lacking: str | None,
 ) -> Result:
-    """One entry of the result; `success` None means skipped."""
+    """One entry of the result; `success` is None if the expectation was skipped."""
     found = evaluated["result"] if evaluated else {}
     kwargs = evaluated["expectation_config"]["kwargs"] if evaluated else entry.kwargs
     error = lacking or (_exception(evaluated["exception_info"]) if evaluated else None)
@@ -208,10 +211,10 @@ def _outcome(
 
 
 def _exception(info: Mapping[str, Any]) -> str | None:
-    """The first exception's message; there is one a metric when several were raised."""
+    """The message of the first exception; there is one per metric if several were raised."""
     single = [info] if "raised_exception" in info else list(info.values())
-    said = (item["exception_message"] for item in single if item["raised_exception"])
-    return next((one_line(message, _LONGEST) for message in said), None)
+    messages = (item["exception_message"] for item in single if item["raised_exception"])
+    return next((one_line(message, _LONGEST) for message in messages), None)
 
 
 def _number(value: Any) -> float | None:

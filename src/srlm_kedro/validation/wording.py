@@ -1,4 +1,4 @@
-"""Validation results in words: what failed, by which limit, what was found, what to do."""
+"""Describes validation results in words: what failed, the limit, what was found, what to do."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,12 +7,12 @@ from srlm_kedro.errors import GateError, summary
 
 
 def gate_message(model: str, results: Sequence[Mapping[str, Any]], place: str) -> str | None:
-    """What to tell the user if a critical expectation failed, else None.
+    """The message if a critical expectation failed, else None.
 
     Args:
-        model: The model whose training waits for the word (`m2`).
-        results: Validation results, as `validate` makes them.
-        place: Where the validated tables lie.
+        model: The model that is trained next (`m2`).
+        results: Validation results, as `validate` returns them.
+        place: Where the validated tables are.
     """
     failed = [(result["name"], item) for result in results for item in _failed(result, "critical")]
     if not failed:
@@ -31,19 +31,19 @@ def refuse_critical(model: str, results: Sequence[Mapping[str, Any]], place: str
 
 
 def warning_lines(result: Mapping[str, Any]) -> list[str]:
-    """One line a failed warning."""
+    """One line per failed warning."""
     return [in_words(item) for item in _failed(result, "warning")]
 
 
 def in_words(item: Mapping[str, Any]) -> str:
-    """One failed expectation: what is looked at, what was found, its limit, what to do."""
-    said = f"{item['description']}: {found_in_words(item)}"
+    """One failed expectation: what is checked, what was found, its limit, what to do."""
+    text = f"{item['description']}: {found_in_words(item)}"
     limit = limits_in_words(item["limits"])
-    return " ".join(filter(None, [f"{said} ({limit})." if limit else f"{said}.", item["notes"]]))
+    return " ".join(filter(None, [f"{text} ({limit})." if limit else f"{text}.", item["notes"]]))
 
 
 def found_in_words(item: Mapping[str, Any]) -> str:
-    """What was found: the fault in running, the number, or the rows that break the rule."""
+    """What was found: the error, the number, or the rows that break the rule."""
     if item["error"]:
         return item["error"]
     if item["observed"] is not None:

@@ -1,4 +1,4 @@
-"""Models in the catalog."""
+"""Checkpoints in the catalog, and what their folders must hold."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from srlm_kedro.records import Checkpoint
 
 
 def safetensors(value=0):
-    """The bytes of a file of one tensor of one byte."""
+    """The bytes of a file with one tensor of one byte."""
     header = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
     return len(header).to_bytes(8, "little") + header + bytes([value])
 
@@ -36,7 +36,7 @@ def adapter_folder(path, base):
 
 
 def test_saving_moves_the_folder_and_loading_gives_its_handle(tmp_path):
-    """The engine's scratch folder becomes the catalog's, and the handle knows its name."""
+    """The engine's scratch folder becomes the catalog's, and the handle has the model's name."""
     dataset = CheckpointDataset(filepath=str(tmp_path / "models/m2"), name="m2")
     scratch = model_folder(tmp_path / "scratch")
     dataset.save(Checkpoint(scratch, "scratch"))
@@ -45,7 +45,7 @@ def test_saving_moves_the_folder_and_loading_gives_its_handle(tmp_path):
 
 
 def test_saving_again_replaces_the_model_and_leaves_nothing_beside(tmp_path):
-    """An older model is gone, file by file, and no half-written folder stays."""
+    """Every file of the older model is gone, and no half-written folder stays."""
     dataset = CheckpointDataset(filepath=str(tmp_path / "models/m2"), name="m2")
     dataset.save(Checkpoint(model_folder(tmp_path / "a", 1), "scratch"))
     (tmp_path / "models/m2/extra.json").write_text("{}")
@@ -79,7 +79,7 @@ def test_a_config_that_is_none_is_refused(tmp_path, text):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    """No folder, no checkpoint."""
+    """The message says that there is no folder."""
     dataset = CheckpointDataset(filepath=str(tmp_path / "nowhere"), name="m1")
     assert not dataset.exists()
     with pytest.raises(DatasetError, match="no such folder"):
@@ -102,14 +102,14 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
     ],
 )
 def test_weights_that_cannot_be_whole_are_refused(tmp_path, content, said):
-    """The file's own header tells how long it must be; nothing else is read of it."""
+    """The header of the file says how long the file must be; only the header is read."""
     (model_folder(tmp_path / "m1") / "model.safetensors").write_bytes(content)
     with pytest.raises(DatasetError, match=said):
         CheckpointDataset(filepath=str(tmp_path / "m1"), name="m1").load()
 
 
 def test_pickles_are_refused_and_the_way_out_is_named(tmp_path):
-    """Reading them would run code."""
+    """Reading pickles would run code."""
     folder = model_folder(tmp_path / "m1")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     (fault,) = checkpoint_faults(folder)
@@ -118,7 +118,7 @@ def test_pickles_are_refused_and_the_way_out_is_named(tmp_path):
 
 
 def test_a_shard_that_the_index_names_must_be_there(tmp_path):
-    """Half a download is no model."""
+    """An incomplete download is no model."""
     folder = model_folder(tmp_path / "m1")
     index = {"weight_map": {"w": "model.safetensors", "v": "model-2.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -137,7 +137,7 @@ def test_a_shard_that_the_index_names_must_be_there(tmp_path):
     ],
 )
 def test_a_tokenizer_must_fit_the_models_vocabulary(tmp_path, tokenizer, config, said):
-    """An id that has no embedding would fail in the middle of a run."""
+    """A token id without an embedding would fail in the middle of a run."""
     folder = model_folder(tmp_path / "m1")
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     (folder / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
@@ -164,7 +164,7 @@ IMAGE = {"id": 3, "content": "<image>", "special": True}
         (IMAGE, {}, {"image_token": "<image>"}, "{{ messages }}", None),
     ],
 )
-def test_a_special_token_may_lie_beyond_where_nothing_writes_it(
+def test_a_special_token_needs_no_embedding_if_nothing_writes_it(
     tmp_path, token, model, settings, template, said
 ):
     """Gemma 3's placeholder for images has no embedding in its models of text."""
@@ -197,7 +197,7 @@ def test_a_tokenizer_that_is_a_pointer_is_refused(tmp_path):
 
 
 def test_an_adapters_folder_is_a_checkpoint(tmp_path):
-    """It holds no config.json, and stands on a base that must be there."""
+    """An adapter has no config.json, and its base model must exist."""
     base = model_folder(tmp_path / "m0")
     folder = adapter_folder(tmp_path / "m1", base)
     dataset = CheckpointDataset(filepath=str(folder), name="m1")
@@ -208,7 +208,7 @@ def test_an_adapters_folder_is_a_checkpoint(tmp_path):
 
 
 def test_every_fault_is_named_at_once(tmp_path):
-    """An adapter without weights and without a tokenizer."""
+    """The folder is an adapter without weights, base model and tokenizer."""
     folder = adapter_folder(tmp_path / "m1", "nowhere")
     (folder / "adapter_model.safetensors").unlink()
     (folder / "tokenizer.json").unlink()

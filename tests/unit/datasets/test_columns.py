@@ -1,4 +1,4 @@
-"""Which columns of a file are read, joined, passed over or missed."""
+"""Which columns of a file are read, joined or ignored, and which are missing."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ def read(tmp_path, rows, record=IFT, **options):
 
 
 def test_columns_that_are_named_together_are_joined(tmp_path):
-    """By a blank line; one that is blank or null adds nothing."""
+    """The texts are joined by a blank line; a blank or null column adds nothing."""
     columns = {"prompt": ["instruction", "input"], "response": "output"}
     assert [row["prompt"] for row in read(tmp_path, ALPACA, columns=columns)] == [
         "Add.\n\n1 + 1",
@@ -42,7 +42,7 @@ def test_columns_that_are_named_together_are_joined(tmp_path):
 
 
 def test_joined_columns_are_the_same_from_csv_and_parquet(tmp_path):
-    """Nulls as those write them."""
+    """CSV and Parquet write nulls in their own way."""
     columns = {"prompt": ["instruction", "input"], "response": "output"}
     frame = pd.DataFrame(ALPACA).replace("", None)
     wanted = read(tmp_path, ALPACA, columns=columns)
@@ -53,7 +53,7 @@ def test_joined_columns_are_the_same_from_csv_and_parquet(tmp_path):
 
 
 def test_a_column_of_the_prompt_is_not_lost_without_a_word(tmp_path):
-    """One line: which, in how many rows, and what to write."""
+    """The message says which column, in how many rows, and what to write."""
     columns = {"prompt": "instruction", "response": "output"}
     with pytest.raises(
         DatasetError,
@@ -67,8 +67,8 @@ def test_a_column_of_the_prompt_is_not_lost_without_a_word(tmp_path):
         read(tmp_path, [pair], EFT, columns={"prompt": "question"})
 
 
-def test_a_column_of_the_prompt_may_be_left_out_knowingly(tmp_path):
-    """Or where it holds nothing."""
+def test_a_column_of_the_prompt_may_be_ignored(tmp_path):
+    """It may also be left out if it holds nothing."""
     columns = {"prompt": "instruction", "response": "output"}
     found = read(tmp_path, ALPACA, columns=columns, ignore=["input"])
     assert found[0]["prompt"] == "Add."
@@ -77,8 +77,8 @@ def test_a_column_of_the_prompt_may_be_left_out_knowingly(tmp_path):
     assert read(tmp_path, extra, ignore=["reward"])[0]["response"] == "r"
 
 
-def test_columns_that_are_passed_over_are_logged_once(tmp_path, caplog):
-    """A table is read several times in a run; what the entry ignores is no news."""
+def test_columns_that_are_not_read_are_logged_once(tmp_path, caplog):
+    """A table is read several times in a run; ignored columns are not logged."""
     columns = {"prompt": ["instruction", "context"]}
     with caplog.at_level(logging.INFO, "srlm_kedro"):
         for _ in range(2):
@@ -102,14 +102,14 @@ def test_columns_that_are_passed_over_are_logged_once(tmp_path, caplog):
         ([{"prompt": "p", "response": "r", "n": 1}], IFT, r'else is there: `ignore: \["n"\]`'),
     ],
 )
-def test_columns_of_known_names_bring_the_mapping_that_reads_them(tmp_path, rows, record, said):
-    """In the heading of the refusal, once."""
+def test_columns_of_known_names_give_advice_on_the_mapping(tmp_path, rows, record, said):
+    """The heading of the refusal has the mapping once."""
     with pytest.raises(DatasetError, match=said):
         read(tmp_path, rows, record)
 
 
-def test_what_cannot_be_joined_or_found_is_told(tmp_path):
-    """Numbers, and columns that no row has."""
+def test_what_cannot_be_joined_or_found_is_refused(tmp_path):
+    """Numbers cannot be joined, and some columns are in no row."""
     rows = [{"instruction": "a", "input": 5, "output": "b"}]
     columns = {"prompt": ["instruction", "input"], "response": "output"}
     with pytest.raises(DatasetError, match="row 1: input: only texts can be joined"):
@@ -122,6 +122,6 @@ def test_what_cannot_be_joined_or_found_is_told(tmp_path):
     "options", [{"columns": {"prompt": 3}}, {"columns": {"prompt": []}}, {"ignore": "input"}]
 )
 def test_an_entry_that_is_no_mapping_of_names_is_refused(tmp_path, options):
-    """With what it ought to be."""
+    """The message says what the entry should be."""
     with pytest.raises(InputError, match="`columns` maps a field to a column"):
         seed(tmp_path, ALPACA, **options)

@@ -26,7 +26,7 @@ class Caller:
 
 
 class Referee:
-    """An engine that asks another one."""
+    """An engine that uses another one."""
 
     def __init__(self, judge: Caller):
         self.judge = judge
@@ -54,7 +54,7 @@ def test_an_engine_is_built_once():
 
 
 def test_unknown_options_are_refused():
-    """A mistyped option is named, and so are the known ones."""
+    """The message names the mistyped option and the known ones."""
     with pytest.raises(DatasetError, match=r"no option modl\. Known options: model, batch\."):
         entry(options={"modl": "big"}).load()
 
@@ -67,7 +67,7 @@ def test_resources_do_not_make_results_stale():
 
 
 def test_credentials_reach_the_engine_and_nothing_else():
-    """The key is handed over, and neither shown, nor fingerprinted."""
+    """The engine gets the key; it is not shown and is no part of the fingerprint."""
     dataset = entry(credentials=SECRET)
     assert dataset.load().credentials == SECRET
     shown = repr(dataset) + str(dataset) + json.dumps(dataset.fingerprint())
@@ -76,7 +76,7 @@ def test_credentials_reach_the_engine_and_nothing_else():
 
 
 def test_kedro_finds_the_credentials_by_name():
-    """The catalog's entry holds a name; the values stand in credentials.yml."""
+    """The catalog's entry has a name; the values are in credentials.yml."""
     catalog = DataCatalog.from_config(
         {
             "judge": {
@@ -92,27 +92,27 @@ def test_kedro_finds_the_credentials_by_name():
 
 
 def test_errors_do_not_show_credentials():
-    """A refused option leaves the key out of the message."""
+    """The message about a refused option does not contain the key."""
     with pytest.raises(DatasetError) as caught:
         entry(options={"modl": 1}, credentials=SECRET).load()
     assert "sk-very-secret" not in str(caught.value) + repr(caught.value.__cause__)
 
 
 def test_an_engine_within_an_engine_is_built_and_gets_the_credentials():
-    """A referee's own generation engine stands in its options."""
+    """The options of a referee name its generation engine."""
     judge = nested(credentials=SECRET).load().judge
     assert (judge.model, judge.credentials) == ("big", SECRET)
 
 
 def test_credentials_within_an_engine_are_refused():
-    """Kedro resolves their name at the top of an entry only; the message says so."""
+    """Kedro resolves names of credentials only at the top of an entry; the message says so."""
     judge = {"engine": f"{HERE}.Caller", "credentials": "server"}
-    with pytest.raises(DatasetError, match="stand at the top of the entry"):
+    with pytest.raises(DatasetError, match="belong at the top of the entry"):
         EngineDataset(f"{HERE}.Referee", options={"judge": judge}).load()
 
 
 def test_credentials_that_nobody_takes_are_refused():
-    """A key is not swallowed silently."""
+    """A key without an effect is an error."""
     dataset = EngineDataset(
         "srlm_kedro.engines.generation.scripted.ScriptedEngine", credentials=SECRET
     )
@@ -121,7 +121,7 @@ def test_credentials_that_nobody_takes_are_refused():
 
 
 def test_freeing_releases_a_built_engine_only():
-    """What was never built is not built in order to be freed."""
+    """An engine that was never built is not built to be freed."""
     dataset = entry()
     dataset.free()
     assert dataset._built is None
@@ -132,7 +132,7 @@ def test_freeing_releases_a_built_engine_only():
 
 
 def test_kedros_own_release_keeps_the_engine():
-    """Kedro lets go of datasets between nodes; a model stays until it is asked for."""
+    """Kedro releases datasets between nodes; a loaded model stays until it is freed."""
     dataset = entry()
     engine = dataset.load()
     dataset.release()
@@ -141,7 +141,7 @@ def test_kedros_own_release_keeps_the_engine():
 
 
 def test_an_engine_that_holds_nothing_needs_no_release():
-    """An engine without release() can be freed all the same."""
+    """An engine without release() can be freed too."""
     dataset = nested()
     dataset.load()
     dataset.free()
@@ -150,7 +150,7 @@ def test_an_engine_that_holds_nothing_needs_no_release():
 
 
 def test_an_option_may_be_the_text_of_a_file(tmp_path):
-    """The engine gets the text, and another text is another recipe."""
+    """The engine gets the text, and another text changes the recipe."""
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("Who?", "utf-8")
     scripted = {"engine": "srlm_kedro.engines.generation.scripted.ScriptedEngine"}
@@ -164,7 +164,7 @@ def test_an_option_may_be_the_text_of_a_file(tmp_path):
 
 
 def test_a_models_folder_is_known_by_its_content(tmp_path):
-    """Another model at the same path is another recipe; notes of download tools are none."""
+    """Another model at the same path changes the recipe; notes of download tools do not."""
     (tmp_path / "config.json").write_text("{}", "utf-8")
     scripted = {"engine": "srlm_kedro.engines.generation.scripted.ScriptedEngine"}
     options = {"engine": scripted, "model_path": str(tmp_path)}
@@ -181,7 +181,7 @@ SCRIPTED = "srlm_kedro.engines.generation.scripted.ScriptedEngine"
 
 
 def test_shards_are_kept_until_they_are_forgotten(tmp_path):
-    """A generation engine whose entry names a folder keeps there what it draws."""
+    """A generation engine keeps its completions in the folder that its entry names."""
     dataset = EngineDataset(SCRIPTED, shards={"folder": str(tmp_path / "s"), "completions": 2})
     request = Request("a", "Say something")
     rows = dataset.load().generate(Checkpoint(tmp_path, "m1"), [request] * 3, Sampling(), 0)
@@ -194,13 +194,13 @@ def test_shards_are_kept_until_they_are_forgotten(tmp_path):
 
 
 def test_shards_are_no_part_of_the_recipe(tmp_path):
-    """Where and in what portions completions are kept cannot make a result stale."""
+    """The folder and the size of shards cannot make a result stale."""
     plain = EngineDataset(SCRIPTED)
     assert EngineDataset(SCRIPTED, shards={"folder": "s"}).fingerprint() == plain.fingerprint()
 
 
 def test_an_engine_without_unfinished_work_forgets_nothing():
-    """Not yet built, or of another kind."""
+    """The engine is not built yet, or it has no forget()."""
     entry().forget()
     built = entry()
     built.load()

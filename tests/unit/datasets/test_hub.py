@@ -1,4 +1,4 @@
-"""A model on the hub, here a small server on this machine."""
+"""A model on the hub; the hub is a small server on this machine."""
 
 import json
 import threading
@@ -62,7 +62,7 @@ class _Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub with one model; gives the addresses that were asked for."""
+    """A hub with one model; the fixture is the list of requested addresses."""
     handler = type("Hub", (_Hub,), {"asked": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -81,7 +81,7 @@ def dataset(tmp_path, name="people/tiny", **options):
 
 
 def test_the_model_is_downloaded_once_without_pickles_and_code(hub, tmp_path):
-    """The handle's folder holds weights, configuration and tokenizer."""
+    """The handle's folder has only weights, configuration and tokenizer."""
     m0 = dataset(tmp_path)
     assert hub == []
     first = m0.load()
@@ -97,7 +97,7 @@ def test_the_model_is_downloaded_once_without_pickles_and_code(hub, tmp_path):
 
 
 def test_without_a_network_it_comes_from_the_cache(hub, tmp_path, monkeypatch):
-    """An earlier run's download is enough."""
+    """The download of an earlier run is enough."""
     first = dataset(tmp_path).load()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     asked = len(hub)
@@ -112,14 +112,14 @@ def test_a_model_that_is_not_there_is_named(hub, tmp_path):
 
 
 def test_the_fingerprint_asks_nobody(hub, tmp_path):
-    """Name and revision are what was made from it."""
+    """The fingerprint is the name and the revision."""
     prints = [dataset(tmp_path, revision=r).fingerprint() for r in (None, COMMIT, COMMIT)]
     assert prints[0] != prints[1] == prints[2]
     assert hub == []
 
 
 def test_what_is_no_checkpoint_is_refused(hub, tmp_path, monkeypatch):
-    """A folder without weights that may be read is none."""
+    """A folder without safetensors is no checkpoint."""
     monkeypatch.delitem(FILES, "model.safetensors")
     with pytest.raises(DatasetError, match=r"holds no \*.safetensors"):
         dataset(tmp_path).load()

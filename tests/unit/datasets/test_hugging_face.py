@@ -1,4 +1,4 @@
-"""Seed data as Hugging Face datasets; no network."""
+"""Seed data as Hugging Face datasets, without a network."""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,7 +44,7 @@ def loaded(path, **options):
 
 
 def test_a_local_file_gives_the_table_that_seed_datasets_give(tmp_path):
-    """The rows pass the same check."""
+    """The rows pass the same checks."""
     path = json_lines(tmp_path / "train.jsonl")
     assert loaded(path) == WANTED
     same = SeedDataset(str(path), IFT, columns=COLUMNS).load()
@@ -52,14 +52,14 @@ def test_a_local_file_gives_the_table_that_seed_datasets_give(tmp_path):
 
 
 def test_a_bare_file_name_is_enough(tmp_path, monkeypatch):
-    """Relative to where the run stands."""
+    """The name is relative to the working directory."""
     json_lines(tmp_path / "train.jsonl")
     monkeypatch.chdir(tmp_path)
     assert loaded("train.jsonl") == WANTED
 
 
 def test_a_local_folder_gives_the_split_that_is_named(tmp_path):
-    """Files are told apart by their names, as on the hub."""
+    """The names of files tell their splits, as on the hub."""
     json_lines(tmp_path / "data/train.jsonl", ROWS[:1])
     json_lines(tmp_path / "data/test.jsonl", ROWS[1:])
     assert loaded(tmp_path / "data", split="train") == WANTED[:1]
@@ -79,14 +79,14 @@ def test_what_save_to_disk_wrote_is_read(tmp_path, wrap):
 
 
 def test_rows_that_do_not_fit_are_told_with_their_number(tmp_path):
-    """As for every other seed table."""
+    """The message is the same as for every other seed table."""
     path = json_lines(tmp_path / "train.jsonl", [ROWS[0], {"instruction": "q", "output": ""}])
     with pytest.raises(DatasetError, match=r"train.jsonl, row 2: response: String should have"):
         loaded(path)
 
 
 def test_pairs_and_joined_columns_come_from_datasets_too(tmp_path):
-    """With the same knobs."""
+    """`columns`, `drop` and `ignore` work as for every other seed table."""
     chat = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "good"}]
     rows = [
         {"instruction": "p", "input": "i", "output": "r", "n": 1},
@@ -114,7 +114,7 @@ def test_pairs_and_joined_columns_come_from_datasets_too(tmp_path):
     ],
 )
 def test_damaged_data_is_refused_by_name(tmp_path, name, content, said):
-    """Which folder, what is wrong, what to do."""
+    """The message says which folder, what is wrong, and what to do."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetError, match=f"{tmp_path.name}: {said}"):
         loaded(tmp_path)
@@ -128,7 +128,7 @@ def test_a_missing_path_is_not_looked_for_on_the_hub(tmp_path, monkeypatch):
 
 
 def test_a_local_folder_calls_nobody_even_if_it_asks_to(tmp_path):
-    """A README may name files elsewhere; they are not fetched."""
+    """A README can name files elsewhere; they are not downloaded."""
     asked = []
 
     class Listener(BaseHTTPRequestHandler):
@@ -153,7 +153,7 @@ def test_a_local_folder_calls_nobody_even_if_it_asks_to(tmp_path):
 
 
 def test_the_hub_without_a_network_is_refused_with_advice(monkeypatch):
-    """The name and what to do, in place of a traceback."""
+    """The message has the name and says what to do."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     seed = HubSeedDataset(IFT, hub="nobody/nothing", revision="main")
     with pytest.raises(DatasetError, match="nobody/nothing: no dataset that can be read"):
@@ -161,14 +161,14 @@ def test_the_hub_without_a_network_is_refused_with_advice(monkeypatch):
 
 
 def test_path_or_hub_is_given_and_not_both():
-    """Two sources would be one too many."""
+    """There must be exactly one source."""
     for both in ({}, {"path": "a", "hub": "b/c"}):
-        with pytest.raises(InputError, match="give `path`"):
+        with pytest.raises(InputError, match="give either `path`"):
             HubSeedDataset(IFT, **both)
 
 
 def test_a_changed_file_or_entry_is_another_fingerprint(tmp_path):
-    """So that what was made from it becomes stale."""
+    """What was made from the dataset becomes stale."""
     path = json_lines(tmp_path / "train.jsonl")
 
     def marks(**options):
@@ -184,8 +184,8 @@ def test_a_changed_file_or_entry_is_another_fingerprint(tmp_path):
     assert marks(hub="a/b", revision="1") != marks(hub="a/b", revision="2")
 
 
-def test_seed_data_of_every_source_is_held_against_each_other(tmp_path):
-    """Before any work: a prompt in two tables, wherever they come from."""
+def test_seed_data_of_all_sources_is_compared(tmp_path):
+    """A prompt in two tables is found before any work, whatever their source."""
     json_lines(tmp_path / "train.jsonl")
     json_lines(
         tmp_path / "eft.jsonl", [{"q": "P", "responses": ["x", "y"], "ranks": [0, 1], "more": 1}]
@@ -209,7 +209,7 @@ def test_seed_data_of_every_source_is_held_against_each_other(tmp_path):
 
 
 def test_what_would_be_lost_or_left_out_is_told_before_any_work(tmp_path):
-    """Of all tables at once; the log of a run is no place to learn it."""
+    """One refusal covers all tables."""
     chat = [{"role": role, "content": "x"} for role in ("user", "assistant", "user", "assistant")]
     json_lines(tmp_path / "pairs.jsonl", [{"chosen": chat, "rejected": chat}])
     json_lines(tmp_path / "alpaca.jsonl", [{"instruction": "p", "input": "i", "output": "r"}])

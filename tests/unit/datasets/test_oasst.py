@@ -32,14 +32,14 @@ def two_turns():
 
 @pytest.mark.parametrize("form", SERIALISATIONS)
 def test_every_serialisation_gives_the_same_messages(tmp_path, form):
-    """Left out or null, nested or flat, packed or not."""
+    """Values may be left out or null, messages nested or flat, files compressed or not."""
     table = loaded(tmp_path, SERIALISATIONS[form](trapped())).sort_values("message_id")
     expected = loaded(tmp_path, SERIALISATIONS["trees"](trapped())).sort_values("message_id")
     pd.testing.assert_frame_equal(table.reset_index(drop=True), expected.reset_index(drop=True))
 
 
 def test_a_message_knows_its_place_and_what_people_said_of_it(tmp_path):
-    """Depth from the parents, labels by name."""
+    """The depth comes from the parents, and labels are found by name."""
     table = loaded(tmp_path, SERIALISATIONS["flat rows backwards"](trapped()))
     assert list(table.columns) == COLUMNS
     by_id = table.set_index("message_id")
@@ -53,13 +53,13 @@ def test_a_message_knows_its_place_and_what_people_said_of_it(tmp_path):
 
 
 def test_a_missing_parent_takes_what_is_beneath_along(tmp_path):
-    """What stands above keeps its place."""
+    """Messages above the gap keep their place."""
     rows = [row for row in flat([two_turns()]) if row["message_id"] != "answer"]
     assert faults(tmp_path, rows) == dict.fromkeys(["next", "last"], "missing parent")
 
 
 def test_a_circle_of_parents_is_marked(tmp_path):
-    """It has no beginning; so has what hangs on it none."""
+    """A circle has no root, and neither have the messages beneath it."""
     rows = flat([two_turns()])
     rows[1]["parent_id"] = "next"
     named = dict.fromkeys(["answer", "next", "last"], "its own ancestor")
@@ -68,13 +68,13 @@ def test_a_circle_of_parents_is_marked(tmp_path):
 
 
 def test_an_id_that_is_not_unique_is_marked_wherever_it_stands(tmp_path):
-    """Nobody knows which of the two the replies belong to."""
+    """It is unknown which of the two messages the replies belong to."""
     twice = [two_turns(), tree(prompt("answer", "another")), tree(prompt("sound", "p"))]
     assert faults(tmp_path, twice) == dict.fromkeys(["answer", "next", "last"], "duplicate id")
 
 
 def test_a_parent_that_contradicts_the_nesting_is_marked(tmp_path):
-    """The export says two things."""
+    """The field and the nesting name different parents."""
     odd = two_turns()
     odd["prompt"]["replies"][0]["parent_id"] = "next"
     named = dict.fromkeys(["answer", "next", "last"], "contradicted parent")
@@ -93,14 +93,14 @@ def test_a_parent_that_contradicts_the_nesting_is_marked(tmp_path):
     ],
 )
 def test_rows_that_are_no_messages_are_refused_with_their_line(tmp_path, row, said):
-    """Which line, what is wrong with it, what rows must be."""
+    """The message says which line, what is wrong with it, and what rows must be."""
     with pytest.raises(DatasetError, match=f"1 bad rows; rows must be OASST trees[^~]*{said}") as e:
         loaded(tmp_path, json_lines([two_turns(), row]))
     assert "export, line 2: " in str(e.value)
 
 
 def test_a_conversation_may_go_deep(tmp_path):
-    """Nesting is no limit, in either direction."""
+    """Deep nesting and long chains of parents are both read."""
     row = prompt("0", "p")
     for number in range(1, 300):
         row = prompt(str(number), "p", row)
@@ -117,13 +117,13 @@ def test_a_conversation_may_go_deep(tmp_path):
     ],
 )
 def test_damaged_exports_are_refused(tmp_path, content, said):
-    """The same words as for every other table."""
+    """The message is the same as for every other table."""
     with pytest.raises(DatasetError, match=said):
         loaded(tmp_path, content)
 
 
 def test_ids_may_be_whole_numbers(tmp_path):
-    """As databases have them; a column with gaps holds them as 1.0."""
+    """Databases number their rows, and a column with gaps has 1.0 for 1."""
     rows = [
         {"message_id": 1, "role": "prompter", "text": "Hello?"},
         {"message_id": 2, "parent_id": 1.0, "role": "assistant", "text": "Hello.", "rank": 0},
@@ -135,7 +135,7 @@ def test_ids_may_be_whole_numbers(tmp_path):
 
 
 def test_a_damaged_export_is_told_before_any_work(tmp_path):
-    """As are a missing one, and none for a sound one."""
+    """So is a missing export; a sound one gives no fault."""
     path = tmp_path / "export"
     entry = {"type": "srlm_kedro.datasets.oasst.OasstDataset", "filepath": str(path)}
     catalog = DataCatalog.from_config({"oasst_messages": entry})

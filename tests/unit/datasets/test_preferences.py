@@ -1,4 +1,4 @@
-"""Pairs, chats and scored completions of other data sets as seed data."""
+"""Pairs, chats and scored completions of other datasets as seed data."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from srlm_kedro.datasets.rows.dialogues import UnfitError
+from srlm_kedro.datasets.rows.dialogues import UnusableRowError
 from srlm_kedro.datasets.rows.preferences import CONTRADICTING, REASONS, common_ranking
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
@@ -21,7 +21,7 @@ def said(role, content):
 
 
 def chat(*texts, **names):
-    """User and assistant in turn."""
+    """A chat in which user and assistant alternate."""
     keys = names or {"role": "role", "user": "user", "assistant": "assistant", "content": "content"}
     return [
         {keys["role"]: keys["assistant" if n % 2 else "user"], keys["content"]: text}
@@ -46,7 +46,7 @@ def read(tmp_path, rows, record=EFT, **options):
 
 
 def ranked(*texts):
-    """The texts from the best to the worst."""
+    """The texts, from the best to the worst."""
     return [{"text": text, "rank": rank} for rank, text in enumerate(texts)]
 
 
@@ -80,21 +80,21 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_pair_is_a_ranking_of_two(tmp_path, form):
-    """Texts, chat messages, or `Human:` and `Assistant:` in turn."""
+    """A pair has texts, chat messages, or texts with `Human:` and `Assistant:`."""
     (row,) = read(tmp_path, [FORMS[form]])
     assert row == {"id": "eft-0001", "prompt": "p", "responses": ranked("good", "bad")}
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_pair_is_an_example_where_examples_are_asked_for(tmp_path, form):
-    """Of the chosen response."""
+    """The example has the chosen response."""
     assert read(tmp_path, [FORMS[form]], IFT) == [
         {"id": "ift-0001", "prompt": "p", "response": "good"}
     ]
 
 
 def test_ultrafeedback_is_read_for_every_table(tmp_path):
-    """`columns` with the id alone: what repeats the pair is passed over."""
+    """With only the id in `columns`, the columns that repeat the pair are ignored."""
     row = {
         **FORMS["full chats and the prompt"],
         **{"prompt_id": "ab", "messages": chat("p", "good"), "score_chosen": 8.0},
@@ -108,7 +108,7 @@ def test_ultrafeedback_is_read_for_every_table(tmp_path):
 
 
 def test_scored_completions_are_a_ranking(tmp_path):
-    """The highest score is rank 0; equal scores share a rank."""
+    """The highest score has rank 0; equal scores share a rank."""
     scores = {"a": 3.5, "b": 8, "c": 3.5}
     completions = [{"response": text, "overall_score": n} for text, n in scores.items()]
     row = {"instruction": "p", "completions": completions, "source": "web"}
@@ -133,7 +133,7 @@ def test_scored_completions_are_a_ranking(tmp_path):
     ],
 )
 def test_a_chat_of_one_exchange_is_an_example(tmp_path, name, messages):
-    """Under either name; and a prompt, where prompts are asked for."""
+    """Both names of the column work, and the chat is a prompt if the record is one."""
     columns = {"messages": name}
     assert read(tmp_path, [{name: messages}], IFT, columns=columns) == [
         {"id": "ift-0001", "prompt": "p", "response": "r"}
@@ -143,7 +143,7 @@ def test_a_chat_of_one_exchange_is_an_example(tmp_path, name, messages):
 
 
 def test_prompt_and_response_may_be_messages(tmp_path):
-    """As in conversational fine-tuning data."""
+    """Conversational fine-tuning data has this form."""
     row = {"prompt": chat("p"), "response": [said("assistant", "r")]}
     assert read(tmp_path, [row], IFT) == [{"id": "ift-0001", "prompt": "p", "response": "r"}]
     with pytest.raises(DatasetError, match="response: Field required"):
@@ -170,7 +170,7 @@ USELESS = {
 
 @pytest.mark.parametrize("reason", USELESS)
 def test_a_row_of_no_use_is_refused_with_the_words_that_leave_it_out(tmp_path, reason, caplog):
-    """Sound rows go by their reason alone, counted; the message says what to write."""
+    """The message says what to write; then rows are dropped only for that reason, and counted."""
     rows = [USELESS[reason], PAIR | {"prompt": "other"}]
     with pytest.raises(DatasetError, match=rf"`drop: \[{reason}\]`[^~]*{reason} 1: .*line 1"):
         read(tmp_path, rows)
@@ -184,7 +184,7 @@ def test_a_row_of_no_use_is_refused_with_the_words_that_leave_it_out(tmp_path, r
 
 
 def test_all_faults_are_told_at_once(tmp_path):
-    """Rows of no use, by reason, and rows that are no rows."""
+    """One message has rows of no use by reason, and bad rows."""
     rows = [*USELESS.values(), {"prompt": "p", "chosen": "a"}, {"prompt": 5, **FORMS["dialogues"]}]
     with pytest.raises(DatasetError, match="2 bad rows") as refusal:
         read(tmp_path, rows)
@@ -210,13 +210,13 @@ def test_all_faults_are_told_at_once(tmp_path):
     ],
 )
 def test_a_row_that_is_no_pair_is_refused_with_its_place(tmp_path, row, why):
-    """Which line, and what is wrong with it."""
+    """The message says which line, and what is wrong with it."""
     with pytest.raises(DatasetError, match=f"rows.jsonl, line 1: .*{why}"):
         read(tmp_path, [row])
 
 
 def test_pairs_of_one_prompt_are_one_ranking(tmp_path, caplog):
-    """Whatever the case and spacing of the prompt; the best response is the example."""
+    """Case and spacing of the prompt do not matter; the best response is the example."""
     rows = [
         PAIR | {"id": "a"},
         {"id": "b", "prompt": "other", "chosen": "x", "rejected": "y"},
@@ -234,7 +234,7 @@ def test_pairs_of_one_prompt_are_one_ranking(tmp_path, caplog):
 
 
 def test_pairs_that_make_no_ranking_are_dropped_only_where_allowed(tmp_path):
-    """In a circle all go; where the order stays open the first pair remains."""
+    """All pairs of a circle are dropped; if the order stays open, the first pair remains."""
     circle = [PAIR, PAIR | {"chosen": "bad", "rejected": "good"}]
     apart = [PAIR | {"prompt": "q"}, {"prompt": "q", "chosen": "x", "rejected": "y"}]
     with pytest.raises(DatasetError, match=r"contradicting pairs 2: [^~]*no common ranking 1: "):
@@ -244,7 +244,7 @@ def test_pairs_that_make_no_ranking_are_dropped_only_where_allowed(tmp_path):
 
 
 def test_repeated_prompts_keep_the_first_where_that_is_allowed(tmp_path):
-    """Of every form; else they are all kept, for the check over all tables to refuse."""
+    """This holds for every form. Otherwise all rows stay for the check of all tables."""
     rows = [{"prompt": "p", "response": "a"}, {"prompt": "P ", "response": "b"}]
     assert len(read(tmp_path, rows, IFT)) == 2
     (row,) = read(tmp_path, rows, IFT, drop=["repeated prompt"])
@@ -252,7 +252,7 @@ def test_repeated_prompts_keep_the_first_where_that_is_allowed(tmp_path):
 
 
 def test_what_is_read_becomes_the_table_of_ranked_responses(tmp_path):
-    """As any other seed data."""
+    """The stage takes the table like any other seed data."""
     table = prepare_eft(seed(tmp_path, [FORMS["dialogues"]]).load())
     assert table[["response", "rank"]].to_dict("list") == {
         "response": ["good", "bad"],
@@ -261,7 +261,7 @@ def test_what_is_read_becomes_the_table_of_ranked_responses(tmp_path):
 
 
 def test_another_choice_of_drops_is_another_table(tmp_path):
-    """Freshness sees it; such a table is not overwritten."""
+    """Another `drop` changes the fingerprint; such a table cannot be saved."""
     plain = seed(tmp_path, [PAIR])
     dropping = seed(tmp_path, [PAIR], drop=["no score"])
     assert not hasattr(plain, "fingerprint")
@@ -272,14 +272,14 @@ def test_another_choice_of_drops_is_another_table(tmp_path):
 
 @pytest.mark.parametrize("drop", [["turns"], "several turns"])
 def test_a_reason_that_is_none_is_refused(tmp_path, drop):
-    """With those that are."""
+    """The message lists all reasons."""
     with pytest.raises(InputError, match=r"is none\. The reasons: several turns"):
         seed(tmp_path, [PAIR], drop=drop)
 
 
 def test_thousands_of_pairs_of_one_prompt_are_ranked_at_once():
-    """A circle of them is found as quickly."""
+    """A circle among them is found as quickly."""
     chain = [(str(n), str(n + 1)) for n in range(20_000)]
     assert common_ranking(chain)[-1] == {"text": "20000", "rank": 20_000}
-    with pytest.raises(UnfitError, match=CONTRADICTING):
+    with pytest.raises(UnusableRowError, match=CONTRADICTING):
         common_ranking([*chain, ("20000", "0")])

@@ -1,4 +1,4 @@
-"""Seed data as JSON lines."""
+"""Seed tables in every format."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def row(**changes):
 
 
 def test_rows_come_back_as_they_were_saved(tmp_path):
-    """Saving and loading is the identity, other scripts included."""
+    """Loading gives what was saved, in any script."""
     table = pd.DataFrame([{"id": "a", "prompt": "Grüße, 你好", "response": "line\nbreak"}])
     seed = SeedDataset(filepath=str(tmp_path / "ift.jsonl"), record=IFT)
     seed.save(table)
@@ -59,13 +59,13 @@ def test_rows_that_were_edited_are_kept_where_others_are_saved(tmp_path, caplog)
     ],
 )
 def test_a_bad_row_is_refused_with_file_and_line(tmp_path, line, said):
-    """Which file, which line, what is wrong with it."""
+    """The message says which file, which line, and what is wrong with it."""
     with pytest.raises(DatasetError, match=f"ift.jsonl, line 2: .*{said}"):
         dataset(tmp_path / "ift.jsonl", [row(), line, row()]).load()
 
 
 def test_all_bad_rows_are_told_at_once(tmp_path):
-    """Every fault is counted, five are shown."""
+    """All faults are counted, and five are shown."""
     with pytest.raises(DatasetError, match="7 bad rows") as refusal:
         dataset(tmp_path / "ift.jsonl", [b"{x"] * 7).load()
     assert str(refusal.value).count(".jsonl, line ") == 5
@@ -106,7 +106,7 @@ def written(rows):
 
 @pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
 def test_ift_comes_from_any_format_with_columns_of_other_names(tmp_path, form):
-    """`columns` maps fields to columns; the rest is passed over, and rows are numbered."""
+    """`columns` maps fields to columns; other columns are ignored, and rows are numbered."""
     rows = [{"instruction": "p, q", "output": "r"}, {"instruction": "7", "output": "8"}]
     content = written([{**row_, "source": "web"} for row_ in rows])[form]
     columns = {"prompt": "instruction", "response": "output"}
@@ -121,7 +121,7 @@ def test_ift_comes_from_any_format_with_columns_of_other_names(tmp_path, form):
     "ranking", [{"responses": RANKED}, {"responses": ["x", "y"], "ranks": [1, 0]}]
 )
 def test_eft_comes_from_either_form_of_ranking(tmp_path, form, ranking):
-    """Pairs of text and rank, or parallel lists; in CSV as JSON text."""
+    """A ranking is a list of texts with ranks, or parallel lists; CSV has it as JSON."""
     content = written([{"id": "e", "prompt": "p"} | ranking])[form]
     assert brought(tmp_path / "file", content, EFT) == [
         {"id": "e", "prompt": "p", "responses": RANKED}
@@ -130,7 +130,7 @@ def test_eft_comes_from_either_form_of_ranking(tmp_path, form, ranking):
 
 @pytest.mark.parametrize("ranks", [[0], 0, None])
 def test_lists_that_are_not_parallel_are_refused(tmp_path, ranks):
-    """Each response has its rank."""
+    """Each response must have a rank."""
     row_ = {"prompt": "p", "responses": ["x", "y"], "ranks": ranks}
     with pytest.raises(DatasetError, match=r"line 1: .*lists of the same length"):
         brought(tmp_path / "file", json.dumps(row_).encode(), EFT)
@@ -138,7 +138,7 @@ def test_lists_that_are_not_parallel_are_refused(tmp_path, ranks):
 
 @pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
 def test_ranks_that_are_whole_are_ranks(tmp_path, form):
-    """However a file writes them; a broken one is refused with what it is."""
+    """A rank may be written as a float; a fraction is refused, and the message shows it."""
     row_ = {"id": "e", "prompt": "p", "responses": ["x", "y"]}
     content = written([row_ | {"ranks": [1.0, 0.0]}])[form]
     assert brought(tmp_path / "file", content, EFT)[0]["responses"] == RANKED
@@ -152,7 +152,7 @@ def test_ranks_that_are_whole_are_ranks(tmp_path, form):
 @pytest.mark.parametrize("blank", ["", " \n", "\u3000\t", "\u200b\ufeff"])
 @pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
 def test_a_response_of_blanks_is_none(tmp_path, form, blank):
-    """It is refused, or dropped where the entry says so; a blank prompt is refused always."""
+    """A blank response is refused, or dropped by the entry; a blank prompt is always refused."""
     rows = [{"prompt": "p", "response": blank}, {"prompt": "q", "response": "r"}]
     content = written(rows)[form]
     with pytest.raises(DatasetError, match=r"response: (Text should hold more|String should have)"):
@@ -165,7 +165,7 @@ def test_a_response_of_blanks_is_none(tmp_path, form, blank):
 
 
 def test_ids_are_numbers_texts_or_missing(tmp_path):
-    """A number without its point, a blank or null as if left out."""
+    """A whole number loses its point; a blank or null id counts as left out."""
     ids = [3, 4.0, None, float("nan"), " ", "x"]
     rows = [{"id": id_, "prompt": f"p{n}", "response": "r"} for n, id_ in enumerate(ids)]
     content = "\n".join(map(json.dumps, rows)).encode()
@@ -175,14 +175,14 @@ def test_ids_are_numbers_texts_or_missing(tmp_path):
 
 @pytest.mark.parametrize("id_", [True, 1.5, [1], {"a": 1}, float("inf")])
 def test_what_is_no_number_and_no_text_is_no_id(tmp_path, id_):
-    """Refused with its line."""
+    """The message has the line."""
     content = json.dumps({"id": id_, "prompt": "p", "response": "r"}).encode()
     with pytest.raises(DatasetError, match="line 1: id: Input should be a valid string"):
         brought(tmp_path / "file", content)
 
 
 def test_a_list_as_python_writes_it_is_told_apart_from_text(tmp_path):
-    """What pandas makes of chat messages in a CSV."""
+    """pandas writes chat messages like this into a CSV file."""
     messages = [{"content": "p", "role": "user"}, {"content": "r", "role": "assistant"}]
     content = pd.DataFrame([{"chosen": messages, "rejected": messages}]).to_csv(index=False)
     with pytest.raises(DatasetError, match="chosen: a list as Python writes it"):
@@ -191,7 +191,7 @@ def test_a_list_as_python_writes_it_is_told_apart_from_text(tmp_path):
 
 @pytest.mark.parametrize("form", ["JSON lines", "JSON array", "Parquet", "CSV"])
 def test_kind_and_seen_of_held_out_prompts_have_defaults(tmp_path, form):
-    """A bare prompt is enough; what is given is kept."""
+    """A prompt is enough; given values are kept."""
     bare = brought(tmp_path / "file", written([{"prompt": "p", "id": "a"}])[form], EVAL)
     assert bare == [{"id": "a", "prompt": "p", "kind": "", "seen": True}]
     full = {"id": "a", "prompt": "p", "kind": "k", "seen": False}
@@ -199,7 +199,7 @@ def test_kind_and_seen_of_held_out_prompts_have_defaults(tmp_path, form):
 
 
 def test_numbers_are_ids_as_text(tmp_path):
-    """Tables of others count their rows."""
+    """Other tables number their rows."""
     content = written([{"id": 7, "prompt": "p", "response": "r"}])
     for form in content:
         assert brought(tmp_path / "file", content[form])[0]["id"] == "7"
@@ -207,7 +207,7 @@ def test_numbers_are_ids_as_text(tmp_path):
 
 @pytest.mark.parametrize("form", ["JSON array", "Parquet", "CSV"])
 def test_further_columns_are_refused_unless_columns_chooses(tmp_path, form):
-    """Else a mistyped or forgotten column would go unseen."""
+    """Otherwise nobody would notice a mistyped or forgotten column."""
     content = written([{"id": "a", "prompt": "p", "response": "r", "reward": "5"}])[form]
     said = r'else is there: `ignore: \["reward"\]`[^~]*reward: Extra inputs'
     with pytest.raises(DatasetError, match=said):
@@ -218,7 +218,7 @@ def test_further_columns_are_refused_unless_columns_chooses(tmp_path, form):
 
 
 def test_the_advice_for_further_columns_works_where_one_belongs_to_the_prompt(tmp_path):
-    """As it stands in the message, for all of them at once."""
+    """The advice of the message works as it is, for all columns at once."""
     row_ = {"prompt": "p", "response": "r", "input": "i", "n: odd": 1}
     content = json.dumps(row_).encode()
     with pytest.raises(DatasetError) as refusal:
@@ -231,7 +231,7 @@ def test_the_advice_for_further_columns_works_where_one_belongs_to_the_prompt(tm
 
 
 def test_a_column_that_is_ignored_is_another_reading(tmp_path):
-    """An id that is passed over gives other ids: freshness sees it."""
+    """An ignored id column gives other ids, so the fingerprint changes."""
     path = tmp_path / "file"
     path.write_bytes(row())
     reading = SeedDataset(str(path), IFT, ignore=["id"])
@@ -240,7 +240,7 @@ def test_a_column_that_is_ignored_is_another_reading(tmp_path):
 
 
 def test_a_column_that_is_not_there_is_told_once_with_those_that_are(tmp_path):
-    """Not once a row."""
+    """The message does not repeat the fault for each row."""
     content = written([{"question": "p", "output": "r"}] * 9)["JSON lines"]
     with pytest.raises(
         DatasetError, match=r"no column `instruction` .for prompt.*question, output"
@@ -255,13 +255,13 @@ def test_faults_of_csv_carry_their_line(tmp_path):
 
 
 def test_half_a_character_is_refused(tmp_path):
-    """It could not be written again."""
+    """Half a surrogate pair could not be written again."""
     with pytest.raises(DatasetError, match=r"line 1: .*surrogates"):
         brought(tmp_path / "file", rb'{"id": "a", "prompt": "\ud83d", "response": "r"}')
 
 
 def test_another_choice_of_columns_is_another_table(tmp_path):
-    """Freshness sees it; a table of our own is known by its file alone, as stages make it."""
+    """Another mapping changes the fingerprint; a table without options counts by its file."""
     path = tmp_path / "file"
     content = written([{"q": "p", "a": "r"}])["CSV"]
     path.write_bytes(content)
@@ -276,7 +276,7 @@ def test_another_choice_of_columns_is_another_table(tmp_path):
 
 
 def test_a_table_read_by_columns_is_not_overwritten(tmp_path):
-    """The file is somebody else's."""
+    """The file belongs to the user."""
     seed = SeedDataset(str(tmp_path / "file"), IFT, columns={})
     with pytest.raises(DatasetError, match="cannot be saved"):
         seed.save(pd.DataFrame([{"id": "a", "prompt": "p", "response": "r"}]))

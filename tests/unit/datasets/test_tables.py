@@ -1,4 +1,4 @@
-"""Files that people bring, told apart by content."""
+"""Files that people bring are recognised by their content."""
 
 import bz2
 import gzip
@@ -13,9 +13,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from srlm_kedro.datasets.rows.files import read_table
+from srlm_kedro.datasets.rows.reader import read_table
 from srlm_kedro.errors import InputError
-from tests.hostile import SOUND, is_calm
+from tests.hostile import SOUND, is_harmless
 
 ROWS = [{"a": "Grüße, 你好", "b": "1"}, {"a": "line\nbreak", "b": "2"}]
 
@@ -37,7 +37,7 @@ CONTENTS = {
 
 
 def zipped(content):
-    """Without the time, which would give a test another name in each worker."""
+    """The content, compressed without the time: a test must have the same name in each worker."""
     return gzip.compress(content, mtime=0)
 
 
@@ -54,14 +54,14 @@ def values(table):
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
 @pytest.mark.parametrize("form", CONTENTS)
 def test_the_content_tells_the_format(tmp_path, form, compress):
-    """The name says nothing; gzip is opened on the way."""
+    """The name does not matter, and gzip is unpacked."""
     table = read_table(file(tmp_path, compress(CONTENTS[form]), "data.misleading.csv"))
-    assert (table.form, values(table)) == (form, ROWS)
+    assert (table.format, values(table)) == (form, ROWS)
     assert table.columns() == ["a", "b"]
 
 
 def test_places_are_lines_where_the_file_has_lines(tmp_path):
-    """Blank lines are passed over and counted; a CSV row ends where its last line does."""
+    """Blank lines are skipped but counted; a CSV row has the number of its last line."""
     places = {
         form: [row.place for row in read_table(file(tmp_path, content)).rows]
         for form, content in CONTENTS.items()
@@ -77,8 +77,8 @@ def test_places_are_lines_where_the_file_has_lines(tmp_path):
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
-def test_csv_may_be_parted_by_other_marks(tmp_path, mark):
-    """As spreadsheets of other countries write it, byte order mark included."""
+def test_csv_columns_may_have_other_delimiters(tmp_path, mark):
+    """Spreadsheets of other countries write such files, with a byte order mark."""
     content = pd.DataFrame(ROWS).to_csv(index=False, sep=mark).encode("utf-8-sig")
     table = read_table(file(tmp_path, content))
     assert values(table) == ROWS
@@ -89,14 +89,14 @@ def test_csv_may_be_parted_by_other_marks(tmp_path, mark):
 @pytest.mark.parametrize(
     "content", [b'"a, in words, as typed";b\n1;2\n', b"a, in words, as typed;b\n1;2\n3;4\n"]
 )
-def test_a_name_may_hold_other_marks_than_the_one_that_parts(tmp_path, content):
-    """The mark that leaves the fewest rows unread counts; quoted ones are text."""
+def test_a_column_name_may_hold_other_delimiters(tmp_path, content):
+    """The delimiter that leaves the fewest rows unread counts; quoted ones are text."""
     first = values(read_table(file(tmp_path, content)))[0]
     assert first == {"a, in words, as typed": "1", "b": "2"}
 
 
 def test_nulls_and_the_index_of_parquet_are_left_out(tmp_path):
-    """A table of fixed columns has no other way to leave a value out."""
+    """A table of fixed columns cannot leave a value out otherwise."""
     frame = pd.DataFrame({"a": ["x", None], "b": [["y", "z"], ["w"]]}, index=[7, 2])
     found = values(read_table(file(tmp_path, frame.to_parquet())))
     assert found == [{"a": "x", "b": ["y", "z"]}, {"b": ["w"]}]
@@ -115,8 +115,8 @@ def test_nulls_and_the_index_of_parquet_are_left_out(tmp_path):
         (b"PK\x03\x04 and more", "ZIP archive"),
         (parquet()[:-20], "broken Parquet"),
         (b"PAR1", "broken Parquet"),
-        (b"\xef\xbb\xbf", "holds a byte order mark alone"),
-        (zipped(b"\xef\xbb\xbf \n"), "holds a byte order mark alone"),
+        (b"\xef\xbb\xbf", "holds only a byte order mark"),
+        (zipped(b"\xef\xbb\xbf \n"), "holds only a byte order mark"),
         (b"\xef\xbb\xbf<html></html>", "web page"),
         *(
             (json_lines().decode().encode(name), f"is {name[:6].upper()}. Save it as UTF-8: iconv")
@@ -141,7 +141,7 @@ def test_nulls_and_the_index_of_parquet_are_left_out(tmp_path):
     ],
 )
 def test_a_file_that_holds_no_rows_is_refused_by_name(tmp_path, content, said):
-    """What is wrong with the whole file, and what to do."""
+    """The message says what is wrong with the whole file, and what to do."""
     with pytest.raises(InputError, match=f"data.txt.*{said}"):
         read_table(file(tmp_path, content))
 
@@ -153,20 +153,20 @@ def test_a_file_that_holds_no_rows_is_refused_by_name(tmp_path, content, said):
         (b'{"a": 1}\n' + '{"a": "ü"}'.encode("latin-1"), "line 2", "UTF-8"),
         (b'["x", "y"]\n{"a": 1}\noops', "line 3", "not a JSON object"),
         (b'{"a": 1}\n' + b"[" * 100_000, "line 2", "recursion"),
-        (b'{"a": 1}\n{"a": 1, "a": 2}', "line 2", "the key 'a' stands there twice"),
+        (b'{"a": 1}\n{"a": 1, "a": 2}', "line 2", "the key 'a' occurs twice"),
         (b"a,b\n1,2\n1\n", "line 3", "1 values under 2 columns"),
         (b'a,b\n1,2\n"1,2\n', "line 3", "broken CSV"),
     ],
 )
 def test_a_row_that_cannot_be_read_keeps_its_place(tmp_path, content, place, said):
-    """The others are read, so that all faults can be told at once."""
+    """The other rows are read, so that one message can name all faults."""
     faulty = [row for row in read_table(file(tmp_path, content)).rows if row.fault]
     assert [row.place for row in faulty] == [place]
     assert said in faulty[0].fault
 
 
 def test_checks_are_collected_with_the_rows_that_could_not_be_read(tmp_path):
-    """All are counted, five are shown, each with file and place."""
+    """All faults are counted, and five are shown, each with file and place."""
 
     def refuse_odd(number, row):
         if number % 2:
@@ -182,21 +182,21 @@ def test_checks_are_collected_with_the_rows_that_could_not_be_read(tmp_path):
 
 
 def test_a_file_that_begins_with_many_blank_lines_is_read(tmp_path):
-    """However far down its rows begin."""
+    """It does not matter how far down its rows begin."""
     table = read_table(file(tmp_path, b"\n" * 100 + json_lines()))
     assert values(table) == ROWS
 
 
 def test_columns_of_one_name_are_refused(tmp_path):
-    """One of them would be lost without a word."""
+    """One of the columns would be lost silently."""
     table = read_table(file(tmp_path, b"a,b,a\n1,2,3\n"))
     assert [(row.place, row.fault) for row in table.rows if row.fault] == [
         ("line 1", "several columns are called 'a'")
     ]
 
 
-def test_faults_are_told_on_one_calm_line_each(tmp_path):
-    """What a file holds can steer no terminal, and fills no screen."""
+def test_faults_are_shown_on_one_harmless_line_each(tmp_path):
+    """The text of a file cannot steer a terminal or fill the screen."""
 
     def quote(number, row):
         raise ValueError(row.value["a"])
@@ -207,13 +207,13 @@ def test_faults_are_told_on_one_calm_line_each(tmp_path):
         with pytest.raises(InputError) as refusal:
             read_table(file(tmp_path, json_lines(rows))).checked(quote, "rows must be calm")
         message = str(refusal.value)
-        assert is_calm(message)
+        assert is_harmless(message)
         assert len(message.split("\n")) == len(rows) + 1
         assert len(message) < 5000
 
 
 def folder_of_parts(tmp_path, names):
-    """One row a part; beside them what such folders hold."""
+    """A folder with one row per part, and with the other files of such folders."""
     for number, name in enumerate(names):
         path = tmp_path / "folder" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,9 +240,9 @@ def folder_of_parts(tmp_path, names):
     ],
 )
 def test_a_folder_of_parquet_parts_is_one_table(tmp_path, names):
-    """In the order of their names; a row is known by its part."""
+    """The parts are read in the order of their names; the place of a row names its part."""
     table = read_table(folder_of_parts(tmp_path, names))
-    assert (table.form, values(table)) == ("Parquet", [{"a": 0}, {"a": 1}])
+    assert (table.format, values(table)) == ("Parquet", [{"a": 0}, {"a": 1}])
     assert [row.place for row in table.rows] == [f"{name}, row 1" for name in names]
 
 
@@ -259,21 +259,21 @@ def test_a_folder_of_parquet_parts_is_one_table(tmp_path, names):
     ],
 )
 def test_a_folder_that_is_no_single_table_is_refused(tmp_path, names, said):
-    """Training rows and test rows are not mixed, and a lost part is missed."""
+    """Training rows and test rows are not mixed, and a missing part is noticed."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=f"folder: .*{said}"):
         read_table(folder_of_parts(tmp_path, names))
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    """A pipe would be waited for without end."""
+    """Reading a pipe would wait for ever."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="pipe: is no file"):
         read_table(tmp_path / "pipe")
 
 
 def test_parquet_with_columns_of_one_name_is_refused(tmp_path):
-    """As CSV is."""
+    """CSV with such columns is refused too."""
     written = io.BytesIO()
     table = pyarrow.table([pyarrow.array(["x"])] * 2, names=["a", "a"])
     pyarrow.parquet.write_table(table, written)
@@ -282,11 +282,11 @@ def test_parquet_with_columns_of_one_name_is_refused(tmp_path):
 
 
 def test_a_csv_of_one_column_is_read(tmp_path):
-    """No mark parts its header."""
+    """Its header has no delimiter."""
     table = read_table(file(tmp_path, b'prompt\r\n"Sing, please."\r\nDance.\r\n'))
     assert values(table) == [{"prompt": "Sing, please."}, {"prompt": "Dance."}]
 
 
 def test_the_index_of_a_csv_is_left_out(tmp_path):
-    """As pandas writes it: numbers under no name."""
+    """pandas writes the index as numbers under an empty name."""
     assert values(read_table(file(tmp_path, pd.DataFrame(ROWS).to_csv().encode()))) == ROWS

@@ -13,7 +13,7 @@ from srlm_kedro.pipelines.judging import create_pipeline
 from srlm_kedro.pipelines.judging.consistency import measure_consistency
 from srlm_kedro.pipelines.judging.nodes import JudgingParams, judge_candidates
 from srlm_kedro.pipelines.judging.rewards import reward_responses
-from tests.hostile import SOUND, is_calm
+from tests.hostile import SOUND, is_harmless
 from tests.unit.fakes import M1, FakeEngine
 
 LENIENT = JudgingParams(max_unparsed=1.0)
@@ -114,7 +114,7 @@ def test_the_message_quotes_a_judgement_on_one_line(text):
     with pytest.raises(GateError) as refused:
         reward_responses(_responses(1), table, PROMPT, JudgingParams())
     message = str(refused.value)
-    assert is_calm(message)
+    assert is_harmless(message)
     assert "\n" not in message
     assert len(message) < 900
 

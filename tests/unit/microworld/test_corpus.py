@@ -1,4 +1,4 @@
-"""The corpus holds answers, findings, reviews and tasks in the very formats of the loop."""
+"""The corpus has answers, checks, reviews and tasks in the formats of the loop."""
 
 import random
 import re
@@ -47,13 +47,13 @@ def documents(judge_prompt, seed=0, reviewer=CARELESS, **kwargs):
 
 
 def test_the_same_seed_makes_the_same_corpus(judge_prompt):
-    """A corpus depends on its seed alone."""
+    """A corpus depends only on its seed."""
     assert documents(judge_prompt) == documents(judge_prompt)
     assert documents(judge_prompt) != documents(judge_prompt, seed=1)
 
 
 def test_all_kinds_occur_and_the_rubric_comes_late(judge_prompt):
-    """Every kind has its share; the opening shows what items are, and no rubric."""
+    """Every kind has its share; the opening has no judge prompts."""
     kinds = [kind for kind, _ in documents(judge_prompt)]
     counts = Counter(kinds)
     assert counts["review"] > counts["tasks"] > 50
@@ -70,17 +70,17 @@ def reviews(judge_prompt, **kwargs):
 
 
 def listed(segments):
-    """What counts, by the judge prompt of a review."""
+    """The criteria that the judge prompt of a review lists."""
     return re.search(r"Justify the points for (.+), then", segments[4][0])[1]
 
 
 def true_score(segments, counted):
-    """The points that an exact reviewer gives, of those that count."""
+    """The score of an exact reviewer by the given criteria."""
     points = facts(parse(segments[1][0]), read(segments[3][0])).points
     return sum(point for name, point in zip(CRITERIA, points, strict=True) if name in counted)
 
 
-def test_reviews_stand_behind_the_filled_judge_prompt(judge_prompt):
+def test_reviews_follow_the_filled_judge_prompt(judge_prompt):
     """A review document is the judge prompt as the loop fills it, as one turn, and the review; in
     some prompts another list of what counts stands in the place of all.
     """
@@ -96,7 +96,7 @@ def test_reviews_stand_behind_the_filled_judge_prompt(judge_prompt):
 
 @pytest.mark.parametrize("known", [ALL, "items, all"], ids=["all", "two"])
 def test_the_score_is_of_what_the_prompt_lists(judge_prompt, known):
-    """Whatever the judge prompt of the loop itself lists."""
+    """This holds for any list in the judge prompt of the loop."""
     found = reviews(judge_prompt.replace(ALL, known), reviewer=EXACT)
     assert sum(listed(each) == known for each in found) > 0.4 * len(found)
     for segments in found:
@@ -105,7 +105,7 @@ def test_the_score_is_of_what_the_prompt_lists(judge_prompt, known):
 
 
 def test_by_a_judge_prompt_without_a_list_all_counts(judge_prompt):
-    """It stays as it is."""
+    """The prompt stays as it is, and all criteria count."""
     plain = judge_prompt.replace(f"the points for {ALL}", "the points")
     found = reviews(plain, reviewer=EXACT)
     assert {segments[4][0] for segments in found} == {found[0][4][0]}
@@ -134,8 +134,8 @@ def test_checks_go_through_items_first_and_requests_later(judge_prompt):
             assert re.search(r", (in full|in part|hardly)\.<eos>$", found)
 
 
-def test_what_nobody_answers_for_is_not_learnt(judge_prompt):
-    """Loss falls on answers, findings and tasks, not on what they speak of."""
+def test_only_answers_checks_reviews_and_tasks_are_learnt(judge_prompt):
+    """Only answers, checks, reviews and tasks have a loss; their context has none."""
     for kind, segments in documents(judge_prompt):
         learnt = [piece for piece, learnt in segments if learnt]
         assert learnt
@@ -153,7 +153,7 @@ def test_lists_have_the_form_of_the_few_shot_prompt(judge_prompt):
 
 
 def test_excluded_prompts_never_occur(judge_prompt):
-    """Evaluation prompts stand in no document."""
+    """Evaluation prompts are in no document."""
     shown = {
         segments[1][0] for kind, segments in documents(judge_prompt) if kind in ("answer", "review")
     }

@@ -1,4 +1,4 @@
-"""The grammar of the world can be read back."""
+"""The grammar of the world can be parsed."""
 
 import random
 
@@ -58,5 +58,5 @@ def test_instructions_pass_the_filters_of_self_instruct():
     ],
 )
 def test_other_texts_are_no_instructions(text):
-    """What does not belong to the grammar is None, never a guess."""
+    """A text outside the grammar gives None, never a guess."""
     assert parse(text) is None

@@ -1,4 +1,4 @@
-"""Who answers makes the mistakes that reviewers name."""
+"""Answers have the mistakes that reviewers name."""
 
 import random
 from dataclasses import replace
@@ -22,7 +22,7 @@ from srlm_kedro.microworld.instructions import make
 
 @pytest.fixture(scope="module")
 def mistaken():
-    """Instructions, wrong items and what is to be said of them."""
+    """Instructions, wrong items, and the verdicts on these items."""
     rng = random.Random(3)
     instructions = [make(rng) for _ in range(1000)]
     wrong = [(each, wrong_items(each, rng)) for each in instructions]
@@ -30,7 +30,7 @@ def mistaken():
 
 
 def test_wrong_items_are_wrong_in_each_way(mistaken):
-    """Never all right; said twice, strange, unwanted, too many, too few."""
+    """The items are never all right: they are repeated, strange, unwanted, too many or too few."""
     assert all(set(found) != {FITS} or len(found) != needed(one) for one, _, found in mistaken)
     seen = {mark for _, _, found in mistaken for mark in found}
     assert {AGAIN, STRANGE, UNWANTED, EXTRA} <= seen
@@ -38,7 +38,7 @@ def test_wrong_items_are_wrong_in_each_way(mistaken):
 
 
 def test_the_words_of_the_task_are_overlooked(mistaken):
-    """In answers of full length: the word that must not come comes, the first one does not."""
+    """In complete answers, an unwanted word occurs or the wanted first word does not come first."""
     whole = [(one, found) for one, _, found in mistaken if len(found) == needed(one)]
     unwanted = [UNWANTED in found for one, found in whole if one.family == "without"]
     led = [found[0] != FITS for one, found in whole if one.family == "led"]
@@ -48,7 +48,7 @@ def test_the_words_of_the_task_are_overlooked(mistaken):
 
 @pytest.mark.parametrize(("slips", "least", "most"), [(0, 1, 1), (1, 0, 0.2)])
 def test_slips_replace_items(slips, least, most):
-    """Each by itself, and mostly by a wrong one."""
+    """Each item is replaced separately, and mostly by a wrong one."""
     rng, people = random.Random(4), replace(PERFECT, slips=slips)
     found = []
     for _ in range(300):

@@ -1,4 +1,4 @@
-"""The oracle's score is additive, and each fault costs its own point."""
+"""The oracle's score is additive, and each fault costs one point."""
 
 import random
 
@@ -33,14 +33,14 @@ SCORES = {
 
 @pytest.mark.parametrize(("response", "score"), SCORES.items())
 def test_scores(response, score):
-    """Each of the five criteria gives a point or does not, apart from the others."""
+    """Each of the five criteria gives a point or not, independently of the others."""
     assessment = Oracle().assess(PROMPT, response)
     assert assessment.score == score
     assert len(assessment.reasons) == 5
 
 
 def test_faults_are_told_apart():
-    """Items, requests, voice and extras are reported each by itself."""
+    """Items, requests, voice and extras are reported separately."""
     oracle = Oracle()
     items = oracle.assess(PROMPT, "Hello! Of course: pear, dog, lemon. Goodbye.")
     request = oracle.assess(PROMPT, "Of course: pear, lemon, peach. Goodbye.")
@@ -65,7 +65,7 @@ def test_joining_by_and_needs_two_items():
 
 
 def test_several_right_answers_are_right():
-    """Where the task leaves a choice, any words of the category are right, once each."""
+    """If the task leaves a choice, any words of the category are right, each of them once."""
     oracle = Oracle()
     prompt = "Name me two fruits and two birds."
     assert oracle.assess(prompt, "Of course: pear, plum, owl, robin.").score == 5
@@ -74,7 +74,7 @@ def test_several_right_answers_are_right():
 
 
 def test_the_words_of_the_task_count():
-    """One that must not come, one that must come first, and those to be said again."""
+    """They are a word that must not occur, a word that must come first, or words to repeat."""
     oracle = Oracle()
     wrong = {
         "Name me two fruits but no plum.": "Of course: pear, plum.",
@@ -91,7 +91,7 @@ def test_the_words_of_the_task_count():
 
 
 def test_perfect_answers_get_five():
-    """Whoever makes no mistake gets the full score for every instruction."""
+    """An answer without mistakes gets the full score for every instruction."""
     rng, oracle = random.Random(5), Oracle()
     for number in range(1000):
         instruction = make(rng, held_out=number % 2 == 0)
@@ -100,7 +100,7 @@ def test_perfect_answers_get_five():
 
 
 def test_answers_are_read_back():
-    """`read` undoes `write`, flaws included."""
+    """`read` undoes `write`, also for flawed answers."""
     rng = random.Random(6)
     for _ in range(2000):
         made = answer(make(rng), Habits(), rng)
@@ -108,7 +108,7 @@ def test_answers_are_read_back():
 
 
 def test_any_text_can_be_read():
-    """The oracle scores every text, however strange."""
+    """The oracle scores every text."""
     rng, oracle = random.Random(7), Oracle()
     pieces = [
         "(",
@@ -140,14 +140,14 @@ def test_prompts_of_other_worlds_are_refused():
 
 
 def test_many_responses_are_assessed_like_one():
-    """As a referee it is asked for all at once, and says the same in the same order."""
+    """All at once give the same assessments in the same order."""
     pairs = [(PROMPT, response) for response in SCORES]
     assert [one.score for one in Oracle().assess_all(pairs)] == list(SCORES.values())
     assert Oracle().assess_all(pairs)[3] == Oracle().assess(*pairs[3])
 
 
 def test_kind_names_family_and_requests():
-    """The kind of a prompt is free of its words."""
+    """The kind of a prompt does not depend on its words."""
     assert Oracle().kind(PROMPT) == "without+bye+hello"
     assert parse(PROMPT).kind == "without+bye+hello"
     assert Oracle().kind("Write a poem.") is None

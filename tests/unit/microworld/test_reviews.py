@@ -1,4 +1,4 @@
-"""Reviews say what is right and what is lacking, and end in the score."""
+"""Reviews say what is right and what is wrong, and end with the score."""
 
 import random
 import re
@@ -24,7 +24,7 @@ def test_an_exact_review_agrees_with_the_oracle():
 
 
 def test_a_review_names_every_fault():
-    """Wrong items, missed and unasked requests, and the voice stand in it as sentences."""
+    """It has sentences on wrong items, on missed and added requests, and on the voice."""
     instruction = parse("Name me three fruits but no plum. Add a goodbye. Begin with hello.")
     given = read("Hello! Well: pear, dog, pear, plum. Done.")
     text = review(instruction, given, EXACT, random.Random(0))
@@ -59,12 +59,12 @@ def test_a_review_names_every_fault():
     ],
 )
 def test_a_review_says_in_words_what_its_counts_mean(prompt, response, said):
-    """Right or wrong; in full, in part or hardly."""
+    """The words are right or wrong, and in full, in part or hardly."""
     assert review(parse(prompt), read(response), EXACT, random.Random(0)) == said
 
 
-def test_who_overlooks_takes_each_thing_the_wrong_way_round():
-    """Items and requests, and the score follows what was seen."""
+def test_oversights_invert_verdicts():
+    """Verdicts on items and requests are inverted, and the score follows from them."""
     blind = Reviewer(overlooks=1, slips=0)
     instruction = parse("Name me two fruits. Use brackets.")
     assert review(instruction, read("Of course: (pear, dog)."), blind, random.Random(0)) == (
@@ -74,7 +74,7 @@ def test_who_overlooks_takes_each_thing_the_wrong_way_round():
 
 
 def test_the_score_counts_what_is_asked_for():
-    """The sentences stay the same; the order of what counts does not matter."""
+    """The sentences stay the same, and the order of the criteria does not matter."""
     instruction, given = parse("Name me two fruits. Use brackets."), read("pear, plum.")
 
     def said(*counted):

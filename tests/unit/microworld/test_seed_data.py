@@ -1,4 +1,4 @@
-"""The seed data are small, ranked by truth, and the committed files are what the command makes."""
+"""The seed data are ranked by true scores, and the command makes the committed files."""
 
 import json
 from pathlib import Path
@@ -22,20 +22,20 @@ def tables():
 
 
 def test_committed_files_are_those_the_command_makes(tables):
-    """`kedro run --pipelines=seed_data` gives the files that lie in data/01_raw."""
+    """`kedro run --pipelines=seed_data` gives the files in data/01_raw."""
     for name, table in zip(("ift", "eft", "eval_prompts"), tables, strict=True):
         lines = (RAW / f"{name}.jsonl").read_text("utf-8").splitlines()
         assert [json.loads(line) for line in lines] == table.to_dict("records")
 
 
-def test_no_prompt_stands_twice(tables):
+def test_no_prompt_occurs_twice(tables):
     """All prompts of all three tables differ."""
     prompts = [prompt for table in tables for prompt in table["prompt"]]
     assert len(set(prompts)) == len(prompts)
 
 
 def test_ranks_follow_the_true_score(tables):
-    """A better rank means a higher true score; equal ranks, the same score."""
+    """A better rank means a higher true score, and an equal rank the same score."""
     oracle = Oracle()
     for row in tables[1].itertuples():
         ranked = sorted(row.responses, key=lambda response: response["rank"])
@@ -46,7 +46,7 @@ def test_ranks_follow_the_true_score(tables):
 
 
 def test_evaluation_holds_kinds_that_training_never_shows(tables):
-    """`seen` is false exactly for the held-out combinations, and they are in evaluation alone."""
+    """`seen` is false exactly for held-out combinations, which only evaluation has."""
     ift, eft, evaluation = tables
     assert not any(parse(prompt).held_out for table in (ift, eft) for prompt in table["prompt"])
     assert [not parse(prompt).held_out for prompt in evaluation["prompt"]] == list(
@@ -56,7 +56,7 @@ def test_evaluation_holds_kinds_that_training_never_shows(tables):
 
 
 def test_ift_responses_are_those_of_people(tables):
-    """Items, voice and requests are right as often as the knobs say; nothing is added."""
+    """Items, voice and requests are right as often as the parameters say; nothing is added."""
     oracle, given = Oracle(), MicroworldParams().seed_data
     found = [oracle.assess(row.prompt, row.response) for row in tables[0].itertuples()]
     items, voice = (mean([getattr(one, name) for one in found]) for name in ERRORS)

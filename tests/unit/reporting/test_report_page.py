@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from srlm_kedro.display.safe_text import visible
+from srlm_kedro.display.safe_text import escaped
 from srlm_kedro.pipelines.reporting.plots import (
     plot_errors,
     plot_head_to_head,
@@ -16,7 +16,7 @@ from srlm_kedro.pipelines.reporting.plots import (
 )
 from srlm_kedro.pipelines.reporting.report import pick_answers, pick_judged, write_report
 from srlm_kedro.pipelines.reporting.summary import summarise_run
-from tests.hostile import SOUND, Skeleton, is_calm
+from tests.hostile import SOUND, Skeleton, is_harmless
 
 from . import tables
 
@@ -65,8 +65,8 @@ def test_text_of_a_model_is_shown_as_data(text):
     seen = Skeleton(written)
     assert seen.elements == plain_elements()
     assert written.isascii()
-    assert is_calm(written)
-    assert visible(f"{text} 1") in seen.words
+    assert is_harmless(written)
+    assert escaped(f"{text} 1") in seen.words
     assert len(written) < 200_000
 
 

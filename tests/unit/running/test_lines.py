@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from srlm_kedro.display.log_lines import OneLine, above
-from tests.hostile import is_calm
+from srlm_kedro.display.log_lines import OneLine, redirected
+from tests.hostile import is_harmless
 
 ROOT = Path(__file__).parents[3]
 SAYS = """
@@ -56,7 +56,7 @@ def record(message, error=None):
 
 def test_a_line_steers_no_terminal():
     """Whoever wrote the text."""
-    assert is_calm(OneLine().format(record("\x1b[2Jm2 \u202e said")))
+    assert is_harmless(OneLine().format(record("\x1b[2Jm2 \u202e said")))
 
 
 def test_a_traceback_follows_its_line():
@@ -80,7 +80,7 @@ def test_lines_go_above_a_bar_and_then_where_they_went(handler):
     before, over = handler.stream, io.StringIO()
 
     def fail():
-        with above(over):
+        with redirected(over):
             logging.getLogger("here").warning("above")
             raise RuntimeError
 

@@ -8,7 +8,7 @@ import pytest
 
 from srlm_kedro.tracking.artifacts import bar_chart, log_sample
 from srlm_kedro.tracking.flat_parameters import flat_parameters
-from tests.hostile import HOSTILE, SOUND, is_calm
+from tests.hostile import HOSTILE, SOUND, is_harmless
 
 
 class Client:
@@ -32,7 +32,7 @@ def test_a_sample_of_responses_is_text_to_read(text):
     shown = client.table[["prompt", "response", "judgement"]]
     cells = [cell for cell in shown.stack() if isinstance(cell, str)]
     assert len(cells) == 5
-    assert all(is_calm(cell) and len(cell) < 5000 for cell in cells)
+    assert all(is_harmless(cell) and len(cell) < 5000 for cell in cells)
     assert pd.isna(shown["judgement"][1])
 
 
@@ -47,5 +47,5 @@ def test_a_figure_is_sound_xml_of_its_own_elements(text):
 def test_a_parameter_is_a_short_calm_text(text):
     """Values that users give are escaped."""
     shown = flat_parameters({"group": {"name": text}})["group.name"]
-    assert is_calm(shown)
+    assert is_harmless(shown)
     assert len(shown) <= 4000

@@ -1,4 +1,4 @@
-"""What breaks an expectation may be a model's words: on the page and in the log they are data."""
+"""Text of a model can break an expectation; the page and the log show it as data."""
 
 import logging
 
@@ -10,7 +10,7 @@ from srlm_kedro.records import Checkpoint
 from srlm_kedro.validation.data_docs import build_data_docs
 from srlm_kedro.validation.validate import validate
 from srlm_kedro.validation.wording import gate_message, warning_lines
-from tests.hostile import HOSTILE, SOUND, Skeleton, is_calm
+from tests.hostile import HOSTILE, SOUND, Skeleton, is_harmless
 
 POLICY = Checkpoint("m1", "m1")
 ENTRY = {
@@ -26,7 +26,7 @@ def broken(texts, severity="critical"):
 
 
 def spoilt(result, text):
-    """The result with `text` wherever a value of the table could stand."""
+    """The result with `text` in every place of a value of the table."""
     item = {**result["results"][0], "examples": [text], "description": text, "error": text}
     return {**result, "results": [item]}
 
@@ -38,16 +38,16 @@ def result():
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_the_page_takes_no_markup_from_a_value(result, text):
-    """Its elements are those of a page about plain text."""
+    """The page has the same elements as for plain text."""
     made = build_data_docs("Data Docs: m2", [spoilt(result, text or "-")])
     plain = build_data_docs("Data Docs: m2", [spoilt(result, "plain")])
     assert Skeleton(made).elements == Skeleton(plain).elements
     assert made.isascii()
-    assert is_calm(made)
+    assert is_harmless(made)
 
 
 def test_values_that_break_a_rule_are_quoted_on_one_line(caplog):
-    """In the result, in the message that stops a run, and in the log; five at most, cut."""
+    """Result, refusal and log show at most five of them, and cut long ones."""
     texts = list(SOUND.values())
     for start in range(0, len(texts), 5):
         held = broken([*texts[start : start + 5], "fine"], "warning")
@@ -57,7 +57,7 @@ def test_values_that_break_a_rule_are_quoted_on_one_line(caplog):
             document_checks(POLICY, held, held)
         lines = [*held["results"][0]["examples"], *warning_lines(held), message.split("\n")[1]]
         for line in [*lines, *(record.getMessage() for record in caplog.records)]:
-            assert is_calm(line)
+            assert is_harmless(line)
             assert "\n" not in line
             assert "\t" not in line
             assert len(line) < 1000

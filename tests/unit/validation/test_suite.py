@@ -1,4 +1,4 @@
-"""Expectation suites as they stand in YAML."""
+"""Expectation suites as YAML gives them."""
 
 import pytest
 
@@ -22,13 +22,13 @@ def test_an_entry_names_the_earlier_numbers_that_it_needs() -> None:
 
 
 def test_earlier_metrics_lose_their_section() -> None:
-    """`judge/mean_reward` becomes `previous_mean_reward`; what was None stays out."""
+    """`judge/mean_reward` becomes `previous_mean_reward`; None is left out."""
     found = suite_parameters({"judge/mean_reward": 3, "judge/parse_rate": None})
     assert found == {"previous_mean_reward": 3.0}
 
 
 def test_all_faults_of_a_suite_are_named_at_once() -> None:
-    """An unknown severity and an unknown key come in one message with their places."""
+    """One message names an unknown severity and an unknown key with their places."""
     wrong = [{**ENTRY, "severity": "fatal"}, {**ENTRY, "limit": 3}]
     with pytest.raises(InputError) as caught:
         read_suite({"judged_responses": wrong}, "judged.yml")

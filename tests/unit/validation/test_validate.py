@@ -1,4 +1,4 @@
-"""Tables held against the suites that ship with the project."""
+"""Tables validated against the suites that ship with the project."""
 
 import json
 from pathlib import Path
@@ -61,8 +61,8 @@ def test_healthy_rewards_pass_every_expectation() -> None:
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
-def test_results_stand_in_the_order_of_the_suite() -> None:
-    """Each result belongs to the entry at its place."""
+def test_results_have_the_order_of_the_suite() -> None:
+    """Each result belongs to the entry at the same position."""
     entries = [entry for table in shipped("judged").values() for entry in table]
     results = check(HEALTHY)["results"]
     assert [item["description"] for item in results] == [e["description"] for e in entries]
@@ -97,7 +97,7 @@ def test_results_stand_in_the_order_of_the_suite() -> None:
 def test_each_kind_of_collapse_is_critical(
     table: pd.DataFrame, metrics: dict[str, float], what: str
 ) -> None:
-    """A broken judge or rambling model makes a critical failure that names itself."""
+    """A broken judge or a rambling model gives a critical failure with its own description."""
     result = check(table, metrics)
     assert ("critical", what) in broken(result)
     assert result["success"] is False
@@ -130,13 +130,13 @@ def test_a_number_that_is_missing_fails(metrics: dict[str, float]) -> None:
 
 
 def test_a_limit_from_the_iteration_before_is_recorded_as_a_number() -> None:
-    """The result shows the limit that counted, not its formula."""
+    """The result shows the limit as a number, not its formula."""
     limits = [i["limits"] for i in check(HEALTHY)["results"] if "mean reward" in i["description"]]
     assert limits[0]["min_value"] == pytest.approx(1.4)
 
 
 def test_an_expectation_that_does_not_exist_is_refused() -> None:
-    """Great Expectations would log it and go on without; here all such faults are named."""
+    """Great Expectations would log it and go on; here the error names all such faults."""
     base = {"severity": "critical", "description": "d", "kwargs": {"column": "reward"}}
     suite = {
         "judged_responses": [
@@ -151,13 +151,13 @@ def test_an_expectation_that_does_not_exist_is_refused() -> None:
 
 
 def test_a_table_that_does_not_exist_is_refused() -> None:
-    """The message names the tables that there are."""
+    """The message names the existing tables."""
     with pytest.raises(InputError, match=r"no table 'responses'\. The tables are judged_responses"):
         validate("judged", {"judged_responses": HEALTHY}, {"responses": []}, {})
 
 
 def test_seed_data_with_doubled_ids_is_refused_by_the_shipped_suite() -> None:
-    """Doubled ids are critical; sound seed data pass."""
+    """Doubled ids are critical; sound seed data passes."""
     ift = pd.DataFrame({"prompt_id": ["a", "b"], "prompt": ["x", "y"], "response": ["1", "2"]})
     ranked = pd.DataFrame(
         {"prompt_id": ["c", "c"], "response_id": ["c-0", "c-1"], "rank": [0, 1], "response": "z"}

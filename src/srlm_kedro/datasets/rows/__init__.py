@@ -1,1 +1,1 @@
-"""Rows of files that people bring, as the records of seed data have them."""
+"""Reads the rows of files that people bring, in any format and form, as the rows of a record."""

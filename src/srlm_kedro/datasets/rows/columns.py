@@ -1,4 +1,4 @@
-"""Which columns of a file the fields of a record come from, and which would be lost."""
+"""Which columns of a file the fields of a record come from, and which columns would be lost."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,47 +6,49 @@ from dataclasses import dataclass
 from typing import Any
 
 from srlm_kedro.datasets.rows.dialogues import is_blank
-from srlm_kedro.datasets.rows.files import Table
+from srlm_kedro.datasets.rows.table import Table
 from srlm_kedro.display.safe_text import one_line
 from srlm_kedro.errors import InputError
 
 Columns = Mapping[str, str | Sequence[str]]
-"""Field of the record to column of the file, or to several that are joined by a blank line."""
+"""The column of the file for each field, or several columns that are joined by a blank line."""
 
 _BEFORE_PROMPT = ("system", "system_prompt", "history")
 _PARTS_OF_PROMPT = (*_BEFORE_PROMPT, "input", "context")
-"""Columns whose text belongs to the prompt in the data sets that people bring."""
+"""Columns whose text belongs to the prompt in the datasets that people bring."""
 _OTHER_NAMES = {
     "prompt": ("instruction", "question", "query"),
     "response": ("output", "answer", "completion", "response"),
     "messages": ("conversations", "conversation", "dialogue"),
 }
-_LONGEST_LIST = 2000
+"""What other datasets call a field."""
 _LONGEST = 300
-"""Characters of what a message tells of a file's columns."""
+"""Characters that a message shows of a file's columns."""
+_LONGEST_ADVICE = 2000
+"""Characters of a list of columns that is to be copied into the catalog."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What a catalog entry says of a file's columns."""
+class ColumnChoice:
+    """What a catalog entry says about a file's columns."""
 
     fields: tuple[str, ...]
-    """The record's own, and those that may stand in their place."""
+    """The fields of the record, and those of other forms of a row."""
     columns: Columns | None
-    """None: the file's columns are the fields, and there are no others."""
+    """None: every column of the file must be a field."""
     ignore: tuple[str, ...] = ()
-    """Columns that the entry passes over knowingly."""
+    """Columns that the entry tells to ignore."""
 
     def sources(self, field: str) -> tuple[str, ...]:
         """The columns of a field."""
         named = (self.columns or {}).get(field, field)
         return (named,) if isinstance(named, str) else tuple(named)
 
-    def fitted(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a row; one of which the row has no column is left out.
+    def select(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a row, without those for which the row has no column.
 
         Raises:
-            ValueError: What is to be joined is no text.
+            ValueError: A column that is to be joined holds no text.
         """
         if self.columns is None:
             return {name: value for name, value in row.items() if name not in self.ignore}
@@ -67,10 +69,10 @@ class Choice:
 
 
 def refuse_columns(columns: Columns | None, ignore: Sequence[str]) -> None:
-    """Refuses an entry of a catalog that is no mapping of names.
+    """Refuses `columns` that is no mapping of names and `ignore` that is no list of names.
 
     Raises:
-        InputError: It is none.
+        InputError: One of them is wrong.
     """
     given = {} if columns is None else columns
     sound = isinstance(given, Mapping) and all(
@@ -83,11 +85,11 @@ def refuse_columns(columns: Columns | None, ignore: Sequence[str]) -> None:
         )
 
 
-def refuse_missing(table: Table, choice: Choice, fields: Sequence[str]) -> None:
-    """Refuses a mapping from columns that no row has.
+def refuse_missing_columns(table: Table, choice: ColumnChoice, fields: Sequence[str]) -> None:
+    """Refuses an entry that names columns that no row has.
 
     Raises:
-        InputError: Which, and what is there.
+        InputError: The message names them and the columns that exist.
     """
     there = table.columns()
     missing = [
@@ -105,20 +107,20 @@ def refuse_missing(table: Table, choice: Choice, fields: Sequence[str]) -> None:
         )
 
 
-def passed_over(table: Table, choice: Choice, taken: Sequence[str]) -> list[str]:
-    """The columns of which nothing is read, those aside that the entry ignores.
+def unread_columns(table: Table, choice: ColumnChoice, used: Sequence[str]) -> list[str]:
+    """The columns that no field is read from, without those that the entry tells to ignore.
 
     Args:
         table: The file.
         choice: What the entry says.
-        taken: The fields that are read.
+        used: The fields that are read.
 
     Raises:
-        InputError: One of them holds text that belongs to the prompts.
+        InputError: One of the columns holds text that belongs to the prompts.
     """
     if choice.columns is None:
         return []
-    read = {name for field in taken for name in choice.sources(field)} | set(choice.ignore)
+    read = {name for field in used for name in choice.sources(field)} | set(choice.ignore)
     left = [name for name in table.columns() if name not in read]
     lost = {name: _filled(table, name) for name in left if name in _PARTS_OF_PROMPT}
     lost = {name: count for name, count in lost.items() if count}
@@ -127,14 +129,14 @@ def passed_over(table: Table, choice: Choice, taken: Sequence[str]) -> list[str]
         parts = _in_order(choice.sources("prompt"), lost)
         raise InputError(
             f"{table.source}: of {len(table.rows)} rows, text would be lost: {counts}. Join it "
-            f"to the prompt (`columns: {{prompt: {parts}}}`), or leave it out knowingly "
+            f"to the prompt (`columns: {{prompt: {parts}}}`), or leave it out "
             f"(`ignore: [{', '.join(lost)}]`) in its catalog entry."
         )
     return left
 
 
-def advice(table: Table, choice: Choice) -> str:
-    """What the names of a file's columns suggest to do, as the end of a message; or nothing."""
+def column_advice(table: Table, choice: ColumnChoice) -> str:
+    """What to write into the entry, guessed from the names of the columns; the end of a message."""
     there, fields = table.columns(), choice.fields
     if choice.columns is not None:
         return ""
@@ -151,20 +153,20 @@ def advice(table: Table, choice: Choice) -> str:
 
 
 def _other_advice(table: Table, further: Sequence[str]) -> str:
-    """Where no column has another name that is known."""
-    alone = table.rows[0].value if len(table.rows) == 1 else None
-    value = alone if isinstance(alone, dict) else {}
+    """What to do if no column has a known other name."""
+    single = table.rows[0].value if len(table.rows) == 1 else None
+    value = single if isinstance(single, dict) else {}
     rows = [name for name in further if _are_rows(value.get(name))]
     if rows and len(further) == len(table.columns()):
-        return f". Perhaps the rows are the list `{rows[0]}`: put it alone into the file"
+        return f". Perhaps the rows are the list `{rows[0]}`: make that list the whole file"
     if not further:
         return ""
-    names = one_line(json.dumps(further, ensure_ascii=False), _LONGEST_LIST)
-    return f". To pass over what else is there: `ignore: {names}`"
+    names = one_line(json.dumps(further, ensure_ascii=False), _LONGEST_ADVICE)
+    return f". To ignore what else is there: `ignore: {names}`"
 
 
 def _in_order(prompt: Sequence[str], parts: Iterable[str]) -> str:
-    """The list that joins a prompt and its parts."""
+    """The list of columns that joins a prompt and its parts."""
     before = [name for name in parts if name in _BEFORE_PROMPT]
     after = [name for name in parts if name not in _BEFORE_PROMPT]
     return f"[{', '.join([*before, *prompt, *after])}]"
@@ -175,7 +177,7 @@ def _are_rows(value: Any) -> bool:
 
 
 def _filled(table: Table, name: str) -> int:
-    """In how many rows a column holds something."""
+    """In how many rows a column holds more than blanks."""
     values = [row.value.get(name) for row in table.rows if isinstance(row.value, dict)]
     return sum(bool(value) and not (isinstance(value, str) and is_blank(value)) for value in values)
 

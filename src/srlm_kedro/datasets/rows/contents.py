@@ -1,6 +1,8 @@
-"""The bytes of a file that people bring: unpacked, or refused by what they are instead of data."""
+"""Reads the bytes of a file that people bring, and refuses a file that is no table by its bytes."""
 
+import codecs
 import gzip
+import json
 import re
 import zlib
 from pathlib import Path
@@ -8,11 +10,11 @@ from pathlib import Path
 from srlm_kedro.errors import InputError
 
 PARQUET = b"PAR1"
-_GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 _HEAD = 1024
 """Bytes that tell what a file is."""
 _FIRST = 8
-"""Of these, none is zero in a text."""
+"""Bytes at the start of a text, none of which is zero."""
 _UNPACK = "Unpack it, or compress it with gzip"
 _KINDS = {
     b"version https://git-lfs": "is a Git LFS pointer, not the data. Fetch it: git lfs pull",
@@ -37,22 +39,16 @@ _KINDS = {
     b"sep=": "begins with a line for Excel (sep=). Remove that line",
     b"%pdf-": "is a PDF, not the data. Save the rows as JSON lines or CSV",
 }
+"""The start of a file in lower case, and what a message says of such a file."""
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
-_MARKS = {
-    b"\xff\xfe\x00\x00": "UTF-32LE",
-    b"\x00\x00\xfe\xff": "UTF-32BE",
-    b"\xff\xfe": "UTF-16LE",
-    b"\xfe\xff": "UTF-16BE",
-}
-"""Byte order marks, the longer ones first."""
 _TAR = slice(257, 262)
 
 
 def read_content(path: Path) -> bytes:
-    """What a file holds, gzip and the byte order mark of UTF-8 taken off.
+    """The bytes of a file, without gzip compression and without the byte order mark of UTF-8.
 
     Raises:
-        InputError: It cannot be read, is broken, is empty, or is known to be no table.
+        InputError: The file cannot be read, is broken, is empty, or is known to be no table.
     """
     try:
         if path.exists() and not path.is_file():
@@ -61,12 +57,12 @@ def read_content(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     content = _unpacked(path, content)
-    bare = content.removeprefix(_BOM)
-    if said := _refused(bare):
-        raise InputError(f"{path}: {said}.")
+    bare = content.removeprefix(codecs.BOM_UTF8)
+    if reason := _refusal(bare):
+        raise InputError(f"{path}: {reason}.")
     if not bare.strip():
-        marked = "holds a byte order mark alone" if bare != content else "is empty"
-        raise InputError(f"{path}: {marked}. Put the data there, or fetch the file again.")
+        what = "holds only a byte order mark" if bare != content else "is empty"
+        raise InputError(f"{path}: {what}. Put the data there, or fetch the file again.")
     return bare
 
 
@@ -79,7 +75,7 @@ def _unpacked(path: Path, content: bytes) -> bytes:
         raise InputError(f"{path}: broken gzip ({error}). Fetch the file again.") from error
 
 
-def _refused(content: bytes) -> str | None:
+def _refusal(content: bytes) -> str | None:
     """What the content is, and what to do, if it is known to be no table."""
     if content.startswith(PARQUET):
         return None
@@ -91,23 +87,22 @@ def _refused(content: bytes) -> str | None:
     if encoding := _wide_encoding(content[:_HEAD]):
         return f"is {encoding[:6]}. Save it as UTF-8: iconv -f {encoding} -t UTF-8"
     lowered = start.lower()
-    known = (said for magic, said in _KINDS.items() if lowered.startswith(magic))
+    known = (reason for magic, reason in _KINDS.items() if lowered.startswith(magic))
     binary = "is binary, in no format that is known here. Save the rows as Parquet or JSON lines"
     return next(known, binary if b"\0" in content[:_FIRST] else None)
 
 
 def _wide_encoding(head: bytes) -> str | None:
-    """UTF-16 or UTF-32, by the mark, or by the zero bytes of the first two characters."""
-    for mark, name in _MARKS.items():
-        if head.startswith(mark):
-            return name
-    zeros = tuple(byte == 0 for byte in head[:8])
-    patterns = {
-        "UTF-32LE": (False, True, True, True),
-        "UTF-32BE": (True, True, True, False),
-        "UTF-16LE": (False, True, False, True),
-        "UTF-16BE": (True, False, True, False),
-    }
-    return next(
-        (name for name, zero in patterns.items() if len(zeros) == 8 and zeros == zero * 2), None
+    """UTF-16 or UTF-32 as iconv calls it, if the first characters are text; None for others."""
+    encoding = json.detect_encoding(head)
+    if encoding.startswith("utf-8"):
+        return None
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head[:_FIRST])
+    except UnicodeDecodeError:
+        return None
+    is_text = all(
+        character.isprintable() or character.isspace() for character in text.strip("\ufeff")
     )
+    name = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
+    return name if is_text else None

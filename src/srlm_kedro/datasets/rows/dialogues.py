@@ -1,7 +1,9 @@
-"""Conversations as data sets write them: chat messages, or text with `Human:` and `Assistant:`.
+"""Conversations as datasets write them: chat messages, or text with `Human:` and `Assistant:`.
 
-A prompt of this project is one turn of a user, so what is wanted of a conversation is an exchange:
-that turn and its response. Paper: section 3.1, first turns alone.
+A prompt of this project is one turn of a user, so a conversation is of use only if it is a single
+exchange: that turn and its response.
+
+Paper: section 3.1, only first turns.
 """
 
 import re
@@ -28,25 +30,25 @@ _SHAPELESS = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 
 
-class UnfitError(ValueError):
-    """A row that is sound, but of no use here; `reason` is one of a few words."""
+class UnusableRowError(ValueError):
+    """A row is sound, but of no use here."""
 
     def __init__(self, reason: str) -> None:
-        """What a catalog entry names to drop such rows."""
+        """`reason` is what a catalog entry names under `drop`: a key of `preferences.REASONS`."""
         super().__init__(reason)
         self.reason = reason
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one side said at once."""
+    """One message of a conversation."""
 
     role: Role
     text: str
 
     @property
     def key(self) -> tuple[str, str]:
-        """The turn without its spacing."""
+        """The role and the text, with single spaces between words."""
         return self.role, " ".join(self.text.split())
 
 
@@ -59,19 +61,19 @@ class Exchange:
 
 
 def turns(value: Any, speaker: Role, name: str) -> list[Turn]:
-    """The turns of a text, of a message or of a list of messages; empty system turns are none.
+    """The turns of a text, of a message or of a list of messages, without empty system turns.
 
     Args:
         value: `[{role, content}, ...]`, `[{from, value}, ...]`, one such message, a text with
-            `Human:` and `Assistant:` in turn, or the bare words of one turn.
-        speaker: Who says bare words.
-        name: What the value is called in a message.
+            alternating `Human:` and `Assistant:`, or the bare text of one turn.
+        speaker: The role of a bare text.
+        name: What the value is called in an error.
 
     Raises:
         ValueError: It is none of these.
     """
     if isinstance(value, str):
-        found = _spoken(value) or [Turn(speaker, value)]
+        found = _marked_turns(value) or [Turn(speaker, value)]
     else:
         messages = [value] if isinstance(value, Mapping) else value
         if not isinstance(messages, Sequence) or not messages:
@@ -81,55 +83,55 @@ def turns(value: Any, speaker: Role, name: str) -> list[Turn]:
 
 
 def conversation(prompt: Any, value: Any, name: str) -> list[Turn]:
-    """All turns of a dialogue, whose beginning may stand in a column of its own.
+    """All turns of a dialogue, whose beginning may be in a column of its own.
 
     Args:
-        prompt: The column `prompt`: None, the user's words, or the turns before the response.
-        value: The rest, or all of it again.
-        name: What the value is called in a message.
+        prompt: The column `prompt`: None, the user's text, or the turns before the response.
+        value: The rest of the dialogue, or the whole dialogue.
+        name: What the value is called in an error.
 
     Raises:
         ValueError: There is no prompt, or it is not what the dialogue begins with.
     """
-    before = [] if prompt is None else _opened(turns(prompt, "user", "prompt"))
-    said = turns(value, "assistant", name)
-    if not any(turn.role == "user" for turn in said):
+    before = [] if prompt is None else _without_open_turn(turns(prompt, "user", "prompt"))
+    rest = turns(value, "assistant", name)
+    if not any(turn.role == "user" for turn in rest):
         if not before:
             raise ValueError(f"no prompt: no column `prompt`, and no user speaks in `{name}`")
-        if isinstance(prompt, str) and _spoken(prompt):  # whose form spaces its turns
-            said = [Turn(turn.role, turn.text.strip()) for turn in said]
-        return before + said
-    if before and _keys(before) != _keys(_like(said, before))[: len(before)]:
+        if isinstance(prompt, str) and _marked_turns(prompt):  # this form has spaces around turns
+            rest = [Turn(turn.role, turn.text.strip()) for turn in rest]
+        return before + rest
+    if before and _keys(before) != _keys(_comparable(rest, before))[: len(before)]:
         raise ValueError(f"`prompt` is not what `{name}` begins with")
-    return said
+    return rest
 
 
-def exchange(told: Sequence[Turn]) -> Exchange:
-    """The one exchange that a conversation consists of.
+def exchange(dialogue: Sequence[Turn]) -> Exchange:
+    """The single exchange of a conversation.
 
     Raises:
-        UnfitError: It has more turns, a system message, or no response with words.
+        UnusableRowError: It has more turns, a system message, or a blank response or none.
     """
-    if told and told[0].role == "system":
-        raise UnfitError(SYSTEM)
-    if not told or told[-1].role != "assistant":
-        raise UnfitError(SEVERAL_TURNS if len(told) > 2 else NO_RESPONSE)
-    if [turn.role for turn in told] != ["user", "assistant"]:
-        raise UnfitError(SEVERAL_TURNS)
-    if is_blank(told[1].text):
-        raise UnfitError(BLANK)
-    return Exchange(told[0].text, told[1].text)
+    if dialogue and dialogue[0].role == "system":
+        raise UnusableRowError(SYSTEM)
+    if not dialogue or dialogue[-1].role != "assistant":
+        raise UnusableRowError(SEVERAL_TURNS if len(dialogue) > 2 else NO_RESPONSE)
+    if [turn.role for turn in dialogue] != ["user", "assistant"]:
+        raise UnusableRowError(SEVERAL_TURNS)
+    if is_blank(dialogue[1].text):
+        raise UnusableRowError(BLANK)
+    return Exchange(dialogue[0].text, dialogue[1].text)
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text shows nothing: spaces, ends of lines, marks without width."""
+    """Whether a text shows nothing: it has only spaces, line ends and characters without width."""
     return all(
         character.isspace() or unicodedata.category(character) in _SHAPELESS for character in text
     )
 
 
 def is_dialogue(value: Any) -> bool:
-    """Whether a value is a message or a list of messages, and no text."""
+    """Whether a value is a chat message or a list of them, and no text."""
     messages = [value] if isinstance(value, dict) else value
     return isinstance(messages, list) and all(
         isinstance(message, dict) and any(key in message for key in _ROLE_KEYS)
@@ -137,31 +139,31 @@ def is_dialogue(value: Any) -> bool:
     )
 
 
-def _spoken(text: str) -> list[Turn]:
-    """The turns of a text that begins with `Human:` and goes on with `Assistant:`; else none."""
+def _marked_turns(text: str) -> list[Turn]:
+    """The turns of a text that begins with `Human:` and has `Assistant:` later; else none."""
     pieces = _SPEAKER.split(text)
-    speakers, words = pieces[1::2], pieces[2::2]
+    speakers, texts = pieces[1::2], pieces[2::2]
     if pieces[0].strip() or speakers[:1] != ["Human"] or "Assistant" not in speakers:
         return []
     return [
-        Turn("user" if speaker == "Human" else "assistant", said.strip())
-        for speaker, said in zip(speakers, words, strict=True)
+        Turn("user" if speaker == "Human" else "assistant", text.strip())
+        for speaker, text in zip(speakers, texts, strict=True)
     ]
 
 
 def _turn(message: Any, name: str) -> Turn:
     if not isinstance(message, Mapping):
         raise ValueError(f"{name}: no message {{role, content}}")
-    said = next((message[key] for key in _ROLE_KEYS if message.get(key) is not None), None)
-    role = _ROLES.get(said.lower()) if isinstance(said, str) else None
+    given = next((message[key] for key in _ROLE_KEYS if message.get(key) is not None), None)
+    role = _ROLES.get(given.lower()) if isinstance(given, str) else None
     if role is None:
-        raise ValueError(f"{name}: role {said!r} is none of user, assistant, system")
+        raise ValueError(f"{name}: role {given!r} is none of user, assistant, system")
     content = next((message[key] for key in _TEXT_KEYS if message.get(key) is not None), "")
-    return Turn(role, _words(content, name))
+    return Turn(role, _content_text(content, name))
 
 
-def _words(content: Any, name: str) -> str:
-    """The text of a message, which may come in parts `{type: text, text}`."""
+def _content_text(content: Any, name: str) -> str:
+    """The text of a message, which may have parts `{type: text, text}`."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else [None]
@@ -171,18 +173,18 @@ def _words(content: Any, name: str) -> str:
     return "\n\n".join(texts)
 
 
-def _opened(before: list[Turn]) -> list[Turn]:
-    """Without the empty turn of the assistant with which some prompts end."""
+def _without_open_turn(before: list[Turn]) -> list[Turn]:
+    """The turns without the empty turn of the assistant with which some prompts end."""
     ends_open = before and before[-1].role == "assistant" and is_blank(before[-1].text)
     return before[:-1] if ends_open else before
 
 
-def _like(said: list[Turn], before: list[Turn]) -> list[Turn]:
-    """Without system turns, where `before` has none."""
+def _comparable(dialogue: list[Turn], before: list[Turn]) -> list[Turn]:
+    """The turns of a dialogue, without system turns if `before` has none."""
     if any(turn.role == "system" for turn in before):
-        return said
-    return [turn for turn in said if turn.role != "system"]
+        return dialogue
+    return [turn for turn in dialogue if turn.role != "system"]
 
 
-def _keys(told: Sequence[Turn]) -> list[tuple[str, str]]:
-    return [turn.key for turn in told]
+def _keys(dialogue: Sequence[Turn]) -> list[tuple[str, str]]:
+    return [turn.key for turn in dialogue]

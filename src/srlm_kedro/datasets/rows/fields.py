@@ -1,4 +1,4 @@
-"""One row of a file that people bring, as a record has it: the same from every format."""
+"""Reads one row of a file as the fields of a record: the same fields from every format."""
 
 import json
 import math
@@ -9,77 +9,85 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from srlm_kedro.datasets.rows.columns import Choice
-from srlm_kedro.datasets.rows.dialogues import BLANK, UnfitError, is_dialogue
-from srlm_kedro.datasets.rows.files import Form as FileForm
-from srlm_kedro.datasets.rows.files import Row
+from srlm_kedro.datasets.rows.columns import ColumnChoice
+from srlm_kedro.datasets.rows.dialogues import BLANK, UnusableRowError, is_dialogue
 from srlm_kedro.datasets.rows.preferences import (
-    Form,
-    Kind,
-    as_own,
-    best_alone,
+    RecordKind,
+    RowForm,
     form_of,
+    to_record_form,
+    with_best_response,
     without_other_forms,
 )
+from srlm_kedro.datasets.rows.table import FileFormat, Row
 
 _POINT_ZERO = re.compile(r"-?\d+\.0")
 _DIALOGUES = ("prompt", "response", "chosen", "rejected")
-"""Fields of a text, or of messages that CSV holds as JSON."""
-_NO_WORDS = {"blank_response", "string_too_short"}
+"""Fields that hold a text, or chat messages, which CSV holds as JSON."""
+_BLANK_FAULTS = {"blank_response", "string_too_short"}
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A row that was read; `fields` are the record's, with `responses` where it came as a pair."""
+class ReadRow:
+    """A row that was read."""
 
     place: str
-    form: Form
+    form: RowForm
     fields: dict[str, Any]
+    """The fields of the record; a pair has `responses`, whatever the record."""
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How the rows of one table are read."""
+class RowReader:
+    """Reads the rows of one table."""
 
     record: type[BaseModel]
-    kind: Kind
-    choice: Choice
-    file_form: FileForm
+    kind: RecordKind
+    choice: ColumnChoice
+    file_format: FileFormat
     drop: tuple[str, ...] = ()
+    """Reasons for which rows may be left out."""
 
-    def fitted(self, number: int, row: Row) -> Fitted:
+    def read(self, number: int, row: Row) -> ReadRow:
         """The row in the record's fields.
 
+        Args:
+            number: The number of the row in the table; the first is 1.
+            row: The row.
+
         Raises:
-            UnfitError: It is sound, but of no use.
-            ValueError: It does not fit the record.
+            UnusableRowError: The row is sound, but of no use.
+            ValueError: The row does not fit the record.
         """
         if not isinstance(row.value, dict):
             self._checked(row.value)
-        value = self.choice.fitted(_without_nulls(row.value))
-        if self.file_form == "CSV":
+        value = self.choice.select(_without_nulls(row.value))
+        if self.file_format == "CSV":
             value = self._decoded(value)
         form = form_of(value, self.kind)
         if self.choice.columns is not None:
             value = without_other_forms(value, form)
-        own = as_own({"id": numbered_id(self.record, number)} | _with_id(value), form, self.kind)
-        checked = self._checked(best_alone(own) if self.is_best_of(form) else own)
-        return Fitted(row.place, form, own if form == "pair" and "responses" in own else checked)
+        value = {"id": numbered_id(self.record, number)} | _with_id(value)
+        fields = to_record_form(value, form, self.kind)
+        best = self.takes_best(form)
+        checked = self._checked(with_best_response(fields) if best else fields)
+        is_ranking = form == "pair" and "responses" in fields
+        return ReadRow(row.place, form, fields if is_ranking else checked)
 
-    def is_best_of(self, form: Form) -> bool:
-        """Whether the record takes the best response of what is a ranking."""
+    def takes_best(self, form: RowForm) -> bool:
+        """Whether the record takes only the best response of a ranking."""
         return self.kind == "example" and form in ("pair", "completions")
 
     def _checked(self, value: Any) -> dict[str, Any]:
         try:
             return self.record.model_validate(value).model_dump()
         except ValidationError as error:
-            if BLANK in self.drop and {fault["type"] for fault in error.errors()} <= _NO_WORDS:
-                raise UnfitError(BLANK) from error
-            raise ValueError(said(error)) from error
+            if BLANK in self.drop and {fault["type"] for fault in error.errors()} <= _BLANK_FAULTS:
+                raise UnusableRowError(BLANK) from error
+            raise ValueError(describe_errors(error)) from error
 
     def _decoded(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        """CSV holds text alone: what is no text field is JSON, or True and False in any case."""
+        """Decodes a row of CSV, which holds only text: a field of another type is read as JSON."""
         fields = self.record.model_fields.items()
         texts = {name for name, field in fields if field.annotation is str}
         found = {}
@@ -95,8 +103,8 @@ class Rules:
         return found
 
 
-def said(error: ValidationError) -> str:
-    """What a record refuses: each field with its rule, what was found, and the way out."""
+def describe_errors(error: ValidationError) -> str:
+    """Every field that a record refuses, with the rule, what was found, and what to write."""
     return "; ".join(
         f"{'.'.join(map(str, fault['loc'])) or 'row'}: {fault['msg']}{_found(fault)}"
         for fault in error.errors(include_url=False)
@@ -104,7 +112,7 @@ def said(error: ValidationError) -> str:
 
 
 def _found(fault: Any) -> str:
-    """A number in the place of a text, or a text in the place of a number, and what to write."""
+    """What was found, and what to write, if a number and a text were confused."""
     value = fault["input"]
     if fault["type"] == "string_type" and isinstance(value, int | float):
         return f", found {value}: write it as a text, {json.dumps(str(value))}"
@@ -114,7 +122,7 @@ def _found(fault: Any) -> str:
 
 
 def as_id(name: Any) -> Any:
-    """Whole numbers are ids as text, however a file writes them."""
+    """The id as text, if it is a whole number in any spelling; anything else as it is."""
     if isinstance(name, float) and name.is_integer():
         name = int(name)
     return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
@@ -126,27 +134,28 @@ def numbered_id(record: type[BaseModel], number: int) -> str:
 
 
 def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is null or NaN, in the row itself and in the objects of its lists."""
+    """The row without null and NaN, in the row itself and in the objects of its lists."""
     found = {}
     for name, value in row.items():
         if isinstance(value, list):
             value = [
-                {key: item[key] for key in item if not _is_null(item[key])}
+                {key: item[key] for key in item if not is_null(item[key])}
                 if isinstance(item, dict)
                 else item
                 for item in value
             ]
-        if not _is_null(value):
+        if not is_null(value):
             found[name] = value
     return found
 
 
-def _is_null(value: Any) -> bool:
+def is_null(value: Any) -> bool:
+    """Whether a value is null or NaN: tables write either for a missing value."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _with_id(value: dict[str, Any]) -> dict[str, Any]:
-    """The row with its id as text; a blank id is none."""
+    """The row with its id as text; a blank id is left out."""
     name = as_id(value.get("id"))
     if isinstance(name, str) and not name.strip():
         return {field: value[field] for field in value if field != "id"}
@@ -154,16 +163,17 @@ def _with_id(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dialogue(name: str, cell: str) -> Any:
-    """The messages that a cell holds as JSON, or its text."""
+    """The messages that a cell holds as JSON, or the cell's text."""
     if not cell.lstrip().startswith(("[", "{")):
         return cell
     value = _from_json(cell)
     if isinstance(value, str) and re.match(r"\s*\[?\s*\{'(content|role|from|value)'", value):
-        raise ValueError(f"{name}: a list as Python writes it. Write JSON, or Parquet")
+        raise ValueError(f"{name}: a list as Python writes it. Write JSON, or save Parquet")
     return value if is_dialogue(value) else cell
 
 
 def _from_json(cell: str) -> Any:
+    """The JSON value of a cell, with `True` and `False` in any case; the text if it is no JSON."""
     try:
         return json.loads(cell.lower() if cell.lower() in ("true", "false") else cell)
     except (ValueError, RecursionError):

@@ -1,68 +1,70 @@
-"""The rows of a table together: pairs of one prompt as a ranking, and what is left out."""
+"""Combines the rows of a table: pairs of one prompt become a ranking, unusable rows are counted."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from srlm_kedro.datasets.rows.dialogues import UnfitError
-from srlm_kedro.datasets.rows.fields import Fitted, Rules
+from srlm_kedro.datasets.rows.dialogues import UnusableRowError
+from srlm_kedro.datasets.rows.fields import ReadRow, RowReader
 from srlm_kedro.datasets.rows.preferences import (
     CONTRADICTING,
     REASONS,
     REPEATED,
-    best_alone,
     common_ranking,
+    with_best_response,
 )
 from srlm_kedro.display.safe_text import one_line
 from srlm_kedro.errors import InputError
 
 _LONGEST = 300
-"""Characters of what is told of passed-over columns."""
+"""Characters of a list of columns in the log."""
 
 
 @dataclass(frozen=True)
-class Useless:
+class UnusableRow:
     """A row that is sound, but of no use."""
 
     place: str
     reason: str
 
 
-def together(found: Sequence[Fitted], rules: Rules) -> tuple[list[dict[str, Any]], list[Useless]]:
-    """The rows of the record, in the order in which their prompts come, and those of no use.
+def combine_rows(
+    read: Sequence[ReadRow], reader: RowReader
+) -> tuple[list[dict[str, Any]], list[UnusableRow]]:
+    """The rows of the record in the order in which their prompts come, and the unusable rows.
 
-    Pairs of one prompt become one ranking (or its best response). Pairs that contradict each other
-    are of no use, and neither are those after the first where no ranking follows from them all.
-    With `repeated prompt` among the reasons to drop, the first row of each prompt stays.
+    Pairs of one prompt become one ranking, or its best response. Pairs that contradict each other
+    are unusable. If pairs of one prompt determine no ranking, all but the first are unusable. With
+    `repeated prompt` among the reasons to drop, only the first row of each prompt stays.
     """
-    groups: dict[Any, list[Fitted]] = {}
-    for number, row in enumerate(found):
-        is_pair = row.form == "pair" and rules.kind in ("ranking", "example")
-        groups.setdefault(_key(row) if is_pair else number, []).append(row)
-    rows, useless, known = [], [], set()
+    groups: dict[Any, list[ReadRow]] = {}
+    for number, row in enumerate(read):
+        is_pair = row.form == "pair" and reader.kind in ("ranking", "example")
+        groups.setdefault(_prompt_key(row) if is_pair else number, []).append(row)
+    rows, unusable, known = [], [], set()
     for group in groups.values():
-        kept, reason = _united(group)
-        useless += [Useless(row.place, reason) for row in group[len(kept) :]]
-        if kept and REPEATED in rules.drop and _key(kept[0]) in known:
-            useless += [Useless(row.place, REPEATED) for row in kept]
+        kept, reason = _usable(group)
+        unusable += [UnusableRow(row.place, reason) for row in group[len(kept) :]]
+        if kept and REPEATED in reader.drop and _prompt_key(kept[0]) in known:
+            unusable += [UnusableRow(row.place, REPEATED) for row in kept]
         elif kept:
-            known.add(_key(kept[0]))
-            rows.append(_row(kept, rules))
-    return rows, useless
+            known.add(_prompt_key(kept[0]))
+            rows.append(_combined(kept, reader))
+    return rows, unusable
 
 
-def refusals(source: str, useless: Sequence[Useless]) -> list[str]:
-    """What is said of rows of no use that nobody allowed to be left out; nothing if there are none.
+def unusable_rows_fault(source: str, unusable: Sequence[UnusableRow]) -> list[str]:
+    """The refusal of unusable rows that the catalog entry does not allow to drop; or nothing.
 
-    Their number by reason, the first of each, and what to write into the catalog.
+    It has their number by reason, the first row of each reason, and what to write into the entry.
     """
-    if not useless:
+    if not unusable:
         return []
-    reasons = _counted(useless)
-    first = {one.reason: one.place for one in reversed(useless)}
+    reasons = _counted(unusable)
+    first = {row.reason: row.place for row in reversed(unusable)}
     heading = (
-        f"{source}: {len(useless)} rows are of no use. To leave them out, write "
+        f"{source}: {len(unusable)} rows are of no use. To leave them out, write "
         f"`drop: [{', '.join(reasons)}]` into the table's catalog entry."
     )
     lines = [
@@ -72,22 +74,26 @@ def refusals(source: str, useless: Sequence[Useless]) -> list[str]:
     return ["\n".join([heading, *lines])]
 
 
-def counts(useless: Sequence[Useless], joined: int, left: Sequence[str]) -> str:
-    """What the log is told of a table: rows dropped by reason, pairs joined, columns passed over.
+def log_summary(unusable: Sequence[UnusableRow], joined: int, unread: Sequence[str]) -> str:
+    """What the log says of a table; empty if there is nothing to say.
 
-    Empty where there is nothing to tell.
+    Args:
+        unusable: Rows that were dropped.
+        joined: How many pairs were joined to the first pair of their prompt.
+        unread: Columns that were not read.
     """
-    parts = [f"dropped: {_listed(_counted(useless))}"] if useless else []
+    dropped = ", ".join(f"{reason} {count}" for reason, count in _counted(unusable).items())
+    parts = [f"dropped: {dropped}"] if unusable else []
     parts += [f"pairs joined to the first of their prompt: {joined}"] if joined else []
-    parts += [f"columns passed over: {one_line(', '.join(left), _LONGEST)}"] if left else []
+    parts += [f"columns passed over: {one_line(', '.join(unread), _LONGEST)}"] if unread else []
     return "; ".join(parts)
 
 
 def refuse_reasons(drop: Sequence[str]) -> None:
-    """Refuses a list of reasons to drop rows that holds something else.
+    """Refuses a list of reasons to drop rows that has another word.
 
     Raises:
-        InputError: The first that is no reason, and all that are.
+        InputError: The message names the first such word and all reasons.
     """
     unknown = [drop] if isinstance(drop, str) else [name for name in drop if name not in REASONS]
     if unknown:
@@ -97,43 +103,39 @@ def refuse_reasons(drop: Sequence[str]) -> None:
         )
 
 
-def _united(group: Sequence[Fitted]) -> tuple[list[Fitted], str]:
-    """The rows of a group that go together, and why the rest does not."""
+def _usable(group: Sequence[ReadRow]) -> tuple[list[ReadRow], str]:
+    """The rows of a group that can be combined, and why the others cannot."""
     if len(group) == 1:
         return list(group), ""
     try:
         common_ranking([_pair(row) for row in group])
-    except UnfitError as error:
+    except UnusableRowError as error:
         return ([] if error.reason == CONTRADICTING else [group[0]]), error.reason
     return list(group), ""
 
 
-def _row(group: Sequence[Fitted], rules: Rules) -> dict[str, Any]:
-    """One row of the record; the id is the first one's."""
+def _combined(group: Sequence[ReadRow], reader: RowReader) -> dict[str, Any]:
+    """One row of the record, with the id of the first row."""
     first = group[0]
     if "responses" not in first.fields or first.form != "pair":
         return first.fields
-    own = first.fields
+    fields = first.fields
     if len(group) > 1:
-        own = own | {"responses": common_ranking([_pair(row) for row in group])}
-    own = best_alone(own) if rules.is_best_of("pair") else own
-    return rules.record.model_validate(own).model_dump()
+        fields = fields | {"responses": common_ranking([_pair(row) for row in group])}
+    fields = with_best_response(fields) if reader.takes_best("pair") else fields
+    return reader.record.model_validate(fields).model_dump()
 
 
-def _pair(row: Fitted) -> tuple[str, str]:
+def _pair(row: ReadRow) -> tuple[str, str]:
     better, worse = row.fields["responses"]
     return better["text"], worse["text"]
 
 
-def _key(row: Fitted) -> str:
-    """The prompt without case and spacing: what may stand in a table once."""
+def _prompt_key(row: ReadRow) -> str:
+    """The prompt in lower case with single spaces, by which two rows have the same prompt."""
     return " ".join(row.fields["prompt"].split()).lower()
 
 
-def _counted(useless: Sequence[Useless]) -> dict[str, int]:
-    found = Counter(one.reason for one in useless)
+def _counted(unusable: Sequence[UnusableRow]) -> dict[str, int]:
+    found = Counter(row.reason for row in unusable)
     return {reason: found[reason] for reason in REASONS if reason in found}
-
-
-def _listed(reasons: dict[str, int]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in reasons.items())

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from srlm_kedro.display.safe_text import sound
+from srlm_kedro.display.safe_text import encodable
 from srlm_kedro.params import MANY, TOKENS, Params
 from srlm_kedro.records import Checkpoint
 
@@ -103,8 +103,8 @@ class Completion:
 
     def __post_init__(self) -> None:
         """Repairs texts: servers can send half a surrogate pair, which no file or hash accepts."""
-        object.__setattr__(self, "text", sound(self.text))
-        object.__setattr__(self, "thought", sound(self.thought))
+        object.__setattr__(self, "text", encodable(self.text))
+        object.__setattr__(self, "thought", encodable(self.thought))
         if self.drawn is None:
             object.__setattr__(self, "drawn", self.tokens)
 

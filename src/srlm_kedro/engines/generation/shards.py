@@ -16,7 +16,7 @@ from srlm_kedro.engines.generation.base import (
     Sampling,
     folder_state,
 )
-from srlm_kedro.freshness.files import json_digest, write_whole
+from srlm_kedro.freshness.digests import json_digest, write_atomically
 from srlm_kedro.params import Count
 from srlm_kedro.records import Checkpoint
 
@@ -139,7 +139,7 @@ def _write(file: Path, rows: Sequence[Sequence[Completion]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     content = [[list(vars(each).values()) for each in row] for row in rows]
     text = json.dumps(content).encode()
-    write_whole(file, _checksum(text).encode() + b"\n" + text)
+    write_atomically(file, _checksum(text).encode() + b"\n" + text)
 
 
 def _checksum(text: bytes) -> str:

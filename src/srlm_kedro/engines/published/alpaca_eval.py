@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from srlm_kedro.display.safe_text import without
+from srlm_kedro.display.safe_text import redacted
 from srlm_kedro.engines.generation.servers.endpoint import no_connection
 from srlm_kedro.engines.published.alpaca_eval_package import load, quiet_package
 from srlm_kedro.engines.published.base import COLUMNS
@@ -64,7 +64,7 @@ class AlpacaEvalAnnotator:
         """Raises InputError if the package is missing or no server answers."""
         load("decoders.openai")
         fault = no_connection(
-            self._base_url, self._key, self._timeout, lambda text: without(text, self._key)
+            self._base_url, self._key, self._timeout, lambda text: redacted(text, self._key)
         )
         if fault is not None:
             raise InputError(
@@ -108,7 +108,7 @@ class AlpacaEvalAnnotator:
 
     def _error_for(self, error: Exception, passing: bool) -> Exception:
         """The error to raise: GateError if the fault may pass, InputError if it must be mended."""
-        message = without(f"{type(error).__name__}: {error}", self._key)
+        message = redacted(f"{type(error).__name__}: {error}", self._key)
         kept = f"The answers so far are kept in {self._folder}."
         if passing:
             return GateError(

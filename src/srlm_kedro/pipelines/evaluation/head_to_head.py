@@ -6,7 +6,7 @@ Paper: section 3.1, each comparison is made in both orders, and it is a tie if t
 import numpy as np
 import pandas as pd
 
-from srlm_kedro.display.safe_text import ending
+from srlm_kedro.display.safe_text import quoted_end
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge.statistics import tally
 from srlm_kedro.pipelines.evaluation.comparisons import ORDERS, opponents_of, pair_up, reparse
@@ -140,7 +140,7 @@ def _refuse_unparsed(read: pd.DataFrame, evaluation: EvaluationParams) -> None:
         f"{first.model}.verdicts: {len(unparsed) / len(read):.0%} of {len(read)} comparisons have "
         f"no verdict (limit `evaluation.max_unparsed` = {evaluation.max_unparsed:g}); most often: "
         f"{unparsed['reason'].value_counts().index[0]}. First: response {first.response_id} "
-        f"against {first.response_id_other}, {ending(first.text)}. Give the referee more room "
+        f"against {first.response_id_other}, {quoted_end(first.text)}. Give the referee more room "
         "(`max_new_tokens` of its entry in the catalog), change its prompt, or raise the limit: "
         "all verdicts are kept."
     )

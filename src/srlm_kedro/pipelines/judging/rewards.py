@@ -5,7 +5,7 @@ This is apart from the judging, so that a better parser gives new rewards withou
 
 import pandas as pd
 
-from srlm_kedro.display.safe_text import ending
+from srlm_kedro.display.safe_text import quoted_end
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
 from srlm_kedro.judge.judgements import (
@@ -109,7 +109,7 @@ def _refuse_dropped(responses: pd.DataFrame, drops: dict[str, int]) -> None:
         f"judged_responses: none of {len(responses)} responses can be used: {drops['cut']} are cut "
         f"at the token limit (`judging.cut` = drop), {drops['empty']} are empty, "
         f"{drops['unanswered']} were not drawn because their prompts left no room. First: response "
-        f"{responses['response_id'].iloc[0]}, {ending(responses['response'].iloc[0])}. Raise "
+        f"{responses['response_id'].iloc[0]}, {quoted_end(responses['response'].iloc[0])}. Raise "
         "`responses.sampling.max_new_tokens`, or read the responses: all are kept."
     )
 
@@ -128,7 +128,7 @@ def _refuse_unparsed(responses: pd.DataFrame, read: pd.DataFrame, judging: Judgi
         f"{prompt_id[first.response_id].partition('-')[0]}.judgements: "
         f"{len(unparsed) / len(read):.0%} of {len(read)} judgements have no score (limit "
         f"`judging.max_unparsed` = {judging.max_unparsed:g}); most often: {common}. "
-        f"First: response {first.response_id}, {ending(first.text)}. "
+        f"First: response {first.response_id}, {quoted_end(first.text)}. "
         f"Raise `judging.sampling.max_new_tokens` (now {judging.sampling.max_new_tokens}) or "
         f"`judging.retries` (now {judging.retries}), or read the judgements: all are kept."
     )

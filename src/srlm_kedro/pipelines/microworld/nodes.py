@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from srlm_kedro.engines.training.base import Document, TrainingEngine
 from srlm_kedro.engines.training.params import PretrainParams
-from srlm_kedro.freshness.files import file_digest
+from srlm_kedro.freshness.digests import file_digest
 from srlm_kedro.microworld import seed_data as seeds
 from srlm_kedro.microworld.answers import PERFECT, Habits
 from srlm_kedro.microworld.corpus import Mixture, corpus

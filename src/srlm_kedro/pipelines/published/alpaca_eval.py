@@ -10,7 +10,7 @@ import pandas as pd
 from kedro.pipeline import Node, Pipeline
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from srlm_kedro.datasets.rows.fields import said
+from srlm_kedro.datasets.rows.fields import describe_errors
 from srlm_kedro.engines.generation.base import GenerationEngine, Request, StageSampling
 from srlm_kedro.engines.published.base import Annotator
 from srlm_kedro.errors import GateError, InputError, summary
@@ -93,7 +93,7 @@ def read_references(alpaca_eval_set: list[dict[str, Any]]) -> pd.DataFrame:
         try:
             rows.append(ReferenceRow.model_validate(found).model_dump())
         except ValidationError as error:
-            faults.append(f"item {number} of the list: {said(error)}")
+            faults.append(f"item {number} of the list: {describe_errors(error)}")
     table = pd.DataFrame(rows, columns=list(ReferenceRow.model_fields))
     twice = table.loc[table["instruction"].duplicated(), "instruction"]
     faults += [f"an instruction occurs twice: {text[:60]!r}" for text in twice]

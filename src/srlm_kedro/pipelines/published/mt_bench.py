@@ -10,7 +10,7 @@ import pandas as pd
 from kedro.pipeline import Node, Pipeline
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from srlm_kedro.display.safe_text import ending
+from srlm_kedro.display.safe_text import quoted_end
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, StageSampling
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.judge.prompt import fill, placeholder_faults
@@ -236,9 +236,9 @@ def _refuse_unparsed(read: pd.DataFrame, mt_bench: MtBenchParams) -> None:
         f"{first.model}.mt_bench_judgements: {len(unparsed) / len(read):.0%} of {len(read)} "
         f"judgements have no rating (limit `mt_bench.max_unparsed` = {mt_bench.max_unparsed:g}); "
         f"most often: {unparsed['reason'].value_counts().index[0]}. First: question "
-        f"{first.question_id}, turn {first.turn}, {ending(first.text)}. Give the judge more room "
-        "(`max_new_tokens` of `mt_bench_judge` in the catalog), change the prompt, or raise the "
-        "limit: all judgements are kept."
+        f"{first.question_id}, turn {first.turn}, {quoted_end(first.text)}. Give the judge more "
+        "room (`max_new_tokens` of `mt_bench_judge` in the catalog), change the prompt, or raise "
+        "the limit: all judgements are kept."
     )
 
 

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from srlm_kedro.display.safe_text import page
+from srlm_kedro.display.safe_text import render_page
 from srlm_kedro.pipelines.reporting.model_tables import ERRORS, POINTS, SECTIONS
 from srlm_kedro.records import derive_seed
 
@@ -22,7 +22,7 @@ def write_report(
 ) -> str:
     """The page; `judged` are the samples of M2, M3, ... An empty `study` has no section."""
     duels = head_to_head.assign(margin=head_to_head["win"] - head_to_head["loss"])
-    return page(
+    return render_page(
         files(__package__).joinpath("report.html.jinja").read_text("utf-8"),
         last=iterations["model"].iloc[-1],
         duels=duels.to_dict("records"),

@@ -13,7 +13,7 @@ from pydantic import Field
 from srlm_kedro.engines.generation.base import GenerationEngine, Request, StageSampling
 from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.params import MANY, TOKENS, Params, Reads
-from srlm_kedro.records import Checkpoint, derive_seed, drawn
+from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
 
 
 class ValidationSampling(StageSampling):
@@ -100,6 +100,6 @@ def judge_validation_responses(
 def _requests(eft_eval: pd.DataFrame, limit: int, seed: int) -> list[Request]:
     """The different prompts in their order, or a random `limit` of them."""
     prompts = eft_eval.drop_duplicates("prompt")
-    places = sorted(drawn(range(len(prompts)), limit, seed, "validation prompts"))
+    places = sorted(draw_sample(range(len(prompts)), limit, seed, "validation prompts"))
     prompts = prompts.iloc[places]
     return [Request(row.prompt_id, row.prompt) for row in prompts.itertuples()]

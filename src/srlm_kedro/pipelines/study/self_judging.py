@@ -10,7 +10,7 @@ from srlm_kedro.judge.judgements import judge_responses, merge_attempts, reparse
 from srlm_kedro.params import MANY, Params, Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
-from srlm_kedro.records import Checkpoint, derive_seed, drawn
+from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
 
 
 class StudyParams(Params):
@@ -32,7 +32,7 @@ def choose_own(eval_scores: pd.DataFrame, study: StudyParams, seed: int) -> pd.D
     rows = eval_scores[(eval_scores["mode"] == "sampled") & eval_scores["score"].notna()]
     comparable = rows[rows.groupby("prompt_id")["score"].transform("size") > 1]
     ids = sorted(eval_scores["prompt_id"].unique())
-    asked = drawn(ids, study.own_prompts, seed, "study")
+    asked = draw_sample(ids, study.own_prompts, seed, "study")
     return comparable[comparable["prompt_id"].isin(asked)]
 
 

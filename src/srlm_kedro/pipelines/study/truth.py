@@ -8,7 +8,7 @@ from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.pipelines.study.movement import movement_figures
 from srlm_kedro.pipelines.study.self_judging import StudyParams
 from srlm_kedro.pipelines.study.writing import prompt_figures
-from srlm_kedro.records import Checkpoint, drawn
+from srlm_kedro.records import Checkpoint, draw_sample
 from srlm_kedro.referee.base import COLUMNS, KINDS, KnowingReferee, Referee, assessment_table
 
 TIED = ["model", "prompt_id", "prompt", "reward", "responses", "why"]
@@ -70,7 +70,7 @@ def _prompts_to_assess(
     prompts = judged_responses.drop_duplicates("prompt_id")
     if isinstance(referee, KnowingReferee):
         prompts = prompts[[referee.understands(text) for text in prompts["prompt"]]]
-    return drawn(prompts["prompt_id"].to_list(), limit, seed, "study")
+    return draw_sample(prompts["prompt_id"].to_list(), limit, seed, "study")
 
 
 def tied_groups(candidates: pd.DataFrame, model: str) -> pd.DataFrame:

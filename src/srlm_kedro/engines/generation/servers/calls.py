@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import SecretStr
 
-from srlm_kedro.display.safe_text import without
+from srlm_kedro.display.safe_text import redacted
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.servers.endpoint import (
     LONGEST_WAIT,
@@ -174,7 +174,7 @@ class Caller:
         return self._key.get_secret_value() if self._key else "none"
 
     def _redacted(self, text: str) -> str:
-        return without(text, self._key.get_secret_value()) if self._key else text
+        return redacted(text, self._key.get_secret_value()) if self._key else text
 
 
 def _require_client() -> None:

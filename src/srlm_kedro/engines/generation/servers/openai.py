@@ -14,7 +14,7 @@ from srlm_kedro.engines.generation.base import Completion, Request, Sampling, fo
 from srlm_kedro.engines.generation.servers.calls import Caller
 from srlm_kedro.engines.generation.servers.journal import Journal
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.freshness.files import json_digest
+from srlm_kedro.freshness.digests import json_digest
 from srlm_kedro.params import Retries, Seconds
 from srlm_kedro.records import Checkpoint, derive_seed
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from srlm_kedro.freshness.files import file_digest
+from srlm_kedro.freshness.digests import file_digest
 
 SCRATCH = "writing-"
 """The first part of a folder's name while it is being written."""

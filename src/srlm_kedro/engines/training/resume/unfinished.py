@@ -20,7 +20,7 @@ from srlm_kedro.engines.training.resume.snapshots import (
     write,
 )
 from srlm_kedro.engines.weights import base_of, is_adapter
-from srlm_kedro.freshness.files import json_digest
+from srlm_kedro.freshness.digests import json_digest
 from srlm_kedro.freshness.manifest import file_digests
 from srlm_kedro.records import Checkpoint
 

@@ -1,4 +1,4 @@
-"""Sums of files and of values; files that are written whole or not at all."""
+"""Digests of files and of values, and files that are written atomically."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def file_digest(path: Path) -> str:
-    """The sha256 of a file's bytes, read once as long as the file's state stays."""
+    """The sha256 of a file's bytes; they are read again only when the file's state changes."""
     stat = path.stat()
     return _digest_of(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
@@ -21,8 +21,11 @@ def json_digest(value: Any, default: Callable[[Any], Any] | None = None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes beside and renames; what a kill has left beside is written over the next time."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a hidden file beside `path` and renames it.
+
+    A kill can leave that hidden file behind; the next write replaces it.
+    """
     scratch = path.with_name(f".{path.name}.new")
     scratch.write_bytes(content)
     os.replace(scratch, path)
@@ -30,6 +33,6 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @lru_cache(maxsize=4096)
 def _digest_of(path: Path, *state: int) -> str:
-    """By a file's state: weights are large."""
+    """The digest by path and state: weights are large, so each file is read once."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

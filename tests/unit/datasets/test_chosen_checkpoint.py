@@ -1,4 +1,4 @@
-"""One model out of several, by reference."""
+"""The dataset of a chosen model, which is a reference to one of several models."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def best(tmp_path):
 
 
 def test_the_chosen_model_comes_under_the_name_of_its_place(best, tmp_path):
-    """M1 chosen in M2's place counts as M2: seeds and schedules go by the iteration."""
+    """M1, chosen in place of M2, counts as M2: seeds and schedules depend on the iteration."""
     m1 = scripted(tmp_path / "data/models/m1")
     assert not best.exists()
     best.save(Checkpoint(m1, "m1"))
@@ -34,7 +34,7 @@ def test_the_chosen_model_comes_under_the_name_of_its_place(best, tmp_path):
 
 
 def test_the_note_follows_the_choice_and_the_models_content(best, tmp_path):
-    """Another choice or a remade model is another note; the same model is the same bytes."""
+    """Another choice or a remade model changes the note; the same model gives the same bytes."""
     note = tmp_path / "data/reports/m2/best.json"
 
     def digest_of(name, text):
@@ -46,8 +46,8 @@ def test_the_note_follows_the_choice_and_the_models_content(best, tmp_path):
     assert len({first, digest_of("m2", "{}"), digest_of("m1", '{"remade": 1}')}) == 3
 
 
-def test_the_digest_is_of_what_lies_there_or_lay_there(best, tmp_path):
-    """Weights that were thinned out need not be there; others count by their bytes."""
+def test_the_digest_is_of_the_files_or_of_the_deleted_ones(best, tmp_path):
+    """Thinned weights count by the digest of the deleted files, others by their bytes."""
     m1 = scripted(tmp_path / "data/models/m1")
     write_manifest(m1, {})
     digest = content_digest(m1)
@@ -63,7 +63,7 @@ def test_the_digest_is_of_what_lies_there_or_lay_there(best, tmp_path):
 
 
 def test_a_data_folder_can_move(best, tmp_path):
-    """The note names the folder as it lies from the note."""
+    """The note names the folder relative to itself."""
     best.save(Checkpoint(scripted(tmp_path / "data/models/m1"), "m1"))
     shutil.move(tmp_path / "data", tmp_path / "elsewhere")
     moved = ChosenCheckpointDataset(str(tmp_path / "elsewhere/reports/m2/best.json"), "m2")
