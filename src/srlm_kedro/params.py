@@ -29,14 +29,14 @@ class Reads:
         object.__setattr__(self, "names", names)
 
 
-MANY = 1_000_000_000
+MAX_COUNT = 1_000_000_000
 """The largest count; a larger one is a typing error."""
-TOKENS = 10_000_000
+MAX_TOKENS = 10_000_000
 """The largest length of a text, in tokens."""
-SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1
 """The largest seed: what a signed integer of 64 bits can hold."""
 
-Count = Annotated[int, Field(ge=1, le=MANY)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Retries = Annotated[int, Field(ge=0, le=100)]
 Seconds = Annotated[float, Field(gt=0, le=10_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]

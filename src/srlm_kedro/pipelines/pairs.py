@@ -8,7 +8,7 @@ from kedro.pipeline import Node, Pipeline
 from pydantic import Field
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.params import LIMIT, MANY, Params
+from srlm_kedro.params import LIMIT, MAX_COUNT, Params
 from srlm_kedro.records import derive_seed
 
 
@@ -23,7 +23,7 @@ class PairsParams(Params):
     these two: the chosen response is the shortest one within this share of the highest reward, and
     the rejected response is the longest one within it of the lowest. So length wins less.
     Source: Meta-Rewarding (2407.19594)."""
-    min_pairs: Annotated[int, LIMIT] = Field(1, ge=1, le=MANY)
+    min_pairs: Annotated[int, LIMIT] = Field(1, ge=1, le=MAX_COUNT)
     """The run stops if there are fewer pairs than this."""
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
 from srlm_kedro.errors import InputError
-from srlm_kedro.params import TOKENS, Temperature
+from srlm_kedro.params import MAX_TOKENS, Temperature
 from srlm_kedro.records import Checkpoint, derive_seed
 
 
@@ -21,7 +21,7 @@ class LlmJudge:
         model: str = "judge",
         model_path: str | None = None,
         temperature: Temperature = 0.0,
-        max_new_tokens: Annotated[int, Field(ge=1, le=TOKENS)] = 1024,
+        max_new_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 1024,
     ):
         """Names the model and sets how it is asked.
 

@@ -10,7 +10,7 @@ from srlm_kedro.engines.generation.base import Completion, GenerationEngine
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import check_judge_prompt, fill, fill_judge_prompt, placeholder_faults
-from srlm_kedro.params import TOKENS, Temperature
+from srlm_kedro.params import MAX_TOKENS, Temperature
 from srlm_kedro.referee.base import Comparison
 from srlm_kedro.referee.llm_judge import LlmJudge
 
@@ -45,7 +45,7 @@ class LlmReferee:
         model_path: str | None = None,
         judge_prompt: str | None = None,
         temperature: Temperature = 0.0,
-        max_new_tokens: Annotated[int, Field(ge=1, le=TOKENS)] = 1024,
+        max_new_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 1024,
     ):
         """Names the model, as for `LlmJudge`, and sets its prompts.
 

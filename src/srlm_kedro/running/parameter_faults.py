@@ -8,14 +8,15 @@ from kedro.pipeline import Pipeline
 from kedro.validation.type_extractor import TypeExtractor
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from srlm_kedro.params import MANY, SEED
+from srlm_kedro.params import MAX_COUNT, MAX_SEED
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.self_rewarding import chain, seed_tables, self_rewarding
 
 RUN_PARAMETERS: dict[str, Any] = {
     "seed": Annotated[
-        int, Field(strict=True, ge=0, le=SEED, description="The seed of everything that is drawn.")
+        int,
+        Field(strict=True, ge=0, le=MAX_SEED, description="The seed of everything that is drawn."),
     ],
     "iteration": Annotated[
         int,
@@ -28,7 +29,7 @@ RUN_PARAMETERS: dict[str, Any] = {
         ),
     ],
     "keep_models": Annotated[
-        Literal["all"] | Annotated[int, Field(strict=True, ge=1, le=MANY)],
+        Literal["all"] | Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT)],
         Field(
             description="How many of the newest models keep their weights. M0, the SFT baseline "
             "and M1 keep theirs always; tables and metrics stay."

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, Self
 from pydantic import Field, model_validator
 
 from srlm_kedro.display.safe_text import encodable
-from srlm_kedro.params import MANY, TOKENS, Params
+from srlm_kedro.params import MAX_COUNT, MAX_TOKENS, Params
 from srlm_kedro.records import Checkpoint
 
 
@@ -18,15 +18,15 @@ class Sampling(Params):
     Paper: section 3.1 samples with temperature 0.7 and top-p 0.9.
     """
 
-    n: int = Field(1, ge=1, le=MANY)
+    n: int = Field(1, ge=1, le=MAX_COUNT)
     """Completions per request."""
     temperature: float = Field(0.7, ge=0, le=10)
     """0 is greedy: the most probable token is taken."""
     top_p: float = Field(0.9, gt=0, le=1)
     """Only the likeliest tokens are drawn, as many as hold this share of the probability."""
-    max_new_tokens: int = Field(512, ge=1, le=TOKENS)
+    max_new_tokens: int = Field(512, ge=1, le=MAX_TOKENS)
     """Longest completion, in tokens, thoughts included. The paper does not state one."""
-    min_new_tokens: int = Field(0, ge=0, le=TOKENS)
+    min_new_tokens: int = Field(0, ge=0, le=MAX_TOKENS)
     """The end token is not sampled before this many tokens."""
     stop: tuple[str, ...] = ()
     """An answer ends before the first of these strings; it is not part of the text."""

@@ -14,7 +14,7 @@ from srlm_kedro.engines.published.alpaca_eval_package import load, quiet_package
 from srlm_kedro.engines.published.base import COLUMNS
 from srlm_kedro.engines.published.length_control import length_controlled_win_rate
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.params import SEED, Retries, Seconds
+from srlm_kedro.params import MAX_SEED, Retries, Seconds
 
 _NO_KEY = "unused"
 _COMPLETIONS = "openai_completions"
@@ -34,7 +34,7 @@ class AlpacaEvalAnnotator:
         path: str,
         annotators_config: str = "weighted_alpaca_eval_gpt4_turbo",
         model: str | None = None,
-        seed: Annotated[int, Field(ge=0, le=SEED)] = 0,
+        seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0,
         concurrency: Annotated[int, Field(ge=1, le=10_000)] = 5,
         retries: Retries = 6,
         timeout: Seconds = 600.0,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from srlm_kedro.errors import GateError, summary
-from srlm_kedro.params import LIMIT, RESOURCE, TOKENS, Params, Schedule, Share, at
+from srlm_kedro.params import LIMIT, MAX_TOKENS, RESOURCE, Params, Schedule, Share, at
 
 _MICRO_BATCH = 16
 _Rate = Annotated[float, Field(gt=0, le=1)]
@@ -57,7 +57,7 @@ class TuningParams(Params):
     """Weight decay of AdamW (paper: not stated)."""
     max_grad_norm: float = Field(1.0, gt=0, le=1e9)
     """Longer gradients are scaled down to this norm (paper: not stated)."""
-    max_length: int = Field(2048, ge=2, le=TOKENS)
+    max_length: int = Field(2048, ge=2, le=MAX_TOKENS)
     """Longest prompt + completion in tokens, end token included (paper: not stated). Longer rows
     are left out and counted. Seed data that is longer is refused before the first training."""
     max_too_long: Annotated[float, LIMIT] = Field(0.1, ge=0, le=1)
@@ -204,9 +204,9 @@ class PretrainParams(Params):
     """Attention heads. `hidden_size` must be a multiple of this number."""
     mlp_size: int = Field(336, ge=8, le=10_000_000)
     """Inner width of the feed-forward blocks."""
-    positions: int = Field(512, ge=16, le=TOKENS)
+    positions: int = Field(512, ge=16, le=MAX_TOKENS)
     """The longest text that the model can see, in tokens."""
-    row_length: int = Field(256, ge=16, le=TOKENS)
+    row_length: int = Field(256, ge=16, le=MAX_TOKENS)
     """Tokens per row. Several documents are packed into a row, and none sees another."""
     batch_size: int = Field(4, ge=1, le=1_000_000)
     """Rows per step. There is one pass over the documents, so they decide the number of steps."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from srlm_kedro.engines.generation.base import StageSampling
-from srlm_kedro.params import LIMIT, MANY, TOKENS, Params
+from srlm_kedro.params import LIMIT, MAX_COUNT, MAX_TOKENS, Params
 
 
 def ranked_judgement(place: int, last: int, score: int) -> str:
@@ -18,7 +18,7 @@ class EftSampling(StageSampling):
 
     n: int = Field(1, ge=1, le=1000)
     """Judgements per ranked response (paper: not stated)."""
-    max_new_tokens: int = Field(384, ge=1, le=TOKENS)
+    max_new_tokens: int = Field(384, ge=1, le=MAX_TOKENS)
     """Longest judgement in tokens (paper: not stated)."""
 
 
@@ -29,16 +29,16 @@ class EftParams(Params):
     """How many judgements the baseline makes, and how they are drawn."""
     agreement: Literal["example", "set"] = "example"
     """When a judgement agrees with the human ranking; see `eft.selection.agreeing`."""
-    min_words: int = Field(5, ge=0, le=MANY)
+    min_words: int = Field(5, ge=0, le=MAX_COUNT)
     """A judgement of fewer words is a score without a justification, and is dropped."""
     thin_commonest: bool = True
     """True: judgements with the commonest score are dropped at random, down to the number of those
     with the second commonest (paper: some of the fours are dropped; how many is not stated)."""
     eval_fraction: float = Field(0.25, gt=0, lt=1)
     """Share of the prompts that is held back to measure judges (paper: 541 of 2,171 examples)."""
-    eval_prompts: int | None = Field(None, ge=1, le=MANY)
+    eval_prompts: int | None = Field(None, ge=1, le=MAX_COUNT)
     """Number of prompts that are held back, in place of `eval_fraction`."""
-    min_kept: Annotated[int, LIMIT] = Field(1, ge=0, le=MANY)
+    min_kept: Annotated[int, LIMIT] = Field(1, ge=0, le=MAX_COUNT)
     """The run stops if there are fewer training examples than this."""
 
     def held(self, prompts: int) -> int:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from srlm_kedro.params import MANY, TOKENS, Params, Schedule
+from srlm_kedro.params import MAX_COUNT, MAX_TOKENS, Params, Schedule
 from srlm_kedro.pipelines.estimate.devices import DEVICES
 from srlm_kedro.pipelines.loop import LoopParams
 
@@ -24,11 +24,11 @@ class SizeParams(Params):
     """Number of weights."""
     layers: int = Field(ge=1, le=100_000)
     """Number of layers."""
-    hidden_size: int = Field(ge=1, le=MANY)
+    hidden_size: int = Field(ge=1, le=MAX_COUNT)
     """Width of a layer."""
-    kv_size: int = Field(ge=1, le=MANY)
+    kv_size: int = Field(ge=1, le=MAX_COUNT)
     """Width of the keys: number of key-value heads times the width of one."""
-    vocabulary: int = Field(ge=1, le=MANY)
+    vocabulary: int = Field(ge=1, le=MAX_COUNT)
     """Number of tokens in the vocabulary."""
 
 
@@ -48,7 +48,7 @@ class EstimateParams(Params):
     training. `auto` is what the engines choose: float32 on a CPU, bfloat16 elsewhere."""
     checkpoint_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the weights on disk; the trainers write float32."""
-    rows: int = Field(256, ge=1, le=MANY)
+    rows: int = Field(256, ge=1, le=MAX_COUNT)
     """Completions that are sampled at once; the engine's `max_rows`."""
     shares_prefixes: bool = True
     """True: the engine computes what prompts have in common once. Set it to false for a server that
@@ -59,11 +59,11 @@ class EstimateParams(Params):
     tokens_per_word: float | None = Field(None, gt=0, le=1000)
     """Tokens per word; marks and newlines count as words. None, here and below: the figure that
     `MICROWORLD` or `ENGLISH` assumes."""
-    written_tokens: float | None = Field(None, gt=0, le=TOKENS)
+    written_tokens: float | None = Field(None, gt=0, le=MAX_TOKENS)
     """Tokens per written prompt, refused ones included."""
     response_growth: float | None = Field(None, gt=0, le=1000)
     """Factor by which responses grow from one model to the next; M1's are as long as IFT's."""
-    judgement_tokens: float | None = Field(None, gt=0, le=TOKENS)
+    judgement_tokens: float | None = Field(None, gt=0, le=MAX_TOKENS)
     """Tokens per judgement, its end token included."""
     accepted_share: Schedule[_SomeShare] | None = None
     """Share of the written prompts that the filters accept. A list has the values of M2, M3, ...;
@@ -97,10 +97,10 @@ class Expected(Params):
     """Figures that are unknown before a run; `EstimateParams` explains each of them."""
 
     tokens_per_word: float = Field(gt=0, le=1000)
-    written_tokens: float | None = Field(gt=0, le=TOKENS)
+    written_tokens: float | None = Field(gt=0, le=MAX_TOKENS)
     """None: as long as IFT prompts."""
     response_growth: float = Field(gt=0, le=1000)
-    judgement_tokens: float = Field(gt=0, le=TOKENS)
+    judgement_tokens: float = Field(gt=0, le=MAX_TOKENS)
     accepted_share: Schedule[_SomeShare]
     pair_yield: Schedule[_SomeShare]
     kept_share: _SomeShare

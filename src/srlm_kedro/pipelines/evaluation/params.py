@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import StageSampling
-from srlm_kedro.params import LIMIT, TOKENS, Params
+from srlm_kedro.params import LIMIT, MAX_TOKENS, Params
 
 
 class EvalSampling(StageSampling):
@@ -20,7 +20,7 @@ class EvalJudgeSampling(StageSampling):
 
     n: int = Field(3, ge=1, le=1000)
     """K, judgements per response; the mean of their scores is the response's score."""
-    max_new_tokens: int = Field(384, ge=1, le=TOKENS)
+    max_new_tokens: int = Field(384, ge=1, le=MAX_TOKENS)
     """Longest judgement in tokens (paper: not stated)."""
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from srlm_kedro.engines.generation.base import GenerationEngine, StageSampling
 from srlm_kedro.judge.judgements import DropOrKeep, candidate_status, judge_responses
-from srlm_kedro.params import LIMIT, TOKENS, Params, Reads
+from srlm_kedro.params import LIMIT, MAX_TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed
 
 
@@ -16,7 +16,7 @@ class JudgeSampling(StageSampling):
 
     n: int = Field(3, ge=1, le=1000)
     """K, judgements per response (paper: 3)."""
-    max_new_tokens: int = Field(384, ge=1, le=TOKENS)
+    max_new_tokens: int = Field(384, ge=1, le=MAX_TOKENS)
     """Longest judgement in tokens (paper: not stated). The judge prompt asks for up to 100 words
     before the score; a limit that is too small cuts off the score."""
 

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from srlm_kedro.params import MANY, SEED, Params, Share
+from srlm_kedro.params import MAX_COUNT, MAX_SEED, Params, Share
 
 
 class AnswererParams(Params):
@@ -38,7 +38,7 @@ class ReviewerParams(Params):
 class CorpusParams(Params):
     """The texts that M0 learns from."""
 
-    documents: int = Field(44_000, ge=1, le=MANY)
+    documents: int = Field(44_000, ge=1, le=MAX_COUNT)
     """Number of documents. M0 reads each once, so this decides how long it learns."""
     reviews: float = Field(0.55, ge=0, le=1)
     """Share of reviews in the words of the judge prompt, among the documents after the opening that
@@ -93,9 +93,9 @@ class CorpusParams(Params):
 class SeedDataParams(Params):
     """The seed data that is committed; it does not depend on the run's seed."""
 
-    seed: int = Field(20401, ge=0, le=SEED)
+    seed: int = Field(20401, ge=0, le=MAX_SEED)
     """Seed of the seed data; 2401.10020 is the paper's number."""
-    ift: int = Field(256, ge=1, le=MANY)
+    ift: int = Field(256, ge=1, le=MAX_COUNT)
     """Prompts with one response, by people who do not always do what they know is right."""
     ift_keeps: float = Field(0.3, ge=0, le=1)
     """Probability that an IFT response follows a request; drawn for each. Nothing is added."""
@@ -103,13 +103,13 @@ class SeedDataParams(Params):
     """Probability that all items of an IFT response are right."""
     ift_helpful: float = Field(0.8, ge=0, le=1)
     """Probability that an IFT response sounds like an assistant."""
-    eft: int = Field(260, ge=1, le=MANY)
+    eft: int = Field(260, ge=1, le=MAX_COUNT)
     """Prompts with ranked responses."""
     eft_responses: int = Field(4, ge=2, le=1000)
     """Ranked responses per prompt."""
     eft_answerers: AnswererParams = AnswererParams(right=0.5)
     """Those who wrote the ranked responses."""
-    eval_prompts: int = Field(240, ge=1, le=MANY)
+    eval_prompts: int = Field(240, ge=1, le=MAX_COUNT)
     """Number of held-out prompts."""
     eval_unseen: float = Field(0.25, ge=0, le=1)
     """Share of held-out prompts of kinds that do not occur in training."""

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from srlm_kedro.engines.generation.base import StageSampling
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.prompt import fill, placeholder_faults
-from srlm_kedro.params import LIMIT, MANY, TOKENS, Count, Params, Schedule
+from srlm_kedro.params import LIMIT, MAX_COUNT, MAX_TOKENS, Count, Params, Schedule
 
 DEMONSTRATIONS = "{tasks}"
 
@@ -43,9 +43,9 @@ class WriterSampling(StageSampling):
     """Continuations per few-shot prompt; they share its prefill."""
     temperature: float = Field(0.6, ge=0, le=10)
     """Paper: 0.6."""
-    max_new_tokens: int = Field(256, ge=1, le=TOKENS)
+    max_new_tokens: int = Field(256, ge=1, le=MAX_TOKENS)
     """Longest continuation in tokens (paper: not stated). Prompts that it cuts are refused."""
-    min_new_tokens: int = Field(1, ge=0, le=TOKENS)
+    min_new_tokens: int = Field(1, ge=0, le=MAX_TOKENS)
     """Shortest continuation in tokens; 1 forbids an empty one."""
     stop: tuple[str, ...] = ("\n",)
     """Strings that end a continuation. By default a task is one line; for a writer whose tasks have
@@ -55,9 +55,9 @@ class WriterSampling(StageSampling):
 class FilterParams(Params):
     """The filters of new prompts. Paper: section 2.2, the filters of Self-Instruct."""
 
-    min_words: int = Field(4, ge=1, le=MANY)
+    min_words: int = Field(4, ge=1, le=MAX_COUNT)
     """Fewest words (Self-Instruct: more than 3)."""
-    max_words: int = Field(150, ge=1, le=MANY)
+    max_words: int = Field(150, ge=1, le=MAX_COUNT)
     """Most words (Self-Instruct: 150)."""
     banned_words: tuple[str, ...] = (
         *("image", "images", "graph", "graphs", "picture", "pictures", "file", "files"),
@@ -87,7 +87,7 @@ class PromptsParams(Params):
     3,964 pairs)."""
     max_written: Schedule[Count] = (20000,)
     """Most continuations per iteration. After them the run goes on with the accepted prompts."""
-    min_accepted: Annotated[int, LIMIT] = Field(1, ge=1, le=MANY)
+    min_accepted: Annotated[int, LIMIT] = Field(1, ge=1, le=MAX_COUNT)
     """The run stops if fewer new prompts are accepted."""
     ift_demonstrations: int = Field(6, ge=0, le=1000)
     """Demonstrations from IFT (paper: 6)."""

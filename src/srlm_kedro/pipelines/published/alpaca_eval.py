@@ -14,7 +14,7 @@ from srlm_kedro.datasets.rows.fields import describe_errors
 from srlm_kedro.engines.generation.base import GenerationEngine, Request, StageSampling
 from srlm_kedro.engines.published.base import Annotator
 from srlm_kedro.errors import GateError, InputError, summary
-from srlm_kedro.params import LIMIT, TOKENS, Params, Reads
+from srlm_kedro.params import LIMIT, MAX_TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed
 
 
@@ -23,7 +23,7 @@ class AlpacaSampling(StageSampling):
 
     n: int = Field(1, ge=1, le=1)
     """Outputs per instruction; the benchmark compares one."""
-    max_new_tokens: int = Field(2048, ge=1, le=TOKENS)
+    max_new_tokens: int = Field(2048, ge=1, le=MAX_TOKENS)
     """Longest output in tokens (paper: not stated; its M3 writes 2,552 characters on average)."""
 
 

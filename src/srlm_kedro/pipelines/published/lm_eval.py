@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from srlm_kedro.engines.published.base import STDERR, BenchmarkEngine
 from srlm_kedro.errors import GateError, InputError, summary
-from srlm_kedro.params import MANY, Params
+from srlm_kedro.params import MAX_COUNT, Params
 from srlm_kedro.records import Checkpoint
 
 
@@ -29,7 +29,7 @@ class BenchmarksParams(Params):
         min_length=1,
     )
     """Names of tasks in lm-eval (paper: these nine)."""
-    limit: int | None = Field(None, ge=1, le=MANY)
+    limit: int | None = Field(None, ge=1, le=MAX_COUNT)
     """Number of items of each task, from its start. None: all items."""
     num_fewshot: int | None = Field(None, ge=0, le=1000)
     """Worked examples before each item. None: the task's own number."""

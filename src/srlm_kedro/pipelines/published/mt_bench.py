@@ -15,7 +15,7 @@ from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Req
 from srlm_kedro.errors import GateError, InputError, summary
 from srlm_kedro.judge.prompt import fill, placeholder_faults
 from srlm_kedro.judge.verdict import parse_rating
-from srlm_kedro.params import LIMIT, TOKENS, Params, Reads
+from srlm_kedro.params import LIMIT, MAX_TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed
 
 
@@ -27,7 +27,7 @@ class MtBenchSampling(StageSampling):
     temperature: float = Field(0.0, ge=0, le=10)
     """Deviation: one value for all categories. The benchmark itself uses 0 for extraction, math,
     coding and reasoning, 0.1 for STEM and humanities, 0.7 for writing and roleplay."""
-    max_new_tokens: int = Field(1024, ge=1, le=TOKENS)
+    max_new_tokens: int = Field(1024, ge=1, le=MAX_TOKENS)
     """Longest answer in tokens."""
 
 

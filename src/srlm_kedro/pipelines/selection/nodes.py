@@ -12,7 +12,7 @@ from pydantic import Field
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request, StageSampling
 from srlm_kedro.judge.judgements import judge_responses
-from srlm_kedro.params import MANY, TOKENS, Params, Reads
+from srlm_kedro.params import MAX_COUNT, MAX_TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
 
 
@@ -28,14 +28,14 @@ class ValidationJudgeSampling(StageSampling):
 
     n: int = Field(3, ge=1, le=1000)
     """K, judgements per response; the mean of their scores is the reward."""
-    max_new_tokens: int = Field(384, ge=1, le=TOKENS)
+    max_new_tokens: int = Field(384, ge=1, le=MAX_TOKENS)
     """Longest judgement in tokens (paper: not stated)."""
 
 
 class SelectionParams(Params):
     """The parameters `selection`: what each model draws, and how one judge judges it."""
 
-    prompts: int = Field(253, ge=1, le=MANY)
+    prompts: int = Field(253, ge=1, le=MAX_COUNT)
     """Most validation prompts, of those that EFT held back (paper: 253, for early stopping)."""
     sampling: ValidationSampling = ValidationSampling()
     """How the responses to the validation prompts are drawn."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.judge.judgements import judge_responses, merge_attempts, reparse, with_rewards
-from srlm_kedro.params import MANY, Params, Reads
+from srlm_kedro.params import MAX_COUNT, Params, Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
@@ -16,10 +16,10 @@ from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
 class StudyParams(Params):
     """The parameters `study`: how much is studied (ours; the paper shows no such figures)."""
 
-    prompts: int | None = Field(200, ge=1, le=MANY)
+    prompts: int | None = Field(200, ge=1, le=MAX_COUNT)
     """Number of random prompts per iteration whose candidates the referee assesses. Null: all. A
     referee that is a language model costs money or time for each response."""
-    own_prompts: int | None = Field(80, ge=1, le=MANY)
+    own_prompts: int | None = Field(80, ge=1, le=MAX_COUNT)
     """Number of random held-out prompts for which each model judges its own sampled responses.
     Null: all."""
 
