@@ -9,7 +9,7 @@ import pytest
 from srlm_kedro.datasets.model_folder import checkpoint_faults
 from srlm_kedro.engines.training.base import Document
 from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams
-from srlm_kedro.engines.training.scripted import ScriptedEngine
+from srlm_kedro.engines.training.scripted import ScriptedTrainer
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.records import Checkpoint, Example, Preference
 
@@ -20,8 +20,8 @@ DPO = DpoParams(epochs=1, batch_size=2, micro_batch_size=2)
 
 
 @pytest.fixture
-def engine(tmp_path) -> ScriptedEngine:
-    return ScriptedEngine(work_dir=str(tmp_path))
+def engine(tmp_path) -> ScriptedTrainer:
+    return ScriptedTrainer(work_dir=str(tmp_path))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from srlm_kedro.engines.generation.scripted import ScriptedEngine as Sampler
 from srlm_kedro.engines.training.params import DpoParams, SftParams
-from srlm_kedro.engines.training.scripted import ScriptedEngine as Trainer
+from srlm_kedro.engines.training.scripted import ScriptedTrainer as Trainer
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.checks.lengths import check_lengths
 from srlm_kedro.pipelines.eft.params import EftParams

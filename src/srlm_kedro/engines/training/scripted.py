@@ -26,7 +26,7 @@ _DPO_GOALS = {
 }
 
 
-class ScriptedEngine:
+class ScriptedTrainer:
     """Writes a small record instead of weights. The same call writes the same bytes."""
 
     def __init__(self, work_dir: str | None = None):
