@@ -12,11 +12,11 @@ import srlm_kedro.pipelines
 from srlm_kedro.commands.bounds import Number, numbers_of, parameter_numbers
 from srlm_kedro.engines.generation.base import Sampling, StageSampling
 from srlm_kedro.engines.training.params import DpoParams, LoraParams, PretrainParams, SftParams
+from srlm_kedro.microworld.params import CorpusParams
 from srlm_kedro.params import Params, Schedule
 from srlm_kedro.pipeline_registry import register_pipelines
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
-from srlm_kedro.pipelines.microworld.params import CorpusParams
 from srlm_kedro.pipelines.prompts.params import FilterParams, PromptsParams
 from srlm_kedro.pipelines.published.lm_eval import AlignmentParams
 from srlm_kedro.pipelines.responses import CandidateSampling

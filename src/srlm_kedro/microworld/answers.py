@@ -11,6 +11,7 @@ from srlm_kedro.microworld.instructions import (
     WORDS,
     Instruction,
 )
+from srlm_kedro.microworld.params import AnswererParams
 
 OPENERS: dict[str, tuple[str, ...]] = {
     "helpful": ("Here you are", "Of course", "With pleasure"),
@@ -182,32 +183,12 @@ def _mistaken(items: list[str], instruction: Instruction, rng: random.Random) ->
     return tuple(items)
 
 
-@dataclass(frozen=True)
-class Habits:
-    """How well a population answers; every value is a probability."""
-
-    right: float = 0.45
-    """All items are right."""
-    slips: float = 0.0
-    """An item is replaced, mostly by a wrong one; this is decided for each item separately."""
-    off_topic: float = 0.05
-    """The items have nothing to do with the task (given that they are not right)."""
-    keeps: float = 0.5
-    """A request is followed; this is decided for each request separately."""
-    adds: float = 0.08
-    """Something that was not requested is added; this is decided for each request separately."""
-    helpful: float = 0.5
-    """The voice is an assistant's; otherwise it is casual (60%) or curt."""
-    chatters: float = 0.1
-    """The answer has chatter."""
-
-
 _OTHER_VOICES = ("casual", "casual", "casual", "curt", "curt")
 
-PERFECT = Habits(right=1, off_topic=0, keeps=1, adds=0, helpful=1, chatters=0)
+PERFECT = AnswererParams(right=1, off_topic=0, keeps=1, adds=0, helpful=1, chatters=0)
 
 
-def answer(instruction: Instruction, habits: Habits, rng: random.Random) -> Answer:
+def answer(instruction: Instruction, habits: AnswererParams, rng: random.Random) -> Answer:
     """A random answer by a person with these habits."""
     shown = frozenset(
         request
@@ -225,7 +206,7 @@ def answer(instruction: Instruction, habits: Habits, rng: random.Random) -> Answ
     return replace(made, chatter=rng.choice(CHATTER)) if rng.random() < habits.chatters else made
 
 
-def _items(instruction: Instruction, habits: Habits, rng: random.Random) -> tuple[str, ...]:
+def _items(instruction: Instruction, habits: AnswererParams, rng: random.Random) -> tuple[str, ...]:
     if rng.random() < habits.right:
         return _slipped(right_items(instruction, rng), instruction, habits.slips, rng)
     if rng.random() < habits.off_topic:

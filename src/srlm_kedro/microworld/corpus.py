@@ -3,11 +3,11 @@
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
-from srlm_kedro.microworld.answers import Answer, Habits, answer, write
+from srlm_kedro.microworld.answers import Answer, answer, write
 from srlm_kedro.microworld.instructions import WORDS, Instruction, make, phrase
-from srlm_kedro.microworld.reviews import CRITERIA, Reviewer, find_items, find_requests, review
+from srlm_kedro.microworld.params import AnswererParams, CorpusParams, ReviewerParams
+from srlm_kedro.microworld.reviews import CRITERIA, find_items, find_requests, review
 
 USER, ASSISTANT, END = "<user>", "<assistant>", "<eos>"
 """The marks of turns, as the tokenizer's chat template writes them."""
@@ -19,44 +19,8 @@ Segments = list[tuple[str, bool]]
 """The texts of a document, each with whether the model learns to write it."""
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """How many documents of each kind there are, and who writes them."""
-
-    documents: int
-    reviews: float
-    """Share of reviews, with the judge prompt, of the documents after the opening that are neither
-    drills nor checks."""
-    tasks: float
-    """Share of task lists, with the few-shot prompt, of the same documents."""
-    checks: float
-    """Share of checks (one sentence of a review) after the opening."""
-    drills: float
-    """Share of drills (a few words and their repetition) after the opening."""
-    opening: float
-    """Share of the corpus, at its start, that has only drills, checks and answers."""
-    opening_drills: float
-    """Share of drills in the opening: the model learns to copy first."""
-    opening_checks: float
-    """Share of checks in the opening."""
-    checked_requests: tuple[float, float]
-    """Share of checks of the requests instead of the items, in the opening and after it."""
-    list_length: int
-    """Tasks in a list: the demonstrations and one more."""
-    reviewed_right: float
-    """Probability that all items of a reviewed response are right before slips: it is lower because
-    people review what is doubtful."""
-    reviewed_slips: float
-    """Probability that an item of a reviewed response is replaced, for each item separately."""
-    reviewed_in_full: float
-    """Share of reviews that count the criteria that the judge prompt lists. Other reviews count a
-    random choice of `CRITERIA`, in random order."""
-
-
 def corpus(
-    mixture: Mixture,
-    habits: Habits,
-    reviewer: Reviewer,
+    mixture: CorpusParams,
     judge_prompt: str,
     few_shot_prompt: str,
     rng: random.Random,
@@ -65,15 +29,15 @@ def corpus(
     """The documents with their kinds, in the order of training.
 
     Args:
-        mixture: How many documents of each kind there are.
-        habits: How well people answer.
-        reviewer: How carefully people review.
+        mixture: How many documents of each kind there are, and who writes them.
         judge_prompt: Template with `{instruction}` and `{response}`.
         few_shot_prompt: Template with `{tasks}`.
         rng: Decides everything.
         excluded: Prompts that no document may have.
     """
-    doubtful = replace(habits, right=mixture.reviewed_right, slips=mixture.reviewed_slips)
+    habits, reviewer = mixture.answerers, mixture.reviewers
+    reviewed_quality = {"right": mixture.reviewed_right, "slips": mixture.reviewed_slips}
+    doubtful = habits.model_copy(update=reviewed_quality)
 
     def ask() -> tuple[str, Instruction]:
         while True:
@@ -109,7 +73,9 @@ def corpus(
             yield "answer", answered(*ask(), habits, rng)
 
 
-def answered(prompt: str, instruction: Instruction, habits: Habits, rng: random.Random) -> Segments:
+def answered(
+    prompt: str, instruction: Instruction, habits: AnswererParams, rng: random.Random
+) -> Segments:
     """An instruction and an answer, as one conversation."""
     text = write(answer(instruction, habits, rng))
     return [(USER, False), (prompt, False), (ASSISTANT, False), (text + END, True)]
@@ -135,8 +101,8 @@ def reviewed(
     prompt: str,
     instruction: Instruction,
     judge_prompt: str,
-    habits: Habits,
-    reviewer: Reviewer,
+    habits: AnswererParams,
+    reviewer: ReviewerParams,
     rng: random.Random,
     counted: Sequence[str] = CRITERIA,
 ) -> Segments:
@@ -157,10 +123,10 @@ def reviewed(
 def checked(
     prompt: str,
     instruction: Instruction,
-    habits: Habits,
-    reviewer: Reviewer,
+    habits: AnswererParams,
+    reviewer: ReviewerParams,
     rng: random.Random,
-    find: Callable[[Instruction, Answer, Reviewer, random.Random], str],
+    find: Callable[[Instruction, Answer, ReviewerParams, random.Random], str],
 ) -> Segments:
     """A response and one sentence of a review of it."""
     given = answer(instruction, habits, rng)

@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from srlm_kedro.microworld.answers import FITS, STRANGE, Answer
 from srlm_kedro.microworld.instructions import Instruction
 from srlm_kedro.microworld.oracle import Facts, facts
+from srlm_kedro.microworld.params import ReviewerParams
 
 CRITERIA = ("something", "half", "items", "helpful", "all")
 """The names of the points in a judge prompt, in the order of `Facts.points`."""
@@ -14,23 +15,13 @@ _HALF, _ITEMS, _ALL = 1, 2, 4
 """Positions in `Facts.points`."""
 
 
-@dataclass(frozen=True)
-class Reviewer:
-    """How carefully a population reviews; every value is a probability."""
-
-    overlooks: float = 0.02
-    """A verdict on an item or a request is inverted; this is decided for each one separately."""
-    slips: float = 0.04
-    """The score is one higher or one lower than the sentences say."""
-
-
-EXACT = Reviewer(overlooks=0, slips=0)
+EXACT = ReviewerParams(overlooks=0, slips=0)
 
 
 def review(
     instruction: Instruction,
     answer: Answer,
-    reviewer: Reviewer,
+    reviewer: ReviewerParams,
     rng: random.Random,
     counted: Sequence[str] = CRITERIA,
 ) -> str:
@@ -53,20 +44,20 @@ def review(
 
 
 def find_items(
-    instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random
+    instruction: Instruction, answer: Answer, reviewer: ReviewerParams, rng: random.Random
 ) -> str:
     """The first sentence of a review: the verdict on each item."""
     return _items(answer, _seen(facts(instruction, answer), reviewer, rng))
 
 
 def find_requests(
-    instruction: Instruction, answer: Answer, reviewer: Reviewer, rng: random.Random
+    instruction: Instruction, answer: Answer, reviewer: ReviewerParams, rng: random.Random
 ) -> str:
     """The second sentence of a review: which requests were followed."""
     return _requests(instruction, _seen(facts(instruction, answer), reviewer, rng))
 
 
-def _seen(true: Facts, reviewer: Reviewer, rng: random.Random) -> Facts:
+def _seen(true: Facts, reviewer: ReviewerParams, rng: random.Random) -> Facts:
     """The facts as the reviewer sees them."""
 
     def errs() -> bool:

@@ -4,9 +4,10 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from srlm_kedro.microworld.answers import Habits, answer, write
+from srlm_kedro.microworld.answers import answer, write
 from srlm_kedro.microworld.instructions import Instruction, make, phrase
 from srlm_kedro.microworld.oracle import Oracle
+from srlm_kedro.microworld.params import AnswererParams
 
 Row = dict[str, Any]
 
@@ -28,7 +29,7 @@ class Prompts:
                 return text, instruction
 
 
-def ift_rows(prompts: Prompts, count: int, habits: Habits, rng: random.Random) -> list[Row]:
+def ift_rows(prompts: Prompts, count: int, habits: AnswererParams, rng: random.Random) -> list[Row]:
     """Prompts with one response each."""
     rows = []
     for number in range(count):
@@ -39,7 +40,7 @@ def ift_rows(prompts: Prompts, count: int, habits: Habits, rng: random.Random) -
 
 
 def eft_rows(
-    prompts: Prompts, count: int, responses: int, habits: Habits, rng: random.Random
+    prompts: Prompts, count: int, responses: int, habits: AnswererParams, rng: random.Random
 ) -> list[Row]:
     """Prompts with several different responses each, ranked by their true scores."""
     oracle, rows = Oracle(), []
@@ -57,7 +58,7 @@ def eft_rows(
 
 
 def _different(
-    instruction: Instruction, count: int, habits: Habits, rng: random.Random
+    instruction: Instruction, count: int, habits: AnswererParams, rng: random.Random
 ) -> Iterator[str]:
     known: set[str] = set()
     while len(known) < count:

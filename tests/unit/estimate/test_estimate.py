@@ -17,6 +17,7 @@ from srlm_kedro.datasets.values import MachineDataset
 from srlm_kedro.engines import machine
 from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams
 from srlm_kedro.errors import InputError
+from srlm_kedro.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.estimate import costs, sizes
 from srlm_kedro.pipelines.estimate.devices import DEVICES
@@ -27,7 +28,6 @@ from srlm_kedro.pipelines.estimate.trainings import expect_training
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from srlm_kedro.pipelines.loop import LoopParams
-from srlm_kedro.pipelines.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.pipelines.selection.nodes import SelectionParams

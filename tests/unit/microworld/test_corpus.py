@@ -9,16 +9,17 @@ import pytest
 
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import fill_judge_prompt
-from srlm_kedro.microworld.answers import Habits, read
-from srlm_kedro.microworld.corpus import ASSISTANT, END, USER, Mixture, corpus
+from srlm_kedro.microworld.answers import read
+from srlm_kedro.microworld.corpus import ASSISTANT, END, USER, corpus
 from srlm_kedro.microworld.instructions import parse
 from srlm_kedro.microworld.oracle import facts
-from srlm_kedro.microworld.reviews import CRITERIA, EXACT, Reviewer
+from srlm_kedro.microworld.params import CorpusParams, ReviewerParams
+from srlm_kedro.microworld.reviews import CRITERIA, EXACT
 
 PROMPTS = Path(__file__).parents[3] / "conf" / "base" / "prompts"
-CARELESS = Reviewer()
+CARELESS = ReviewerParams()
 ALL = ", ".join(CRITERIA)
-MIXTURE = Mixture(
+MIXTURE = CorpusParams(
     documents=600,
     reviews=0.5,
     tasks=0.2,
@@ -43,7 +44,8 @@ def judge_prompt():
 def documents(judge_prompt, seed=0, reviewer=CARELESS, **kwargs):
     few_shot = (PROMPTS / "few_shot.txt").read_text("utf-8")
     rng = random.Random(seed)
-    return list(corpus(MIXTURE, Habits(), reviewer, judge_prompt, few_shot, rng, **kwargs))
+    mixture = MIXTURE.model_copy(update={"reviewers": reviewer})
+    return list(corpus(mixture, judge_prompt, few_shot, rng, **kwargs))
 
 
 def test_the_same_seed_makes_the_same_corpus(judge_prompt):

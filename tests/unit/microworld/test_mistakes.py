@@ -1,7 +1,6 @@
 """Answers have the mistakes that reviewers name."""
 
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -49,7 +48,7 @@ def test_the_words_of_the_task_are_overlooked(mistaken):
 @pytest.mark.parametrize(("slips", "least", "most"), [(0, 1, 1), (1, 0, 0.2)])
 def test_slips_replace_items(slips, least, most):
     """Each item is replaced separately, and mostly by a wrong one."""
-    rng, people = random.Random(4), replace(PERFECT, slips=slips)
+    rng, people = random.Random(4), PERFECT.model_copy(update={"slips": slips})
     found = []
     for _ in range(300):
         instruction = make(rng)

@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from srlm_kedro.microworld.answers import PERFECT, Habits, answer, read, write
+from srlm_kedro.microworld.answers import PERFECT, answer, read, write
 from srlm_kedro.microworld.instructions import make, parse, phrase
 from srlm_kedro.microworld.oracle import Oracle
+from srlm_kedro.microworld.params import AnswererParams
 
 PROMPT = "Name me three fruits but no plum. Add a goodbye. Begin with hello."
 
@@ -103,7 +104,7 @@ def test_answers_are_read_back():
     """`read` undoes `write`, also for flawed answers."""
     rng = random.Random(6)
     for _ in range(2000):
-        made = answer(make(rng), Habits(), rng)
+        made = answer(make(rng), AnswererParams(), rng)
         assert read(write(made)) == made
 
 

@@ -6,10 +6,11 @@ import re
 import pytest
 
 from srlm_kedro.judge.parsing import parse_score
-from srlm_kedro.microworld.answers import Habits, answer, read, write
+from srlm_kedro.microworld.answers import answer, read, write
 from srlm_kedro.microworld.instructions import make, parse, phrase
 from srlm_kedro.microworld.oracle import Oracle
-from srlm_kedro.microworld.reviews import EXACT, Reviewer, review
+from srlm_kedro.microworld.params import AnswererParams, ReviewerParams
+from srlm_kedro.microworld.reviews import EXACT, review
 
 
 def test_an_exact_review_agrees_with_the_oracle():
@@ -17,7 +18,7 @@ def test_an_exact_review_agrees_with_the_oracle():
     rng, oracle = random.Random(8), Oracle()
     for _ in range(1000):
         instruction = make(rng)
-        given = answer(instruction, Habits(), rng)
+        given = answer(instruction, AnswererParams(), rng)
         text = review(instruction, given, EXACT, rng)
         truth = oracle.assess(phrase(instruction, rng), write(given))
         assert parse_score(text).score == truth.score
@@ -65,7 +66,7 @@ def test_a_review_says_in_words_what_its_counts_mean(prompt, response, said):
 
 def test_oversights_invert_verdicts():
     """Verdicts on items and requests are inverted, and the score follows from them."""
-    blind = Reviewer(overlooks=1, slips=0)
+    blind = ReviewerParams(overlooks=1, slips=0)
     instruction = parse("Name me two fruits. Use brackets.")
     assert review(instruction, read("Of course: (pear, dog)."), blind, random.Random(0)) == (
         "I find pear strange, dog fits, 1 of 2, wrong. It lacks brackets, hardly."
@@ -91,7 +92,7 @@ def test_careless_reviewers_err():
     rng = random.Random(9)
     instruction = parse("Name me two fruits. Use brackets.")
     given = read("Of course: (pear, plum).")
-    careless = Reviewer(overlooks=0.3, slips=0.5)
+    careless = ReviewerParams(overlooks=0.3, slips=0.5)
     texts = [review(instruction, given, careless, rng) for _ in range(200)]
     scores = {int(re.search(r"Score: (\d)$", text)[1]) for text in texts}
     assert {4, 5} <= scores <= set(range(6))

@@ -8,8 +8,8 @@ import pytest
 
 from srlm_kedro.microworld.instructions import parse
 from srlm_kedro.microworld.oracle import Oracle
+from srlm_kedro.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.microworld.nodes import make_seed_data
-from srlm_kedro.pipelines.microworld.params import MicroworldParams
 
 ROOT = Path(__file__).parents[3]
 RAW = ROOT / "data" / "01_raw"

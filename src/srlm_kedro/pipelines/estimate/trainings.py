@@ -5,11 +5,11 @@ import math
 import pandas as pd
 
 from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams, TuningParams
+from srlm_kedro.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.estimate.draws import END, TURN, Volume
 from srlm_kedro.pipelines.estimate.params import EstimateParams, expected
 from srlm_kedro.pipelines.loop import LoopParams
-from srlm_kedro.pipelines.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 
 _DOCUMENT = 56.0591

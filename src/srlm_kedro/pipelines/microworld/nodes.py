@@ -3,7 +3,6 @@
 import random
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +13,12 @@ from srlm_kedro.engines.training.base import Document, TrainingEngine
 from srlm_kedro.engines.training.params import PretrainParams
 from srlm_kedro.freshness.digests import file_digest
 from srlm_kedro.microworld import seed_data as seeds
-from srlm_kedro.microworld.answers import PERFECT, Habits
-from srlm_kedro.microworld.corpus import Mixture, corpus
-from srlm_kedro.microworld.reviews import Reviewer
+from srlm_kedro.microworld.answers import PERFECT
+from srlm_kedro.microworld.corpus import corpus
+from srlm_kedro.microworld.params import (
+    MicroworldParams,
+)
 from srlm_kedro.params import Reads
-from srlm_kedro.pipelines.microworld.params import AnswererParams, MicroworldParams
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _TEMPLATES = Environment(
@@ -39,9 +39,7 @@ def make_corpus(
     """
     given = microworld.corpus
     documents = corpus(
-        Mixture(**given.model_dump(exclude={"answerers", "reviewers"})),
-        _habits(given.answerers),
-        Reviewer(**given.reviewers.model_dump()),
+        given,
         judge_prompt,
         few_shot_prompt,
         random.Random(derive_seed(seed, "corpus")),
@@ -95,16 +93,14 @@ def make_seed_data(
     given = microworld.seed_data
     rng = random.Random(given.seed)
     prompts = seeds.Prompts(rng)
-    people = replace(
-        PERFECT, right=given.ift_right, keeps=given.ift_keeps, helpful=given.ift_helpful
+    people = PERFECT.model_copy(
+        update={
+            "right": given.ift_right,
+            "keeps": given.ift_keeps,
+            "helpful": given.ift_helpful,
+        }
     )
     ift = seeds.ift_rows(prompts, given.ift, people, rng)
-    ranked = seeds.eft_rows(
-        prompts, given.eft, given.eft_responses, _habits(given.eft_answerers), rng
-    )
+    ranked = seeds.eft_rows(prompts, given.eft, given.eft_responses, given.eft_answerers, rng)
     held_out = seeds.eval_rows(prompts, given.eval_prompts, given.eval_unseen)
     return pd.DataFrame(ift), pd.DataFrame(ranked), pd.DataFrame(held_out)
-
-
-def _habits(params: AnswererParams) -> Habits:
-    return Habits(**params.model_dump())
