@@ -144,3 +144,25 @@ def test_a_judge_of_raw_text_does_not_count_the_parser():
     referee = engine_made_by({"engine": "srlm_kedro.referee.llm_referee.LlmReferee"})
     assert "code of srlm_kedro.referee.llm_judge" in judge.keys() & referee.keys()
     assert "code of srlm_kedro.judge.parsing" in referee.keys() - judge.keys()
+
+
+@pytest.mark.parametrize(
+    ("drawing", "reading"),
+    [
+        ("judging.nodes", "judge.statistics"),
+        ("eft.nodes", "judge.statistics"),
+        ("evaluation.nodes", "judge.statistics"),
+        ("selection.nodes", "judge.statistics"),
+        ("study.rubric", "judge.statistics"),
+        ("study.self_judging", "judge.statistics"),
+        ("study.truth", "pipelines.study.self_judging"),
+        ("judging.nodes", "judge.parsing"),
+        ("published.mt_bench", "pipelines.published.mt_bench_scores"),
+        ("published.mt_bench", "judge.verdict"),
+    ],
+)
+def test_code_that_reads_is_no_part_of_what_is_drawn(drawing, reading):
+    """A change of the rewards, of an interval or of the parser draws and judges nothing again."""
+    module = f"srlm_kedro.pipelines.{drawing}"
+    assert f"code of {module}" in made_by(module, True)
+    assert f"code of srlm_kedro.{reading}" not in made_by(module, True)

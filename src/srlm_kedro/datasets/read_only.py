@@ -20,6 +20,6 @@ class ReadOnlyDataset(AbstractDataset[None, T]):
             DatasetError: Always.
         """
         raise DatasetError(
-            f"{type(self).__name__}: {self.ORIGIN}, so no node can save it. Give the node's output "
+            f"{self}: {self.ORIGIN}, so no node can save it. Give the node's output "
             "another entry in the catalog."
         )

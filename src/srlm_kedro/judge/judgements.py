@@ -1,4 +1,4 @@
-"""Judgements of responses: how they are drawn and read, and how scores become rewards.
+"""Judgements of responses: which responses are judged, how judgements are drawn and read.
 
 The raw text of every judgement is kept, so a better parser needs no new judging (`reparse`).
 """
@@ -116,20 +116,6 @@ def _unscored(rows: Sequence[tuple]) -> list[tuple[str, int]]:
     """Response and k of each attempt to repeat; a response that left no room will not leave any."""
     score, finish = COLUMNS.index("score"), COLUMNS.index("finish")
     return [(row[0], row[1]) for row in rows if row[score] is None and row[finish] != "no_room"]
-
-
-def with_rewards(responses: pd.DataFrame, read: pd.DataFrame, min_scores: int) -> pd.DataFrame:
-    """`responses` with their `reward`, the mean of their scores, and the number of these `scores`.
-
-    A judgement without a score does not enter the mean. A response with fewer scores than
-    `min_scores` has no reward.
-    """
-    by_response = read.groupby("response_id")["score"].agg(["mean", "count"])
-    found = by_response.reindex(responses["response_id"]).set_axis(responses.index)
-    scores = found["count"].fillna(0).astype(int)
-    # The last bits of a mean depend on the order of the sum. Rounding them off makes ties equal.
-    reward = found["mean"].where(scores >= min_scores).round(9)
-    return responses.assign(reward=reward, scores=scores)
 
 
 DropOrKeep = Literal["drop", "keep"]

@@ -5,7 +5,24 @@ import pandas as pd
 
 from srlm_kedro.judge.judgements import merge_attempts, reparse
 
+READS_AGAIN = True
+"""See `freshness.provenance`: a change here draws and judges nothing again."""
+
 _INTERVAL = (2.5, 97.5)
+
+
+def with_rewards(responses: pd.DataFrame, read: pd.DataFrame, min_scores: int) -> pd.DataFrame:
+    """`responses` with their `reward`, the mean of their scores, and the number of these `scores`.
+
+    A judgement without a score does not enter the mean. A response with fewer scores than
+    `min_scores` has no reward.
+    """
+    by_response = read.groupby("response_id")["score"].agg(["mean", "count"])
+    found = by_response.reindex(responses["response_id"]).set_axis(responses.index)
+    scores = found["count"].fillna(0).astype(int)
+    # The last bits of a mean depend on the order of the sum. Rounding them off makes ties equal.
+    reward = found["mean"].where(scores >= min_scores).round(9)
+    return responses.assign(reward=reward, scores=scores)
 
 
 def tally(won: pd.Series, resamples: int, seed: int) -> dict[str, float]:

@@ -37,6 +37,8 @@ _FIRST_PID_NAMESPACE = 0xEFFFFFFC
 """The namespace of process ids outside of containers (Linux's PROC_PID_INIT_INO)."""
 _TOLERANCE = 2.0
 """Seconds by which two readings of one process's start may differ."""
+_UNKNOWN = (OSError, RuntimeError, ValueError)
+"""What is raised, beside psutil's own errors, where a system does not tell when it started."""
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def is_abandoned(tags: Mapping[str, str]) -> bool:
 def this_process() -> str:
     """The host, the process id and the start in seconds since boot, as one word."""
     pid = os.getpid()
-    return f"{_host()}:{pid}:{_own_start(pid):.2f}"
+    return f"{_host()}:{pid}:{_own_start(pid)}"
 
 
 def has_ended(process: str) -> bool:
@@ -113,20 +115,25 @@ def has_ended(process: str) -> bool:
 
     rest, _, start = process.rpartition(":")
     host, _, pid = rest.rpartition(":")
-    if host != _host() or not pid.isdecimal():
-        return False
+    if host != _host() or not pid.isdecimal() or "." not in start:
+        return False  # an earlier version counted in ticks
     try:
         return abs(_start(int(pid)) - float(start)) > _TOLERANCE
     except psutil.NoSuchProcess:
         return True
-    except (psutil.AccessDenied, ValueError):
+    except (psutil.Error, *_UNKNOWN):
         return False
 
 
 @cache
-def _own_start(pid: int) -> float:
-    """The start of this process, read once, so that its name never changes."""
-    return _start(pid)
+def _own_start(pid: int) -> str:
+    """The start of this process, read once, so that its name never changes; empty if unknown."""
+    import psutil
+
+    try:
+        return f"{_start(pid):.2f}"
+    except (psutil.Error, *_UNKNOWN):
+        return ""
 
 
 def _start(pid: int) -> float:

@@ -46,6 +46,6 @@ def test_a_figure_is_a_json_file_that_kedro_viz_can_draw(tmp_path):
     "dataset", [ConstantDataset(3), TimingsDataset([]), MachineDataset(), ServedModelDataset("m")]
 )
 def test_what_is_only_read_refuses_to_be_saved(dataset):
-    """The message names the class, says where the value comes from, and what to do."""
-    with pytest.raises(DatasetError, match=rf"{type(dataset).__name__}: .*, so no node can save"):
+    """The message names the entry, says where the value comes from, and what to do."""
+    with pytest.raises(DatasetError, match=rf"{type(dataset).__name__}\(.*, so no node can save"):
         dataset.save(3)

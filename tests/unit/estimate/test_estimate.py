@@ -31,8 +31,8 @@ from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.pipelines.selection.nodes import SelectionParams
+from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.pipelines.study.rubric import RubricParams
-from srlm_kedro.pipelines.study.self_judging import StudyParams
 
 CONF = Path(__file__).parents[3] / "conf"
 SIZE = {"parameters": 1e6, "layers": 2, "hidden_size": 10, "kv_size": 4, "vocabulary": 100}
@@ -70,7 +70,7 @@ def draws(loop=GIVEN, prompts=COUNT, judging=None, knobs=None):
     ).set_index(["stage", "model"])
 
 
-def training(loop=GIVEN, sft=None, dpo=None, knobs=None):
+def training(loop=GIVEN, sft=None, dpo=None, knobs=None, corpus=None):
     return expect_training(
         TEXTS,
         loop,
@@ -78,7 +78,7 @@ def training(loop=GIVEN, sft=None, dpo=None, knobs=None):
         EftParams(),
         sft or SftParams(epochs=2),
         dpo or DpoParams(),
-        MicroworldParams(),
+        MicroworldParams(corpus=corpus or {}),
         PretrainParams(),
         knobs or estimate(),
     ).set_index("model")
@@ -195,6 +195,8 @@ def test_pretraining_counts_where_m0_is_made():
     assert "m0" not in training(LoopParams()).index
     row = training(LoopParams(pretrain=True)).loc["m0"]
     assert row["passes"] == pytest.approx(3 * row["train_tokens"], abs=2)
+    short = training(LoopParams(pretrain=True), corpus={"opening": 1.0}).loc["m0"]
+    assert short["train_tokens"] < 0.8 * row["train_tokens"]  # no reviews and no lists of tasks
 
 
 def test_hours_are_work_over_rates():

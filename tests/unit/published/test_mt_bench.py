@@ -18,8 +18,11 @@ from srlm_kedro.pipelines.published.mt_bench import (
     answer_questions,
     create_pipeline,
     judge_answers,
-    measure_mt_bench,
 )
+from srlm_kedro.pipelines.published.mt_bench_scores import (
+    create_pipeline as create_scores_pipeline,
+)
+from srlm_kedro.pipelines.published.mt_bench_scores import measure_mt_bench
 from srlm_kedro.referee.llm_judge import LlmJudge
 
 from ..fakes import M1, FakeEngine
@@ -211,7 +214,7 @@ def test_the_shipped_prompt_is_accepted(questions):
 
 def test_the_stage_needs_these_and_makes_those():
     """The free names that are wired for each model."""
-    stage = create_pipeline()
+    stage = create_pipeline() + create_scores_pipeline()
     needed = {"model", "mt_bench_questions", "generation_engine"}
     needed |= {"mt_bench_judge", "mt_bench_prompt", "params:mt_bench", "params:seed"}
     assert stage.inputs() == needed

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from srlm_kedro.tracking import run_owner
@@ -80,3 +81,18 @@ def test_a_process_that_reuses_an_id_is_another_process():
     place, _, start = this_process().rpartition(":")
     assert has_ended(f"{place}:{float(start) - 60:.2f}")
     assert not has_ended(f"{place}:{float(start) + 1:.2f}")
+
+
+def test_a_start_that_nobody_tells_is_no_end(monkeypatch):
+    """Neither where the system keeps it to itself, nor in the ticks of an earlier version."""
+    place, _, _ = this_process().rpartition(":")
+    assert not has_ended(f"{place}:3069481")
+    run_owner._own_start.cache_clear()
+    monkeypatch.setattr(psutil, "boot_time", _refuse)
+    assert this_process() == f"{place}:"
+    assert not has_ended(f"{place}:10.25")
+    run_owner._own_start.cache_clear()
+
+
+def _refuse():
+    raise PermissionError("/proc/stat")

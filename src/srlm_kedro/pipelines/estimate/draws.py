@@ -16,8 +16,8 @@ from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.pipelines.selection.nodes import SelectionParams
+from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.pipelines.study.rubric import RubricParams
-from srlm_kedro.pipelines.study.self_judging import StudyParams
 
 TURN = 2
 """Tokens that open a user's turn and an assistant's turn."""

@@ -5,15 +5,17 @@ import math
 import pandas as pd
 
 from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams, TuningParams
-from srlm_kedro.microworld.params import MicroworldParams
+from srlm_kedro.microworld.params import CorpusParams, MicroworldParams
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.estimate.draws import END, TURN, Volume
 from srlm_kedro.pipelines.estimate.params import EstimateParams, expected
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 
-_DOCUMENT = 56.0591
-"""Tokens per document of the microworld's default corpus, padding included. Measured."""
+_DOCUMENTS = {"review": 88.0, "answer": 28.9, "tasks": 167.7, "drill": 24.1, "check": 51.0}
+"""Tokens of the microworld's documents; of a review, those behind the judge prompt. Measured."""
+_FILLED = 0.977
+"""Share of a packed row that is no padding. Measured."""
 
 
 def expect_training(
@@ -39,7 +41,7 @@ def expect_training(
     judgements = {"baseline": volume.pool * eft.sampling.n, "ranking": volume.pool, "none": 0.0}
     kept = judgements[loop.eft] * volume.expected.kept_share
     seed_tokens = texts["ift"] * one + kept * (judged + volume.expected.judgement_tokens)
-    rows = [_pretraining(microworld.corpus.documents, pretraining)] if loop.pretrain else []
+    rows = [_pretraining(microworld.corpus, pretraining)] if loop.pretrain else []
     rows.append(_training("sft", texts["ift"], texts["ift"] * one, sft, estimate))
     rows.append(_training("m1", texts["ift"] + kept, seed_tokens, sft, estimate))
     for t in range(2, loop.iterations + 1):
@@ -82,14 +84,24 @@ def _training(
     }
 
 
-def _pretraining(documents: int, params: PretrainParams) -> dict[str, float | str]:
+def _pretraining(corpus: CorpusParams, params: PretrainParams) -> dict[str, float | str]:
     """The training of the microworld's M0, which reads its corpus once."""
-    tokens = documents * _DOCUMENT
+    later = 1 - corpus.opening
+    rest = later * (1 - corpus.drills - corpus.checks)
+    shares = {
+        "drill": corpus.opening * corpus.opening_drills + later * corpus.drills,
+        "check": corpus.opening * corpus.opening_checks + later * corpus.checks,
+        "review": rest * corpus.reviews,
+        "tasks": rest * corpus.tasks,
+    }
+    shares["answer"] = 1 - sum(shares.values())
+    mean = sum(share * _DOCUMENTS[kind] for kind, share in shares.items())
+    tokens = corpus.documents * mean / _FILLED
     step = params.row_length * params.batch_size
     return {
         "stage": "pretraining",
         "model": "m0",
-        "examples": documents,
+        "examples": corpus.documents,
         "train_tokens": round(tokens),
         "passes": round(3 * tokens),
         "micro_batches": math.ceil(tokens / step),

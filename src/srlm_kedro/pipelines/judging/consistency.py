@@ -6,7 +6,8 @@ Source: CREAM (2410.12735). The less they agree, the less the rewards can be tru
 import pandas as pd
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge.judgements import merge_attempts, reparse, with_rewards
+from srlm_kedro.judge.judgements import merge_attempts, reparse
+from srlm_kedro.judge.statistics import with_rewards
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 
 
@@ -30,8 +31,8 @@ def measure_consistency(
     )
     if taus.isna().all():
         raise GateError(
-            f"consistency: on none of {len(taus)} prompts do both judges give different rewards "
-            "(`loop.soft_labels`). Draw more judgements per response "
+            f"consistency: on none of {len(taus)} prompts do both judges rank the responses: one of "
+            "them, or both, give all responses one reward (`loop.soft_labels`). Draw more judgements per response "
             f"(`judging.sampling.n`, now {judging.sampling.n}), or set `loop.soft_labels: false`."
         )
     tau = float(taus.mean())

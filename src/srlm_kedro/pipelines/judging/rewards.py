@@ -8,14 +8,9 @@ import pandas as pd
 from srlm_kedro.display.safe_text import quoted_end
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
-from srlm_kedro.judge.judgements import (
-    DROP_REASONS,
-    candidate_status,
-    merge_attempts,
-    reparse,
-    with_rewards,
-)
+from srlm_kedro.judge.judgements import DROP_REASONS, candidate_status, merge_attempts, reparse
 from srlm_kedro.judge.prompt import is_escaped
+from srlm_kedro.judge.statistics import with_rewards
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 
 _TOP = 5

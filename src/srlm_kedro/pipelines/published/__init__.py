@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kedro.pipeline import Pipeline
 
 from srlm_kedro.pipelines.iteration import named
-from srlm_kedro.pipelines.published import alpaca_eval, lm_eval, mt_bench
+from srlm_kedro.pipelines.published import alpaca_eval, lm_eval, mt_bench, mt_bench_scores
 
 
 def create_pipelines(models: Sequence[str]) -> dict[str, Pipeline]:
@@ -13,7 +13,7 @@ def create_pipelines(models: Sequence[str]) -> dict[str, Pipeline]:
     return {
         "alpaca_eval": _each(models, alpaca_eval.create_pipeline())
         + alpaca_eval.create_leaderboard_pipeline(models),
-        "mt_bench": _each(models, mt_bench.create_pipeline()),
+        "mt_bench": _each(models, mt_bench.create_pipeline() + mt_bench_scores.create_pipeline()),
         "benchmarks": _each(models, lm_eval.create_pipeline()) + _guarded(models),
     }
 

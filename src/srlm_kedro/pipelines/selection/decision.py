@@ -10,8 +10,8 @@ import pandas as pd
 from pydantic import Field
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge.judgements import merge_attempts, reparse, with_rewards
-from srlm_kedro.judge.statistics import tally
+from srlm_kedro.judge.judgements import merge_attempts, reparse
+from srlm_kedro.judge.statistics import tally, with_rewards
 from srlm_kedro.params import Params
 from srlm_kedro.records import Checkpoint, derive_seed
 

@@ -1,27 +1,17 @@
-"""The parameters `study`, and how each model judges its own answers, which the referee knows."""
+"""How each model judges its own answers, whose true scores the referee knows."""
 
 from typing import Annotated
 
 import pandas as pd
-from pydantic import Field
 
 from srlm_kedro.engines.generation.base import GenerationEngine
-from srlm_kedro.judge.judgements import judge_responses, merge_attempts, reparse, with_rewards
-from srlm_kedro.params import MAX_COUNT, Params, Reads
+from srlm_kedro.judge.judgements import judge_responses, merge_attempts, reparse
+from srlm_kedro.judge.statistics import with_rewards
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
+from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
-
-
-class StudyParams(Params):
-    """The parameters `study`: how much is studied (ours; the paper shows no such figures)."""
-
-    prompts: int | None = Field(200, ge=1, le=MAX_COUNT)
-    """Number of random prompts per iteration whose candidates the referee assesses. Null: all. A
-    referee that is a language model costs money or time for each response."""
-    own_prompts: int | None = Field(80, ge=1, le=MAX_COUNT)
-    """Number of random held-out prompts for which each model judges its own sampled responses.
-    Null: all."""
 
 
 def choose_own(eval_scores: pd.DataFrame, study: StudyParams, seed: int) -> pd.DataFrame:

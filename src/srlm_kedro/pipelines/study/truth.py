@@ -6,7 +6,7 @@ import pandas as pd
 
 from srlm_kedro.pipelines.study.accuracy import accuracy, accuracy_figures
 from srlm_kedro.pipelines.study.movement import movement_figures
-from srlm_kedro.pipelines.study.self_judging import StudyParams
+from srlm_kedro.pipelines.study.params import StudyParams
 from srlm_kedro.pipelines.study.writing import prompt_figures
 from srlm_kedro.records import Checkpoint, draw_sample
 from srlm_kedro.referee.base import COLUMNS, KINDS, KnowingReferee, Referee, assessment_table
