@@ -161,7 +161,7 @@ class _Project:
     def _configure(self, name: str, size: int) -> None:
         engines = {
             "generation_engine": "benchmarks.growth.DubbedEngine",
-            "training_engine": "srlm_kedro.engines.training.trl.engine.TrlEngine",
+            "training_engine": "srlm_kedro.engines.training.trl.TrlEngine",
         }
         options = {**_ENGINE, "device": self._device}
         catalog = {entry: engine_entry(engine, options) for entry, engine in engines.items()}

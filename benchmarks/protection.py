@@ -33,7 +33,7 @@ _TARGETS = {(OURS, BARE): Target(0.97)}
 _QUICK = {**SMALL_WORLD, "prompts": {"count": [4], "max_written": [80], **SHORT}}
 _DUBBED = "benchmarks.growth.DubbedEngine"
 _DRAWING = "srlm_kedro.engines.generation.transformers.TransformersEngine"
-_TRAINING = "srlm_kedro.engines.training.trl.engine.TrlEngine"
+_TRAINING = "srlm_kedro.engines.training.trl.TrlEngine"
 _NOTE = "Units are iterations from M1 to M2, of the microworld's full size."
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 ENGINES = "srlm_kedro.engines"
 TRANSFORMERS = f"{ENGINES}.generation.transformers.TransformersEngine"
 SCRIPTED = f"{ENGINES}.generation.scripted.ScriptedEngine"
-TRL = f"{ENGINES}.training.trl.engine.TrlEngine"
+TRL = f"{ENGINES}.training.trl.TrlEngine"
 
 
 def test_every_number_of_every_engine_has_bounds():
@@ -34,7 +34,7 @@ def test_every_number_of_every_engine_has_bounds():
         (TRANSFORMERS, {"threads": True}, "`threads`: a number is wanted here"),
         (TRANSFORMERS, {"dtype": "flaot32"}, "`dtype`: Input should be 'float32'"),
         (
-            f"{ENGINES}.training.trl.engine.TrlEngine",
+            f"{ENGINES}.training.trl.TrlEngine",
             {"checkpoint_seconds": math.inf},
             "finite number",
         ),

@@ -153,7 +153,7 @@ def _write_environment(folder: Path) -> None:
             shards={"folder": f"{unfinished}/shards", "completions": 48},
         ),
         "training_engine": engine_entry(
-            "srlm_kedro.engines.training.trl.engine.TrlEngine",
+            "srlm_kedro.engines.training.trl.TrlEngine",
             options,
             resources={"checkpoints": f"{unfinished}/training", "checkpoint_seconds": 0},
         ),

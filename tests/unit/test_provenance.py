@@ -126,7 +126,7 @@ def test_the_engines_of_this_project_count_what_their_texts_depend_on():
     sampler = engine_made_by(
         {"engine": "srlm_kedro.engines.generation.transformers.TransformersEngine"}
     )
-    trainer = engine_made_by({"engine": "srlm_kedro.engines.training.trl.engine.TrlEngine"})
+    trainer = engine_made_by({"engine": "srlm_kedro.engines.training.trl.TrlEngine"})
     for module in ("engines.chat", "engines.thoughts", "engines.template"):
         assert f"code of srlm_kedro.{module}" in sampler.keys() & trainer.keys()
     assert "code of srlm_kedro.engines.generation.tiered.drawing" in sampler
