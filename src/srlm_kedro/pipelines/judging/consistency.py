@@ -31,8 +31,8 @@ def measure_consistency(
     )
     if taus.isna().all():
         raise GateError(
-            f"consistency: on none of {len(taus)} prompts do both judges rank the responses. One of "
-            "them, or both, give all responses one reward (`loop.soft_labels`). Draw more "
+            f"consistency: on none of {len(taus)} prompts do both judges rank the responses. One "
+            "of them, or both, give all responses one reward (`loop.soft_labels`). Draw more "
             f"judgements per response (`judging.sampling.n`, now {judging.sampling.n}), or set "
             "`loop.soft_labels: false`."
         )
