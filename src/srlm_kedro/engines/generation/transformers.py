@@ -202,8 +202,8 @@ def _strategy(checkpoint: Checkpoint, loaded: Loaded) -> Strategy:
 def _no_strategy(checkpoint: Checkpoint, loaded: Loaded, found: Found) -> str:
     return (
         f"{checkpoint.name}: the architecture {loaded.model.config.model_type} in "
-        f"{checkpoint.path} cannot be sampled from: its logits for a few tokens, one after the "
-        "other, must be those of one pass over the whole row, but "
+        f"{checkpoint.path} cannot be sampled from. Token by token, its logits must be those "
+        "of one pass over the whole row, but "
         f"{found.last_reason}. Start from a causal language model."
     )
 
