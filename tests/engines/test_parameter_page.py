@@ -91,6 +91,7 @@ def test_the_papers_values_are_read_from_docstrings():
     ("name", "values"),
     [
         ("dpo.label_smoothing", "0 <= x < 0.5"),
+        ("prompts.filters.max_rouge_l", "0 <= x <= 1"),
         ("dpo.beta", "0 < x <= 1,000; one value, or one for each iteration"),
         ("pairs.order", "`reward`, `random`"),
         ("dpo.length_normalised", "`true`, `false`"),
@@ -102,6 +103,18 @@ def test_the_papers_values_are_read_from_docstrings():
 def test_values_are_told_in_words(name, values):
     """Bounds of numbers, words to choose from."""
     assert FOUND[name].values == values
+
+
+def test_every_parameter_is_one_row():
+    """A newline in a value would end it; a list is shown as one, also with a single entry."""
+    assert [name for name, one in FOUND.items() if "\n" in one.row()] == []
+    assert cells("prompts.sampling.stop")[1] == r'`["\n"]`'
+    assert cells("oasst.languages")[1] == '`["en"]`'
+    assert cells("dpo.beta")[1] == "`0.1`"  # one value may stand for a list
+
+
+def cells(name):
+    return FOUND[name].row().strip("| ").split(" | ")
 
 
 def test_nearly_everything_has_a_meaning():

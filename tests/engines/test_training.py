@@ -327,7 +327,7 @@ def test_pretraining_is_reached_through_the_engine(trainer, caplog, tmp_path, mo
     with caplog.at_level("INFO"):
         made = trainer.pretrain(documents, params, seed=1)
     steps = int(made.log[-1]["step"])
-    assert f"Pre-training: {steps} steps, at the end loss " in caplog.text
+    assert f"Pre-training: {steps} steps, final loss " in caplog.text
     assert trainer.sft(made.checkpoint, [Example("w1 w2", "w3")], SFT, seed=1).log
 
 

@@ -15,7 +15,7 @@ from srlm_kedro.engines.training.trl.adapters import load_adapted
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.engines.training.trl.guards import library_settings
 from srlm_kedro.engines.training.trl.objectives import dpo_objective
-from srlm_kedro.engines.training.trl.policy import Setup, load_policy, load_reference
+from srlm_kedro.engines.training.trl.policy import TrainingOptions, load_policy, load_reference
 from srlm_kedro.engines.training.trl.shared_prompts import (
     PairCollator,
     PairScorer,
@@ -163,7 +163,12 @@ class TestSameAsTrl:
         """The adapter's gradients agree, with its first state as the reference, in bfloat16 too."""
         lora = DPO.model_copy(update={"lora": LoraParams(rank=4, alpha=16), "nll_weight": 0.5})
         ours, trls = (
-            made(kind, load_adapted(checkpoint, lora, Setup(bf16=bf16), 1), tmp_path / name, lora)
+            made(
+                kind,
+                load_adapted(checkpoint, lora, TrainingOptions(bf16=bf16), 1),
+                tmp_path / name,
+                lora,
+            )
             for name, kind in (("ours", GuardedDpo), ("trl", TrlDpo))
         )
         assert ours._shares_rows

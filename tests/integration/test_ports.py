@@ -3,6 +3,8 @@
 import copy
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -33,13 +35,15 @@ def mlflow_ui(monkeypatch, *arguments, status=0):
 
     started = []
 
-    def call(command):
+    def serve(command):
         started.append(command)
         return status
 
-    monkeypatch.setattr(mlflow_ui.subprocess, "call", call)
-    done = CliRunner().invoke(mlflow_ui.mlflow_commands, ["ui", *arguments])
-    return done, started
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(mlflow_ui, "_serve", serve)
+    group = copy.copy(mlflow_ui.mlflow_commands)
+    wrap_command(group, "ui", "mlflow_page")
+    return CliRunner().invoke(group, ["ui", *arguments]), started
 
 
 def test_a_taken_port_is_told_and_fails(project, taken, monkeypatch):
@@ -48,6 +52,7 @@ def test_a_taken_port_is_told_and_fails(project, taken, monkeypatch):
     assert done.exit_code == 1
     assert f"127.0.0.1:{taken}: something is served there already" in done.output
     assert f"kedro mlflow ui --port={taken + 1}" in done.output
+    assert "The MLflow UI" not in done.output  # no address of a page that is not served
     assert started == []
 
 
@@ -70,6 +75,31 @@ def test_the_page_is_this_projects_and_its_end_is_told(project, free, monkeypatc
     assert str(free) in command
 
 
+STARTER = """
+import sys
+from srlm_kedro.tracking.mlflow_ui import _serve
+sys.exit(_serve([sys.executable, "-c", sys.argv[1]]))
+"""
+SERVER = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_server_ends_with_the_command():
+    """SIGTERM is passed on, and the exit status is the server's own."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER, SERVER], stdout=subprocess.PIPE, text=True
+    ) as started:
+        server = int(started.stdout.readline())
+        started.terminate()
+        assert started.wait(30) == 7
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
 def test_one_line_says_where_the_page_is(project, free, monkeypatch):
     """It names the port that was asked for; a refusal is a message."""
     from srlm_kedro.tracking import mlflow_ui
@@ -77,7 +107,7 @@ def test_one_line_says_where_the_page_is(project, free, monkeypatch):
     monkeypatch.setattr(os, "environ", os.environ.copy())
     group = copy.copy(mlflow_ui.mlflow_commands)
     wrap_command(group, "ui", "mlflow_page")
-    monkeypatch.setattr(mlflow_ui.subprocess, "call", lambda command: 0)
+    monkeypatch.setattr(mlflow_ui, "_serve", lambda command: 0)
     done = CliRunner().invoke(group, ["ui", f"--port={free}"])
     (line,) = done.output.splitlines()
     assert line.startswith(f"The MLflow UI: http://127.0.0.1:{free}/#/experiments")

@@ -206,7 +206,7 @@ def test_a_database_of_two_projects_keeps_their_artifacts_apart(make):
         (folder / "conf/base/mlflow.yml").write_text(text, "utf-8")
     work(first, "m2")
     before = sums(first)
-    with pytest.raises(InputError, match=r"outside of this project.*tracking\.experiment\.name"):
+    with pytest.raises(InputError, match=r"outside this project.*tracking\.experiment\.name"):
         work(second, "m2")
     (second / "conf/base/mlflow.yml").write_text(text.replace("srlm_kedro\n", "other\n"), "utf-8")
     work(second, "m3")

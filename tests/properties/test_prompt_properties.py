@@ -71,7 +71,7 @@ def test_every_continuation_is_accepted_or_has_a_reason(drawn):
     novelty = Novelty(KNOWN, LIMIT)
     filters = Filters(FilterParams(), novelty)
     for text, finish in drawn:
-        prompt, reason = filters.check(text, finish)
+        prompt, reason = filters.accept_or_refuse(text, finish)
         assert reason in (*REASONS, "ok")
         if reason == "ok":
             assert prompt

@@ -11,7 +11,7 @@ from srlm_kedro.datasets.rows.preferences import CONTRADICTING, NO_RANKING, comm
 TEXTS = "abcde"
 PAIRS = st.sampled_from([(a, b) for a in TEXTS for b in TEXTS if a != b])
 SOUND = st.sampled_from(list(combinations(TEXTS, 2)))
-"""Pairs that go in no circle."""
+"""Pairs that form no cycle."""
 
 
 def _following(pairs):
@@ -42,7 +42,7 @@ def _is_one_ranking(texts, follows):
 
 @given(pairs=st.lists(PAIRS, min_size=1) | st.lists(SOUND, min_size=1))
 def test_a_common_ranking_says_what_the_pairs_say_and_no_more(pairs):
-    """There is one exactly if the pairs go in no circle and leave no rank's order open."""
+    """There is one exactly if the pairs form no cycle and leave no rank's order open."""
     texts = {text for pair in pairs for text in pair}
     follows, ranks = _following(pairs), _ranks(pairs)
     if any((text, text) in follows for text in texts):

@@ -18,6 +18,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
 
 from srlm_kedro.commands.bounds import engine_factories, limits
 from srlm_kedro.engines.generation.shards import ShardedEngine
@@ -73,6 +74,8 @@ class Parameter:
     base: Any
     """The value in `conf/base`, or `_NOTHING`."""
     values: str
+    scheduled: bool = False
+    """Whether one value may stand for a list of one."""
 
     @property
     def paper(self) -> str:
@@ -80,14 +83,19 @@ class Parameter:
         if stated := _PAPER.search(self.meaning):
             return stated[1]
         if _AS_PAPER.search(self.meaning):
-            return _shown(self.default)
+            return self._shown(self.default)
         return "not stated" if _NOT_STATED.search(self.meaning) else ""
 
     def row(self, papers: bool = True) -> str:
         """Its line in a table."""
         cells = [f"`{self.name}`<br>{self.meaning}" if self.meaning else f"`{self.name}`"]
-        cells += [_shown(self.default), *([_shown(self.base), self.paper] if papers else [])]
+        cells += [self._shown(self.default)]
+        cells += [self._shown(self.base), self.paper] if papers else []
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, self.values)) + " |"
+
+    def _shown(self, value: Any) -> str:
+        single = self.scheduled and isinstance(value, list | tuple) and len(value) == 1
+        return _shown(value[0] if single else value)
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ def _fields(name: str, model: type[BaseModel], made: BaseModel, base: Any) -> It
             yield Parameter(place, _joined(inner.__doc__) or told, _NOTHING, _NOTHING, _BELOW)
             yield from _fields(place, inner, default, value)
             continue
-        yield Parameter(place, told, default, value, _told(field))
+        yield Parameter(place, told, default, value, _told(field), is_schedule(field))
         if inner is not None:
             below = f"{place}.*" if isinstance(default, Mapping) else place
             yield from _fields(below, inner, inner.model_construct(), value)
@@ -198,10 +206,18 @@ def _told(field: FieldInfo) -> str:
 def _values(kind: Any) -> str:
     """What a type takes, in words."""
     try:
-        schema = TypeAdapter(kind).json_schema()
+        schema = TypeAdapter(kind).json_schema(schema_generator=_PlainNumbers)
     except PydanticUserError:  # made by code: an engine within an engine
         return ""
     return _said(schema, schema.get("$defs", {}))
+
+
+class _PlainNumbers(GenerateJsonSchema):
+    """Has a Decimal be a number; pydantic's own schema also takes its digits as text."""
+
+    def decimal_schema(self, schema: Any) -> dict[str, Any]:
+        """As for any number."""
+        return self.float_schema(schema)
 
 
 def _said(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
@@ -240,6 +256,4 @@ def _shown(value: Any) -> str:
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     plain = TypeAdapter(Any).dump_python(value, mode="json")
-    if isinstance(plain, list) and len(plain) == 1:
-        plain = plain[0]
     return f"`{plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)}`"

@@ -8,7 +8,7 @@ from typing import Any
 
 from kedro.io import CatalogProtocol
 
-from srlm_kedro.datasets.models import refuse_unless_checkpoint
+from srlm_kedro.datasets.model_folder import is_scripted, refuse_unless_checkpoint
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import CARD, SUFFIX, content_digest, read_manifest
 from srlm_kedro.freshness.recipe import output_path
@@ -60,10 +60,12 @@ def pack(catalog: CatalogProtocol, model: str, repo: str, pairs: bool) -> list[U
     """The model's folder, and with `pairs` its pairs as a data set `<repo>-pairs`.
 
     Raises:
-        InputError: A table or model is missing, incomplete, or differs from its manifest.
+        InputError: A table or model is missing, incomplete, or differs from its manifest; or the
+            model is an adapter or a scripted one, which nobody else could load.
     """
     folder = _verified_path(catalog, f"{model}.model")
     refuse_unless_checkpoint(folder)
+    _refuse_scripted(folder)
     _refuse_adapter(folder)
     uploads = [Upload(repo, "model", folder, _files(folder))]
     if pairs:
@@ -107,6 +109,15 @@ def send(upload: Upload, private: bool) -> str:
             "HF_ENDPOINT names another hub."
         ) from error
     return str(address)
+
+
+def _refuse_scripted(folder: Path) -> None:
+    """Refuses a model of the scripted engine, which has neither weights nor a tokenizer."""
+    if is_scripted(folder):
+        raise InputError(
+            f"push: {folder} is no Hugging Face model: the scripted engine made it, without "
+            "config.json and weights. Name the environment of a real model (`--env`, `--params`)."
+        )
 
 
 def _refuse_adapter(folder: Path) -> None:

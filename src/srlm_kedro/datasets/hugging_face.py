@@ -19,7 +19,7 @@ from srlm_kedro.freshness.manifest import content_digest
 
 
 class HubSeedDataset(ReadOnlyDataset[pd.DataFrame]):
-    """The rows of a Hugging Face dataset as `record` has them; only `hub` uses the network."""
+    """The rows of a Hugging Face dataset, in the form of `record`. Only `hub` uses the network."""
 
     ORIGIN = "seed data is only read"
     INTERPRETS = True
@@ -79,7 +79,7 @@ class HubSeedDataset(ReadOnlyDataset[pd.DataFrame]):
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"{self._source()}: no dataset that can be read ({error.__cause__ or error}). "
+                f"{self._source()}: the dataset cannot be read ({error.__cause__ or error}). "
                 "Correct its entry in the catalog, or fetch the data again."
             ) from error
         table = Table(self._source(), "dataset", numbered_rows(rows))

@@ -26,11 +26,16 @@ def checkpoint_faults(path: Path) -> list[str]:
     """Every reason why a folder is no checkpoint; empty if it is one."""
     if not path.is_dir():
         return ["there is no such folder"]
-    if (path / _SCRIPTED).exists():
+    if is_scripted(path):
         return []
     adapter = (path / _ADAPTER[0]).exists()
     model = _adapter_faults(path) if adapter else [*_weights_faults(path), *_config_faults(path)]
     return [*model, *_tokenizer_faults(path)]
+
+
+def is_scripted(path: Path) -> bool:
+    """Whether a folder holds a model of the scripted engine."""
+    return (path / _SCRIPTED).exists()
 
 
 def refuse_unless_checkpoint(path: Path) -> None:

@@ -124,7 +124,8 @@ def _staleness(node: Node, catalog: CatalogProtocol, remade: Mapping[str, _Stale
     reason = f"{inputs[0]} is remade" if inputs else ""
     kind: Literal["engine", "cheap"] = "engine" if uses_engine(node, catalog) else "cheap"
     if fault := _fault(node, catalog):
-        return _Stale(reason or fault, "lost" if kinds <= {"lost"} else kind)
+        whole = "; ".join(filter(None, [fault, reason]))
+        return _Stale(whole, "lost" if kinds <= {"lost"} else kind)
     changed = _changed(node, catalog)
     if inputs:
         conditional = "engine" not in kinds and set(changed) <= set(inputs)
@@ -177,9 +178,9 @@ def _can_keep_others_fresh(
 def _with_fresh_inputs(
     pipeline: Pipeline, stale: Mapping[str, _Stale], candidates: set[str]
 ) -> set[str]:
-    """The candidates before which only candidates are stale.
+    """Candidates with no stale node before them except other candidates.
 
-    What is drawn again first decides what others are made of, and gates run before what they guard.
+    What is remade first decides what others are made of, and gates run before what they guard.
     """
     found: set[str] = set()
     awaited: set[str] = set()
@@ -212,8 +213,8 @@ def _changed(node: Node, catalog: CatalogProtocol) -> list[str]:
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     names = [*before, *(name for name in now if name not in before)]
-    return [name for name in names if before.get(name, _NOTHING) != now.get(name, _NOTHING)]
+    return [name for name in names if before.get(name, _OF_A_GATE) != now.get(name, _OF_A_GATE)]
 
 
-_NOTHING = json_digest({})
+_OF_A_GATE = json_digest({})
 """The digest of a gate. A gate that is added or removed makes nothing stale."""

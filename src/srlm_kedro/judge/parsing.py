@@ -13,7 +13,7 @@ doubt is refused:
 - Statements of one kind that differ are refused, because nobody knows which one the judge meant.
   This includes a later statement that does not say that it corrects the earlier one. A careful
   reader of `Score: 3` and then `Score: 4` cannot tell a correction from a slip, a quotation or the
-  points for a criterion.
+  points for a criterion, so such a text is refused.
 - A statement is refused if a statement of another kind contradicts it later, or if words withdraw
   it (`Wait, ...`). A judge that copies `Total score: 5` from a response means its own `Score: 1`.
 - In a text that the engine cut, a number may go on, and a running tally is no score.

@@ -11,28 +11,28 @@ class AnswererParams(Params):
     """How good the answers of a population are. All figures are probabilities."""
 
     right: float = Field(0.45, ge=0, le=1)
-    """That all items of an answer are right."""
+    """Probability that all items of an answer are right."""
     slips: float = Field(0.0, ge=0, le=1)
-    """That an item is replaced, mostly by a wrong one; drawn for each item."""
+    """Probability that an item is replaced, mostly by a wrong one; drawn for each item."""
     off_topic: float = Field(0.05, ge=0, le=1)
-    """That wrong items have nothing to do with the task."""
+    """Probability that wrong items have nothing to do with the task."""
     keeps: float = Field(0.5, ge=0, le=1)
-    """That a request beside the task is followed; drawn for each request."""
+    """Probability that a request beside the task is followed; drawn for each request."""
     adds: float = Field(0.08, ge=0, le=1)
-    """That the answer adds something unasked; drawn for each thing that it may add."""
+    """Probability that the answer adds something unasked; drawn for each thing that it may add."""
     helpful: float = Field(0.5, ge=0, le=1)
-    """That the voice is an assistant's; otherwise it is casual or curt."""
+    """Probability that the voice is an assistant's; otherwise it is casual or curt."""
     chatters: float = Field(0.1, ge=0, le=1)
-    """That a remark follows which has nothing to do with the task."""
+    """Probability that a remark follows which has nothing to do with the task."""
 
 
 class ReviewerParams(Params):
     """How careful a population of reviewers is. All figures are probabilities."""
 
     overlooks: float = Field(0.02, ge=0, le=1)
-    """That a verdict on an item or a request is reversed; drawn for each verdict."""
+    """Probability that a verdict on an item or a request is reversed; drawn for each verdict."""
     slips: float = Field(0.04, ge=0, le=1)
-    """That the score differs by one from what the sentences say."""
+    """Probability that the score differs by one from what the sentences say."""
 
 
 class CorpusParams(Params):

@@ -21,8 +21,8 @@ class PairsParams(Params):
     length_control: float = Field(0.0, ge=0, lt=0.5)
     """0: the highest reward against the lowest (paper). Above 0, as a share of the distance between
     these two: the chosen response is the shortest one within this share of the highest reward, and
-    the rejected response is the longest one within it of the lowest. So length wins less.
-    Source: Meta-Rewarding (2407.19594)."""
+    the rejected response is the longest one within the same share of the lowest, so length matters
+    less. Source: Meta-Rewarding (2407.19594)."""
     min_pairs: Annotated[int, LIMIT] = Field(1, ge=1, le=MAX_COUNT)
     """The run stops if there are fewer pairs than this."""
 

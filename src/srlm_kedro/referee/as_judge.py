@@ -12,7 +12,7 @@ from srlm_kedro.judge.prompt import INSTRUCTION, RESPONSE, check_judge_prompt
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.referee.base import Assessment, KnowingReferee, Referee
 
-_NO_SCORE = "There is no true score of it."
+_NO_SCORE = "There is no true score for it."
 
 
 class RefereeEngine:

@@ -1,8 +1,10 @@
 """The commands that serve MLflow's and kedro-viz's pages: no noise, and errors are shown."""
 
+import errno
 import multiprocessing
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,11 @@ _SERVED_HERE = "make mlflow, then "
 
 
 def mlflow_page(invoke: _Invoke) -> _Invoke:
-    """`kedro mlflow ui`: one line says where the page is and how to end it."""
+    """`kedro mlflow ui`: one line says where the page is and how to end it.
+
+    A page that cannot be served is refused. MLflow itself only logs that a port is taken, and exits
+    with status 0.
+    """
 
     def invoke_with_address(ctx: click.Context) -> Any:
         project, loader = _conf(ctx.params.get("env"))
@@ -40,6 +46,8 @@ def mlflow_page(invoke: _Invoke) -> _Invoke:
         config["ui"] = {**(config.get("ui") or {}), **asked}
         config = effective(config, project)
         where = where_to_look(config)
+        if not str(config["server"].get("mlflow_tracking_uri")).startswith("http"):
+            _refuse_port(config.get("ui") or {})
         if where.startswith(_SERVED_HERE):
             address = str(config["server"]["mlflow_tracking_uri"])
             os.environ.setdefault("MLFLOW_REGISTRY_STORE_URI", address)
@@ -47,6 +55,30 @@ def mlflow_page(invoke: _Invoke) -> _Invoke:
         return invoke(ctx)
 
     return _serve_quietly(invoke_with_address)
+
+
+def port_fault(host: str, port: int) -> str | None:
+    """Why nothing can be served at the address; None if it is free."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((host, port))
+        except (OSError, OverflowError) as error:
+            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            why = "something is served there already" if taken else str(error)
+            return (
+                f"{host}:{port}: {why}. See whether it is this page, or name another port: "
+                f"kedro mlflow ui --port={port + 1}"
+            )
+    return None
+
+
+def _refuse_port(ui: Mapping[str, Any]) -> None:
+    host, port = str(ui.get("host", "127.0.0.1")), str(ui.get("port", "5000"))
+    if not port.isdecimal():
+        raise click.ClickException(f"--port: must be a number, found {port!r}")
+    if fault := port_fault(host, int(port)):
+        raise click.ClickException(fault)
 
 
 def viz_page(invoke: _Invoke) -> _Invoke:

@@ -1,4 +1,4 @@
-"""What is refused last before work: damaged inputs, closed folders, engines, models, MLflow."""
+"""The last checks before work: damaged inputs, engines, models, folders that cannot be written."""
 
 import os
 from collections.abc import Iterable, Mapping

@@ -167,7 +167,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def _end_with_parent(_: object = None) -> None:
-    """Has a worker process end as soon as the process that started it has ended.
+    """Ends a worker process as soon as the process that started it has ended.
 
     Otherwise `kill -9` of a run would leave its workers at work, or waiting for it forever.
     """

@@ -1,10 +1,10 @@
-"""kedro-mlflow's commands; here `ui` fails with a message if its page cannot be served."""
+"""kedro-mlflow's commands; here `ui` ends with its server, and with the server's status."""
 
-import errno
-import socket
+import signal
 import subprocess
 import sys
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,6 @@ from kedro.utils import find_kedro_project
 from kedro_mlflow.framework.cli.cli import mlflow_commands
 
 __all__ = ["mlflow_commands"]
-
-
-def port_fault(host: str, port: int) -> str | None:
-    """Why nothing can be served at the address; None if it is free."""
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((host, port))
-        except (OSError, OverflowError) as error:
-            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            why = "something is served there already" if taken else str(error)
-            return (
-                f"{host}:{port}: {why}. See whether it is this page, or name another port: "
-                f"kedro mlflow ui --port={port + 1}"
-            )
-    return None
 
 
 def _ui(env: str | None, port: str | None, host: str | None) -> None:
@@ -46,14 +30,21 @@ def _ui(env: str | None, port: str | None, host: str | None) -> None:
         webbrowser.open(address)
         return
     served, number = host or settings.ui.host, str(port or settings.ui.port)
-    if not number.isdecimal():
-        raise click.ClickException(f"--port: must be a number, found {number!r}")
-    # MLflow only logs that a port is taken, and exits with status 0.
-    if fault := port_fault(served, int(number)):
-        raise click.ClickException(fault)
     asked = ["--backend-store-uri", address, "--host", served, "--port", number]
-    status = subprocess.call([sys.executable, "-m", "mlflow", "ui", *asked])
+    status = _serve([sys.executable, "-m", "mlflow", "ui", *asked])
     click.get_current_context().exit(status)
+
+
+def _serve(command: Sequence[str]) -> int:
+    """Runs a server until it ends, and passes SIGTERM on to it; returns its exit status."""
+    with subprocess.Popen(command) as server:
+        before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+        try:
+            status = server.wait()
+        finally:
+            server.terminate()  # after Ctrl-C; does nothing to a server that has ended
+            signal.signal(signal.SIGTERM, before)
+    return status if status >= 0 else 128 - status
 
 
 mlflow_commands.commands["ui"].callback = _ui

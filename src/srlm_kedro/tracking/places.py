@@ -45,7 +45,7 @@ def is_within(path: Path, folder: Path) -> bool:
 def update_paths(file: Path, project: Path, subfolder: Path) -> None:
     """Replaces the old paths in the database of a project that was moved or copied.
 
-    Other projects may share a database outside of this one. Such a database is changed only if the
+    Other projects may share a database that is outside this project. It is changed only if the
     folders that it names do not exist.
 
     Args:
@@ -62,7 +62,11 @@ def update_paths(file: Path, project: Path, subfolder: Path) -> None:
                 for before, after in ((old.as_uri(), project.as_uri()), (str(old), str(project))):
                     _replace(database, table, column, before, after)
             database.execute("COMMIT")
-            _log.info("MLflow: this project was %s; its database names %s now.", old, project)
+            _log.info(
+                "MLflow: this project was moved or copied from %s; its database names %s now.",
+                old,
+                project,
+            )
 
 
 def refuse_elsewhere(uri: str, name: str, location: str, asked: Path | None, project: Path) -> None:
@@ -76,7 +80,7 @@ def refuse_elsewhere(uri: str, name: str, location: str, asked: Path | None, pro
         project: The project's folder.
 
     Raises:
-        InputError: The artifacts are in a folder outside of the project.
+        InputError: The artifacts are in a folder outside this project.
     """
     folder = local_path(location)
     if folder is None or (asked is not None and folder.resolve() == asked.resolve()):
@@ -85,14 +89,14 @@ def refuse_elsewhere(uri: str, name: str, location: str, asked: Path | None, pro
         if is_server(uri):
             _log.warning(
                 "MLflow: the experiment %s keeps its artifacts on this machine, in %s, because it "
-                "was made so. To use the server's own store, name another experiment in "
+                "was created that way. To use the server's own store, name another experiment in "
                 "conf/local/mlflow.yml (tracking.experiment.name).",
                 *(name, folder),
             )
         return
     if is_server(uri) and (folder.exists() or _is_here(uri)):
-        return  # a server that shares this machine's disk, or a disk with this machine
-    kind = "of another machine" if is_server(uri) else "outside of this project"
+        return  # a server on this machine, or one that shares a disk with this machine
+    kind = "of another machine" if is_server(uri) else "outside this project"
     raise InputError(
         f"MLflow: the experiment {name} keeps its artifacts in {folder}, {kind}, and nothing is "
         "written there unless you ask for it. Give this project its own experiment "

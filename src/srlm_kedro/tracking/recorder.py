@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 Digest = Callable[[Path], str]
 """Gives the digest of a folder's content."""
 
-_OWNERS = {"eft": "m1", "oasst": "m1", "seed": "m1"}
+_MODEL_OF_NAMESPACE = {"eft": "m1", "oasst": "m1", "seed": "m1"}
 """Namespaces that make no model: their datasets belong to M1, which is trained on them."""
 
 _TRAINING = "train/"
@@ -85,7 +85,7 @@ class RunRecorder:
         model, name = split_name(dataset)
         record = self._record_of(name, data)
         if model is None:
-            self._of_all_models(name, data)
+            self._report_or_summary(name, data)
         elif record is not None:
             record(model, dataset, data)
 
@@ -136,7 +136,7 @@ class RunRecorder:
             "data_docs": self._page,
         }.get(name)
 
-    def _of_all_models(self, name: str, data: Any) -> None:
+    def _report_or_summary(self, name: str, data: Any) -> None:
         """Records the report and its summary, which belong to the parent."""
         parent = self.tree.parent
         if name == "report":
@@ -211,4 +211,4 @@ def _compared(data: Mapping[str, float | None]) -> dict[str, float | None]:
 def split_name(dataset: str) -> tuple[str | None, str]:
     """The model that a dataset belongs to (None: all models), and the dataset's own name."""
     namespace, _, name = dataset.rpartition(".")
-    return _OWNERS.get(namespace, namespace) or None, name
+    return _MODEL_OF_NAMESPACE.get(namespace, namespace) or None, name

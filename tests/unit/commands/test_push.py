@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import struct
 import threading
 from collections.abc import Iterator
@@ -163,6 +164,17 @@ def test_a_changed_model_is_refused(catalog):
     """Otherwise other weights would be sent under the model's name."""
     (model_folder(catalog) / "model.safetensors").write_bytes(weights(2.0))
     with pytest.raises(InputError, match="differs from its manifest"):
+        pack(catalog, "m2", "someone/model", pairs=False)
+
+
+def test_a_scripted_model_is_refused(catalog):
+    """It has neither config.json nor weights, so nobody could load it."""
+    folder = model_folder(catalog)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "model.json").write_text("{}")
+    write_manifest(folder, {})
+    with pytest.raises(InputError, match="m2 is no Hugging Face model: the scripted engine"):
         pack(catalog, "m2", "someone/model", pairs=False)
 
 

@@ -174,7 +174,9 @@ def test_too_many_equal_prompts_stop_the_iteration():
     with pytest.raises(GateError) as refused:
         gate_contamination(M1, table, metrics, PARAMS)
     message = str(refused.value)
-    assert message.startswith("m2: of the worst evaluation set 50.0% of the prompts")
+    assert message.startswith(
+        "m2: in the evaluation set with the largest share, 50.0% of the prompts"
+    )
     assert "over `contamination.max_exact_share` = 0.25)" in message
     assert "read the table m2.contamination" in message
     assert "eval_prompts e4 equals prompts.prompt m2-p1" in message

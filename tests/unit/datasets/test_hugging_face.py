@@ -107,10 +107,10 @@ def test_pairs_and_joined_columns_come_from_datasets_too(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("train.jsonl", b'{"instruction": "p"', "no dataset that can be read"),
-        ("train.parquet", b"PAR1 and no more", "no dataset that can be read"),
-        ("train.unknown", b"?", "no dataset that can be read"),
-        (".hidden", b"", "no dataset that can be read"),
+        ("train.jsonl", b'{"instruction": "p"', "the dataset cannot be read"),
+        ("train.parquet", b"PAR1 and no more", "the dataset cannot be read"),
+        ("train.unknown", b"?", "the dataset cannot be read"),
+        (".hidden", b"", "the dataset cannot be read"),
     ],
 )
 def test_damaged_data_is_refused_by_name(tmp_path, name, content, said):
@@ -156,7 +156,7 @@ def test_the_hub_without_a_network_is_refused_with_advice(monkeypatch):
     """The message has the name and says what to do."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     seed = HubSeedDataset(IFT, hub="nobody/nothing", revision="main")
-    with pytest.raises(DatasetError, match="nobody/nothing: no dataset that can be read"):
+    with pytest.raises(DatasetError, match="nobody/nothing: the dataset cannot be read"):
         seed.load()
 
 

@@ -189,7 +189,7 @@ def test_all_faults_are_told_at_once(tmp_path):
     with pytest.raises(DatasetError, match="2 bad rows") as refusal:
         read(tmp_path, rows)
     message = str(refusal.value)
-    assert "rejected: nothing there; a pair has `chosen` and `rejected`" in message
+    assert "rejected is missing; a pair has `chosen` and `rejected`" in message
     assert f"{len(USELESS)} rows are of no use" in message
     assert all(f"{reason} 1: " in message for reason in USELESS)
 
@@ -198,7 +198,7 @@ def test_all_faults_are_told_at_once(tmp_path):
     ("row", "why"),
     [
         ({"chosen": "a", "rejected": "b"}, "no column `prompt`, and no user speaks in `chosen`"),
-        (PAIR | {"rejected": None}, "rejected: nothing there"),
+        (PAIR | {"rejected": None}, "rejected is missing"),
         (PAIR | {"rejected": 7}, "rejected: neither a text nor a list of messages"),
         (PAIR | {"rejected": ["bad"]}, r"rejected.0: no message"),
         (PAIR | {"chosen": [said("tool", "x")]}, "role 'tool' is none of user, assistant, system"),
@@ -234,12 +234,12 @@ def test_pairs_of_one_prompt_are_one_ranking(tmp_path, caplog):
 
 
 def test_pairs_that_make_no_ranking_are_dropped_only_where_allowed(tmp_path):
-    """All pairs of a circle are dropped; if the order stays open, the first pair remains."""
-    circle = [PAIR, PAIR | {"chosen": "bad", "rejected": "good"}]
+    """All pairs of a cycle are dropped; if the order stays open, the first pair remains."""
+    cycle = [PAIR, PAIR | {"chosen": "bad", "rejected": "good"}]
     apart = [PAIR | {"prompt": "q"}, {"prompt": "q", "chosen": "x", "rejected": "y"}]
     with pytest.raises(DatasetError, match=r"contradicting pairs 2: [^~]*no common ranking 1: "):
-        read(tmp_path, circle + apart)
-    (row,) = read(tmp_path, circle + apart, drop=["contradicting pairs", "no common ranking"])
+        read(tmp_path, cycle + apart)
+    (row,) = read(tmp_path, cycle + apart, drop=["contradicting pairs", "no common ranking"])
     assert (row["prompt"], row["responses"]) == ("q", ranked("good", "bad"))
 
 
@@ -278,7 +278,7 @@ def test_a_reason_that_is_none_is_refused(tmp_path, drop):
 
 
 def test_thousands_of_pairs_of_one_prompt_are_ranked_at_once():
-    """A circle among them is found as quickly."""
+    """A cycle among them is found as quickly."""
     chain = [(str(n), str(n + 1)) for n in range(20_000)]
     assert common_ranking(chain)[-1] == {"text": "20000", "rank": 20_000}
     with pytest.raises(UnusableRowError, match=CONTRADICTING):

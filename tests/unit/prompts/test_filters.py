@@ -58,7 +58,7 @@ REFUSED = [
 def test_each_filter_refuses_with_its_reason(text, reason):
     """The reason names the filter."""
     assert reason in REASONS
-    assert _filters().check(text, "stop")[1] == reason
+    assert _filters().accept_or_refuse(text, "stop")[1] == reason
 
 
 @pytest.mark.parametrize(
@@ -66,31 +66,37 @@ def test_each_filter_refuses_with_its_reason(text, reason):
 )
 def test_sound_prompts_pass(text):
     """Prompts at the limits pass, and so do words that contain banned ones."""
-    assert _filters().check(text, "stop") == (text.strip(), "ok")
+    assert _filters().accept_or_refuse(text, "stop") == (text.strip(), "ok")
 
 
 def test_a_prompt_cut_by_length_is_refused():
     """A cut after the end of the prompt does not count."""
-    assert _filters().check("Tell me about the", "length")[1] == "cut_off"
-    assert _filters().check("Tell me about whales.\nTask: Si", "length")[1] == "ok"
+    assert _filters().accept_or_refuse("Tell me about the", "length")[1] == "cut_off"
+    assert _filters().accept_or_refuse("Tell me about whales.\nTask: Si", "length")[1] == "ok"
 
 
 def test_an_accepted_prompt_is_known_from_then_on():
     """A second one like it is refused, but not one like a refused prompt."""
     filters = _filters()
-    assert filters.check("Tell me about blue whales", "stop")[1] == "ok"
-    assert filters.check("Tell me about blue whales!", "stop")[1] == "duplicate"
-    assert filters.check("Draw me some really red roses", "stop")[1] == "banned_word"
-    assert filters.check("Bring me some really red roses", "stop")[1] == "ok"
+    assert filters.accept_or_refuse("Tell me about blue whales", "stop")[1] == "ok"
+    assert filters.accept_or_refuse("Tell me about blue whales!", "stop")[1] == "duplicate"
+    assert filters.accept_or_refuse("Draw me some really red roses", "stop")[1] == "banned_word"
+    assert filters.accept_or_refuse("Bring me some really red roses", "stop")[1] == "ok"
 
 
 def test_every_filter_can_be_changed():
     """Each parameter reaches its filter."""
-    assert _filters(min_words=3).check("Sing a song", "stop")[1] == "ok"
-    assert _filters(max_words=4).check("Sing me a new song", "stop")[1] == "too_long"
-    assert _filters(banned_words=()).check("Draw a house for me", "stop")[1] == "ok"
-    assert _filters(banned_words=["song"]).check("Sing me a song", "stop")[1] == "banned_word"
-    assert _filters(banned_openings=["Sing"]).check("Sing me a song", "stop")[1] == "banned_opening"
+    assert _filters(min_words=3).accept_or_refuse("Sing a song", "stop")[1] == "ok"
+    assert _filters(max_words=4).accept_or_refuse("Sing me a new song", "stop")[1] == "too_long"
+    assert _filters(banned_words=()).accept_or_refuse("Draw a house for me", "stop")[1] == "ok"
+    assert (
+        _filters(banned_words=["song"]).accept_or_refuse("Sing me a song", "stop")[1]
+        == "banned_word"
+    )
+    assert (
+        _filters(banned_openings=["Sing"]).accept_or_refuse("Sing me a song", "stop")[1]
+        == "banned_opening"
+    )
 
 
 PIECES = ["\n", " \n", "*", "# \n", "task ", "task\t\t", "1. ", "sure: ", "\nanswer ", "prompt  "]

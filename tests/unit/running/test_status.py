@@ -5,7 +5,7 @@ import pytest
 
 from srlm_kedro.freshness.plan import make_plan
 from srlm_kedro.running.status import status_table
-from tests.unit.test_freshness import PIPELINE, catalog, run
+from tests.unit.test_freshness import PIPELINE, catalog, flip, run
 
 
 @pytest.fixture
@@ -48,7 +48,17 @@ def test_what_is_missing_is_not_called_stale(project):
     """Of two nodes with a stale input, the one without an output is missing."""
     run(project)
     (project / "totals.parquet").unlink()
-    assert states(table(project, factor=3))["total"] == ("missing", "scaled is remade")
+    reason = "totals is missing; scaled is remade"
+    assert states(table(project, factor=3))["total"] == ("missing", reason)
+
+
+def test_the_fault_of_an_own_output_comes_before_a_remade_input(project):
+    """Otherwise a damaged file would look like one that is only out of date."""
+    run(project)
+    flip(project / "totals.parquet")
+    _, reason = states(table(project, factor=3))["total"]
+    assert reason.startswith("totals is damaged (")
+    assert reason.endswith("; scaled is remade")
 
 
 def test_nodes_stand_by_model_and_shared_ones_close_the_table(project):

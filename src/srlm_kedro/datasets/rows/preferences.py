@@ -1,4 +1,4 @@
-"""Converts rows in the forms of other datasets to the form of our records.
+"""Converts rows of other datasets to the form of our records.
 
 Known forms are pairs (`prompt`, `chosen`, `rejected`), scored completions (`completions`) and chats
 (`messages`). A pair is a ranking of two responses. Pairs of one prompt make one ranking if they
@@ -45,7 +45,7 @@ REASONS = {
     UNSCORED: "a completion has no score",
     REPEATED: "only the first row of the prompt would stay",
 }
-"""Why a sound row may be of no use, and what the reason means; the first that applies counts."""
+"""Why a well-formed row may be unusable, and what each reason means; the first one counts."""
 
 _FIELDS: dict[RowForm, tuple[str, ...]] = {
     "pair": ("chosen", "rejected"),
@@ -158,7 +158,7 @@ def common_ranking(pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
 def _ranks(texts: Sequence[str], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
     """The length of the longest chain of better texts above each text.
 
-    The texts of a circle, and those below a circle, are left out.
+    The texts of a cycle, and those below a cycle, are left out.
     """
     below: dict[str, list[str]] = {text: [] for text in texts}
     above = dict.fromkeys(texts, 0)
@@ -179,7 +179,7 @@ def _ranks(texts: Sequence[str], pairs: Iterable[tuple[str, str]]) -> dict[str, 
 def _pair(row: Mapping[str, Any], prompt: Any, kind: RecordKind) -> dict[str, Any]:
     missing = [name for name in _FIELDS["pair"] if name not in row]
     if missing and kind != "prompt":
-        raise ValueError(f"{missing[0]}: nothing there; a pair has `chosen` and `rejected`")
+        raise ValueError(f"{missing[0]} is missing; a pair has `chosen` and `rejected`")
     dialogues = [
         conversation(prompt, row[name], name) for name in _FIELDS["pair"] if name not in missing
     ]

@@ -23,9 +23,9 @@ class Sampling(Params):
     temperature: float = Field(0.7, ge=0, le=10)
     """0 is greedy: the most probable token is taken."""
     top_p: float = Field(0.9, gt=0, le=1)
-    """Only the likeliest tokens are drawn, as many as hold this share of the probability."""
+    """Only the most probable tokens are drawn: the fewest that together have this probability."""
     max_new_tokens: int = Field(512, ge=1, le=MAX_TOKENS)
-    """Longest completion, in tokens, thoughts included. The paper does not state one."""
+    """Longest completion in tokens, thoughts included (paper: not stated)."""
     min_new_tokens: int = Field(0, ge=0, le=MAX_TOKENS)
     """The end token is not sampled before this many tokens."""
     stop: tuple[str, ...] = ()
@@ -70,9 +70,10 @@ class Request:
     history: tuple[tuple[str, str], ...] = ()
     """Earlier turns of a chat: what the user said, and what was answered."""
     optional: bool = False
-    """What happens if the prompt leaves the model no room for the longest completion. False: the
-    whole call is refused. True: nothing is sampled for it, and its completions are `NO_ROOM`. True
-    is for texts that a model wrote: one that is too long must not end hours of work."""
+    """Whether the request may be skipped if its prompt leaves the model no room for the longest
+    completion. False: the whole call is refused. True: nothing is sampled for the request, and its
+    completions are `NO_ROOM`. True is for prompts that a model wrote: one that is too long must not
+    end hours of work."""
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -96,8 +97,8 @@ class Completion:
     finish: Literal["stop", "length", "no_room"]
     """`no_room`: nothing was sampled, see `Request.optional`."""
     thought: str = ""
-    """What precedes the answer, with its marks (`engines/thoughts.py`). What was removed after the
-    answer (a stop string, the closing tag of a wrapping, the end of a message) is not kept."""
+    """The text before the answer, with its marks (`engines/thoughts.py`). Text after the answer
+    (a stop string, the closing tag of a wrapping, the end of a message) is not kept."""
     drawn: int | None = None
     """Tokens of the thought and the answer: what the completion cost. None: as many as `tokens`."""
 
@@ -133,7 +134,7 @@ class GenerationEngine(Protocol):
     def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:
-        """Why each request leaves `model` no room, in tokens; an empty text for one that fits.
+        """Why each request is too long for `model`, in tokens; an empty text for one that fits.
 
         Weights are not loaded. An engine that does not know its model's limit returns empty texts.
         """

@@ -20,7 +20,7 @@ class LoraParams(Params):
     alpha: float = Field(32, gt=0, le=1e6)
     """The adapter's product is multiplied by alpha / rank."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout on the adapter's input. The base model's own dropout is `TuningParams.dropout`."""
+    """Dropout on the adapter's input. The base model's own is `sft.dropout` or `dpo.dropout`."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Names of the layers that get an adapter. `all-linear` is every linear layer except the output
     layer."""

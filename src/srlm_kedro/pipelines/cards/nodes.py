@@ -1,6 +1,6 @@
 """The parameters `cards`, and a card for each model and its pairs.
 
-A model card says the lineage, data, metrics, limits, use and parameters of a model.
+A model card states the lineage, data, metrics, limits, use and parameters of a model.
 """
 
 import json
@@ -41,7 +41,7 @@ _METRICS = {
     "eval/mean_score_unseen": "mean score on kinds of task unseen in training",
     "eval/mean_length": "mean response length, tokens",
     "eval/pairwise_accuracy": "as a judge: human orderings met, %",
-    "eval/five_best": "as a judge: of its full scores, ranked first by people, %",
+    "eval/five_best": "as a judge: share of its full scores that people ranked first, %",
     "eval/exact_match": "as a judge: whole order met, %",
     "eval/spearman": "as a judge: Spearman",
     "eval/kendall": "as a judge: Kendall's tau",
@@ -156,7 +156,7 @@ def _lineage(t: int, loop: LoopParams) -> list[str]:
         f"M{t} is {before}, trained by DPO on preference pairs; the reference is {before}, frozen.",
         made,
         f"M1 is M0, fine-tuned on {'IFT' if loop.eft == 'none' else 'IFT and EFT'} (seed data); "
-        f"M2, M3, ... each come from the {'best' if goes_back else 'one'} before.",
+        f"M2, M3, ... each come from the {'best' if goes_back else 'model'} before.",
     ]
 
 

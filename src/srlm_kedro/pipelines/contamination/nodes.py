@@ -23,15 +23,16 @@ class ContaminationParams(Params):
     """
 
     ngram: int = Field(13, ge=1, le=1000)
-    """Length in words of the runs that are searched for in training texts (GPT-3: 13). An
+    """Number of words in a row that are searched for in training texts, a run (GPT-3: 13). An
     evaluation prompt with fewer words is only compared as a whole."""
     min_overlap: float = Field(0.0, ge=0, lt=1)
-    """An evaluation prompt overlaps if one training text contains more than this share of its runs
-    (GPT-3: any)."""
+    """An evaluation prompt overlaps if one training text contains more than this share of the
+    prompt's runs of words (GPT-3: one run is enough)."""
     max_exact_share: float = Field(0.01, ge=0, le=1)
-    """The run stops if a larger share of a set's prompts are equal to training texts."""
+    """The run stops if a larger share of an evaluation set's prompts equal training texts."""
     max_overlap_share: float = Field(0.05, ge=0, le=1)
-    """The run stops if a larger share of a set's prompts overlap; equal ones count too."""
+    """The run stops if a larger share of an evaluation set's prompts overlap with training texts.
+    Prompts that equal one count too."""
 
 
 COLUMNS = ["eval_set", "eval_id", "source", "source_id", "kind", "overlap", "texts", "prompt"]
@@ -193,8 +194,8 @@ def _gate(
     limits["overlap_share"] = contamination.max_overlap_share
     found = {name: metrics[f"contamination/{name}"] for name in limits}
     heading = (
-        f"{what}: of the worst evaluation set {found['exact_share']:.1%} of the prompts are equal "
-        f"to training texts, {found['overlap_share']:.1%} overlap with one"
+        f"{what}: in the evaluation set with the largest share, {found['exact_share']:.1%} of the "
+        f"prompts are equal to training texts and {found['overlap_share']:.1%} overlap with one"
     )
     exceeded = [
         f"`contamination.max_{name}` = {limit}"

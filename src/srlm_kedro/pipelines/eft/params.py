@@ -28,7 +28,10 @@ class EftParams(Params):
     sampling: EftSampling = EftSampling()
     """How many judgements the baseline makes, and how they are drawn."""
     agreement: Literal["example", "set"] = "example"
-    """When a judgement agrees with the human ranking; see `eft.selection.agreeing`."""
+    """When a judgement agrees with the human ranking. A set has one judgement of each response to a
+    prompt. `example`: next to each other response of the set, the judged one is never scored
+    against the ranks, and at least once in their order. `set`: all responses of the set are scored
+    in the order of their ranks, without a tie; otherwise no judgement of the set agrees."""
     min_words: int = Field(5, ge=0, le=MAX_COUNT)
     """A judgement of fewer words is a score without a justification, and is dropped."""
     thin_commonest: bool = True

@@ -12,6 +12,7 @@ _TOKENS = ["prompt_tokens", "prefill_tokens", "new_tokens", "train_tokens"]
 _HEADER = ["read", "computed", "drawn", "trained on", "examples", "time"]
 _LEGEND = """tokens: read (each request's prompt once), computed (of these, where the engine shares
 prefixes), drawn, trained on (all epochs). examples: of training; from M2 on pairs.
+around: the rest of a run, which needs no model (imports, checks, report).
 Assumed lengths and shares: src/srlm_kedro/pipelines/estimate/params.py; set yours as
 `estimate.*`. Left out: retries of judgements, what a failed run repeats, and 1.3 GiB
 that the process itself needs on the host."""
@@ -42,7 +43,7 @@ def summarise_estimate(
     parts = ", ".join(f"{name} {gib:.1f}" for name, gib in peak.items())
     return "\n".join(
         [
-            f"Expected of M0, {estimate_size['model']}, with "
+            f"Expected cost from M0, {estimate_size['model']}, with "
             f"{_count(estimate_size['parameters'])} parameters ({estimate_size['source']}), on "
             f"{on} ({device.source}):",
             "",

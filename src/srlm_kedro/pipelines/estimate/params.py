@@ -57,8 +57,8 @@ class EstimateParams(Params):
     """True: training computes activations twice, to save memory."""
 
     tokens_per_word: float | None = Field(None, gt=0, le=1000)
-    """Tokens per word; marks and newlines count as words. None, here and below: the figure that
-    `MICROWORLD` or `ENGLISH` assumes."""
+    """Tokens per word; marks and newlines count as words. None, here and below: a figure
+    measured on the microworld, or one assumed for English where `loop.world` is `given`."""
     written_tokens: float | None = Field(None, gt=0, le=MAX_TOKENS)
     """Tokens per written prompt, refused ones included."""
     response_growth: float | None = Field(None, gt=0, le=1000)

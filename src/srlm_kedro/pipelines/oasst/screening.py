@@ -17,23 +17,27 @@ class OasstParams(Params):
     languages: tuple[str, ...] = Field(("en",), min_length=1)
     """Languages of prompts and replies (paper: English)."""
     tree_states: tuple[str, ...] = ("ready_for_export",)
-    """States of trees whose messages are used; so are trees without a state (paper: not stated)."""
+    """States of the trees whose messages are used. Trees without a state are used too (paper: not
+    stated)."""
     max_spam: float = Field(0.5, ge=0, le=1)
     """A message is dropped if a larger share of its readers called it spam (paper: not stated)."""
     max_prompt_characters: int | None = Field(None, ge=1, le=MAX_COUNT)
-    """Longer prompts are dropped with their replies (paper: not stated)."""
+    """Longer prompts are dropped with their replies. Null: none is too long (paper: not
+    stated)."""
     max_response_characters: int | None = Field(None, ge=1, le=MAX_COUNT)
-    """Longer replies are dropped (paper: not stated)."""
+    """Longer replies are dropped. Null: none is too long (paper: not stated)."""
     eval_count: int = Field(256, ge=0, le=MAX_COUNT)
-    """Prompts that are held out for the head-to-head comparisons (paper: 256)."""
+    """Number of prompts that are held out for the head-to-head comparisons (paper: 256)."""
     max_eval_share: float = Field(0.1, ge=0, lt=1)
-    """Largest share of the prompts that is held out, in place of `eval_count` if they are few."""
+    """Largest share of the prompts that is held out. It limits `eval_count` where there are few
+    prompts."""
     eft_share: float = Field(0.5, ge=0, lt=1)
-    """Share of the other prompts with several ranked replies that goes to EFT. One half of about
-    9,000 leaves enough for IFT's 3,200 and gives the baseline about 4,000 to judge (paper: 2,171
-    EFT examples are left after judging; the number of judged prompts is not stated)."""
+    """Share that goes to EFT, of the prompts that are not held out and have several ranked replies.
+    One half of about 9,000 leaves enough for IFT's 3,200 and gives the baseline about 4,000 to
+    judge (paper: 2,171 EFT examples are left after judging; the number of judged prompts is not
+    stated)."""
     ift_count: int | None = Field(3200, ge=1, le=MAX_COUNT)
-    """Most IFT examples (paper: 3,200). Null: all prompts that are left."""
+    """Largest number of IFT examples (paper: 3,200). Null: all prompts that are left."""
 
 
 STRUCTURE = ("duplicate id", "missing parent", "its own ancestor", "contradicted parent")

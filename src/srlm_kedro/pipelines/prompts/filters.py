@@ -53,7 +53,7 @@ def first_task(continuation: str) -> tuple[str, bool]:
 
 
 class Filters:
-    """Accepts new prompts that pass all filters. An accepted prompt is a known one from then on."""
+    """Accepts new prompts that pass all filters, and remembers them as known prompts."""
 
     def __init__(self, filters: FilterParams, novelty: Novelty) -> None:
         self._filters = filters
@@ -62,8 +62,11 @@ class Filters:
         self._banned = re.compile(rf"\b(?:{words})\b", re.IGNORECASE) if words else None
         self._openings = tuple(opening.lower() for opening in filters.banned_openings)
 
-    def check(self, continuation: str, finish: str) -> tuple[str, str]:
-        """The prompt in a continuation, and `ok` or the reason why it is refused."""
+    def accept_or_refuse(self, continuation: str, finish: str) -> tuple[str, str]:
+        """The prompt in a continuation, and `ok` or the reason why it is refused.
+
+        An accepted prompt is added to the known ones.
+        """
         if finish == "no_room":
             return "", "no_room"
         prompt, followed = first_task(continuation)

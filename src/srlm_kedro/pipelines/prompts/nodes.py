@@ -81,7 +81,7 @@ def write_prompts(
                 if accepted == goal:
                     prompt, reason = completion.text.strip(), "surplus"
                 else:
-                    prompt, reason = filters.check(completion.text, completion.finish)
+                    prompt, reason = filters.accept_or_refuse(completion.text, completion.finish)
                 accepted += reason == "ok"
                 raw = (completion.text, completion.finish, completion.thought)
                 rows.append((request.id, sample, *raw, prompt, reason))

@@ -9,8 +9,8 @@ _GAMMA, _FIRST, _SECOND = (
     constant - 2**64 for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
 
-_TOGETHER = {"cpu": 2**20}
-"""Logits that are processed together: on a CPU it is many times faster if they fit its cache."""
+_CPU_LOGITS, _GPU_LOGITS = 2**20, 2**26
+"""Most logits processed at once. A CPU is many times faster if they fit its cache."""
 
 
 def stream(seed: int, request_id: str, sample: int) -> int:
@@ -23,10 +23,15 @@ def stream(seed: int, request_id: str, sample: int) -> int:
 
 
 def uniforms(keys: torch.Tensor, steps: torch.Tensor, attempt: int = 0) -> torch.Tensor:
-    """One number in [0, 1) per row, in float64: that of `attempt` at the row's token `steps`.
+    """One random number in [0, 1) per row, in float64.
 
-    It is a counter that goes through the finaliser of SplitMix64, so no state is kept.
+    The finaliser of SplitMix64 makes it from a counter, so no state is kept.
     Source: Steele, Lea, Flood 2014.
+
+    Args:
+        keys: (rows,) of `stream`.
+        steps: (rows,) the position of the row's token.
+        attempt: Which number of that token: 0 for its first draw.
     """
     mixed = keys + (steps + (attempt << 32) + 1) * _GAMMA
     mixed = (mixed ^ _shifted_right(mixed, 30)) * _FIRST
@@ -59,7 +64,8 @@ def draw(
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    rows = max(1, _TOGETHER.get(logits.device.type, 2**26) // logits.shape[-1])
+    most = _CPU_LOGITS if logits.device.type == "cpu" else _GPU_LOGITS
+    rows = max(1, most // logits.shape[-1])
     parts = zip(logits.split(rows), keys.split(rows), steps.split(rows), strict=True)
     return torch.cat([_draw(*part, temperature, top_p) for part in parts])
 
@@ -100,17 +106,17 @@ def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     number, below = _first_above(sums, uniform[:, None] * sums.sum(-1, keepdim=True))
     ids = number * block + torch.arange(block, device=weights.device)
     within = weights.gather(-1, ids.clamp(max=vocabulary - 1)).double() * (ids < vocabulary)
-    place, _ = _first_above(within, uniform[:, None] * sums.sum(-1, keepdim=True) - below)
-    return (number * block + place).squeeze(-1)
+    position, _ = _first_above(within, uniform[:, None] * sums.sum(-1, keepdim=True) - below)
+    return (number * block + position).squeeze(-1)
 
 
 def _first_above(weights: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the cumulated weights first exceed the target, and the sum of the weights before."""
+    """Position where the cumulated weights first exceed the target, and the sum before it."""
     mass = weights.cumsum(-1)
     # Rounding must not move the target beyond the last token that has a weight.
     last = torch.nextafter(mass[:, -1:], torch.zeros_like(mass[:, -1:]))
-    place = torch.searchsorted(mass, torch.minimum(target, last), right=True)
-    return place, mass.gather(-1, place) - weights.gather(-1, place)
+    position = torch.searchsorted(mass, torch.minimum(target, last), right=True)
+    return position, mass.gather(-1, position) - weights.gather(-1, position)
 
 
 def _shifted_right(number: torch.Tensor, bits: int) -> torch.Tensor:

@@ -1,1 +1,1 @@
-"""A small model trained from scratch."""
+"""Pre-training: a small model is trained from scratch."""

@@ -8,7 +8,7 @@ import torch
 
 from srlm_kedro.engines import machine
 from srlm_kedro.engines.torch_device import GIB
-from srlm_kedro.engines.training.trl.policy import Setup
+from srlm_kedro.engines.training.trl.policy import TrainingOptions
 from srlm_kedro.engines.weights import config_size
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _ATTENTION_COPIES = 3
 
 
 def must_recompute(
-    label: str, models: Iterable[Any], rows: int, longest: int, setup: Setup
+    label: str, models: Iterable[Any], rows: int, longest: int, setup: TrainingOptions
 ) -> bool:
     """Whether a micro-batch's activations do not fit next to everything else on the device.
 

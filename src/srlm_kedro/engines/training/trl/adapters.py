@@ -19,7 +19,7 @@ from transformers import BitsAndBytesConfig
 from srlm_kedro.engines.training.params import LoraParams, TuningParams
 from srlm_kedro.engines.training.trl.policy import (
     Policy,
-    Setup,
+    TrainingOptions,
     load_tokenizer,
     read_configs,
     with_end_of_turn,
@@ -65,7 +65,7 @@ class AdaptedPolicy(Policy):
 
 
 def load_adapted(
-    checkpoint: Checkpoint, params: TuningParams, setup: Setup, seed: int
+    checkpoint: Checkpoint, params: TuningParams, setup: TrainingOptions, seed: int
 ) -> AdaptedPolicy:
     """The checkpoint's frozen weights with a new adapter, or with its own adapter to train on.
 
@@ -157,7 +157,7 @@ def _refuse_quantising(base: Checkpoint, lora: LoraParams) -> None:
         )
 
 
-def _quantisation(setup: Setup) -> dict[str, Any]:
+def _quantisation(setup: TrainingOptions) -> dict[str, Any]:
     config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -18,7 +18,7 @@ from srlm_kedro.engines.training.trl.fine_tuning import run_dpo, run_sft
 from srlm_kedro.engines.training.trl.guards import library_settings, progress_reporter
 from srlm_kedro.engines.training.trl.job import Job
 from srlm_kedro.engines.training.trl.likelihood import log_probs
-from srlm_kedro.engines.training.trl.policy import Setup, length_faults, load_tokenizer
+from srlm_kedro.engines.training.trl.policy import TrainingOptions, length_faults, load_tokenizer
 from srlm_kedro.engines.weights import refuse_encoder, unreadable
 from srlm_kedro.errors import InputError
 from srlm_kedro.params import Threads, at
@@ -71,7 +71,7 @@ class TrlEngine:
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)
         self._threads = threads
-        self._setup = Setup(
+        self._setup = TrainingOptions(
             trust_remote_code=trust_remote_code,
             bf16=dtype_of(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16,
             cpu=self._cpu,

@@ -14,8 +14,13 @@ from srlm_kedro.engines.training.trl.activation_memory import must_recompute
 from srlm_kedro.engines.training.trl.adapters import keep_adapter_float32, load_adapted
 from srlm_kedro.engines.training.trl.guards import ProgressCallback, logged_rows
 from srlm_kedro.engines.training.trl.job import Job
-from srlm_kedro.engines.training.trl.objectives import dpo_objective, expert_balance
-from srlm_kedro.engines.training.trl.policy import Policy, Setup, load_policy, load_reference
+from srlm_kedro.engines.training.trl.objectives import dpo_objective, without_router_loss
+from srlm_kedro.engines.training.trl.policy import (
+    Policy,
+    TrainingOptions,
+    load_policy,
+    load_reference,
+)
 from srlm_kedro.engines.training.trl.token_rows import Row, dpo_rows, length, sft_rows, tokens
 from srlm_kedro.engines.training.trl.trainers import GuardedDpo, GuardedSft
 from srlm_kedro.params import at
@@ -28,7 +33,7 @@ _LOG_EVERY = 10
 def run_sft(
     job: Job,
     examples: Sequence[Example],
-    setup: Setup,
+    setup: TrainingOptions,
     output_dir: str,
     unfinished: UnfinishedTraining,
 ) -> Trained:
@@ -47,7 +52,7 @@ def run_sft(
     dataset = Dataset.from_list([rows[index] for index in order])
     recomputed = _is_recomputed(job, setup, rows, policy.model)
     arguments = _arguments(job, setup, len(order), recomputed)
-    args = SFTConfig(output_dir=output_dir, **expert_balance(policy.config), **arguments)
+    args = SFTConfig(output_dir=output_dir, **without_router_loss(policy.config), **arguments)
     log = _train(GuardedSft, job, policy, args, dataset, unfinished=unfinished)
     return Trained(policy.save(job.model), log, too_long=len(examples) - len(rows))
 
@@ -56,7 +61,7 @@ def run_dpo(
     job: Job,
     reference: Checkpoint | None,
     pairs: Sequence[Preference],
-    setup: Setup,
+    setup: TrainingOptions,
     output_dir: str,
     unfinished: UnfinishedTraining,
 ) -> Trained:
@@ -86,7 +91,7 @@ def run_dpo(
         # TRL would turn off an adapter's dropout together with the model's.
         disable_dropout=job.params.dropout == 0 and job.params.lora is None,
         **dpo_objective(job.params),
-        **expert_balance(policy.config),
+        **without_router_loss(policy.config),
         **_arguments(job, setup, len(order), recomputed),
     )
     log = _train(
@@ -104,13 +109,13 @@ def run_dpo(
     return Trained(policy.save(job.model), log, too_long=len(pairs) - len(rows))
 
 
-def _load(job: Job, setup: Setup) -> Policy:
+def _load(job: Job, setup: TrainingOptions) -> Policy:
     if job.params.lora:
         return load_adapted(job.model, job.params, setup, job.seed)
     return load_policy(job.model, job.params.dropout, setup)
 
 
-def _is_recomputed(job: Job, setup: Setup, rows: Sequence[Row], *models: Any) -> bool:
+def _is_recomputed(job: Job, setup: TrainingOptions, rows: Sequence[Row], *models: Any) -> bool:
     """Whether activations are computed twice; of the models in memory, the trained one is first."""
     if setup.activation_checkpointing != "auto":
         return setup.activation_checkpointing
@@ -119,7 +124,7 @@ def _is_recomputed(job: Job, setup: Setup, rows: Sequence[Row], *models: Any) ->
     return must_recompute(job.label, models, sequences, longest, setup)
 
 
-def _arguments(job: Job, setup: Setup, reads: int, recomputed: bool) -> dict[str, Any]:
+def _arguments(job: Job, setup: TrainingOptions, reads: int, recomputed: bool) -> dict[str, Any]:
     """The arguments of both trainers; `reads` is the number of rows of all epochs."""
     params = job.params
     steps = math.ceil(reads / params.batch_size)

@@ -96,7 +96,7 @@ def progress_reporter(label: str) -> Callable[[int, int, float], None]:
             progress.skip(step - 1)  # done by an earlier run that was killed
         progress.reach(step, "" if math.isnan(loss) else f"loss {loss:.4f}")
         if step == steps:
-            _log.info("%s: %d steps, at the end loss %.4f", label, steps, loss)
+            _log.info("%s: %d steps, final loss %.4f", label, steps, loss)
 
     return report
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.utils import add_fused_lm_head
 
-from srlm_kedro.engines.training.trl.policy import Setup, load_policy
+from srlm_kedro.engines.training.trl.policy import TrainingOptions, load_policy
 from srlm_kedro.engines.training.trl.scoring import CompletionScorer, lacks_backbone
 from srlm_kedro.engines.training.trl.token_rows import (
     IGNORED,
@@ -25,7 +25,9 @@ _BATCH = 8192
 """The most tokens in a batch, padding included. A longer row is a batch of its own."""
 
 
-def log_probs(checkpoint: Checkpoint, examples: Sequence[Example], setup: Setup) -> list[float]:
+def log_probs(
+    checkpoint: Checkpoint, examples: Sequence[Example], setup: TrainingOptions
+) -> list[float]:
     """The log-probability of each completion, in nats, without dropout.
 
     It is the sum over the completion's tokens. The end of the turn counts unless the completion was
@@ -76,7 +78,7 @@ def _padded(rows: Sequence[Row], device: torch.device) -> dict[str, torch.Tensor
     }
 
 
-def _precision(setup: Setup) -> AbstractContextManager[Any]:
+def _precision(setup: TrainingOptions) -> AbstractContextManager[Any]:
     """The same precision as in training."""
     kind = "cpu" if setup.cpu else "cuda"
     return torch.autocast(kind, torch.bfloat16) if setup.bf16 else nullcontext()

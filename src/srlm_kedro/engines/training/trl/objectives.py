@@ -1,4 +1,4 @@
-"""The terms of the losses: TRL's arguments for them, and what its trainers do not have."""
+"""The losses: their arguments for TRL, and the terms that TRL's trainers lack."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
 """TRL's names for the reference's log-probabilities of a pair."""
 
 
-def expert_balance(config: Any) -> dict[str, float]:
-    """TRL's argument for the loss that balances the experts of a mixture.
+def without_router_loss(config: Any) -> dict[str, float]:
+    """TRL's argument that turns off the router loss where TRL cannot compute it; else empty.
 
-    TRL needs the number of experts for it. Some architectures have another name for that number,
-    and are trained without this loss.
+    The router loss balances the experts of a mixture. TRL needs the number of experts for it, and
+    some architectures have another name for that number.
     """
     text = config.get_text_config(decoder=True)
     asked = getattr(text, "router_aux_loss_coef", 0) and hasattr(text, "output_router_logits")
@@ -58,13 +58,13 @@ def dpo_objective(params: DpoParams) -> dict[str, Any]:
     -(1 - e) log s(d) - e log s(-d). It equals (1 + 2e) times plain DPO minus 2e times robust DPO
     with smoothing 1/4, which is -1.5 log s(d) + 0.5 log s(-d).
     """
-    chosen: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if params.length_normalised:
-        chosen["loss_type"] = ["sigmoid_norm"]
+        arguments["loss_type"] = ["sigmoid_norm"]
     if params.ld_alpha is not None:
-        chosen["ld_alpha"] = params.ld_alpha
+        arguments["ld_alpha"] = params.ld_alpha
     if smoothing := params.label_smoothing:
-        chosen["loss_type"] = ["sigmoid", "robust"]
-        chosen["loss_weights"] = [1 + 2 * smoothing, -2 * smoothing]
-        chosen["label_smoothing"] = 0.25
-    return chosen
+        arguments["loss_type"] = ["sigmoid", "robust"]
+        arguments["loss_weights"] = [1 + 2 * smoothing, -2 * smoothing]
+        arguments["label_smoothing"] = 0.25
+    return arguments

@@ -1,4 +1,4 @@
-"""The policy: loaded with dropout, and saved with the configuration that it came with."""
+"""The policy, the model in training: loaded with dropout, saved with its original configuration."""
 
 import copy
 import shutil
@@ -31,8 +31,8 @@ _OTHER_HEADS = ("classifier", "summary")
 
 
 @dataclass(frozen=True)
-class Setup:
-    """The options of the training engine that its parts need."""
+class TrainingOptions:
+    """The options of the training engine that its modules share."""
 
     trust_remote_code: bool = False
     bf16: bool = False
@@ -53,7 +53,7 @@ class Policy:
     tokenizer: Any
     config: Any
     generation_config: Any
-    setup: Setup
+    setup: TrainingOptions
 
     @property
     def positions(self) -> int | None:
@@ -86,7 +86,9 @@ class Policy:
         model.save_pretrained(folder)
 
 
-def load_policy(checkpoint: Checkpoint, dropout: float, setup: Setup | None = None) -> Policy:
+def load_policy(
+    checkpoint: Checkpoint, dropout: float, setup: TrainingOptions | None = None
+) -> Policy:
     """The checkpoint's model, with `dropout` everywhere that its architecture has a dropout.
 
     Deviation: in transformers, Llama-like architectures have dropout only on attention weights. The
@@ -95,7 +97,7 @@ def load_policy(checkpoint: Checkpoint, dropout: float, setup: Setup | None = No
     Raises:
         InputError: The folder is not a readable checkpoint, or the architecture has no dropout.
     """
-    setup = setup or Setup()
+    setup = setup or TrainingOptions()
     config, original = read_configs(checkpoint, dropout, setup)
     try:
         model = read_model(checkpoint, torch.float32, setup.trust_remote_code, config=config)
@@ -108,7 +110,10 @@ def load_policy(checkpoint: Checkpoint, dropout: float, setup: Setup | None = No
 
 
 def length_faults(
-    checkpoint: Checkpoint, examples: Sequence[Example], params: TuningParams, setup: Setup
+    checkpoint: Checkpoint,
+    examples: Sequence[Example],
+    params: TuningParams,
+    setup: TrainingOptions,
 ) -> list[str]:
     """Why each example is too long, by tokenizer and configuration only; empty if it fits."""
     try:
@@ -120,13 +125,13 @@ def length_faults(
     return [limit.fault(row) for row in sft_rows(tokenizer, examples)]
 
 
-def load_reference(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
+def load_reference(checkpoint: Checkpoint, setup: TrainingOptions | None = None) -> Any:
     """The checkpoint's frozen model, without dropout."""
     model = load_policy(checkpoint, 0.0, setup).model
     return model.eval().requires_grad_(False)
 
 
-def read_configs(checkpoint: Checkpoint, dropout: float, setup: Setup) -> tuple[Any, Any]:
+def read_configs(checkpoint: Checkpoint, dropout: float, setup: TrainingOptions) -> tuple[Any, Any]:
     """The configuration with `dropout` everywhere, and the configuration to save."""
     try:
         config = read_config(checkpoint, setup.trust_remote_code)
@@ -138,14 +143,14 @@ def read_configs(checkpoint: Checkpoint, dropout: float, setup: Setup) -> tuple[
     return config, original
 
 
-def load_tokenizer(checkpoint: Checkpoint, setup: Setup | None = None) -> Any:
+def load_tokenizer(checkpoint: Checkpoint, setup: TrainingOptions | None = None) -> Any:
     """The checkpoint's tokenizer; its chat template has the setup's arguments.
 
     Raises:
         InputError: The tokenizer has no end token, so a model could not learn to stop; or its chat
             template does not read an argument; or the model lacks embeddings for its tokens.
     """
-    setup = setup or Setup()
+    setup = setup or TrainingOptions()
     tokenizer = read_tokenizer(checkpoint, setup.trust_remote_code, setup.template)
     config = read_config(checkpoint, setup.trust_remote_code)
     refuse_larger_tokenizer(checkpoint, tokenizer, config)
@@ -167,7 +172,7 @@ def with_end_of_turn(generation_config: Any, tokenizer: Any) -> Any:
     return changed
 
 
-def _copy_code_and_tokenizer(checkpoint: Checkpoint, folder: Path, setup: Setup) -> None:
+def _copy_code_and_tokenizer(checkpoint: Checkpoint, folder: Path, setup: TrainingOptions) -> None:
     tokenizer = read_tokenizer(checkpoint, setup.trust_remote_code)
     # `save_pretrained` also writes the arguments with which the tokenizer was loaded.
     for written in map(Path, tokenizer.save_pretrained(folder)):
