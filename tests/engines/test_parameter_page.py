@@ -15,6 +15,9 @@ from srlm_kedro.commands.parameter_page import (
     parameter_page,
 )
 from srlm_kedro.engines.training.params import DpoParams, SftParams
+from srlm_kedro.params import Params
+from srlm_kedro.pipeline_registry import register_pipelines
+from srlm_kedro.running.parameter_faults import parameter_types
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {group.name: group for group in parameter_groups(ROOT / "conf")}
@@ -103,6 +106,22 @@ def test_the_papers_values_are_read_from_docstrings():
 def test_values_are_told_in_words(name, values):
     """Bounds of numbers, words to choose from."""
     assert FOUND[name].values == values
+
+
+def test_base_says_where_each_group_is_defined():
+    """The list at the top of `parameters.yml` names the file of the class, or its folder."""
+    text = (ROOT / "conf/base/parameters.yml").read_text("utf-8")
+    named = {}
+    for names, path in re.findall(r"^#   (.+): (\S+)$", text, re.MULTILINE):
+        for name in re.sub(r" \(.*?\)", "", names).split(", "):
+            named[name] = path.replace("<group>", name)
+    defined = {
+        name: f"{kind.__module__.removeprefix('srlm_kedro.').replace('.', '/')}.py"
+        for name, kind in parameter_types(register_pipelines()).items()
+        if isinstance(kind, type) and issubclass(kind, Params)
+    }
+    assert named.keys() == defined.keys()
+    assert [name for name, file in defined.items() if not file.startswith(named[name])] == []
 
 
 def test_every_parameter_is_one_row():

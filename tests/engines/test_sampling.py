@@ -80,7 +80,7 @@ def test_a_row_does_not_depend_on_its_neighbours(monkeypatch):
     keys = torch.tensor([stream(3, str(row), 0) for row in range(60)])
     steps = torch.arange(60)
     together = draw(logits, keys, steps, 0.7, 0.5)
-    monkeypatch.setattr(sampling, "_TOGETHER", {"cpu": 700})
+    monkeypatch.setattr(sampling, "_CPU_LOGITS", 700)
     assert draw(logits, keys, steps, 0.7, 0.5).tolist() == together.tolist()
     rows = zip(logits, keys, steps, strict=True)
     alone = [int(draw(a[None], b[None], c[None], 0.7, 0.5)) for a, b, c in rows]

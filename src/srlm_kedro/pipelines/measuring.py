@@ -63,10 +63,10 @@ def _evaluation(model: str) -> Pipeline:
     wiring["eft_eval"] = "eft.eft_eval"
     if model != "sft":
         stages += evaluation.create_head_to_head_pipeline()
-        elder = "sft" if model == "m1" else f"m{int(model[1:]) - 1}"
+        previous = "sft" if model == "m1" else f"m{int(model[1:]) - 1}"
         wiring |= {
             "model_scores": f"{model}.eval_scores",
-            "previous_scores": f"{elder}.eval_scores",
+            "previous_scores": f"{previous}.eval_scores",
             "baseline_scores": "sft.eval_scores",
         }
     return named(stages, model, wiring)

@@ -195,7 +195,7 @@ def test_too_many_overlaps_stop_the_seed_data():
     with pytest.raises(GateError, match=r"max_overlap_share` = 0.5\)") as refused:
         gate_seed_contamination(table, metrics, PARAMS)
     message = str(refused.value)
-    assert message.startswith("seed data: of the worst")
+    assert message.startswith("seed data: in the evaluation set with the largest share, ")
     assert message.index("e1 shares 100% of its runs") < message.index("e3 shares 33%")
 
 

@@ -199,6 +199,7 @@ def _card(
     duels: pd.DataFrame | None,
     cards: CardParams,
 ) -> str:
+    """The card of one model: its metrics in the order of `_METRICS`, with their descriptions."""
     described = {_METRICS.get(name, name): metrics[name] for name in _order(metrics)}
     return _rendered(
         "card.md.jinja",

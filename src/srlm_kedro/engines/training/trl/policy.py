@@ -144,7 +144,7 @@ def read_configs(checkpoint: Checkpoint, dropout: float, setup: TrainingOptions)
 
 
 def load_tokenizer(checkpoint: Checkpoint, setup: TrainingOptions | None = None) -> Any:
-    """The checkpoint's tokenizer; its chat template has the setup's arguments.
+    """The checkpoint's tokenizer; its chat template has the arguments of `setup`.
 
     Raises:
         InputError: The tokenizer has no end token, so a model could not learn to stop; or its chat
