@@ -34,18 +34,22 @@ COLUMNS = [
 """`..._finish` is `length` for a response that was cut; training adds no end token to it."""
 DROPS = ("short_group", "few_complete", "tie", "identical")
 """Why a prompt gives no pair. `short_group`: fewer than two responses have a reward.
-`few_complete`: the same, because responses were cut or empty. `tie`: all rewards are equal.
+`few_complete`: fewer than two, because responses were cut or empty. `tie`: all rewards are equal.
 `identical`: the best and the worst response have the same text."""
 
 
 def make_pairs(
     judged_responses: pd.DataFrame, pairs: PairsParams, seed: int
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """At most one pair per prompt: the highest reward against the lowest.
+    """At most one pair per prompt; by default the highest reward against the lowest.
 
-    Of equal rewards the response with the first id counts. Responses without a reward are ignored;
+    `PairsParams` can give length a part in the choice, or draw the order at random by `seed`. Of
+    equal rewards the response with the first id counts. Responses without a reward are ignored;
     those that were dropped as cut or empty have none.
     Paper: section 2.3, equal scores give no pair.
+
+    Returns:
+        The pairs, and as `pairs/...` how many there are and why other prompts gave none.
 
     Raises:
         GateError: Fewer pairs than `min_pairs`.

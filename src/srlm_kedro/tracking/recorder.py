@@ -98,12 +98,15 @@ class RunRecorder:
         self.saved(dataset, data)
 
     def thinned(self, model: str, digest: str) -> None:
-        """Deletes the weights with this digest, which are gone from disk, from the registry too."""
+        """Deletes weights from the registry that were deleted from disk; `digest` names them."""
         place = self._client.get_experiment(self.tree.experiment).artifact_location
         drop_weights(self._client, self._registered_model, model, digest, place)
 
     def curve(self, dataset: str, data: Mapping[str, float | None]) -> None:
-        """Writes a model's `eval/` metrics to the parent, at the step of the model's iteration."""
+        """Writes a model's `eval/` metrics, and what compares models, to the parent.
+
+        The step is the model's iteration.
+        """
         model, _ = split_name(dataset)
         step = None if model is None else iteration_of(model)
         points = {key: value for key, value in data.items() if key.startswith(_EVALUATION)}

@@ -23,7 +23,8 @@ class Sampling(Params):
     temperature: float = Field(0.7, ge=0, le=10)
     """0 is greedy: the most probable token is taken."""
     top_p: float = Field(0.9, gt=0, le=1)
-    """Only the most probable tokens are drawn: the fewest that together have this probability."""
+    """Only the most probable tokens are drawn: the smallest set whose probabilities add up to at
+    least this; a token as probable as the last one of the set is drawn too."""
     max_new_tokens: int = Field(512, ge=1, le=MAX_TOKENS)
     """Longest completion in tokens, thoughts included (paper: not stated)."""
     min_new_tokens: int = Field(0, ge=0, le=MAX_TOKENS)

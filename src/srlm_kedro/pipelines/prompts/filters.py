@@ -20,7 +20,7 @@ REASONS = (
     "bad_start",  # it starts with punctuation or with a character outside ASCII
     "duplicate",  # a known prompt has the same tokens
     "similar",  # its ROUGE-L F with a known prompt is above the limit
-    "surplus",  # enough prompts were accepted before it
+    "surplus",  # enough prompts were accepted before it (`nodes.py` says so)
 )
 
 # A continuation may be very long. Repetitions are possessive, and a match starts only at the first
@@ -77,6 +77,7 @@ class Filters:
         return prompt, reason or "ok"
 
     def _form_fault(self, prompt: str) -> str | None:
+        """Why the prompt is refused by itself, without a look at others; new filters go here."""
         words = len(prompt.split())
         if not prompt:
             return "empty"
@@ -92,6 +93,7 @@ class Filters:
         return "bad_start" if first in string.punctuation or not first.isascii() else None
 
     def _repetition(self, prompt: str) -> str | None:
+        """Whether the prompt repeats a known one; `novelty.py` has the rule."""
         if self._novelty.is_known(prompt):
             return "duplicate"
         return "similar" if self._novelty.is_similar(prompt) else None

@@ -56,8 +56,9 @@ def compare_with_previous(
     Returns:
         As `selection/...`: win minus loss with its 95% interval, in points of 100; `worse` (1 if
         the whole interval is further below 0 than the margin, else 0); the number of prompts; the
-        mean reward and the mean length in tokens of both. If there is no prompt on which both have
-        a reward, only the latter.
+        mean reward and the mean length in tokens of both; `unrewarded`, the model's responses
+        without a reward. If no prompt has a reward from both models, only the means and
+        `unrewarded`.
     """
     figures = {
         **_means(validation_scores, ""),
@@ -96,7 +97,7 @@ def compare_with_previous(
 
 
 def guard_next(model: Checkpoint, selection_metrics: dict[str, float]) -> dict[str, bool]:
-    """Accepts the model as the start of the next iteration.
+    """Accepts the model as the start of the next iteration, if `loop.when_worse` is `stop`.
 
     Raises:
         GateError: The model is worse than the one before it; both stay on disk.

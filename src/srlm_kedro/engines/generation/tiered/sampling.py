@@ -50,9 +50,10 @@ def draw(
 
     A token is in the nucleus if the tokens that are more probable have less than `top_p` of the
     mass. So the token that crosses this limit is in, and equally probable tokens are in or out
-    together. Each row draws from all tokens. If the token is outside the nucleus, the row draws
-    again from the tokens that are more probable than it. An accepted token has the distribution of
-    the nucleus, and nothing is ever sorted. Temperature 0 takes the most probable token.
+    together. First each row draws from all tokens. A row whose token is outside the nucleus draws
+    again, from the tokens that are more probable than that one. An accepted token has the
+    distribution of the nucleus, and nothing is ever sorted. Temperature 0 takes the most probable
+    token.
     Paper: section 3.1 samples with temperature 0.7 and top-p 0.9.
 
     Args:
