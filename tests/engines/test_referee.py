@@ -10,12 +10,8 @@ from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.pipelines.evaluation.comparisons import compare_with_elders
 from srlm_kedro.pipelines.evaluation.head_to_head import settle_comparisons
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
-from srlm_kedro.pipelines.published.mt_bench import (
-    MtBenchParams,
-    answer_questions,
-    judge_answers,
-    measure_mt_bench,
-)
+from srlm_kedro.pipelines.published.mt_bench import MtBenchParams, answer_questions, judge_answers
+from srlm_kedro.pipelines.published.mt_bench_scores import measure_mt_bench
 from srlm_kedro.records import Checkpoint
 from tests.server import serve
 

@@ -115,14 +115,16 @@ def has_ended(process: str) -> bool:
 
     rest, _, start = process.rpartition(":")
     host, _, pid = rest.rpartition(":")
-    if host != _host() or not pid.isdecimal() or "." not in start:
-        return False  # an earlier version counted in ticks
+    if host != _host() or not pid.isdecimal():
+        return False
     try:
-        return abs(_start(int(pid)) - float(start)) > _TOLERANCE
+        away = abs(_start(int(pid)) - float(start))
     except psutil.NoSuchProcess:
         return True
     except (psutil.Error, *_UNKNOWN):
         return False
+    # An earlier version counted the start in ticks, as a whole number.
+    return "." in start and away > _TOLERANCE
 
 
 @cache
