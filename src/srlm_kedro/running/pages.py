@@ -15,7 +15,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.utils import find_kedro_project
 
 from srlm_kedro.errors import InputError
-from srlm_kedro.tracking.address import configuration, effective, where_to_look
+from srlm_kedro.tracking.address import configuration, effective, is_server, ui_page
 
 _Invoke = Callable[[click.Context], Any]
 
@@ -28,8 +28,6 @@ _QUIET = {
 """Variables of the server processes; a variable that the user has set keeps its value."""
 _GRACE = 5
 """Seconds that a server process has to end by itself."""
-_SERVED_HERE = "make mlflow, then "
-"""How `where_to_look` begins unless the user has a server of their own."""
 
 
 def mlflow_page(invoke: _Invoke) -> _Invoke:
@@ -45,13 +43,12 @@ def mlflow_page(invoke: _Invoke) -> _Invoke:
         asked = {name: ctx.params[name] for name in ("host", "port") if ctx.params.get(name)}
         config["ui"] = {**(config.get("ui") or {}), **asked}
         config = effective(config, project)
-        where = where_to_look(config)
-        if not str(config["server"].get("mlflow_tracking_uri")).startswith("http"):
+        address = str(config["server"].get("mlflow_tracking_uri") or "")
+        if not address.startswith("http"):
             _refuse_port(config.get("ui") or {})
-        if where.startswith(_SERVED_HERE):
-            address = str(config["server"]["mlflow_tracking_uri"])
+        if not is_server(address):
             os.environ.setdefault("MLFLOW_REGISTRY_STORE_URI", address)
-            click.echo(f"The MLflow UI: {where.removeprefix(_SERVED_HERE)} (Ctrl-C ends it)")
+            click.echo(f"The MLflow UI: {ui_page(config)} (Ctrl-C ends it)")
         return invoke(ctx)
 
     return _serve_quietly(invoke_with_address)

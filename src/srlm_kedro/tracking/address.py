@@ -122,12 +122,19 @@ def where_to_look(config: Mapping[str, Any]) -> str:
         place = visible_uri(uri).rstrip("/")
         page = f"{place}/#/experiments" if place.startswith("http") else place
         return f"{page} (the experiment {name})" if name else page
+    return f"make mlflow, then {ui_page(config)}"
+
+
+def ui_page(config: Mapping[str, Any]) -> str:
+    """The page of the experiment that `kedro mlflow ui` serves by an `effective` configuration."""
+    uri = _within(config, "server").get("mlflow_tracking_uri") or ""
+    name = _within(config, "tracking", "experiment").get("name") or ""
     ui = _within(config, "ui")
     host, port = ui.get("host", "127.0.0.1"), ui.get("port", "5000")
     file = database_file(uri)
     known = _experiment_id(file, name) if file is not None else None
     page = f"#/experiments/{known}/runs?{_PAGE}" if known else "#/experiments"
-    return f"make mlflow, then http://{host}:{port}/{page}"
+    return f"http://{host}:{port}/{page}"
 
 
 def _read(loader: OmegaConfigLoader, folder: Path) -> dict[str, Any]:
