@@ -6,7 +6,7 @@ It answers judge prompts as a generation engine does, so the loop stays the same
 import re
 from collections.abc import Sequence
 
-from srlm_kedro.engines.generation.base import Completion, Request, Sampling
+from srlm_kedro.engines.generation.base import Choices, Completion, Request, Sampling
 from srlm_kedro.errors import InputError
 from srlm_kedro.judge.prompt import INSTRUCTION, RESPONSE, check_judge_prompt
 from srlm_kedro.records import Checkpoint
@@ -43,6 +43,19 @@ class RefereeEngine:
         known = dict.fromkeys(pair for pair in pairs if self._is_known(pair[0]))
         found = dict(zip(known, self._referee.assess_all(list(known)), strict=True))
         return [[_judgement(found.get(pair))] * sampling.n for pair in pairs]
+
+    def choice_logprobs(
+        self, model: Checkpoint, requests: Sequence[Request], choices: Choices
+    ) -> list[list[float]]:
+        """A referee gives one score for a whole response: it has no answer to a single question.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            "referee: it gives scores and no probabilities of named answers, so it cannot judge "
+            "criteria one by one. Take the worded form of judging, or another engine as the judge."
+        )
 
     def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling

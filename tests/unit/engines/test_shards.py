@@ -1,6 +1,8 @@
 """Shards of completions: kept as they are sampled, found again, deleted when results are saved."""
 
 import json
+import math
+import struct
 import threading
 
 import pytest
@@ -27,8 +29,21 @@ class Drawer:
         texts = [[f"{r.id} {k} {seed} \ud800\x00" for k in range(sampling.n)] for r in requests]
         return [[Completion(text, 3, "stop") for text in row] for row in texts]
 
+    def choice_logprobs(self, model, requests, choices):
+        if len(self.shards) == self.dies_at:
+            raise KeyboardInterrupt
+        self.shards.append([request.id for request in requests])
+        return [[_odd_number(request, names) for names in choices] for request in requests]
+
     def release(self):
         self.released = True
+
+
+def _odd_number(request, names):
+    """Numbers of all kinds: short digits would not give them back."""
+    number = int(request.id)
+    kinds = {7: math.nan, 8: -math.inf, 9: -5e-324}
+    return kinds.get(number, -math.sqrt(number + len(names)) / 3)
 
 
 @pytest.fixture
@@ -114,6 +129,38 @@ def test_another_question_finds_nothing(model, shards):
         assert len(drawer.shards) == 4
     (model.path / "model.safetensors").write_bytes(b"others")
     assert len(drawn(model, shards)[1]) == len(REQUESTS)
+
+
+def bits(rows):
+    """Equal only for equal bits, and NaN is equal to itself."""
+    return [[struct.pack("<d", value) for value in row] for row in rows]
+
+
+@pytest.mark.parametrize("died_at", range(3))
+def test_numbers_come_back_with_all_their_bits(model, shards, died_at):
+    """After a kill at most one shard is read again; NaN and infinity are kept too."""
+    choices = (("Yes", "yes"), ("No",))
+    with pytest.raises(KeyboardInterrupt):
+        sharded(Drawer(died_at), shards, completions=4).choice_logprobs(model, REQUESTS, choices)
+    drawer = Drawer()
+    expected = bits(drawer.choice_logprobs(model, REQUESTS, choices))
+    for asked in (REQUESTS[4 * died_at :], []):
+        drawer.shards = []
+        rows = sharded(drawer, shards, completions=4).choice_logprobs(model, REQUESTS, choices)
+        assert bits(rows) == expected
+        assert [name for shard in drawer.shards for name in shard] == [one.id for one in asked]
+
+
+def test_other_answers_find_no_numbers(model, shards):
+    """The spellings decide whether a shard fits, and no completion is taken for a number."""
+    drawn(model, shards)
+    drawer = Drawer()
+    for choices in ((("Yes",), ("No",)), (("yes",), ("No",)), (("Yes",),)):
+        engine = sharded(drawer, shards)
+        engine.choice_logprobs(model, REQUESTS, choices)
+    assert len(drawer.shards) == 6
+    engine.forget()
+    assert len(list(shards.iterdir())) == 8
 
 
 def test_saved_shards_are_forgotten(model, shards):

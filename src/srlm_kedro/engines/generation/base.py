@@ -114,9 +114,14 @@ class Completion:
 NO_ROOM = Completion("", 0, "no_room")
 """The completion of a request for which nothing was sampled."""
 
+Choices = Sequence[Sequence[str]]
+"""Named answers, such as `(("Yes", "yes"), ("No", "no"))`: each choice is a group of spellings."""
+UNREAD = float("nan")
+"""The log-probability of a choice that was not read: see `Request.optional`."""
+
 
 class GenerationEngine(Protocol):
-    """Samples `sampling.n` completions for each request, in the order of the requests.
+    """Samples completions of requests, or reads how probable named answers are.
 
     An engine may also have `refuse_unready()` and `refuse_unfit(model)`, which raise `InputError`
     before a run begins, and `forget()`, which deletes what it keeps of unfinished work.
@@ -130,6 +135,24 @@ class GenerationEngine(Protocol):
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
         """Rows of `sampling.n` completions, one row per request."""
+        ...
+
+    def choice_logprobs(
+        self, model: Checkpoint, requests: Sequence[Request], choices: Choices
+    ) -> list[list[float]]:
+        """How probable each choice is as the answer: one row per request, one column per choice.
+
+        A value is the natural logarithm of the probability, at temperature 1 and without top-p,
+        that the answer begins with the first token of one of the choice's spellings. The answer
+        begins where it begins in training: after the chat prompt, and after an empty thought if
+        the template writes one before an answer. Nothing is sampled, so there is no seed.
+
+        A request needs room for one token. A row of an optional request that has no room is
+        `UNREAD` in each column. Requests whose prompts begin alike cost least in one call.
+
+        Raises:
+            InputError: Requests do not fit, or two choices begin with the same token.
+        """
         ...
 
     def length_faults(

@@ -1,13 +1,25 @@
 """An engine without a model: it makes up text at once, for tests and for trying the pipelines."""
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
 
-from srlm_kedro.engines.generation.base import Completion, Request, Sampling, text_before
-from srlm_kedro.engines.generation.request_tokens import draw_fitting, length_faults
+from srlm_kedro.engines.generation.base import (
+    Choices,
+    Completion,
+    Request,
+    Sampling,
+    text_before,
+)
+from srlm_kedro.engines.generation.choices import check_choices
+from srlm_kedro.engines.generation.request_tokens import (
+    draw_fitting,
+    length_faults,
+    read_fitting,
+)
 from srlm_kedro.errors import InputError
 from srlm_kedro.params import Count, Share
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -76,6 +88,8 @@ _REMARKS = [
     "It could be shorter.",
 ]
 _TOP_SCORE = 5
+_NAMED, _EVADED = 0.99, 0.001
+"""Probability of all named answers together, and of those that the model would rather not give."""
 
 
 class ScriptedEngine:
@@ -84,7 +98,8 @@ class ScriptedEngine:
     A prompt that holds `judge_marker` gets a judgement that ends in `verdict`. The scores of one
     prompt are close to a value that depends on the prompt. Raw text to continue (`chat=False`) gets
     a new task, as the stage that generates prompts needs it. Any other prompt gets one to three
-    sentences. A token is a word.
+    sentences. A token is a word. Of named answers, the first has a probability that depends on the
+    prompt alone, and the others share the rest.
     """
 
     def __init__(
@@ -97,6 +112,7 @@ class ScriptedEngine:
         unfinished: Share = 0.0,
         empty: Share = 0.0,
         positions: Count | None = None,
+        first_choice: Share | None = None,
     ):
         """Sets how well the script behaves.
 
@@ -109,12 +125,17 @@ class ScriptedEngine:
             unfinished: Share of completions that are cut in half (`finish="length"`).
             empty: Share of ordinary answers (not judgements or new tasks) that hold no word.
             positions: Longest prompt and completion together, in words; None sets no limit.
+            first_choice: Share of the first of the named answers (`Yes`) in their probability;
+                None spreads it over 0 to 1. Of the `unparsed` share of requests, all named answers
+                are improbable.
 
         Raises:
             InputError: A share is outside 0 to 1.
         """
         shares = {"unparsed": unparsed, "repeated": repeated}
         shares |= {"unfinished": unfinished, "empty": empty}
+        if first_choice is not None:
+            shares["first_choice"] = first_choice
         if faults := [f"{name} = {value}" for name, value in shares.items() if not 0 <= value <= 1]:
             raise InputError(
                 f"ScriptedEngine: shares are between 0 and 1, not {', '.join(faults)}. "
@@ -128,6 +149,7 @@ class ScriptedEngine:
         self._unfinished = unfinished
         self._empty = empty
         self._positions = positions
+        self._first_choice = first_choice
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
@@ -145,6 +167,22 @@ class ScriptedEngine:
             ]
 
         return draw_fitting(model, self._positions, requests, _ids(requests), sampling, draw)
+
+    def choice_logprobs(
+        self, model: Checkpoint, requests: Sequence[Request], choices: Choices
+    ) -> list[list[float]]:
+        """The log-probability of each choice, one row per request; the model does not matter.
+
+        Raises:
+            InputError: Requests do not fit, or the choices have another form.
+        """
+        check_choices(choices)
+
+        def read(fitting: Sequence[Request], _: Sequence[list[int]]) -> list[list[float]]:
+            return [self._logprobs(request, len(choices)) for request in fitting]
+
+        prompts = _ids(requests)
+        return read_fitting(model, self._positions, requests, prompts, len(choices), read)
 
     def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
@@ -170,6 +208,13 @@ class ScriptedEngine:
         if answers and chance.random() < self._empty:
             words = []
         return _cut(words, limit, sampling.stop)
+
+    def _logprobs(self, request: Request, count: int) -> list[float]:
+        chance = random.Random(derive_seed(0, *(turn["content"] for turn in request.messages)))
+        named = _EVADED if chance.random() < self._unparsed else _NAMED
+        first = chance.random() if self._first_choice is None else self._first_choice
+        shares = [first, *[(1 - first) / (count - 1)] * (count - 1)] if count > 1 else [first]
+        return [math.log(named * share) if share else -math.inf for share in shares]
 
     def _words(self, request: Request, least: int, chance: random.Random) -> list[str]:
         if self._judge_marker in request.prompt:

@@ -1,15 +1,17 @@
-"""Completions on disk, shard by shard: interrupted sampling goes on where it was."""
+"""Completions and log-probabilities on disk, shard by shard: interrupted work goes on."""
 
 import hashlib
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from srlm_kedro.display.progress import Progress
 from srlm_kedro.engines.generation.base import (
+    Choices,
     Completion,
     GenerationEngine,
     Request,
@@ -28,8 +30,8 @@ _log = logging.getLogger(__name__)
 class ShardedEngine:
     """Asks another engine for one shard of the requests at a time, and keeps each shard on disk.
 
-    Each shard is sampled separately. So it is the same whether other shards were sampled before it
-    in this run, in an earlier run, or not yet.
+    The engine samples, or reads, each shard separately. So a shard is the same whether others were
+    made before it in this run, in an earlier run, or not yet.
     """
 
     def __init__(
@@ -55,29 +57,70 @@ class ShardedEngine:
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
         """Rows of `sampling.n` completions, one row per request. Raises what the engine raises."""
-        task = {
-            "version": _VERSION,
-            "engine": self._recipe,
-            "model": [str(model.path), folder_state(model.path)],
-            "sampling": sampling.model_dump(),
-            "seed": seed,
-        }
-        shards = list(self._shards(requests, sampling.n))
+        asked = {"sampling": sampling.model_dump(), "seed": seed}
+        return self._rows(
+            model.name,
+            self._task(model, asked),
+            requests,
+            sampling.n,
+            Progress(model.name, len(requests) * sampling.n),
+            lambda shard: self._engine.generate(model, shard, sampling, seed),
+            _COMPLETIONS,
+        )
+
+    def choice_logprobs(
+        self, model: Checkpoint, requests: Sequence[Request], choices: Choices
+    ) -> list[list[float]]:
+        """The log-probability of each choice, one row per request. Raises what the engine raises.
+
+        A value from disk has the bits that the engine returned.
+        """
+        return self._rows(
+            model.name,
+            self._task(model, {"choices": choices}),
+            requests,
+            1,
+            Progress(model.name, len(requests), "answers"),
+            lambda shard: self._engine.choice_logprobs(model, shard, choices),
+            _NUMBERS,
+        )
+
+    def _rows(
+        self,
+        name: str,
+        task: Mapping[str, Any],
+        requests: Sequence[Request],
+        n: int,
+        progress: Progress,
+        ask: Callable[[Sequence[Request]], list[Any]],
+        form: "_Form",
+    ) -> list[Any]:
+        """Rows from disk, and by `ask` those of shards that are not there; each counts as `n`."""
+        shards = list(self._shards(requests, n))
         files = [self._file(task, shard) for shard in shards]
-        kept = [_read(file) for file in files]
+        kept = [_read(file, form) for file in files]
         if found := sum(rows is not None for rows in kept):
-            _log.info("%s: %d of %d shards are on disk already.", model.name, found, len(shards))
-        rows: list[list[Completion]] = []
-        with Progress(model.name, len(requests) * sampling.n) as progress:
-            progress.skip(sum(len(held) for held in kept if held is not None) * sampling.n)
+            _log.info("%s: %d of %d shards are on disk already.", name, found, len(shards))
+        rows: list[Any] = []
+        with progress:
+            progress.skip(sum(len(held) for held in kept if held is not None) * n)
             for shard, file, held in zip(shards, files, kept, strict=True):
                 if held is None:
                     start = progress.done
-                    held = self._engine.generate(model, shard, sampling, seed)
-                    _write(file, held)
-                    progress.reach(start + len(shard) * sampling.n)
+                    held = ask(shard)
+                    _write(file, held, form)
+                    progress.reach(start + len(shard) * n)
                 rows += held
         return rows
+
+    def _task(self, model: Checkpoint, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything except the requests on which rows depend."""
+        return {
+            "version": _VERSION,
+            "engine": self._recipe,
+            "model": [str(model.path), folder_state(model.path)],
+            **asked,
+        }
 
     def refuse_unready(self) -> None:
         """Raises InputError if the engine knows that no server answers."""
@@ -123,7 +166,20 @@ class ShardedEngine:
         return file
 
 
-def _read(file: Path) -> list[list[Completion]] | None:
+@dataclass(frozen=True)
+class _Form:
+    """How a value of a row is written as JSON, and read back."""
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+_COMPLETIONS = _Form(lambda each: list(vars(each).values()), lambda parts: Completion(*parts))
+_NUMBERS = _Form(float, float)
+"""JSON as Python writes it holds the shortest digits that give the same bits, NaN and infinity."""
+
+
+def _read(file: Path, form: _Form) -> list[list[Any]] | None:
     """The rows of a shard; None if it is not there, or if its bytes are not those written."""
     try:
         checksum, _, text = file.read_bytes().partition(b"\n")
@@ -131,13 +187,13 @@ def _read(file: Path) -> list[list[Completion]] | None:
         return None
     if checksum.decode(errors="replace") != _checksum(text):
         return None
-    return [[Completion(*each) for each in row] for row in json.loads(text)]
+    return [[form.read(each) for each in row] for row in json.loads(text)]
 
 
-def _write(file: Path, rows: Sequence[Sequence[Completion]]) -> None:
+def _write(file: Path, rows: Sequence[Sequence[Any]], form: _Form) -> None:
     """Writes a shard so that its file is complete or absent."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = [[list(vars(each).values()) for each in row] for row in rows]
+    content = [[form.write(each) for each in row] for row in rows]
     text = json.dumps(content).encode()
     write_atomically(file, _checksum(text).encode() + b"\n" + text)
 

@@ -10,11 +10,18 @@ import torch
 from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
-from srlm_kedro.engines.generation.base import Completion, Request, Sampling
+from srlm_kedro.engines.generation.base import Choices, Completion, Request, Sampling
+from srlm_kedro.engines.generation.choices import first_tokens
 from srlm_kedro.engines.generation.completions import opened_thoughts, read_completion
 from srlm_kedro.engines.generation.loading import Loaded, files_key, load, read_limits
-from srlm_kedro.engines.generation.request_tokens import draw_fitting, length_faults, tokenise
+from srlm_kedro.engines.generation.request_tokens import (
+    draw_fitting,
+    length_faults,
+    read_fitting,
+    tokenise,
+)
 from srlm_kedro.engines.generation.tiered.drawing import Drawing
+from srlm_kedro.engines.generation.tiered.reading import Reading
 from srlm_kedro.engines.generation.tiered.sampling import stream
 from srlm_kedro.engines.generation.tiered.strategies import Found, Strategy, find_strategy
 from srlm_kedro.engines.template import checked
@@ -91,6 +98,38 @@ class TransformersEngine:
                     return self._complete(ready, fitting, ids, sampling, seed, progress)
 
             return draw_fitting(model, loaded.positions, requests, prompts, sampling, draw)
+
+    def choice_logprobs(
+        self, model: Checkpoint, requests: Sequence[Request], choices: Choices
+    ) -> list[list[float]]:
+        """The log-probability of each choice as the answer, one row per request.
+
+        What prompts share is computed once, so each request costs only its own end. See
+        `GenerationEngine.choice_logprobs`.
+
+        Raises:
+            InputError: The checkpoint cannot be read, requests do not fit the model, or two
+                choices begin with the same token.
+        """
+        if not requests:
+            return []
+        with _threads(self._threads):
+            ready = self._load(model)
+            loaded = ready.loaded
+            tokens = first_tokens(model, loaded.tokenizer, choices)
+            prompts = tokenise(loaded.tokenizer, requests, before_answers=True)
+
+            def read(fitting: Sequence[Request], ids: Sequence[list[int]]) -> list[list[float]]:
+                limits = (self._max_rows, self._memory_gib)
+                reading = Reading(loaded, ready.strategy, ids, tokens, *limits)
+                rows: list[list[float]] = [[] for _ in fitting]
+                with Progress(model.name, len(fitting), "answers") as progress:
+                    for place, values in reading.rows():
+                        rows[place] = values
+                        progress.add(1)
+                return rows
+
+            return read_fitting(model, loaded.positions, requests, prompts, len(choices), read)
 
     def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling

@@ -20,13 +20,12 @@ from srlm_kedro.engines.generation.tiered.planning import (
     uncached_rows,
     waves,
 )
+from srlm_kedro.engines.generation.tiered.prefix_tree import WORTH_SHARING
 from srlm_kedro.engines.generation.tiered.strategies import Strategy
 from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
 from srlm_kedro.engines.generation.tiered.tiers import Room
 from srlm_kedro.engines.torch_device import free_unused_memory, is_out_of_memory
 
-_WORTH_SHARING = 16
-"""Tokens of a common prefix from which on a tier for it saves more than it costs."""
 _FEW = 8
 """Below so many rows sampling is slow enough for a warning."""
 _ROWS_THAT_FIT = {
@@ -175,4 +174,4 @@ def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     shortest = min(map(len, prompts))
     differing = (place for place in range(shortest) if first[place] != last[place])
     length = min(next(differing, shortest), shortest - 1)
-    return length if len(prompts) > 1 and length >= _WORTH_SHARING else 0
+    return length if len(prompts) > 1 and length >= WORTH_SHARING else 0

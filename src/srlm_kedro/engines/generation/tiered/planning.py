@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from srlm_kedro.engines.generation.tiered.attention import queries_together
+from srlm_kedro.engines.generation.tiered.prefix_tree import PADDED_TOKENS, Node
 from srlm_kedro.engines.generation.tiered.tiered_rows import PREFILL_TOKENS
 from srlm_kedro.engines.torch_device import GIB
 from srlm_kedro.engines.weights import config_size
@@ -173,6 +174,16 @@ def uncached_rows(budget: int, costs: Costs, work: Work) -> int:
     """Rows that fit if each step computes all tokens of a row again; at least one."""
     row = work.seen * (costs.passing + work.seen * costs.score) + costs.draw
     return max(1, int(budget / row))
+
+
+def tree_bytes(costs: Costs, levels: Sequence[Sequence[Node]]) -> int:
+    """Bytes that a tree of prefixes takes: what is kept of inner nodes, and the largest pass."""
+    inner = [[node.tokens for node in nodes if not node.leaf] for nodes in levels]
+    held = sum(len(lengths) * max(lengths, default=0) for lengths in inner)
+    passed = max(PADDED_TOKENS, *(node.tokens for nodes in levels for node in nodes))
+    widest = max((max(lengths, default=0) for lengths in inner), default=0)
+    scores = costs.queries * passed + PADDED_TOKENS * widest
+    return held * costs.token + passed * costs.passing + scores * costs.score
 
 
 def _split(share: Share, most: int) -> Iterator[Share]:

@@ -68,17 +68,17 @@ class RowGrid(_Grid):
     def mask_of_groups(self, tokens: int) -> torch.Tensor:
         """Hides what is beyond each group's own tokens, in buffers of so many tokens."""
         if self._group_mask is None:
-            self._group_mask = _mask_beyond(self._lengths, tokens)
+            self._group_mask = mask_beyond(self._lengths, tokens)
         return self._group_mask
 
     def mask_of_tails(self, tokens: int) -> torch.Tensor:
         """Hides what is beyond each row's drawn tokens, in buffers of so many tokens."""
         if self._tail_mask is None:
-            self._tail_mask = _mask_beyond(self.drawn + 1, tokens)
+            self._tail_mask = mask_beyond(self.drawn + 1, tokens)
         return self._tail_mask
 
 
-def _mask_beyond(lengths: torch.Tensor, tokens: int) -> torch.Tensor:
+def mask_beyond(lengths: torch.Tensor, tokens: int) -> torch.Tensor:
     """(lengths, 1, 1, tokens): 0 up to each length, and -inf beyond it."""
     beyond = torch.arange(tokens, device=lengths.device) >= lengths[:, None]
     return torch.where(beyond, -torch.inf, 0.0)[:, None, None]
