@@ -2,7 +2,6 @@
 
 from kedro.pipeline import Pipeline
 
-from srlm_kedro.pipelines import microworld
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.self_rewarding import compose, shipped_m0
 
@@ -12,6 +11,5 @@ def register_pipelines() -> dict[str, Pipeline]:
 
     `status` and `accept` have no nodes, because a session handles them itself.
     """
-    seed_data = microworld.create_seed_data_pipeline()
-    made_once = {"seed_data": seed_data, "m0": shipped_m0()}
+    made_once = {"m0": shipped_m0()}
     return {**compose(LoopParams()), **made_once, "status": Pipeline([]), "accept": Pipeline([])}

@@ -49,6 +49,17 @@ class Preference:
     """False: the rejected text was cut, so no end token follows it."""
 
 
+@dataclass(frozen=True)
+class Criterion:
+    """A yes/no question about a response, worth one point of the additive score."""
+
+    kind: str
+    """What the question asks for in general, such as `include`; examples are balanced by it."""
+    question: str
+    wanted: bool = True
+    """The answer that gives the point: yes, or no for `Does the response contain a comma?`."""
+
+
 def draw_sample(items: Sequence[T], limit: int | None, seed: int, label: str) -> list[T]:
     """All items, or a random sample of `limit` of them, in the order in which they are drawn."""
     if limit is None or len(items) <= limit:

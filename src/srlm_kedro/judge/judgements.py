@@ -9,6 +9,14 @@ from typing import Literal
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
+from srlm_kedro.judge.criteria import (
+    CriteriaPrompt,
+    JudgePrompt,
+    described,
+    judge_by_criteria,
+    points,
+    score_of,
+)
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import check_judge_prompt, fill_judge_prompt
 from srlm_kedro.records import Checkpoint
@@ -22,7 +30,7 @@ COLUMNS = ["response_id", "k", "attempt", "text", "finish", "thought", "score", 
 def judge_responses(
     engine: GenerationEngine,
     judge: Checkpoint,
-    template: str,
+    judge_prompt: JudgePrompt,
     responses: pd.DataFrame,
     sampling: Sampling,
     seed: int,
@@ -31,24 +39,27 @@ def judge_responses(
     """Draws `sampling.n` judgements for each response, and again those that have no score.
 
     Each retry is a request of its own, with its own random draws. If a response leaves the judge no
-    room for the longest judgement, its judgements are empty (`no_room`).
+    room for the longest judgement, its judgements are empty (`no_room`). A judge that is asked by
+    criteria gives one judgement, which is not drawn (see `judge.criteria`).
     Paper: section 2.2, the judge sees one instruction and one response.
 
     Args:
         engine: Draws the judgements.
         judge: The model that judges.
-        template: The judge prompt.
+        judge_prompt: A template for judgements in words, or criteria.
         responses: `response_id` (unique), `prompt`, `response`.
         sampling: Its `n` is K, the judgements per response.
         seed: A judgement depends on the seed, the response's id, k and the attempt.
         retries: The most further attempts per judgement.
 
     Returns:
-        All attempts, with the columns `COLUMNS`.
+        All attempts, with the columns `COLUMNS`, and for criteria also `criteria.COLUMNS`.
     """
-    check_judge_prompt(template)
+    if isinstance(judge_prompt, CriteriaPrompt):
+        return _by_criteria(judge_by_criteria(engine, judge, judge_prompt, responses))
+    check_judge_prompt(judge_prompt)
     prompts = {
-        row.response_id: fill_judge_prompt(template, row.prompt, row.response)
+        row.response_id: fill_judge_prompt(judge_prompt, row.prompt, row.response)
         for row in responses.itertuples()
     }
     requests = [Request(f"{name}-j", prompt, optional=True) for name, prompt in prompts.items()]
@@ -90,11 +101,38 @@ def _repeat(
 
 
 def reparse(judgements: pd.DataFrame) -> pd.DataFrame:
-    """The same judgements, with score and reason read again from the raw text."""
+    """The same judgements, with score and reason read again from the raw texts or probabilities."""
+    if "given" in judgements:
+        known = judgements["given"].notna()
+        drawn = reparse(judgements[~known].drop(columns="given"))
+        stated = judgements[known]
+        return pd.concat([drawn, stated.assign(score=stated["given"], reason="ok")]).sort_index()
+    if "log_yes" in judgements:
+        return _by_criteria(judgements)
     parsed = [parse_score(row.text, row.finish) for row in judgements.itertuples()]
     scores = pd.Series([one.score for one in parsed], index=judgements.index, dtype=float)
     reasons = pd.Series([one.reason for one in parsed], index=judgements.index, dtype=object)
     return judgements.assign(score=scores, reason=reasons.astype(str))
+
+
+def given_judgements(
+    response_ids: Sequence[str], texts: Sequence[str], scores: Sequence[float | None]
+) -> pd.DataFrame:
+    """Judgements whose score no text states, with the column `given` besides `COLUMNS`.
+
+    Args:
+        response_ids: The judged responses, each once.
+        texts: What is said about each.
+        scores: 0 to 5; None for a response that gets no score.
+    """
+    given = pd.Series(scores, dtype=float)
+    return pd.DataFrame(
+        {
+            "response_id": pd.Series(list(response_ids), dtype=str),
+            **{"k": 0, "attempt": 0, "text": pd.Series(texts, dtype=str), "finish": "stop"},
+            **{"thought": "", "score": given, "reason": "ok", "given": given},
+        }
+    ).dropna(subset="given")
 
 
 def merge_attempts(judgements: pd.DataFrame) -> pd.DataFrame:
@@ -104,6 +142,21 @@ def merge_attempts(judgements: pd.DataFrame) -> pd.DataFrame:
     ordered = ordered.sort_values(["_failed", "_turn"], kind="stable")
     first = ordered.drop_duplicates(["response_id", "k"]).sort_index()
     return first.drop(columns=["_failed", "_turn"]).reset_index(drop=True)
+
+
+def _by_criteria(answers: pd.DataFrame) -> pd.DataFrame:
+    """Answers to criteria as judgements: one for each response, at the first attempt."""
+    rows = answers.to_dict("records")
+    scores = pd.Series([score_of(points(row)) for row in rows], answers.index, dtype=float)
+    table = answers.assign(
+        k=0,
+        attempt=0,
+        text=pd.Series(list(map(described, rows)), answers.index, dtype=str),
+        thought="",
+        score=scores,
+        reason=scores.notna().map({True: "ok", False: "no_score"}).astype(str),
+    )
+    return table[[*COLUMNS, *(name for name in answers if name not in COLUMNS)]]
 
 
 def _row(name: str, k: int, attempt: int, completion: Completion) -> tuple:

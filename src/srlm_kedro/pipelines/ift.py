@@ -4,6 +4,7 @@ IFT and EFT are the seed data of the paper (section 2.1). All faults are refused
 """
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -63,6 +64,9 @@ class RankedResponse(BaseModel):
 
     text: _Text
     rank: _Rank
+    points: list[bool] | None = None
+    """Whether it meets each criterion for its prompt, in the order of the rubric (`loop.eft:
+    labels`)."""
 
 
 class EftRow(_Row):
@@ -106,14 +110,30 @@ def prepare_ift(ift_seed: pd.DataFrame) -> pd.DataFrame:
 
 
 def prepare_eft(eft_seed: pd.DataFrame) -> pd.DataFrame:
-    """One row per ranked response: prompt_id, prompt, response_id, response, rank (0 is best)."""
+    """One row per ranked response: prompt_id, prompt, response_id, response, rank (0 is best).
+
+    If the seed data have points, the column `points` has those of each response; None without.
+    """
     rows = [
-        (row.id, row.prompt, f"{row.id}-r{number}", response["text"], response["rank"])
+        (
+            row.id,
+            row.prompt,
+            f"{row.id}-r{number}",
+            response["text"],
+            response["rank"],
+            _met(response),
+        )
         for row in eft_seed.itertuples()
         for number, response in enumerate(row.responses)
     ]
-    columns = ["prompt_id", "prompt", "response_id", "response", "rank"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["prompt_id", "prompt", "response_id", "response", "rank", "points"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table if table["points"].notna().any() else table.drop(columns="points")
+
+
+def _met(response: Mapping[str, Any]) -> list[bool] | None:
+    points = response.get("points")
+    return None if points is None else [bool(each) for each in points]
 
 
 def refuse_faulty_seed(tables: dict[str, pd.DataFrame]) -> None:

@@ -32,9 +32,9 @@ _ENGINES = {"external": "external_judge_engine"}
 def step(t: int, loop: LoopParams) -> Pipeline:
     """Makes M_t, t at least 2, from M_(t-1) or from the best model so far."""
     stages = (
-        prompts.create_pipeline()
+        prompts.create_pipeline(loop.judge_form == "criteria")
         + responses.create_pipeline()
-        + judging.create_pipeline()
+        + _judging(loop)
         + pairs.create_pipeline()
         + checks.create_pipeline()
         + contamination.create_pipeline(loop.eval_sets)
@@ -47,6 +47,7 @@ def step(t: int, loop: LoopParams) -> Pipeline:
         "writer": writers[loop.prompt_generator],
         "policy": current,
         **judge_of(loop.judge, current),
+        **asked(loop),
         "elder_judge": "sft.model" if first else f"m{t - 2}.model",
         "base": "m0.model",
         "eft_train": "eft.eft_train",
@@ -65,6 +66,18 @@ def _update(loop: LoopParams) -> Pipeline:
     if loop.soft_labels:
         return judging.create_consistency_pipeline() + dpo.create_soft_pipeline()
     return dpo.create_pipeline()
+
+
+def _judging(loop: LoopParams) -> Pipeline:
+    """The rewards, by `loop.reward`."""
+    if loop.reward == "judge":
+        return judging.create_pipeline()
+    return judging.create_checked_pipeline(with_judge=loop.reward == "both")
+
+
+def asked(loop: LoopParams) -> dict[str, str]:
+    """The dataset that says what every judge is asked, by `loop.judge_form`."""
+    return {"judge_prompt": "criteria_prompt"} if loop.judge_form == "criteria" else {}
 
 
 def _guard(t: int) -> Pipeline:
@@ -104,3 +117,9 @@ def named(
         outputs=set(outputs),
         parameters={name for name in stages.inputs() if name.startswith("params:")},
     )
+
+
+def renamed(stages: Pipeline, wiring: Mapping[str, str]) -> Pipeline:
+    """The stages without a namespace; `wiring` gives the dataset behind some of their inputs."""
+    free = stages.inputs() & set(wiring)
+    return Pipeline(stages, inputs={name: wiring[name] for name in free}) if free else stages

@@ -17,9 +17,10 @@ class LoopParams(Params):
 
     iterations: int = Field(3, ge=1, le=1000)
     """T: `kedro run` makes M1 to M_T (paper: 3)."""
-    world: Literal["microworld", "given"] = "microworld"
-    """Where M0 and the texts come from. `microworld`: the embedded microworld. `given`: your own
-    model and seed data; conf/ names the folder of `m0.model`."""
+    world: Literal["microworld", "verifiable", "given"] = "microworld"
+    """Where M0 and the texts come from. `microworld`: the embedded microworld. `verifiable`: your
+    own model, and instructions whose constraints a program can check. `given`: your own model and
+    seed data. conf/ names the folder of your `m0.model`."""
     pretrain: bool = False
     """True: the run trains the microworld's M0 from its corpus with the run's seed, which takes
     some minutes. False: the run uses the M0 that comes with the project, as the paper uses Llama 2.
@@ -27,10 +28,18 @@ class LoopParams(Params):
     seed_data: Literal["files", "oasst"] = "files"
     """Where IFT, EFT and the held-out prompts come from. `files`: the catalog's tables. `oasst`: a
     selection from the catalog's `oasst_messages`."""
-    eft: Literal["baseline", "ranking", "none"] = "baseline"
+    eft: Literal["baseline", "ranking", "labels", "none"] = "baseline"
     """What M1 learns to judge from. `baseline`: judgements by the SFT baseline that agree with
     people (paper). `ranking`: people's ranks turned into scores, for models that cannot follow the
-    rubric before they are trained on it. `none`: nothing (the paper's ablation)."""
+    rubric before they are trained on it. `labels`: the seed data say which criteria each response
+    meets; only with `judge_form: criteria`. `none`: nothing (the paper's ablation)."""
+    judge_form: Literal["worded", "criteria"] = "worded"
+    """How every judge is asked. `worded`: it writes a judgement that ends with a score, by the
+    catalog's `judge_prompt` (paper). `criteria`: it is asked one criterion at a time, and its
+    probability of the wanted answer is the point, by the catalog's `criteria_prompt`."""
+    reward: Literal["judge", "checked", "both"] = "judge"
+    """What rewards the responses. `judge`: the judge (paper). `checked`: the catalog's `checker`, a
+    referee that knows the true score. `both`: the mean of the two."""
     prompt_generator: Literal["current", "m0", "fixed"] = "current"
     """Who writes the new prompts. `current`: M_(t-1). `m0`: always M0. `fixed`: always the
     catalog's `prompt_generator.model`.
@@ -71,8 +80,19 @@ class LoopParams(Params):
         if self.soft_labels and self.when_worse == "best":
             # After a step back both judges are the same model, and always agree.
             raise ValueError("`soft_labels` cannot be used with `when_worse: best`")
-        if self.pretrain and self.world == "given":
-            raise ValueError("`pretrain` makes the microworld's M0, and `world: given` has one")
+        if self.pretrain and self.world != "microworld":
+            raise ValueError(
+                f"`pretrain` makes the microworld's M0, and `world: {self.world}` has one"
+            )
+        if self.judge_form == "criteria" and self.eft == "ranking":
+            raise ValueError(
+                "`eft: ranking` makes scores, and `judge_form: criteria` learns answers to single "
+                "criteria; use `eft: labels` or `eft: baseline`"
+            )
+        if self.judge_form == "worded" and self.eft == "labels":
+            raise ValueError("`eft: labels` needs `judge_form: criteria`")
+        if self.soft_labels and self.reward != "judge":
+            raise ValueError("`soft_labels` compare two judges: `reward` must be judge")
         if self.update == "positives" and self.eft == "none":
             raise ValueError("`update: positives` trains on EFT too: `eft` cannot be none")
         return self

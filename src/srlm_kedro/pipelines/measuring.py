@@ -3,14 +3,14 @@
 from kedro.pipeline import Pipeline
 
 from srlm_kedro.pipelines import cards, evaluation, reporting, selection, study
-from srlm_kedro.pipelines.iteration import current_model, judge_of, named
+from srlm_kedro.pipelines.iteration import asked, current_model, judge_of, named
 from srlm_kedro.pipelines.loop import LoopParams
 
 
 def measure(last: int, loop: LoopParams) -> Pipeline:
     """All that is measured of the SFT baseline and of M1 to M_last, and the report on them."""
     models = chain(last)
-    evaluations = sum((_evaluation(model) for model in models), Pipeline([]))
+    evaluations = sum((_evaluation(model, loop) for model in models), Pipeline([]))
     cards_ = sum((_card(model, loop) for model in models), Pipeline([]))
     studied = models if loop.study else []
     studies = sum((_study(model, loop) for model in studied), Pipeline([]))
@@ -37,7 +37,8 @@ def _selection(t: int, loop: LoopParams) -> Pipeline:
     """
     model = f"m{t}"
     stages = selection.create_validation_pipeline()
-    wiring = judge_of(loop.compared_by) | {"model": f"{model}.model", "eft_eval": "eft.eft_eval"}
+    wiring = judge_of(loop.compared_by) | asked(loop)
+    wiring |= {"model": f"{model}.model", "eft_eval": "eft.eft_eval"}
     if t > 1:
         stages += selection.create_comparison_pipeline()
         chosen = loop.when_worse == "best" and t > 2
@@ -48,7 +49,7 @@ def _selection(t: int, loop: LoopParams) -> Pipeline:
     return named(stages, model, wiring)
 
 
-def _evaluation(model: str) -> Pipeline:
+def _evaluation(model: str, loop: LoopParams) -> Pipeline:
     """The evaluation of one model; from M1 on also its comparison with earlier models."""
     stages = evaluation.create_pipeline()
     stages += (
@@ -60,7 +61,7 @@ def _evaluation(model: str) -> Pipeline:
         *(model, "model", "prompts", "responses", "judgements", "judged_responses"),
         *("judge_metrics", "pair_metrics"),
     )
-    wiring["eft_eval"] = "eft.eft_eval"
+    wiring |= {"eft_eval": "eft.eft_eval", **asked(loop)}
     if model != "sft":
         stages += evaluation.create_head_to_head_pipeline()
         previous = "sft" if model == "m1" else f"m{int(model[1:]) - 1}"
@@ -75,18 +76,18 @@ def _evaluation(model: str) -> Pipeline:
 def _study(model: str, loop: LoopParams) -> Pipeline:
     """How a model judges its own answers.
 
-    For M1 also whether it reads its judge prompt; from M2 on also what its iteration did.
+    For M1 also whether it reads a judge prompt in words; from M2 on also what its iteration did.
     """
     stages, tables = study.create_self_judging_pipeline(), ["own_metrics"]
     wiring = _own(
         *(model, "model", "eval_scores", "eval_responses"),
         *("prompts", "judged_responses", "pairs", "reward_modelling"),
     )
-    wiring["eft_eval"] = "eft.eft_eval"
-    if model == "m1":
+    wiring |= {"eft_eval": "eft.eft_eval", **asked(loop)}
+    if model == "m1" and loop.judge_form == "worded":
         stages += study.create_rubric_pipeline()
         tables.append("rubric_metrics")
-    elif model != "sft":
+    elif model not in ("sft", "m1"):
         stages += study.create_iteration_pipeline()
         tables.append("study_metrics")
         wiring["policy"] = current_model(int(model[1:]), loop)

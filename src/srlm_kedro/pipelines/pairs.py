@@ -23,6 +23,9 @@ class PairsParams(Params):
     these two: the chosen response is the shortest one within this share of the highest reward, and
     the rejected response is the longest one within the same share of the lowest, so length matters
     less. Source: Meta-Rewarding (2407.19594)."""
+    min_margin: float = Field(0.0, ge=0, lt=5)
+    """The least distance between the rewards of a pair, in points (paper: any). Rewards by criteria
+    are probabilities: they hardly ever tie, and a small distance says nothing."""
     min_pairs: Annotated[int, LIMIT] = Field(1, ge=1, le=MAX_COUNT)
     """The run stops if there are fewer pairs than this."""
 
@@ -32,10 +35,11 @@ COLUMNS = [
     *("chosen_reward", "rejected_reward", "chosen_finish", "rejected_finish"),
 ]
 """`..._finish` is `length` for a response that was cut; training adds no end token to it."""
-DROPS = ("short_group", "few_complete", "tie", "identical")
+DROPS = ("short_group", "few_complete", "tie", "narrow", "identical")
 """Why a prompt gives no pair. `short_group`: fewer than two responses have a reward.
 `few_complete`: fewer than two, because responses were cut or empty. `tie`: all rewards are equal.
-`identical`: the best and the worst response have the same text."""
+`narrow`: they differ by less than `min_margin`. `identical`: the best and the worst response have
+the same text."""
 
 
 def make_pairs(
@@ -59,7 +63,7 @@ def make_pairs(
     for row in judged_responses.itertuples():
         groups.setdefault(row.prompt_id, []).append(row)
     for group in groups.values():
-        best, worst, drop = _extremes(group, pairs.length_control)
+        best, worst, drop = _extremes(group, pairs)
         if drop:
             drops[drop] += 1
         else:
@@ -97,7 +101,7 @@ def _is_one_text(group: list[Any]) -> bool:
     return len({row.response for row in group}) == 1
 
 
-def _extremes(group: list[Any], length_control: float) -> tuple[Any, Any, str | None]:
+def _extremes(group: list[Any], pairs: PairsParams) -> tuple[Any, Any, str | None]:
     """The best and the worst of a prompt's responses, and the reason if they make no pair."""
     rows = [row for row in group if pd.notna(row.reward)]
     if len(rows) < 2:
@@ -108,8 +112,10 @@ def _extremes(group: list[Any], length_control: float) -> tuple[Any, Any, str | 
     worst = min(rows, key=lambda row: row.reward)
     if best.reward == worst.reward:
         return best, worst, "tie"
-    if length_control:
-        band = length_control * (best.reward - worst.reward)
+    if best.reward - worst.reward < pairs.min_margin:
+        return best, worst, "narrow"
+    if pairs.length_control:
+        band = pairs.length_control * (best.reward - worst.reward)
         top, bottom = best.reward - band, worst.reward + band
         best = min((row for row in rows if row.reward >= top), key=lambda row: row.tokens)
         worst = max((row for row in rows if row.reward <= bottom), key=lambda row: row.tokens)

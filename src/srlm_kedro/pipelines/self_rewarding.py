@@ -16,8 +16,9 @@ from srlm_kedro.pipelines import (
     oasst,
     published,
     sft,
+    verifiable,
 )
-from srlm_kedro.pipelines.iteration import named, step
+from srlm_kedro.pipelines.iteration import asked, named, renamed, step
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.measuring import chain, measure
 
@@ -53,7 +54,8 @@ def compose(loop: LoopParams) -> dict[str, Pipeline]:
         "foundation": foundation(loop),
         "iteration": iteration(2, 0, loop),
         "evaluation": measure(loop.iterations, loop),
-        "estimate": seed_tables(loop) + ift.create_pipeline() + estimate.create_pipeline(),
+        "estimate": seed_tables(loop) + ift.create_pipeline() + _estimate(loop),
+        "seed_data": made_seed_data(loop),
         **published.create_pipelines(chain(loop.iterations)),
     }
 
@@ -61,7 +63,7 @@ def compose(loop: LoopParams) -> dict[str, Pipeline]:
 def seed_data(loop: LoopParams) -> Pipeline:
     """IFT, EFT and the held-out prompts, and the gate that nothing is trained before."""
     checked = checks.create_seed_pipeline() + contamination.create_seed_pipeline(loop.eval_sets)
-    gate = named(checked, "seed", {"base": "m0.model"})
+    gate = named(checked, "seed", {"base": "m0.model", **asked(loop)})
     return seed_tables(loop) + ift.create_pipeline() + gate
 
 
@@ -73,20 +75,34 @@ def seed_tables(loop: LoopParams) -> Pipeline:
     return named(oasst.create_pipeline(), "oasst", {}, outputs=tables)
 
 
+def made_seed_data(loop: LoopParams) -> Pipeline:
+    """The seed data that come with the project, made again in their place."""
+    if loop.world == "verifiable":
+        tables = ["ift_seed", "eft_seed", "eval_prompts"]
+        made = verifiable.create_seed_data_pipeline()
+        return named(made, "seeding", {"model": "m0.model"}, outputs=tables)
+    return microworld.create_seed_data_pipeline()
+
+
+def _estimate(loop: LoopParams) -> Pipeline:
+    return renamed(estimate.create_pipeline(), asked(loop))
+
+
 def _m0(loop: LoopParams) -> Pipeline:
     """The microworld's M0, copied or pretrained; nothing where a model is given."""
-    if loop.world == "given":
+    if loop.world != "microworld":
         return Pipeline([])
     made = microworld.create_pipeline() if loop.pretrain else microworld.create_ready_pipeline()
     return named(made, "m0", {})
 
 
 def _eft(loop: LoopParams) -> Pipeline:
-    """EFT: judgements of the ranked responses, by the SFT baseline or made of the ranks."""
-    judged = eft.create_ranking_pipeline() if loop.eft == "ranking" else eft.create_pipeline()
+    """EFT: judgements of the ranked responses, by `loop.eft`."""
+    ways = {"ranking": eft.create_ranking_pipeline, "labels": eft.create_labels_pipeline}
+    judged = ways.get(loop.eft, eft.create_pipeline)()
     if loop.eft == "none":
         judged = judged.to_outputs("eft_eval")  # the models are measured as judges all the same
-    return named(judged, "eft", {"baseline": "sft.model"})
+    return named(judged, "eft", {"baseline": "sft.model", **asked(loop)})
 
 
 def _m1(loop: LoopParams) -> Pipeline:

@@ -76,8 +76,13 @@ def ift_examples(table: pd.DataFrame) -> list[Example]:
 
 
 def eft_examples(table: pd.DataFrame) -> list[Example]:
-    """The filled judge prompt, and the justification with its score, of each row."""
-    return [Example(row.prompt, row.completion) for row in table.itertuples()]
+    """What the judge is asked, and its answer, of each row.
+
+    No end token follows an answer to a criterion, because only its first token is read.
+    """
+    complete = table["complete"] if "complete" in table else [True] * len(table)
+    rows = zip(table["prompt"], table["completion"], complete, strict=True)
+    return [Example(prompt, completion, bool(whole)) for prompt, completion, whole in rows]
 
 
 def drawn_examples(table: pd.DataFrame) -> list[Example]:

@@ -63,6 +63,23 @@ class Referee(Protocol):
         ...
 
 
+class CheckedAssessment(Assessment, Protocol):
+    """An assessment that says of each constraint whether it is met."""
+
+    @property
+    def verdicts(self) -> Sequence[tuple[str, bool]]:
+        """The kind of each constraint, and whether it is met, in the order of the prompt."""
+        ...
+
+
+class CheckingReferee(Protocol):
+    """Checks each constraint of a prompt by a program."""
+
+    def assess_all(self, pairs: Sequence[tuple[str, str]]) -> Sequence[CheckedAssessment]:
+        """The assessment of each (prompt, response), in the same order."""
+        ...
+
+
 @runtime_checkable
 class KnowingReferee(Protocol):
     """Knows the rules of a world of tasks, and assesses no prompt outside that world."""

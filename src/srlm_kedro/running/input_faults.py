@@ -18,6 +18,7 @@ from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import is_thinned
 from srlm_kedro.freshness.recipe import output_path
+from srlm_kedro.judge.criteria import check_criteria_prompt
 from srlm_kedro.judge.prompt import check_judge_prompt
 from srlm_kedro.pipelines.checks.counts import (
     one_sided_split,
@@ -34,9 +35,10 @@ from srlm_kedro.validation.suite import read_suite
 GIVEN_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
 """Types of datasets that hold a model which no node makes."""
 _log = logging.getLogger(__name__)
-_TEMPLATES: dict[str, Callable[[str], Any]] = {
+_TEMPLATES: dict[str, Callable[[Any], Any]] = {
     "judge_prompt": check_judge_prompt,
     "few_shot_prompt": check_few_shot_prompt,
+    "criteria_prompt": check_criteria_prompt,
     "mt_bench_prompt": check_mt_bench_prompt,
 }
 """Prompts that people write, with the function that refuses one without the placeholders."""

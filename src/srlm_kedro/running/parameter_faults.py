@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from srlm_kedro.params import MAX_COUNT, MAX_SEED
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
-from srlm_kedro.pipelines.self_rewarding import chain, seed_tables, self_rewarding
+from srlm_kedro.pipelines.self_rewarding import chain, made_seed_data, seed_tables, self_rewarding
 
 RUN_PARAMETERS: dict[str, Any] = {
     "seed": Annotated[
@@ -76,6 +76,7 @@ def parameter_types(pipelines: Mapping[str, Pipeline]) -> dict[str, Any]:
     whole = LoopParams()
     every = {"every stage": self_rewarding(whole)}
     every["every table"] = seed_tables(LoopParams(seed_data="oasst"))
+    every["every seed"] = made_seed_data(LoopParams(world="verifiable"))
     every |= {
         f"every {name}": pipeline
         for name, pipeline in published.create_pipelines(chain(whole.iterations)).items()
@@ -114,7 +115,7 @@ def path_faults(given: Mapping[str, Any]) -> list[str]:
 def unused_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[str]) -> list[str]:
     """Parameters that nothing would read, or that contradict each other, one line each."""
     unused = {
-        "model": loop.world != "given",
+        "model": loop.world == "microworld",
         "referee": loop.world != "given",
         "oasst_file": loop.seed_data != "oasst",
         "iteration": "iteration" not in names,

@@ -15,7 +15,7 @@ from srlm_kedro.engines.generation.base import GenerationEngine, Request, Sampli
 from srlm_kedro.engines.training.base import TrainingEngine
 from srlm_kedro.engines.training.params import DpoParams, SftParams, TuningParams
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.judge.prompt import fill_judge_prompt
+from srlm_kedro.judge.criteria import JudgePrompt, filled
 from srlm_kedro.pipelines.checks.counts import one_sided_split, too_few_demonstrations
 from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
@@ -45,7 +45,7 @@ def check_lengths(
     ift: pd.DataFrame,
     eft_ranked: pd.DataFrame,
     eval_prompts: pd.DataFrame,
-    judge_prompt: str,
+    judge_prompt: JudgePrompt,
     few_shot_prompt: str,
     generation_engine: GenerationEngine,
     training_engine: TrainingEngine,
@@ -134,8 +134,10 @@ class _Check:
 class _Seed:
     """The texts that people wrote, as the stages will use them."""
 
-    def __init__(self, ift: pd.DataFrame, eft_ranked: pd.DataFrame, judge_prompt: str) -> None:
-        fill = partial(fill_judge_prompt, judge_prompt)
+    def __init__(
+        self, ift: pd.DataFrame, eft_ranked: pd.DataFrame, judge_prompt: JudgePrompt
+    ) -> None:
+        fill = partial(_longest_question, judge_prompt)
         self.ift, self.eft = ift, eft_ranked
         self.ift_names = [f"ift {name}" for name in ift["prompt_id"]]
         self.judged_names = [f"eft {name}" for name in eft_ranked["response_id"]]
@@ -143,6 +145,11 @@ class _Seed:
         self.sample = ift.iloc[:: max(1, len(ift) // _SAMPLE)]
         self.sample_names = [f"ift {name}" for name in self.sample["prompt_id"]]
         self.sample_judged = list(map(fill, self.sample["prompt"], self.sample["response"]))
+
+
+def _longest_question(judge_prompt: JudgePrompt, instruction: str, response: str) -> str:
+    """The longest text that the judge is asked about a response; empty if it is asked nothing."""
+    return max(filled(judge_prompt, instruction, response), key=len, default="")
 
 
 def _trained_on(

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from srlm_kedro.pipelines.eft.labels import select_labelled
 from srlm_kedro.pipelines.eft.nodes import judge_ranked, rank_as_judged, split_eft
 from srlm_kedro.pipelines.eft.selection import select_eft
 
@@ -23,15 +24,20 @@ def create_ranking_pipeline() -> Pipeline:
     return _selected_from(Node(rank_as_judged, "eft_pool", "judgements", name="rank_as_judged"))
 
 
+def create_labels_pipeline() -> Pipeline:
+    """`eft_ranked`, `ift`, `criteria_prompt` -> `eft_train`, `eft_eval`, `eft_metrics`.
+
+    The seed data say which criteria each response meets, and no model judges them.
+    """
+    inputs = ["eft_pool", "criteria_prompt", "params:eft", "params:seed"]
+    labelled = Node(select_labelled, inputs, ["eft_train", "eft_metrics"], name="select_labelled")
+    return Pipeline([_split(), labelled])
+
+
 def _selected_from(judged: Node) -> Pipeline:
     return Pipeline(
         [
-            Node(
-                split_eft,
-                ["eft_ranked", "ift", "params:eft", "params:seed"],
-                ["eft_pool", "eft_eval"],
-                name="split_eft",
-            ),
+            _split(),
             judged,
             Node(
                 select_eft,
@@ -40,4 +46,13 @@ def _selected_from(judged: Node) -> Pipeline:
                 name="select_eft",
             ),
         ]
+    )
+
+
+def _split() -> Node:
+    return Node(
+        split_eft,
+        ["eft_ranked", "ift", "params:eft", "params:seed"],
+        ["eft_pool", "eft_eval"],
+        name="split_eft",
     )

@@ -7,6 +7,7 @@ import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.errors import InputError, summary
+from srlm_kedro.judge.criteria import JudgePrompt
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
@@ -49,7 +50,7 @@ def split_eft(
 def judge_ranked(
     baseline: Checkpoint,
     eft_pool: pd.DataFrame,
-    judge_prompt: str,
+    judge_prompt: JudgePrompt,
     generation_engine: GenerationEngine,
     eft: Annotated[EftParams, Reads("sampling")],
     seed: int,

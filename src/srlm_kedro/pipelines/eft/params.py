@@ -37,6 +37,9 @@ class EftParams(Params):
     thin_commonest: bool = True
     """True: judgements with the commonest score are dropped at random, down to the number of those
     with the second commonest (paper: some of the fours are dropped; how many is not stated)."""
+    per_answer: int | None = Field(None, ge=1, le=MAX_COUNT)
+    """With `loop.eft: labels`: the most examples of each answer, yes and no, for each kind of
+    criterion. None: as many as the rarer answer has."""
     eval_fraction: float = Field(0.25, gt=0, lt=1)
     """Share of the prompts that is held back to measure judges (paper: 541 of 2,171 examples)."""
     eval_prompts: int | None = Field(None, ge=1, le=MAX_COUNT)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
+from srlm_kedro.judge.criteria import CriteriaPrompt, JudgePrompt, examples_of, filled
 from srlm_kedro.judge.judgements import reparse
-from srlm_kedro.judge.prompt import fill_judge_prompt
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.records import derive_seed
 
@@ -20,7 +20,7 @@ COLUMNS = ["prompt_id", "response_id", "prompt", "completion", "score", "rank"]
 def select_eft(
     eft_pool: pd.DataFrame,
     judgements: pd.DataFrame,
-    judge_prompt: str,
+    judge_prompt: JudgePrompt,
     eft: EftParams,
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -36,7 +36,8 @@ def select_eft(
     usable = table[fault.isna()]
     agrees = agreeing(usable, eft.agreement)
     agreed = usable[agrees].drop_duplicates(["response_id", "text"])
-    kept = thinned(agreed, seed) if eft.thin_commonest else agreed
+    thin = eft.thin_commonest and not isinstance(judge_prompt, CriteriaPrompt)
+    kept = thinned(agreed, seed) if thin else agreed
     if len(kept) < eft.min_kept:
         raise GateError(
             f"eft: {len(kept)} of {len(table)} judgements are left as examples (limit "
@@ -125,15 +126,26 @@ def _faults(table: pd.DataFrame, eft: EftParams) -> pd.Series:
     """Why a judgement cannot be an example, whatever its score; None if it can."""
     fault = table["reason"].where(table["reason"] != "ok", None)
     fault = fault.mask(table["finish"] == "no_room", "no_room")
-    bare = fault.isna() & (table["text"].str.split().str.len() < eft.min_words)
+    in_words = "log_yes" not in table
+    bare = fault.isna() & in_words & (table["text"].str.split().str.len() < eft.min_words)
     fault = fault.mask(bare, "bare")
     # A judgement that was cut would teach the model not to end.
     return fault.mask(fault.isna() & (table["finish"] == "length"), "runs_on")
 
 
-def _examples(kept: pd.DataFrame, judge_prompt: str) -> pd.DataFrame:
-    filled = [
-        fill_judge_prompt(judge_prompt, row.prompt, row.response) for row in kept.itertuples()
-    ]
-    table = kept.assign(prompt=filled, completion=kept["text"])
+def _examples(kept: pd.DataFrame, judge_prompt: JudgePrompt) -> pd.DataFrame:
+    if isinstance(judge_prompt, CriteriaPrompt):
+        return _criteria_examples(kept, judge_prompt)
+    asked = [filled(judge_prompt, row.prompt, row.response)[0] for row in kept.itertuples()]
+    table = kept.assign(prompt=asked, completion=kept["text"])
     return table[COLUMNS].reset_index(drop=True)
+
+
+def _criteria_examples(kept: pd.DataFrame, prompt: CriteriaPrompt) -> pd.DataFrame:
+    """The judge's own answer to each criterion, as an example of one token."""
+    rows = [
+        (row["prompt_id"], row["response_id"], asked, answer, row["score"], row["rank"], False)
+        for row in kept.to_dict("records")
+        for asked, answer in examples_of(row, prompt)
+    ]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "complete"])

@@ -7,6 +7,7 @@ import pandas as pd
 
 from srlm_kedro.engines.training.params import PretrainParams
 from srlm_kedro.errors import InputError
+from srlm_kedro.judge.criteria import CriteriaPrompt, JudgePrompt, template_of
 from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams, expected
 from srlm_kedro.pipelines.loop import LoopParams
 
@@ -76,7 +77,7 @@ def measure_texts(
     ift: pd.DataFrame,
     eft_ranked: pd.DataFrame,
     eval_prompts: pd.DataFrame,
-    judge_prompt: str,
+    judge_prompt: JudgePrompt,
     few_shot_prompt: str,
     loop: LoopParams,
     estimate: EstimateParams,
@@ -97,10 +98,28 @@ def measure_texts(
         "eft_response": mean(eft_ranked["response"]),
         "eval_prompts": len(eval_prompts),
         "eval_prompt": mean(eval_prompts["prompt"]),
-        "judge_prompt": rate * _words(judge_prompt),
-        "judge_prefix": rate * _words(judge_prompt.partition("{instruction}")[0]),
+        **_judge_texts(judge_prompt, eft_ranked, rate),
         "few_shot_prompt": rate * _words(few_shot_prompt),
     }
+
+
+def _judge_texts(prompt: JudgePrompt, ranked: pd.DataFrame, rate: float) -> dict[str, float]:
+    """The tokens of the judge prompt without the response, and the number of its criteria.
+
+    A judge that is asked by criteria reads each response once, and then all questions about it.
+    """
+    template = template_of(prompt)
+    texts = {
+        "judge_prompt": rate * _words(template),
+        "judge_prefix": rate * _words(template.partition("{instruction}")[0]),
+        "criteria": 0.0,
+    }
+    if isinstance(prompt, CriteriaPrompt):
+        asked = [prompt.rubric.criteria(text) for text in ranked["prompt"].unique()]
+        questions = [sum(_words(each.question) for each in criteria) for criteria in asked]
+        texts["criteria"] = sum(map(len, asked)) / len(asked)
+        texts["judge_prompt"] += rate * sum(questions) / len(questions)
+    return texts
 
 
 def _words(text: str) -> int:

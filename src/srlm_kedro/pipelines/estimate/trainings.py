@@ -39,6 +39,7 @@ def expect_training(
     one = texts["ift_prompt"] + texts["ift_response"] + TURN + END
     judged = texts["judge_prompt"] + texts["eft_prompt"] + texts["eft_response"] + TURN
     judgements = {"baseline": volume.pool * eft.sampling.n, "ranking": volume.pool, "none": 0.0}
+    judgements["labels"] = volume.pool * texts["criteria"]
     kept = judgements[loop.eft] * volume.expected.kept_share
     seed_tokens = texts["ift"] * one + kept * (judged + volume.expected.judgement_tokens)
     rows = [_pretraining(microworld.corpus, pretraining)] if loop.pretrain else []

@@ -5,6 +5,7 @@ from typing import Annotated
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
+from srlm_kedro.judge.criteria import JudgePrompt
 from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.judge.statistics import METRICS
 from srlm_kedro.params import Reads
@@ -65,7 +66,7 @@ def assess_responses(eval_responses: pd.DataFrame, referee: Referee) -> pd.DataF
 def judge_eft_eval(
     model: Checkpoint,
     eft_eval: pd.DataFrame,
-    judge_prompt: str,
+    judge_prompt: JudgePrompt,
     generation_engine: GenerationEngine,
     evaluation: Annotated[EvaluationParams, Reads("judging", "retries")],
     seed: int,

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from srlm_kedro.pipelines.judging.checked import check_candidates, judge_and_check
 from srlm_kedro.pipelines.judging.consistency import measure_consistency
 from srlm_kedro.pipelines.judging.nodes import judge_candidates
 from srlm_kedro.pipelines.judging.rewards import reward_responses
@@ -14,13 +15,33 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(judge_candidates, ["judge", *_INPUTS], "judgements", name="judge_candidates"),
-            Node(
-                reward_responses,
-                ["responses", "judgements", "judge_prompt", "params:judging"],
-                ["judged_responses", "judge_metrics"],
-                name="reward_responses",
-            ),
+            _rewards(),
         ]
+    )
+
+
+def create_checked_pipeline(with_judge: bool) -> Pipeline:
+    """The same with the `checker`'s scores: alone, or in a mean with the judge's score.
+
+    Args:
+        with_judge: Whether the judge's scores count too.
+    """
+    judged = ["judge", *_INPUTS] if with_judge else ["responses", "params:judging"]
+    check = judge_and_check if with_judge else check_candidates
+    return Pipeline(
+        [
+            Node(check, ["checker", *judged], "judgements", name=check.__name__),
+            _rewards(),
+        ]
+    )
+
+
+def _rewards() -> Node:
+    return Node(
+        reward_responses,
+        ["responses", "judgements", "judge_prompt", "params:judging"],
+        ["judged_responses", "judge_metrics"],
+        name="reward_responses",
     )
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from srlm_kedro.engines.generation.base import GenerationEngine, StageSampling
+from srlm_kedro.judge.criteria import JudgePrompt
 from srlm_kedro.judge.judgements import DropOrKeep, candidate_status, judge_responses
 from srlm_kedro.params import LIMIT, MAX_TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -52,7 +53,7 @@ class JudgingParams(Params):
 def judge_candidates(
     judge: Checkpoint,
     responses: pd.DataFrame,
-    judge_prompt: str,
+    judge_prompt: JudgePrompt,
     judge_engine: GenerationEngine,
     judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
     seed: int,

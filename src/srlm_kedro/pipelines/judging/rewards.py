@@ -8,6 +8,7 @@ import pandas as pd
 from srlm_kedro.display.safe_text import quoted_end
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import parsing
+from srlm_kedro.judge.criteria import JudgePrompt, template_of
 from srlm_kedro.judge.judgements import DROP_REASONS, candidate_status, merge_attempts, reparse
 from srlm_kedro.judge.prompt import is_escaped
 from srlm_kedro.judge.statistics import with_rewards
@@ -18,7 +19,10 @@ _SCORES = range(_TOP + 1)
 
 
 def reward_responses(
-    responses: pd.DataFrame, judgements: pd.DataFrame, judge_prompt: str, judging: JudgingParams
+    responses: pd.DataFrame,
+    judgements: pd.DataFrame,
+    judge_prompt: JudgePrompt,
+    judging: JudgingParams,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """The responses with `reward`, `scores` and `reason`, and the judge's metrics.
 
@@ -48,7 +52,7 @@ def reward_responses(
             f"(`judging.sampling.n`, now {judging.sampling.n})."
         )
     pairs = zip(judged["prompt"], judged["response"], strict=True)
-    escaped = sum(is_escaped(judge_prompt, *pair) for pair in pairs)
+    escaped = sum(is_escaped(template_of(judge_prompt), *pair) for pair in pairs)
     return table, {
         **judge_metrics(judged, judgements, read),
         **{f"judge/dropped_{reason}": float(count) for reason, count in drops.items()},

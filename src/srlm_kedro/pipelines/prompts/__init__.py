@@ -5,11 +5,16 @@ from kedro.pipeline import Node, Pipeline
 from srlm_kedro.pipelines.prompts.nodes import accept_prompts, write_prompts
 
 
-def create_pipeline() -> Pipeline:
+def create_pipeline(by_criteria: bool = False) -> Pipeline:
     """`writer`, `policy`, `ift`, `eft_ranked`, `earlier_prompts` -> `prompts`, `known_prompts`, ...
 
     On the way: `written_prompts`, all that the model wrote.
+
+    Args:
+        by_criteria: Whether the judge is asked by `criteria_prompt`: prompts without criteria are
+            refused.
     """
+    asked = ["criteria_prompt"] if by_criteria else []
     return Pipeline(
         [
             Node(
@@ -25,6 +30,7 @@ def create_pipeline() -> Pipeline:
                     "params:prompts",
                     "params:seed",
                     "policy_checked",
+                    *asked,
                 ],
                 "written_prompts",
                 name="write_prompts",

@@ -5,6 +5,7 @@ Paper: section 2.2 (the filters of Self-Instruct) and appendix A.5.
 
 import re
 import string
+from collections.abc import Callable
 
 from srlm_kedro.pipelines.prompts.novelty import Novelty, tokens
 from srlm_kedro.pipelines.prompts.params import FilterParams
@@ -18,6 +19,7 @@ REASONS = (
     "banned_word",
     "banned_opening",
     "bad_start",  # it starts with punctuation or with a character outside ASCII
+    "no_criteria",  # the judge is asked by criteria, and knows none for it
     "duplicate",  # a known prompt has the same tokens
     "similar",  # its ROUGE-L F with a known prompt is above the limit
     "surplus",  # enough prompts were accepted before it (`nodes.py` says so)
@@ -55,8 +57,21 @@ def first_task(continuation: str) -> tuple[str, bool]:
 class Filters:
     """Accepts new prompts that pass all filters, and remembers them as known prompts."""
 
-    def __init__(self, filters: FilterParams, novelty: Novelty) -> None:
+    def __init__(
+        self,
+        filters: FilterParams,
+        novelty: Novelty,
+        judgeable: Callable[[str], bool] = lambda prompt: True,
+    ) -> None:
+        """Sets the rules.
+
+        Args:
+            filters: The limits.
+            novelty: The known prompts.
+            judgeable: Whether a judge has anything to ask about responses to a prompt.
+        """
         self._filters = filters
+        self._judgeable = judgeable
         self._novelty = novelty
         words = "|".join(re.escape(word) for word in filters.banned_words)
         self._banned = re.compile(rf"\b(?:{words})\b", re.IGNORECASE) if words else None
@@ -90,7 +105,9 @@ class Filters:
         if prompt.lower().startswith(self._openings):
             return "banned_opening"
         first = prompt[0]
-        return "bad_start" if first in string.punctuation or not first.isascii() else None
+        if first in string.punctuation or not first.isascii():
+            return "bad_start"
+        return None if self._judgeable(prompt) else "no_criteria"
 
     def _repetition(self, prompt: str) -> str | None:
         """Whether the prompt repeats a known one; `novelty.py` has the rule."""

@@ -8,11 +8,13 @@ import logging
 import math
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.judge.criteria import CriteriaPrompt, has_criteria
 from srlm_kedro.params import at
 from srlm_kedro.pipelines.prompts.filters import REASONS, Filters
 from srlm_kedro.pipelines.prompts.novelty import Novelty
@@ -43,6 +45,7 @@ def write_prompts(
     prompts: PromptsParams,
     seed: int,
     policy_checked: dict[str, bool],
+    criteria_prompt: CriteriaPrompt | None = None,
 ) -> pd.DataFrame:
     """All that `writer` wrote for the next iteration, each with `ok` or the reason of its refusal.
 
@@ -60,13 +63,15 @@ def write_prompts(
         prompts: The parameters.
         seed: The seed of the run.
         policy_checked: The guard over M_t, if there is one; nothing is written before it opens.
+        criteria_prompt: What the judge is asked, if by criteria: a prompt without any is refused.
     """
     earlier = list(earlier_prompts["prompt"])
     few_shot = _FewShot(
         policy.iteration + 1, few_shot_prompt, list(ift["prompt"]), earlier, prompts, seed
     )
     known = [*ift["prompt"], *eft_ranked["prompt"].unique(), *earlier]
-    filters = Filters(prompts.filters, Novelty(known, prompts.filters.max_rouge_l))
+    novelty = Novelty(known, prompts.filters.max_rouge_l)
+    filters = Filters(prompts.filters, novelty, partial(has_criteria, criteria_prompt))
     goal = at(prompts.count, policy.iteration + 1)
     budget = at(prompts.max_written, policy.iteration + 1)
     rows: list[tuple] = []
@@ -129,7 +134,11 @@ def accept_prompts(
         "prompts/accepted_share": len(table) / len(written_prompts),
         "prompts/short_of_count": float(short),
         "prompts/mean_words": float(table["prompt"].str.split().str.len().mean()),
-        **{f"prompts/rejected_{reason}": float(refused.get(reason, 0)) for reason in REASONS},
+        **{
+            f"prompts/rejected_{reason}": float(refused.get(reason, 0))
+            for reason in REASONS
+            if reason != "no_criteria" or reason in refused
+        },
     }
     return table, known, drops, metrics
 

@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import Field
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request, StageSampling
+from srlm_kedro.judge.criteria import JudgePrompt
 from srlm_kedro.judge.judgements import judge_responses
 from srlm_kedro.params import MAX_COUNT, MAX_TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
@@ -77,7 +78,7 @@ def draw_validation_responses(
 def judge_validation_responses(
     judge: Checkpoint,
     validation_responses: pd.DataFrame,
-    judge_prompt: str,
+    judge_prompt: JudgePrompt,
     judge_engine: GenerationEngine,
     selection: Annotated[SelectionParams, Reads("judging", "retries")],
     seed: int,

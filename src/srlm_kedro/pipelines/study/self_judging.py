@@ -5,6 +5,7 @@ from typing import Annotated
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
+from srlm_kedro.judge.criteria import JudgePrompt
 from srlm_kedro.judge.judgements import judge_responses, merge_attempts, reparse
 from srlm_kedro.judge.statistics import with_rewards
 from srlm_kedro.params import Reads
@@ -29,7 +30,7 @@ def choose_own(eval_scores: pd.DataFrame, study: StudyParams, seed: int) -> pd.D
 def judge_own(
     model: Checkpoint,
     own_responses: pd.DataFrame,
-    judge_prompt: str,
+    judge_prompt: JudgePrompt,
     generation_engine: GenerationEngine,
     evaluation: Annotated[EvaluationParams, Reads("judging", "retries")],
     seed: int,

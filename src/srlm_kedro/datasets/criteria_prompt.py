@@ -1,0 +1,109 @@
+"""The dataset of a judge prompt that asks criteria: a template and where the criteria come from."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.utils import load_obj
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from srlm_kedro.datasets.read_only import ReadOnlyDataset
+from srlm_kedro.errors import InputError
+from srlm_kedro.freshness.provenance import made_by
+from srlm_kedro.judge.criteria import (
+    CriteriaPrompt,
+    ListedCriteria,
+    Rubric,
+    check_criteria_prompt,
+)
+from srlm_kedro.records import Criterion
+
+
+class _Listed(BaseModel):
+    """One criterion of a file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    ask: str
+    wanted: bool = True
+
+
+class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
+    """A template with `{response}` and `{criterion}`, and the criteria.
+
+    The criteria are listed in a YAML file, the same for every instruction, or a class reads them
+    out of each instruction.
+    """
+
+    ORIGIN = "a judge prompt comes from conf/"
+    INTERPRETS = True
+    """This class decides what is asked, so its code counts for what is made of the answers."""
+
+    def __init__(
+        self,
+        filepath: str,
+        criteria: list[Any] | None = None,
+        rubric: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        """Names the template, and either `criteria` or `rubric`.
+
+        Args:
+            filepath: The template.
+            criteria: Questions, each a text whose wanted answer is yes, or `{ask: ..., wanted: no}`
+                with `yes` or `no` unquoted.
+            rubric: A class without arguments that has the method `criteria(instruction)`, as
+                `package.module.Class`.
+            metadata: Free notes.
+
+        Raises:
+            InputError: Both are given, or neither is, or a criterion has another form.
+        """
+        if (criteria is None) == (rubric is None):
+            raise InputError(f"{filepath}: give either `criteria` or `rubric` in the catalog.")
+        self._filepath = Path(filepath)
+        self._rubric = rubric
+        self._listed = None if criteria is None else _listed(filepath, criteria)
+        self.metadata = metadata
+
+    def load(self) -> CriteriaPrompt:
+        """The template and the criteria.
+
+        Raises:
+            DatasetError: The template lacks a placeholder, or the file is not there.
+        """
+        template = self._filepath.read_text("utf-8")
+        return check_criteria_prompt(CriteriaPrompt(template, self._criteria()))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The template, the criteria, and the code of the class that reads them."""
+        asked = [vars(each) for each in self._listed.listed] if self._listed else self._rubric
+        module = self._rubric.rpartition(".")[0] if self._rubric else ""
+        code = made_by(module) if module else {}
+        return {"template": self._filepath.read_text("utf-8"), "criteria": asked, **code}
+
+    def _criteria(self) -> Rubric:
+        return self._listed or load_obj(str(self._rubric))()
+
+    def _exists(self) -> bool:
+        return self._filepath.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "rubric": self._rubric}
+
+
+def _listed(source: str, criteria: list[Any]) -> ListedCriteria:
+    """The criteria of a catalog entry; each question is a kind of its own."""
+    rows = [{"ask": each} if isinstance(each, str) else each for each in criteria]
+    try:
+        found = TypeAdapter(list[_Listed]).validate_python(rows)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(
+            f"{source}: criterion {int(first['loc'][0]) + 1} of the catalog cannot be used: "
+            f"{first['msg']}. Write a question, or {{ask: a question, wanted: no}}."
+        ) from error
+    if not found:
+        raise InputError(f"{source}: `criteria` is empty in the catalog. List a question.")
+    return ListedCriteria(
+        tuple(Criterion(f"criterion {n}", each.ask, each.wanted) for n, each in enumerate(found, 1))
+    )

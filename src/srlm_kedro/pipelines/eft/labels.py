@@ -1,0 +1,81 @@
+"""EFT from seed data that say which criteria each response meets: no model judges them."""
+
+import random
+
+import pandas as pd
+
+from srlm_kedro.errors import GateError, InputError, summary
+from srlm_kedro.judge.criteria import NO, YES, CriteriaPrompt
+from srlm_kedro.pipelines.eft.params import EftParams
+from srlm_kedro.records import derive_seed
+
+COLUMNS = [
+    *("prompt_id", "response_id", "prompt", "completion", "score", "rank", "complete", "kind"),
+]
+"""`complete` is False: only the answer's first token is trained on, for only it is read."""
+
+
+def select_labelled(
+    eft_pool: pd.DataFrame, criteria_prompt: CriteriaPrompt, eft: EftParams, seed: int
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """One example for each criterion of each response: the question, and `Yes` or `No`.
+
+    Of each kind of criterion as many examples are answered yes as no, at most `eft.per_answer` of
+    each, drawn at random: a judge must not learn which answer is commoner.
+
+    Raises:
+        InputError: Seed data without points, or with another number of points than criteria.
+        GateError: Fewer than `min_kept` examples are left.
+    """
+    if "points" not in eft_pool:
+        raise InputError(
+            "eft: `loop.eft: labels` needs `points` in `eft_seed`: for each response, whether it "
+            "meets each criterion. Give them, or use `loop.eft: baseline`."
+        )
+    examples = pd.DataFrame(_examples(eft_pool, criteria_prompt), columns=COLUMNS)
+    kept = _balanced(examples, eft.per_answer, seed)
+    if len(kept) < eft.min_kept:
+        raise GateError(
+            f"eft: {len(kept)} of {len(examples)} labelled criteria are left as examples (limit "
+            f"`eft.min_kept` = {eft.min_kept}): of each kind of criterion, as many answers must be "
+            "yes as no. Give more ranked responses."
+        )
+    counts = kept["kind"].value_counts()
+    return kept.reset_index(drop=True), {
+        "eft/labelled": float(len(examples)),
+        "eft/kept": float(len(kept)),
+        "eft/kept_share": len(kept) / max(len(examples), 1),
+        **{f"eft/kind_{kind}": float(count) for kind, count in sorted(counts.items())},
+    }
+
+
+def _examples(eft_pool: pd.DataFrame, prompt: CriteriaPrompt) -> list[tuple]:
+    rows, faults = [], []
+    for row in eft_pool.itertuples():
+        criteria = prompt.rubric.criteria(row.prompt)
+        if len(row.points) != len(criteria):
+            faults.append(
+                f"{row.response_id}: {len(row.points)} points, and {len(criteria)} criteria"
+            )
+            continue
+        for criterion, met in zip(criteria, row.points, strict=True):
+            answer = YES[0] if bool(met) == criterion.wanted else NO[0]
+            asked = prompt.fill(row.prompt, row.response, criterion)
+            names = (row.prompt_id, row.response_id)
+            rows.append((*names, asked, answer, 5.0 * met, row.rank, False, criterion.kind))
+    if faults:
+        heading = f"eft: {len(faults)} responses have other numbers of points than of criteria."
+        raise InputError(summary(heading, faults))
+    return rows
+
+
+def _balanced(examples: pd.DataFrame, most: int | None, seed: int) -> pd.DataFrame:
+    """As many examples of either answer for each kind of criterion, in their first order."""
+    rng = random.Random(derive_seed(seed, "eft labels"))
+    kept: list[int] = []
+    for _, group in examples.groupby("kind", sort=True):
+        sides = [group.index[group["completion"] == answer[0]].tolist() for answer in (YES, NO)]
+        number = min(map(len, sides))
+        number = number if most is None else min(number, most)
+        kept += [place for side in sides for place in rng.sample(side, number)]
+    return examples.loc[sorted(kept)]

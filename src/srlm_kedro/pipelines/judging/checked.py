@@ -1,0 +1,56 @@
+"""Verifiable rewards: a program that knows the true score judges in place of the model, or with it.
+
+Source: Bridging Offline and Online Reinforcement Learning for LLMs (2506.21495).
+"""
+
+from typing import Annotated
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine
+from srlm_kedro.judge.criteria import JudgePrompt
+from srlm_kedro.judge.judgements import candidate_status, given_judgements
+from srlm_kedro.params import Reads
+from srlm_kedro.pipelines.judging.nodes import JudgingParams, judge_candidates
+from srlm_kedro.records import Checkpoint
+from srlm_kedro.referee.base import KnowingReferee, Referee
+
+
+def check_candidates(
+    checker: Referee,
+    responses: pd.DataFrame,
+    judging: Annotated[JudgingParams, Reads("cut", "empty")],
+) -> pd.DataFrame:
+    """The checker's judgement of each candidate; its text are the checker's reasons.
+
+    A prompt that the checker does not understand gives its responses no score.
+    """
+    rows = responses[candidate_status(responses, judging.cut, judging.empty) == "ok"]
+    if isinstance(checker, KnowingReferee):
+        rows = rows[[checker.understands(prompt) for prompt in rows["prompt"]]]
+    found = checker.assess_all(list(zip(rows["prompt"], rows["response"], strict=True)))
+    return given_judgements(
+        rows["response_id"],
+        texts=[" ".join(one.reasons) for one in found],
+        scores=[one.score for one in found],
+    )
+
+
+def judge_and_check(
+    checker: Referee,
+    judge: Checkpoint,
+    responses: pd.DataFrame,
+    judge_prompt: JudgePrompt,
+    judge_engine: GenerationEngine,
+    judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
+    seed: int,
+) -> pd.DataFrame:
+    """The judge's judgements of each candidate, and the checker's as many times as the judge's.
+
+    So the mean of the scores is the mean of the judge's reward and the checker's.
+    """
+    judged = judge_candidates(judge, responses, judge_prompt, judge_engine, judging, seed)
+    checked = check_candidates(checker, responses, judging)
+    own = 1 + int(judged["k"].max()) if len(judged) else 0
+    copies = [checked.assign(k=own + k) for k in range(own)]
+    return pd.concat([judged, *copies], ignore_index=True)

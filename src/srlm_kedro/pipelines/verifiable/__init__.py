@@ -1,0 +1,33 @@
+"""The seed data of verifiable instructions: M0 answers, and programs judge in place of people."""
+
+from kedro.pipeline import Node, Pipeline
+
+from srlm_kedro.pipelines.verifiable.nodes import (
+    check_seed_responses,
+    draw_seed_responses,
+    make_instructions,
+)
+
+
+def create_seed_data_pipeline() -> Pipeline:
+    """`model`, `checker` -> `ift_seed`, `eft_seed`, `eval_prompts`.
+
+    On the way: `instructions` and `seed_responses`.
+    """
+    return Pipeline(
+        [
+            Node(make_instructions, "params:verifiable", "instructions", name="make_instructions"),
+            Node(
+                draw_seed_responses,
+                ["model", "instructions", "generation_engine", "params:verifiable"],
+                "seed_responses",
+                name="draw_seed_responses",
+            ),
+            Node(
+                check_seed_responses,
+                ["instructions", "seed_responses", "checker"],
+                ["ift_seed", "eft_seed", "eval_prompts"],
+                name="check_seed_responses",
+            ),
+        ]
+    )

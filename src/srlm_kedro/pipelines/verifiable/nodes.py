@@ -1,0 +1,125 @@
+"""Instructions, M0's responses to them, and the seed data that programs make of these.
+
+The programs stand where people stood in the paper (section 3.1): IFT is the best response of M0 to
+a prompt, EFT says of each response which constraints it meets. After this nothing that trains sees
+the programs' verdicts.
+"""
+
+import random
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine, Request
+from srlm_kedro.errors import GateError
+from srlm_kedro.params import Reads
+from srlm_kedro.records import Checkpoint, derive_seed
+from srlm_kedro.referee.base import CheckingReferee
+from srlm_kedro.verifiable.constraints import ALL_KINDS, KINDS, UNSEEN_KINDS
+from srlm_kedro.verifiable.instructions import Instruction, make
+from srlm_kedro.verifiable.params import VerifiableParams
+from srlm_kedro.verifiable.topics import TOPICS, UNSEEN_TOPICS
+
+INSTRUCTIONS = ["id", "use", "prompt", "kind", "seen"]
+"""`use` is `ift`, `eft` or `eval`. `seen` is False for an unseen topic or kind, which `kind` names
+by its first word."""
+RESPONSES = ["id", "response", "finish"]
+
+
+def make_instructions(verifiable: VerifiableParams) -> pd.DataFrame:
+    """All seed prompts, each once: columns `INSTRUCTIONS`."""
+    rng = random.Random(derive_seed(verifiable.seed, "instructions"))
+    rows, known = [], set()
+    for use, label, instruction in _drawn(verifiable, rng):
+        if instruction.text in known:
+            continue
+        known.add(instruction.text)
+        number = sum(row[1] == use for row in rows) + 1
+        kind = f"{label}{instruction.kind}"
+        rows.append((f"{use}-{number:04d}", use, instruction.text, kind, not label))
+    return pd.DataFrame(rows, columns=INSTRUCTIONS)
+
+
+def draw_seed_responses(
+    model: Checkpoint,
+    instructions: pd.DataFrame,
+    generation_engine: GenerationEngine,
+    verifiable: Annotated[VerifiableParams, Reads("seed", "sampling")],
+) -> pd.DataFrame:
+    """M0's responses to the prompts of IFT and EFT: columns `RESPONSES`."""
+    asked = instructions[instructions["use"] != "eval"]
+    requests = [Request(row.id, row.prompt) for row in asked.itertuples()]
+    seed = derive_seed(verifiable.seed, "seed responses")
+    drawn = generation_engine.generate(model, requests, verifiable.sampling, seed)
+    rows = [
+        (request.id, completion.text, completion.finish)
+        for request, completions in zip(requests, drawn, strict=True)
+        for completion in completions
+    ]
+    return pd.DataFrame(rows, columns=RESPONSES)
+
+
+def check_seed_responses(
+    instructions: pd.DataFrame, seed_responses: pd.DataFrame, checker: CheckingReferee
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """IFT, EFT and held-out prompts.
+
+    An IFT response is complete and meets the most constraints, at least one; of equal ones the
+    first. EFT has all different responses with text to a prompt, and each one's points. A prompt
+    without such responses is left out.
+
+    Raises:
+        GateError: No response meets a constraint.
+    """
+    table = seed_responses.merge(instructions, on="id")
+    table = table[table["response"].str.strip() != ""].drop_duplicates(["id", "response"])
+    found = checker.assess_all(list(zip(table["prompt"], table["response"], strict=True)))
+    points = [[met for _, met in one.verdicts] for one in found]
+    table = table.assign(points=points, share=[sum(each) / len(each) for each in points])
+    ift = pd.DataFrame(_best(table[table["use"] == "ift"]), columns=["id", "prompt", "response"])
+    eft = pd.DataFrame(_ranked(table[table["use"] == "eft"]), columns=["id", "prompt", "responses"])
+    if ift.empty or eft.empty:
+        raise GateError(
+            f"seed data: of {len(table)} responses, {int((table['share'] > 0).sum())} meet a "
+            "constraint, which is too few for IFT and EFT. Use a model that follows instructions."
+        )
+    held_out = instructions.loc[instructions["use"] == "eval", ["id", "prompt", "kind", "seen"]]
+    return ift, eft, held_out.reset_index(drop=True)
+
+
+def _drawn(
+    verifiable: VerifiableParams, rng: random.Random
+) -> Iterator[tuple[str, str, Instruction]]:
+    """The use of each prompt, a label if its topic or kind is unseen, and the prompt."""
+    held_out = verifiable.eval_prompts
+    topics = round(held_out * verifiable.unseen_topics)
+    kinds = round(held_out * verifiable.unseen_kinds)
+    for use, number in (("ift", verifiable.ift), ("eft", verifiable.eft)):
+        for _ in range(number):
+            yield use, "", make(rng)
+    for _ in range(max(held_out - topics - kinds, 0)):
+        yield "eval", "", make(rng)
+    for _ in range(topics):
+        yield "eval", "unseen topic: ", make(rng, UNSEEN_TOPICS, KINDS)
+    for _ in range(kinds):
+        yield "eval", "unseen kind: ", make(rng, TOPICS, ALL_KINDS, UNSEEN_KINDS)
+
+
+def _best(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """The best complete response to each prompt, if it meets a constraint."""
+    complete = table[(table["finish"] == "stop") & (table["share"] > 0)]
+    for name, group in complete.groupby("id", sort=False):
+        best = group.loc[group["share"].idxmax()]
+        yield str(name), best["prompt"], best["response"]
+
+
+def _ranked(table: pd.DataFrame) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """The responses to each prompt with their ranks and points; two or more."""
+    for name, group in table.groupby("id", sort=False):
+        if len(group) < 2:
+            continue
+        ranks = (group["share"].rank(method="dense", ascending=False) - 1).astype(int)
+        texts = zip(group["response"], ranks, group["points"], strict=True)
+        responses = [{"text": text, "rank": rank, "points": met} for text, rank, met in texts]
+        yield str(name), group["prompt"].iloc[0], responses

@@ -1,0 +1,1 @@
+"""Instructions in plain English with constraints that a program can check."""

@@ -1,0 +1,85 @@
+"""Checks constraints by the programs of IFEval, as the evaluation harness lm-eval has them.
+
+Source: Instruction-Following Evaluation (2311.07911). Only seed data and evaluation see these
+programs, and rewards if `loop.reward` is `checked` or `both`.
+"""
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from functools import cache
+from typing import Any
+
+from srlm_kedro.errors import InputError
+from srlm_kedro.verifiable.constraints import Constraint
+
+Arguments = dict[str, Any]
+
+
+def is_met(constraint: Constraint, response: str) -> bool:
+    """Whether a response meets a constraint; a response without text meets none.
+
+    Raises:
+        InputError: lm-eval with its extra `ifeval` is not installed.
+    """
+    return bool(response.strip()) and bool(_checker(constraint).check_following(response))
+
+
+def _word(value: str) -> str:
+    return rf"\b{re.escape(value)}\b"
+
+
+_CHECKERS: Mapping[str, tuple[str, Callable[[str], Arguments]]] = {
+    "include": ("KeywordChecker", lambda value: {"keywords": [_word(value)]}),
+    "avoid": ("ForbiddenWords", lambda value: {"forbidden_words": [re.escape(value)]}),
+    "start": ("ConstrainedStartChecker", lambda value: {"starter": re.escape(value)}),
+    "bullets": ("BulletListChecker", lambda value: {"num_bullets": int(value)}),
+    "short": (
+        "NumberOfWords",
+        lambda value: {"num_words": int(value), "relation": "less than"},
+    ),
+    "no_commas": ("CommaChecker", lambda value: {}),
+    "postscript": ("PostscriptChecker", lambda value: {"postscript_marker": "P.S."}),
+    "long": (
+        "NumberOfWords",
+        lambda value: {"num_words": int(value), "relation": "at least"},
+    ),
+    "twice": (
+        "KeywordFrequencyChecker",
+        lambda value: {"keyword": _word(value), "frequency": 2, "relation": "at least"},
+    ),
+    "title": ("TitleChecker", lambda value: {}),
+}
+"""The class of lm-eval for each kind of constraint, and its arguments for a value."""
+
+
+@cache
+def _checker(constraint: Constraint) -> Any:
+    name, arguments = _CHECKERS[constraint.kind]
+    checker = getattr(_programs(), name)(name)
+    checker.build_description(**arguments(constraint.value))
+    return checker
+
+
+@cache
+def _programs() -> Any:
+    """The module of lm-eval that has the programs.
+
+    Its import would fetch a model of sentences from the network, which none of our kinds needs.
+    """
+    try:
+        import nltk
+
+        fetch, nltk.download = nltk.download, lambda *_, **__: True
+        try:
+            with redirect_stdout(io.StringIO()):  # it says that it fetched what it did not
+                from lm_eval.tasks.ifeval import instructions
+        finally:
+            nltk.download = fetch
+    except ImportError as error:
+        raise InputError(
+            f"verifiable instructions: their checkers cannot be imported ({error}). Install them: "
+            'pip install "srlm_kedro[smollm]".'
+        ) from error
+    return instructions
