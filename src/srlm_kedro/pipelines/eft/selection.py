@@ -3,6 +3,7 @@
 This is apart from the judging, so that a better parser needs no new judgement.
 """
 
+import logging
 import random
 
 import pandas as pd
@@ -13,6 +14,8 @@ from srlm_kedro.judge.judgements import reparse
 from srlm_kedro.judge.prompt import fill_judge_prompt
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.records import derive_seed
+
+_log = logging.getLogger(__name__)
 
 COLUMNS = ["prompt_id", "response_id", "prompt", "completion", "score", "rank"]
 
@@ -45,6 +48,10 @@ def select_eft(
     }
     if len(kept) < eft.min_kept:
         raise GateError(_too_few(len(kept), len(table), counts, eft))
+    _log.info(
+        "eft: %d of %d judgements are left as examples. Of no use: %s.",
+        *(len(kept), len(table), refusals.in_words(counts)),
+    )
     metrics = {
         "eft/judgements": float(len(table)),
         "eft/kept": float(len(kept)),
