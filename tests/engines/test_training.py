@@ -14,6 +14,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
+from srlm_kedro.display import progress
 from srlm_kedro.engines.training.base import Document
 from srlm_kedro.engines.training.params import DpoParams, PretrainParams
 from srlm_kedro.engines.training.trl.engine import TrlEngine
@@ -307,6 +308,17 @@ def test_a_training_says_before_it_starts_how_much_it_is(trainer, checkpoint, ca
     assert re.match(r"DPO of \S+: 4 pairs of \d+ tokens, 20 epochs: 20 steps of 4 pairs", last)
     steps = [text for text in caplog.messages if "final loss" in text]
     assert [text.split(": ")[1].split()[0] for text in steps] == ["5", "20"]
+
+
+def test_a_step_of_several_micro_batches_is_reported_in_parts(trainer, checkpoint):
+    """Two steps of four micro-batches are eight reports, and the last says that all is done."""
+    told = []
+    listener = lambda node, done, total, far: told.append((done, total))  # noqa: E731
+    progress.listen(listener)
+    sft = SFT.model_copy(update={"micro_batch_size": 1, "epochs": 2})
+    trainer.sft(checkpoint, EXAMPLES, sft, 0)
+    progress.unlisten(listener)
+    assert told == [(part / 4, 2) for part in range(1, 9)]
 
 
 def test_nothing_to_train_on_is_refused(trainer, checkpoint):

@@ -14,6 +14,7 @@ from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.completions import opened_thoughts, read_completion
 from srlm_kedro.engines.generation.loading import Loaded, files_key, load, read_limits
 from srlm_kedro.engines.generation.request_tokens import draw_fitting, length_faults, tokenise
+from srlm_kedro.engines.generation.tiered.decoding import Row
 from srlm_kedro.engines.generation.tiered.drawing import Drawing
 from srlm_kedro.engines.generation.tiered.sampling import stream
 from srlm_kedro.engines.generation.tiered.strategies import Found, Strategy, find_strategy
@@ -156,7 +157,11 @@ class TransformersEngine:
             for request in requests
         ]
         rows: list[list[Completion | None]] = [[None] * sampling.n for _ in requests]
-        for row in drawing.rows(keys):
+
+        def on_step(at_work: Sequence[Row]) -> None:
+            progress.at_work([len(row.ids) for row in at_work], sampling.max_new_tokens)
+
+        for row in drawing.rows(keys, on_step):
             rows[row.request][row.sample] = read_completion(
                 loaded.tokenizer,
                 row.ids,
