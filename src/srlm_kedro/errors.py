@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from srlm_kedro.display.safe_text import escaped
 
@@ -40,6 +40,21 @@ def summary(heading: str, faults: Sequence[str]) -> str:
     advice = f"{FAULTS_VARIABLE}=all before the same command shows all {len(faults)}"
     more = [f"  ... and {hidden} more ({advice})"] if hidden else []
     return "\n".join([heading, *shown, *more])
+
+
+def counted(reasons: Mapping[str, int], meanings: Mapping[str, str]) -> str:
+    """Counts by reason in words, the commonest first: `20 cut_off (they were cut), 3 empty`.
+
+    Args:
+        reasons: How often each occurs; those that do not are left out.
+        meanings: What a reason means, where its name does not say it.
+    """
+    found = sorted((item for item in reasons.items() if item[1]), key=lambda item: -item[1])
+    words = [
+        f"{count} {name} ({meanings[name]})" if name in meanings else f"{count} {name}"
+        for name, count in found
+    ]
+    return ", ".join(words) or "none"
 
 
 def _examples() -> int:

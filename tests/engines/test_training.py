@@ -14,6 +14,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
+from srlm_kedro.display import progress
 from srlm_kedro.engines.training.base import Document
 from srlm_kedro.engines.training.params import DpoParams, PretrainParams
 from srlm_kedro.engines.training.trl.engine import TrlEngine
@@ -293,6 +294,31 @@ class TestBothTrainers:
         assert capfd.readouterr() == ("", "")
         assert torch.get_num_threads() == before[0]
         assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_a_training_says_before_it_starts_how_much_it_is(trainer, checkpoint, caplog):
+    """Examples, tokens, epochs and steps; few steps get a warning that names the knobs."""
+    with caplog.at_level("INFO", "srlm_kedro"):
+        trainer.sft(checkpoint, EXAMPLES, SFT, 0)
+        trainer.dpo(checkpoint, checkpoint, PAIRS, DPO.model_copy(update={"epochs": 20}), 0)
+    first, few, last = [text for text in caplog.messages if "epochs" in text]
+    assert re.match(r"SFT of \S+: 4 examples of \d+ tokens, 5 epochs: 5 steps of 4 examples", first)
+    assert "5 optimizer steps can hardly teach a model anything" in few
+    assert "`sft.batch_size` (now 4), or raise `sft.epochs` (now 5)" in few
+    assert re.match(r"DPO of \S+: 4 pairs of \d+ tokens, 20 epochs: 20 steps of 4 pairs", last)
+    steps = [text for text in caplog.messages if "final loss" in text]
+    assert [text.split(": ")[1].split()[0] for text in steps] == ["5", "20"]
+
+
+def test_a_step_of_several_micro_batches_is_reported_in_parts(trainer, checkpoint):
+    """Two steps of four micro-batches are eight reports, and the last says that all is done."""
+    told = []
+    listener = lambda node, done, total, far: told.append((done, total))  # noqa: E731
+    progress.listen(listener)
+    sft = SFT.model_copy(update={"micro_batch_size": 1, "epochs": 2})
+    trainer.sft(checkpoint, EXAMPLES, sft, 0)
+    progress.unlisten(listener)
+    assert told == [(part / 4, 2) for part in range(1, 9)]
 
 
 def test_nothing_to_train_on_is_refused(trainer, checkpoint):

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import chi2_contingency, chisquare
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from srlm_kedro.display import progress
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.tiered.plain_rows import PlainDecoder
 from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
@@ -65,6 +66,20 @@ def test_a_shard_depends_on_its_own_requests_alone(checkpoint):
         worker = TransformersEngine(device="cpu")
         rows = worker.generate(checkpoint, [REQUESTS[i] for i in shard], sampling, seed=4)
         assert rows == [whole[i] for i in shard]
+
+
+def test_rows_that_end_together_are_reported_long_before(checkpoint, monkeypatch):
+    """All rows end at the limit: each token is a part of the whole, and no row has ended yet."""
+    monkeypatch.setattr(progress, "_OFTEN", 0)
+    told = []
+    listener = lambda node, done, total, far: told.append((done / total, far))  # noqa: E731
+    progress.listen(listener)
+    sampling = Sampling(n=2, max_new_tokens=10, min_new_tokens=10, temperature=1.0)
+    TransformersEngine(device="cpu").generate(checkpoint, REQUESTS, sampling, seed=4)
+    progress.unlisten(listener)
+    early = [share for share, far in told if far == "0 of 10"]
+    assert early[:9] == pytest.approx([(step + 1) / 10 for step in range(9)])
+    assert told[-1] == (1, "10 of 10")
 
 
 @pytest.mark.parametrize("kind", ["llama", "windowed mistral"])

@@ -60,6 +60,22 @@ def test_folders_that_cannot_be_written_are_refused_before_any_work(project):
     assert not (project.path / "data/03_primary").exists()
 
 
+def test_a_judge_that_gives_no_scores_ends_the_run_before_the_baseline_is_measured(project):
+    """Nothing is drawn after EFT is known to be empty; the judgements are kept."""
+    engine = {
+        "type": "srlm_kedro.datasets.engine.EngineDataset",
+        "engine": "srlm_kedro.engines.generation.scripted.ScriptedEngine",
+        "options": {"unparsed": 1.0},
+    }
+    project.configure("catalog", generation_engine=engine)
+    with pytest.raises(
+        GateError, match=r"eft: 0 of \d+ judgements(?s:.*)no_score(?s:.*)loop.eft: ranking"
+    ):
+        project.run()
+    assert list(project.path.glob("data/0*/eft/judgements.parquet"))
+    assert not list(project.path.glob("data/0*/sft/eval_*"))
+
+
 def test_a_full_disk_is_a_message_and_the_same_command_goes_on(project):
     """What was made before stays; /dev/full is a disk without space."""
     full = project.path / "data/full.csv"

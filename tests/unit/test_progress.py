@@ -71,6 +71,17 @@ def test_what_an_earlier_run_has_done_counts_but_says_nothing_of_the_pace(caplog
     assert caplog.messages == ["SFT of m1: 80 of 100 steps, loss 0.5000, about 20 s left"]
 
 
+def test_rows_that_all_end_late_count_before_they_do(caplog):
+    """Half of the tokens in 40 s: no row has ended, and 40 s are left."""
+    with (
+        caplog.at_level(logging.INFO),
+        Progress("m2", total=64, clock=clock(0.0, 40.0)),
+        Progress("m2", total=64) as shard,
+    ):
+        shard.at_work([50] * 64, limit=100)
+    assert caplog.messages == ["m2: 0 of 64 completions, 80 tokens/s, about 40 s left"]
+
+
 def test_work_within_work_is_added_to_the_outer_one(told):
     """A shard is a part of the whole; the whole adds what the shard did not report."""
     progress.node.set("m2.judge_candidates")

@@ -1,17 +1,22 @@
 """Progress of long work: the worker reports it, and a listener or else the log shows it.
 
 Work within other work (such as one shard of many completions) counts for the outer work: what it
-adds is added there.
+adds is added there. Rows that are drawn together count by their tokens, so that rows which all
+end late count before they do.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from typing import Self
 
+from srlm_kedro.display.row_lengths import RowLengths
+
 _PAUSE = 30.0
 """Seconds between two lines in a log."""
+_OFTEN = 0.5
+"""Seconds between two reports of rows at work."""
 _ENOUGH = 0.02
 """Share of the work that must be done before the remaining time can be estimated."""
 
@@ -59,8 +64,9 @@ class Progress:
         self._name, self._total, self._unit, self._clock = name, total, unit, clock
         self._outer, self._node = _open.get(), node.get()
         self._token: Token | None = None
-        self._done = self._skipped = self._tokens = 0.0
-        self._start = self._last_line = clock()
+        self._done = self._skipped = self._tokens = self._amount = 0.0
+        self._rows = RowLengths()
+        self._start = self._last_line = self._last_report = clock()
 
     def __enter__(self) -> Self:
         self._token = _open.set(self)
@@ -88,7 +94,24 @@ class Progress:
             return
         self._done += done
         self._tokens += tokens
-        self._report(note)
+        if done and tokens:
+            self._rows.end(tokens / done, done)
+        self._report(note, self._clock())
+
+    def at_work(self, lengths: Sequence[int], limit: int) -> None:
+        """Tells how far the rows are that are drawn together and have not ended.
+
+        Args:
+            lengths: Tokens that each of them has.
+            limit: The most tokens of a row.
+        """
+        if self._outer is not None:
+            self._outer.at_work(lengths, limit)
+            return
+        self._rows.at_work, self._rows.limit = lengths, limit
+        now = self._clock()
+        if now - self._last_report >= _OFTEN:
+            self._report("", now)
 
     def reach(self, done: float, note: str = "") -> None:
         """Sets the amount done in all, if it is more than is known already."""
@@ -100,26 +123,37 @@ class Progress:
         self._skipped += done
         self._done += done
 
-    def _report(self, note: str) -> None:
+    def _report(self, note: str, now: float) -> None:
+        self._last_report = now
+        self._amount = max(self._amount, self._measured())
         far = f"{self._done:,.0f} of {self._total:,.0f}"
         for listener in _listeners:
-            listener(self._node, self._done - self._skipped, self._total - self._skipped, far)
-        now = self._clock()
+            listener(self._node, self._amount, self._total - self._skipped, far)
         if not _listeners and now - self._last_line >= _PAUSE:
             self._last_line = now
             line = ", ".join(self._words(far, now - self._start, note))
             _log.info("%s: %s", stage.get() or self._name, line)
 
+    def _measured(self) -> float:
+        """How many units this run has done, parts of those at work included."""
+        fresh, total = self._done - self._skipped, self._total - self._skipped
+        waiting = total - fresh - len(self._rows.at_work)
+        if not self._rows.limit or waiting < 0:
+            return fresh
+        drawn = self._rows.drawn
+        whole = drawn + self._rows.left(waiting)
+        return total * drawn / whole if whole else fresh
+
     def _words(self, far: str, passed: float, note: str) -> list[str]:
         words = [f"{far} {self._unit}"]
-        if self._tokens and passed:
-            words.append(f"{self._tokens / passed:,.0f} tokens/s")
+        tokens = self._tokens + sum(self._rows.at_work)
+        if tokens and passed:
+            words.append(f"{tokens / passed:,.0f} tokens/s")
         if note:
             words.append(note)
-        fresh = self._done - self._skipped
-        enough = _ENOUGH * (self._total - self._skipped)
-        if fresh > enough and self._done < self._total:
-            left = passed / fresh * (self._total - self._done)
+        total = self._total - self._skipped
+        if total * _ENOUGH < self._amount < total:
+            left = passed / self._amount * (total - self._amount)
             words.append(f"about {duration(left)} left")
         return words
 

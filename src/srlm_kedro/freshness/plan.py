@@ -26,7 +26,7 @@ class Plan:
     """Which nodes of a pipeline have to run, and the reason for each."""
 
     stale: dict[str, str] = field(default_factory=dict)
-    """Node name to reason, in the order of running."""
+    """Node name to reason, in the order of the pipeline."""
     fresh: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
     """The stale nodes to run before a new plan is made. An engine's work depends on them, and they
@@ -37,7 +37,7 @@ class Plan:
 
 
 def make_plan(pipeline: Pipeline, catalog: CatalogProtocol) -> Plan:
-    """Walks the pipeline in the order of running; what depends on a stale node is stale too.
+    """Walks the pipeline in its order; what depends on a stale node is stale too.
 
     It compares the bytes of every output with the output's manifest.
     """

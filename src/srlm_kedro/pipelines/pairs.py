@@ -7,7 +7,7 @@ import pandas as pd
 from kedro.pipeline import Node, Pipeline
 from pydantic import Field
 
-from srlm_kedro.errors import GateError
+from srlm_kedro.errors import GateError, counted
 from srlm_kedro.params import LIMIT, MAX_COUNT, Params
 from srlm_kedro.records import derive_seed
 
@@ -35,11 +35,14 @@ COLUMNS = [
     *("chosen_reward", "rejected_reward", "chosen_finish", "rejected_finish"),
 ]
 """`..._finish` is `length` for a response that was cut; training adds no end token to it."""
-DROPS = ("short_group", "few_complete", "tie", "narrow", "identical")
-"""Why a prompt gives no pair. `short_group`: fewer than two responses have a reward.
-`few_complete`: fewer than two, because responses were cut or empty. `tie`: all rewards are equal.
-`narrow`: they differ by less than `min_margin`. `identical`: the best and the worst response have
-the same text."""
+DROPS = {
+    "short_group": "fewer than two responses have a reward",
+    "few_complete": "fewer than two, because responses were cut or empty",
+    "tie": "all rewards are equal",
+    "narrow": "they differ by less than `pairs.min_margin`",
+    "identical": "the best and the worst response have the same text",
+}
+"""Why a prompt gives no pair."""
 
 
 def make_pairs(
@@ -72,7 +75,8 @@ def make_pairs(
     if len(made) < pairs.min_pairs:
         raise GateError(
             f"pairs: {len(made)} pairs of {prompts} prompts (limit `pairs.min_pairs` = "
-            f"{pairs.min_pairs}). Dropped: {drops}. {_advice(groups, drops)}"
+            f"{pairs.min_pairs}). Without a pair: {counted(drops, DROPS)}. "
+            f"{_advice(groups, drops)}"
         )
     table = pd.DataFrame([{name: pair[name] for name in COLUMNS} for pair in made])
     return table, _metrics(made, drops, prompts)
@@ -89,11 +93,18 @@ def _advice(groups: dict[str, list[Any]], drops: dict[str, int]) -> str:
             f"All candidates of {alike} prompts have the same text, which no judge could "
             "order: raise `responses.sampling.temperature` or `top_p`."
         )
-    if alike < len(groups):
+    if drops["tie"] > alike:
         parts.append(
-            "Write more prompts (`prompts.count`), or read the judged responses: equal scores give "
-            "no pairs."
+            "Equal scores give no pairs: draw more judgements per response "
+            "(`judging.sampling.n`), or ask for one point of the rubric at a time "
+            "(`loop.judge_form: criteria`), whose rewards are rarely equal."
         )
+    if drops["narrow"]:
+        parts.append("Lower `pairs.min_margin`.")
+    if drops["short_group"]:
+        parts.append("Draw more responses to a prompt (`responses.sampling.n`).")
+    if alike < len(groups):
+        parts.append("Write more prompts (`prompts.count`), or read the judged responses.")
     return " ".join(parts)
 
 

@@ -14,7 +14,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from kedro.runner import ParallelRunner, SequentialRunner
+from kedro.runner import ParallelRunner
 
 from srlm_kedro.datasets.engine import free_engines
 from srlm_kedro.errors import GateError
@@ -33,6 +33,7 @@ from srlm_kedro.running.messages import (
     disk_full_message,
     print_closing,
 )
+from srlm_kedro.running.order import CheapFirstRunner, cheap_first
 from srlm_kedro.running.progress_bar import Bar, progress_bar
 from srlm_kedro.running.readiness import refuse_unready, refuse_unrecorded
 from srlm_kedro.running.selecting import RunRequest, choose_nodes
@@ -143,7 +144,7 @@ class LoopSession(KedroSession):
             with self._watched(), self._bar(None) as bar:
                 if bar is not None:
                     bar.before_pipeline_run(nodes, catalog)
-                SequentialRunner().run(nodes, catalog, self._hook_manager)
+                CheapFirstRunner().run(nodes, catalog, self._hook_manager)
             free_engines(catalog, catalog)
             tried.update(first)
             remade.update(
@@ -159,9 +160,10 @@ class LoopSession(KedroSession):
 
     def _run_stale(self, plan: Plan, request: RunRequest) -> dict[str, Any]:
         """Runs the stale nodes by Kedro's own session, which calls the hooks."""
-        with self._watched(), self._bar(request.options.get("runner")):
+        options = {**request.options, "runner": cheap_first(request.options.get("runner"))}
+        with self._watched(), self._bar(options["runner"]):
             return super().run(
-                pipeline_names=request.pipelines, node_names=list(plan.stale), **request.options
+                pipeline_names=request.pipelines, node_names=list(plan.stale), **options
             )
 
     @contextmanager

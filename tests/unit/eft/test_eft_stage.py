@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from srlm_kedro.engines.generation.base import NO_ROOM, Completion
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.judge.judgements import COLUMNS as JUDGEMENTS
 from srlm_kedro.pipelines.eft import create_pipeline
 from srlm_kedro.pipelines.eft.nodes import judge_ranked, rank_as_judged, split_eft
 from srlm_kedro.pipelines.eft.params import EftParams
@@ -149,8 +150,40 @@ def test_thinning_is_a_knob():
 
 def test_too_few_examples_stop_the_run():
     """The message says why the judgements were dropped."""
-    with pytest.raises(GateError, match=r"eft: 0 of 2 judgements.*2 do not agree"):
+    with pytest.raises(GateError, match=r"eft: 0 of 2 judgements.*2 disagreeing"):
         _select(_ranked([0, 1]), {"e0-r0": 1, "e0-r1": 2})
+
+
+def test_the_gate_names_all_reasons_and_the_ways_out():
+    """As a model that cannot judge yet ends the run: cut, without a score, out of range, bare."""
+    texts = {
+        "e0-r0": ("The response is long and", "length"),
+        "e0-r1": ("I like this response very much.", "stop"),
+        "e1-r0": ("It has all of it. Score: 9", "stop"),
+        "e1-r1": ("Score: 3", "stop"),
+    }
+    rows = [
+        (name, 0, 0, text, finish, "", float("nan"), "") for name, (text, finish) in texts.items()
+    ]
+    judgements = pd.DataFrame(rows, columns=JUDGEMENTS)
+    eft = EftParams(sampling={"max_new_tokens": 48})
+    with pytest.raises(GateError) as told:
+        select_eft(_ranked([0, 1], [0, 1]), judgements, TEMPLATE, eft, seed=0)
+    message = str(told.value)
+    assert message.startswith("eft: 0 of 4 judgements are left as examples")
+    for reason in ("cut_off", "no_score", "out_of_range", "bare"):
+        assert f"1 {reason} (" in message
+    assert "Raise `eft.sampling.max_new_tokens` (now 48): it ended 1 of them." in message
+    for way in ("`loop.eft: ranking`", "`loop.judge_form: criteria`", "a model that follows"):
+        assert way in message
+
+
+def test_the_gate_does_not_blame_the_token_limit_for_what_it_did_not_end():
+    """Judgements against the human order need no more tokens."""
+    with pytest.raises(GateError) as told:
+        _select(_ranked([0, 1]), {"e0-r0": 1, "e0-r1": 2})
+    assert "max_new_tokens" not in str(told.value)
+    assert "2 disagreeing (their score is not in the order" in str(told.value)
 
 
 def test_the_split_is_by_prompt_and_the_seeds_alone():

@@ -425,7 +425,7 @@ def test_the_summary_tells_models_stages_memory_and_disk():
     assert "read from its files" in text
 
 
-@pytest.mark.parametrize(("held", "word"), [(24.0, "it fits"), (2.0, "GiB are needed")])
+@pytest.mark.parametrize(("held", "word"), [(24.0, "it fits"), (2.0, "training needs")])
 def test_a_cpu_is_held_against_this_machines_memory(held, word):
     """The whole memory of the machine counts, and the text has no number of devices."""
     knobs = estimate(rows=512)
@@ -436,6 +436,57 @@ def test_a_cpu_is_held_against_this_machines_memory(held, word):
     assert word in text
     assert f"this machine's {held:g}" in text
     assert "devices" not in text
+
+
+@pytest.mark.parametrize(
+    ("peak", "words"),
+    [
+        ({"drawing": 8.0, "states": 5.0, "activations": 3.0}, "it fits"),
+        ({"drawing": 8.5, "states": 5.0, "activations": 3.0}, "sampling needs 9.8 GiB"),
+        ({"drawing": 9.0, "states": 6.0, "activations": 3.0}, "training needs 10.3 GiB"),
+    ],
+)
+def test_the_memory_of_a_machine_counts_once_and_the_process_needs_some(peak, words):
+    """9.5 GiB hold 8 of sampling and then 8 of training beside 1.3 of the process, and no more."""
+    found = costs.machine_verdict(peak, 9.5)
+    assert words in found
+    assert "devices" not in found
+    assert costs.machine_verdict(peak, 10.5) == "it fits"
+
+
+def test_a_gpu_that_this_machine_lacks_is_no_dead_end():
+    """The text says how to estimate the run on this machine; `cpu` is a name for it."""
+    knobs = estimate(device="h100_80gb")
+    tables = draws().reset_index(), training().reset_index()
+    size = {**SIZE, "model": "m", "source": "stated"}
+    text = summarise_estimate(
+        costs.reckon(*tables, SIZE, knobs), *tables, size, knobs, {"memory": 23.5}
+    )
+    assert "this machine's CPU (23.5 GiB): estimate that with `estimate.device=cpu`" in text
+    here = estimate(device="cpu")
+    assert "this machine's 23.5" in summarise_estimate(
+        costs.reckon(*tables, SIZE, here), *tables, size, here, {"memory": 23.5}
+    )
+    with pytest.raises(ValidationError, match="`devices` is 1"):
+        estimate(device="cpu", devices=2)
+
+
+def test_a_training_of_few_steps_is_warned_of():
+    """Ten IFT examples for two epochs are two steps; enough epochs are enough steps."""
+    knobs, size = estimate(), {**SIZE, "model": "m", "source": "stated"}
+
+    def told(epochs):
+        sft = SftParams(epochs=epochs)
+        tables = draws().reset_index(), training(sft=sft).reset_index()
+        table = costs.reckon(*tables, SIZE, knobs)
+        return summarise_estimate(table, *tables, size, knobs, {"memory": 24.0})
+
+    assert "optimizer steps: sft 2, m1 2, m2 2, m3 2." in told(2)
+    assert "WARNING: sft: 2 optimizer steps can hardly teach" in told(2)
+    assert "`sft.batch_size` (now 16)" in told(2)
+    assert "WARNING: sft" not in told(40)
+    assert "WARNING: m2: 2 optimizer steps" in told(40)
+    assert "Give more pairs, lower `dpo.batch_size`" in told(40)
 
 
 def test_a_cpu_draws_in_batches_that_fit_its_cache():

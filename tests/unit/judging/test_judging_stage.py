@@ -101,7 +101,22 @@ def test_too_many_unread_judgements_stop_the_run():
     assert "`judging.max_unparsed` = 0.1" in message
     assert "m2-p0-r0" in message
     assert "helpful but" in message
-    assert "max_new_tokens" in message
+    assert "1 no_score (they state none)" in message
+    assert "`judging.retries` (now 2)" in message
+    assert "max_new_tokens" not in message
+
+
+def test_the_gate_names_every_reason_and_the_token_limit_if_that_is_one():
+    """Not only the commonest: a judge may fail in several ways."""
+    judgements = _judgements({"m2-p0-r0": ["Score: 3", "Score: 9"], "m2-p0-r1": ["It has", "No."]})
+    judgements["finish"] = ["stop", "stop", "length", "stop"]
+    with pytest.raises(GateError) as refused:
+        reward_responses(_responses(2), judgements, PROMPT, JudgingParams())
+    message = str(refused.value)
+    for reason in ("out_of_range", "cut_off", "no_score"):
+        assert f"1 {reason} (" in message
+    assert "Raise `judging.sampling.max_new_tokens` (now 384): it ended 1 of them" in message
+    assert "`loop.judge_form: criteria`" in message
 
 
 UNREAD = {name: text for name, text in SOUND.items() if parse_score(text).score is None}
@@ -258,5 +273,5 @@ def test_what_had_no_room_is_counted_and_bounded():
     assert judged["scores"].tolist() == [2, 0, 0]
     assert judged["reason"].tolist() == ["ok", "ok", "unanswered"]
     assert (metrics["judge/no_room"], metrics["judge/dropped_unanswered"]) == (2, 1)
-    with pytest.raises(GateError, match="most often: no_room"):
+    with pytest.raises(GateError, match=r"2 no_room \(the filled judge prompt left no room"):
         reward_responses(responses, judgements, PROMPT, JudgingParams())

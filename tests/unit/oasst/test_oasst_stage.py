@@ -159,6 +159,29 @@ def test_counts_and_shares_are_kept(tmp_path):
     assert (len(held_out), len(eft), len(ift)) == (10, 0, 90)
 
 
+def test_fewer_rows_than_asked_for_are_told_with_the_reason(tmp_path, caplog):
+    """Of few prompts, a share limits what is held out, and EFT's part limits IFT."""
+    with caplog.at_level("INFO"):
+        *_, metrics = selected(tmp_path, many(40), eval_count=10, ift_count=24)
+    assert (metrics["oasst/eval_short"], metrics["oasst/ift_short"]) == (6, 6)
+    sizes, held_out, ift = caplog.messages
+    assert sizes.startswith("oasst: of 40 usable prompts, 4 are held out for evaluation, 18 go to")
+    assert "`oasst.eval_count` = 10 evaluation prompts were asked for, there are 4" in held_out
+    assert "`oasst.max_eval_share` = 0.1 of 40 prompts" in held_out
+    assert "`oasst.ift_count` = 24 IFT examples were asked for, there are 18" in ift
+    assert "18 are EFT's" in ift
+    assert "`oasst.eft_share` (now 0.5)" in ift
+
+
+def test_what_was_asked_for_and_is_there_is_told_without_a_warning(tmp_path, caplog):
+    """One line has the sizes. `ift_count: null` asks for no number."""
+    with caplog.at_level("INFO"):
+        *_, metrics = selected(tmp_path, many(100), eval_count=7, ift_count=20)
+        *_, all_left = selected(tmp_path, many(100), eval_count=7, ift_count=None)
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO"]
+    assert metrics["oasst/ift_short"] == all_left["oasst/ift_short"] == 0
+
+
 def test_long_texts_are_counted_drops(tmp_path):
     """A long prompt is dropped with its replies, a long reply without the others."""
     trees = [

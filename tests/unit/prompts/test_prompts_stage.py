@@ -118,7 +118,7 @@ def test_too_few_prompts_stop_the_run():
     with pytest.raises(GateError) as refused:
         _accept(written, max_written=20)
     assert str(refused.value).startswith("m2.prompts: 0 of 20 written prompts were accepted")
-    assert "too_short 20" in str(refused.value)
+    assert "20 too_short" in str(refused.value)
     assert "`prompts.max_written` (now 20)" in str(refused.value)
 
 
@@ -225,5 +225,20 @@ def test_demonstrations_without_room_count_as_written_and_refused():
     assert metrics["prompts/rejected_no_room"] == drops["reason"].eq("no_room").sum() > 0
     none = _write(FakeEngine(lambda request, sample: NO_ROOM))
     assert len(none) == 50
-    with pytest.raises(GateError, match="Refused most often: no_room 50"):
+    with pytest.raises(GateError, match="Refused: 50 no_room") as told:
         _accept(none)
+    assert "prompts.ift_demonstrations" in str(told.value)
+
+
+def test_the_gate_counts_every_reason_and_names_the_way_out():
+    """A user reads why prompts were refused, in words, and which parameters help."""
+    written = pd.DataFrame(
+        {"prompt": list("abcdef"), "reason": ["similar"] * 3 + ["cut_off"] * 2 + ["empty"]}
+    )
+    with pytest.raises(GateError) as told:
+        _accept(written)
+    message = str(told.value)
+    assert "3 similar (a known prompt is too much like them), 2 cut_off" in message
+    assert "1 empty" in message
+    for knob in ("sampling.max_new_tokens", "sampling.temperature", "max_written"):
+        assert f"prompts.{knob}" in message

@@ -65,7 +65,7 @@ def test_groups_too_short_for_cut_or_empty_responses_are_told_apart():
     assert pairs["prompt_id"].tolist() == ["m2-p3"]
     assert metrics["pairs/dropped_few_complete"] == 2
     assert metrics["pairs/dropped_short_group"] == 1
-    with pytest.raises(GateError, match=r"'few_complete': 1.*responses\.sampling\.max_new_tokens"):
+    with pytest.raises(GateError, match=r"1 few_complete.*responses\.sampling\.max_new_tokens"):
         make_pairs(judged[:3], PairsParams(), seed=0)
 
 
@@ -106,8 +106,11 @@ def test_the_random_order_control_keeps_pairs_and_rewards_honest():
 
 def test_too_few_pairs_stop_the_run():
     """The message counts the drops by reason."""
-    with pytest.raises(GateError, match=r"0 pairs of 1 prompts.*'tie': 1"):
+    with pytest.raises(GateError, match=r"0 pairs of 1 prompts.*1 tie \(all rewards") as told:
         make_pairs(_judged([2, 2]), PairsParams(), seed=0)
+    assert "`judging.sampling.n`" in str(told.value)
+    with pytest.raises(GateError, match=r"1 short_group.*`responses\.sampling\.n`"):
+        make_pairs(_judged([2, NONE]), PairsParams(), seed=0)
 
 
 def test_candidates_that_are_one_text_are_not_blamed_on_the_judge():
@@ -115,10 +118,10 @@ def test_candidates_that_are_one_text_are_not_blamed_on_the_judge():
     alike = _judged([2, 2], [3, 3], text="the same")
     with pytest.raises(GateError, match="candidates of 2 prompts have the same text") as told:
         make_pairs(alike, PairsParams(), seed=0)
-    assert "equal scores give" not in str(told.value)
+    assert "Equal scores give" not in str(told.value)
     assert "temperature" in str(told.value)
     both = pd.concat([alike, _judged([1, 1]).assign(prompt_id="m2-p9")])
-    with pytest.raises(GateError, match=r"of 2 prompts have the same text.*equal scores give"):
+    with pytest.raises(GateError, match=r"of 2 prompts have the same text.*Equal scores give"):
         make_pairs(both, PairsParams(), seed=0)
     with pytest.raises(GateError) as told:
         make_pairs(_judged([2, 2]), PairsParams(), seed=0)

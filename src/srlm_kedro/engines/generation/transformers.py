@@ -20,6 +20,7 @@ from srlm_kedro.engines.generation.request_tokens import (
     read_fitting,
     tokenise,
 )
+from srlm_kedro.engines.generation.tiered.decoding import Row
 from srlm_kedro.engines.generation.tiered.drawing import Drawing
 from srlm_kedro.engines.generation.tiered.reading import Reading
 from srlm_kedro.engines.generation.tiered.sampling import stream
@@ -195,7 +196,11 @@ class TransformersEngine:
             for request in requests
         ]
         rows: list[list[Completion | None]] = [[None] * sampling.n for _ in requests]
-        for row in drawing.rows(keys):
+
+        def on_step(at_work: Sequence[Row]) -> None:
+            progress.at_work([len(row.ids) for row in at_work], sampling.max_new_tokens)
+
+        for row in drawing.rows(keys, on_step):
             rows[row.request][row.sample] = read_completion(
                 loaded.tokenizer,
                 row.ids,

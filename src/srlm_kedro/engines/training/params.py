@@ -1,13 +1,16 @@
 """The parameters of every training: pretraining, SFT, DPO and adapters. Imports nothing heavy."""
 
+import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from srlm_kedro.errors import GateError, summary
 from srlm_kedro.params import LIMIT, MAX_TOKENS, RESOURCE, Params, Schedule, Share, at
 
+FEW_STEPS = 20
+"""A training of fewer steps than this hardly changes a model."""
 _MICRO_BATCH = 16
 _Rate = Annotated[float, Field(gt=0, le=1)]
 
@@ -46,6 +49,11 @@ class LoraParams(Params):
 class TuningParams(Params):
     """The parameters that SFT and DPO share. Paper: section 3.1, unless a field says otherwise."""
 
+    GROUP: ClassVar[str]
+    """Their name among the parameters."""
+    ROWS: ClassVar[str]
+    """What they are trained on, in the plural."""
+
     batch_size: int = Field(16, ge=1, le=1_000_000)
     """Examples or pairs per step (paper: 16)."""
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -73,6 +81,22 @@ class TuningParams(Params):
     the distribution is the same, the bits are not."""
     lora: LoraParams | None = None
     """An adapter (LoRA). None: all weights are trained, as in the paper."""
+
+    def steps(self, rows: float) -> int:
+        """How many steps a training on so many examples or pairs has, in all epochs."""
+        return math.ceil(max(1, round(rows * self.epochs)) / self.batch_size)
+
+    def too_few_steps(self, rows: float) -> str:
+        """What to say of a training on so many rows with few steps; empty if it has enough."""
+        steps = self.steps(rows)
+        if steps >= FEW_STEPS:
+            return ""
+        return (
+            f"{steps} optimizer step{'s' * (steps != 1)} can hardly teach a model anything (fewer "
+            f"than {FEW_STEPS}). Give more {self.ROWS}, lower `{self.GROUP}.batch_size` (now "
+            f"{self.batch_size}), or raise `{self.GROUP}.epochs` (now {self.epochs:g}) and "
+            f"`{self.GROUP}.learning_rate`."
+        )
 
     def refuse_beyond_limits(
         self, model: str, left_out: float, used: float, further: Sequence[str] = ()
@@ -117,6 +141,8 @@ class TuningParams(Params):
 class SftParams(TuningParams):
     """Supervised fine-tuning. Paper: section 3.1."""
 
+    GROUP, ROWS = "sft", "examples"
+
     learning_rate: float = Field(5.5e-6, gt=0, le=1)
     """Peak learning rate (paper: 5.5e-6)."""
     min_learning_rate: float = Field(
@@ -135,6 +161,8 @@ class SftParams(TuningParams):
 
 class DpoParams(TuningParams):
     """Direct preference optimisation. Paper: section 3.1."""
+
+    GROUP, ROWS = "dpo", "pairs"
 
     learning_rate: Schedule[_Rate] = (1e-6,)
     """Peak learning rate (paper: 1e-6)."""

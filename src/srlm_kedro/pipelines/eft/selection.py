@@ -3,16 +3,19 @@
 This is apart from the judging, so that a better parser needs no new judgement.
 """
 
+import logging
 import random
 
 import pandas as pd
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge import parsing
+from srlm_kedro.judge import refusals
 from srlm_kedro.judge.criteria import CriteriaPrompt, JudgePrompt, examples_of, filled
 from srlm_kedro.judge.judgements import reparse
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.records import derive_seed
+
+_log = logging.getLogger(__name__)
 
 COLUMNS = ["prompt_id", "response_id", "prompt", "completion", "score", "rank"]
 
@@ -38,14 +41,18 @@ def select_eft(
     agreed = usable[agrees].drop_duplicates(["response_id", "text"])
     thin = eft.thin_commonest and not isinstance(judge_prompt, CriteriaPrompt)
     kept = thinned(agreed, seed) if thin else agreed
+    counts = {
+        **fault.value_counts().to_dict(),
+        "disagreeing": int((~agrees).sum()),
+        "duplicate": int(agrees.sum()) - len(agreed),
+        "thinned": len(agreed) - len(kept),
+    }
     if len(kept) < eft.min_kept:
-        raise GateError(
-            f"eft: {len(kept)} of {len(table)} judgements are left as examples (limit "
-            f"`eft.min_kept` = {eft.min_kept}): {int(fault.notna().sum())} cannot be used, "
-            f"{int((~agrees).sum())} do not agree with the human ranking. Read the judgements."
-        )
-    counts = fault.value_counts()
-    reasons = [reason for reason in parsing.REASONS if reason != "ok"]
+        raise GateError(_too_few(len(kept), len(table), counts, eft))
+    _log.info(
+        "eft: %d of %d judgements are left as examples. Of no use: %s.",
+        *(len(kept), len(table), refusals.in_words(counts)),
+    )
     metrics = {
         "eft/judgements": float(len(table)),
         "eft/kept": float(len(kept)),
@@ -55,13 +62,24 @@ def select_eft(
             f"eft/dropped_{name}": float(counts.get(name, 0))
             for name in ("no_room", "bare", "runs_on")
         },
-        **{f"eft/unparsed_{reason}": float(counts.get(reason, 0)) for reason in reasons},
-        "eft/dropped_disagreeing": float((~agrees).sum()),
-        "eft/dropped_duplicate": float(agrees.sum() - len(agreed)),
-        "eft/dropped_thinned": float(len(agreed) - len(kept)),
+        **{f"eft/unparsed_{name}": float(counts.get(name, 0)) for name in refusals.UNPARSED},
+        **{
+            f"eft/dropped_{name}": float(counts[name])
+            for name in ("disagreeing", "duplicate", "thinned")
+        },
         **{f"eft/score_{n}": float((kept["score"].round() == n).sum()) for n in range(6)},
     }
     return _examples(kept, judge_prompt), metrics
+
+
+def _too_few(kept: int, judgements: int, counts: dict[str, int], eft: EftParams) -> str:
+    sampling = eft.sampling
+    return (
+        f"eft: {kept} of {judgements} judgements are left as examples (limit `eft.min_kept` = "
+        f"{eft.min_kept}). Of no use: {refusals.in_words(counts)}. "
+        f"{refusals.advice(counts, 'eft.sampling', sampling.max_new_tokens)} All judgements are "
+        "kept in `eft.judgements`: read some."
+    )
 
 
 def agreeing(judged: pd.DataFrame, rule: str) -> pd.Series:
@@ -124,8 +142,8 @@ def _order(ranked: int, scored: float) -> int:
 
 def _faults(table: pd.DataFrame, eft: EftParams) -> pd.Series:
     """Why a judgement cannot be an example, whatever its score; None if it can."""
-    fault = table["reason"].where(table["reason"] != "ok", None)
-    fault = fault.mask(table["finish"] == "no_room", "no_room")
+    reasons = refusals.reasons_of(table)
+    fault = reasons.where(reasons != "ok", None)
     in_words = "log_yes" not in table
     bare = fault.isna() & in_words & (table["text"].str.split().str.len() < eft.min_words)
     fault = fault.mask(bare, "bare")

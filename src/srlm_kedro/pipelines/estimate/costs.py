@@ -18,6 +18,8 @@ _GIB = 2**30
 _BYTES = {"float32": 4, "bfloat16": 2}
 _CPU_CACHE = 2 * _GIB
 """Bytes of keys and values in sampling on a CPU, which limits the batches there."""
+PROCESS = 1.3
+"""GiB that the process itself needs on the host. Measured."""
 _AROUND = 25
 """Seconds of a whole run without any model: imports, checks, report. Measured."""
 _TRAINED = 4 + 4 + 8
@@ -122,14 +124,28 @@ def _kv(size: dict[str, Any], width: int) -> float:
 
 
 def machine_verdict(peak: dict[str, float], available: float) -> str:
-    """Whether `memory` fits this machine of `available` GiB, and what to do if it does not."""
-    needed = max(peak["drawing"], peak["states"] + peak["activations"])
-    if needed <= available:
+    """Whether `memory` fits this machine of `available` GiB, and what to do if it does not.
+
+    The machine's memory counts once: sampling and training are never at work together, and the
+    cores of a CPU share all of it.
+    """
+    room = available - PROCESS
+    drawing, training = peak["drawing"], peak["states"] + peak["activations"]
+    advice = []
+    if training > room:
+        advice.append(
+            f"training needs {training + PROCESS:.1f} GiB: lower `micro_batch_size` of `sft` and "
+            "`dpo`, train an adapter (`lora`), or compute activations twice "
+            "(`activation_checkpointing` of the training engine)"
+        )
+    if drawing > room:
+        advice.append(
+            f"sampling needs {drawing + PROCESS:.1f} GiB: give the engines `dtype: bfloat16`, or "
+            "lower the generation engine's `memory_gib`"
+        )
+    if not advice:
         return "it fits"
-    return (
-        f"it does not fit: {needed:.1f} GiB are needed; lower `micro_batch_size` of `sft` and "
-        "`dpo`, train an adapter (`lora`), or take a smaller model or a larger machine"
-    )
+    return f"it does not fit: {'; '.join(advice)}; or take a smaller model or a larger machine"
 
 
 def verdict(peak: dict[str, float], devices: int, each: float) -> str:

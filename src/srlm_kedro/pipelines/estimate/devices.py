@@ -46,17 +46,19 @@ def _accelerator(memory: float, peak: float, bandwidth: float) -> Device:
     )
 
 
+_TWO_CORES = Device(
+    memory=None,
+    prefill=55 * _GIGA,
+    decode=17.5 * _GIGA,
+    bandwidth=10 * _GIGA,
+    training=54 * _GIGA,
+    draw_step=0.0,
+    training_step=0.02,
+    source="measured: the microworld's default run, two Zen 4 cores, float32",
+)
 DEVICES = {
-    "two_cpu_cores": Device(
-        memory=None,
-        prefill=55 * _GIGA,
-        decode=17.5 * _GIGA,
-        bandwidth=10 * _GIGA,
-        training=54 * _GIGA,
-        draw_step=0.0,
-        training_step=0.02,
-        source="measured: the microworld's default run, two Zen 4 cores, float32",
-    ),
+    "cpu": _TWO_CORES,
+    "two_cpu_cores": _TWO_CORES,
     "a100_80gb": _accelerator(80, 312, 2039),
     "h100_80gb": _accelerator(80, 989, 3350),
     "h200": _accelerator(141, 989, 4800),

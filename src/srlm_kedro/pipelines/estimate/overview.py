@@ -14,8 +14,7 @@ _LEGEND = """tokens: read (each request's prompt once), computed (of these, wher
 prefixes), drawn, trained on (all epochs). examples: of training; from M2 on pairs.
 around: the rest of a run, which needs no model (imports, checks, report).
 Assumed lengths and shares: src/srlm_kedro/pipelines/estimate/params.py; set yours as
-`estimate.*`. Left out: retries of judgements, what a failed run repeats, and 1.3 GiB
-that the process itself needs on the host."""
+`estimate.*`. Left out: retries of judgements, and what a failed run repeats."""
 
 
 def summarise_estimate(
@@ -34,12 +33,18 @@ def summarise_estimate(
     lines.append(_line("in all", estimate_table))
     if device.memory is None:
         on = estimate.device
-        room = f"memory, GiB of this machine's {machine['memory']:g}"
+        room = f"memory, GiB of this machine's {machine['memory']:g}, of which the process itself "
+        room += f"needs {costs.PROCESS}"
         verdict = costs.machine_verdict(peak, machine["memory"])
     else:
         on = f"{estimate.devices} x {estimate.device}"
         room = f"memory, GiB per device of {device.memory:g}"
         verdict = costs.verdict(peak, estimate.devices, device.memory)
+        verdict += (
+            f". The process needs {costs.PROCESS} GiB more on the host. Without such a device, a "
+            f"run takes this machine's CPU ({machine['memory']:g} GiB): estimate that with "
+            "`estimate.device=cpu`"
+        )
     parts = ", ".join(f"{name} {gib:.1f}" for name, gib in peak.items())
     return "\n".join(
         [
@@ -50,11 +55,23 @@ def summarise_estimate(
             _aligned(lines),
             "",
             f"{room}: {parts}; {verdict}.",
+            *_steps(estimate_training),
             "disk: " + ", ".join(f"{name} {_size(value)}" for name, value in bytes_.items()) + ".",
             _LEGEND,
             "",
         ]
     )
+
+
+def _steps(training: pd.DataFrame) -> list[str]:
+    """A line with the optimizer steps of each training, and a warning for each that has few."""
+    named = zip(training["model"], training["optimizer_steps"], strict=True)
+    told = ", ".join(f"{name} {steps:,}" for name, steps in named)
+    few = training[training["warning"] != ""]
+    return [
+        f"optimizer steps: {told}.",
+        *(f"WARNING: {row.model}: {row.warning}" for row in few.itertuples()),
+    ]
 
 
 def _by(table: pd.DataFrame, column: str) -> list[list[str]]:

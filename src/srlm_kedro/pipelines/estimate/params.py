@@ -36,7 +36,8 @@ class EstimateParams(Params):
     """The device on which the loop is to run, and figures to plan with."""
 
     device: str = "two_cpu_cores"
-    """One of `estimate.devices.DEVICES`: two_cpu_cores, a100_80gb, h100_80gb, h200."""
+    """One of `estimate.devices.DEVICES`: two_cpu_cores or cpu (this machine and its memory, at the
+    rates of two cores), a100_80gb, h100_80gb, h200."""
     devices: int = Field(1, ge=1, le=1_000_000)
     """Number of devices. The estimate spreads work and weights over them evenly, without loss. A
     CPU is one machine."""

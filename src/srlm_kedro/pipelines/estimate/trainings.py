@@ -29,7 +29,7 @@ def expect_training(
     pretraining: PretrainParams,
     estimate: EstimateParams,
 ) -> pd.DataFrame:
-    """One row per training: its examples or pairs, tokens, passes and micro-batches.
+    """One row per training: its examples or pairs, tokens, steps, passes and micro-batches.
 
     `passes` counts forward passes, in tokens. A backward pass counts as two of them, or as one
     where all weights but an adapter's are frozen.
@@ -77,6 +77,8 @@ def _training(
         "examples": round(examples),
         "train_tokens": round(tokens * params.epochs),
         "passes": round(tokens * passes),
+        "optimizer_steps": params.steps(examples),
+        "warning": params.too_few_steps(examples),
         "micro_batches": math.ceil(examples * params.epochs / params.micro_batch_size),
         "held_tokens": round(params.micro_batch_size * sequences * longest),
         "rank": lora.rank if lora else 0,
@@ -105,6 +107,8 @@ def _pretraining(corpus: CorpusParams, params: PretrainParams) -> dict[str, floa
         "examples": corpus.documents,
         "train_tokens": round(tokens),
         "passes": round(3 * tokens),
+        "optimizer_steps": math.ceil(tokens / step),
+        "warning": "",
         "micro_batches": math.ceil(tokens / step),
         "held_tokens": step,
         **{"rank": 0, "quantised": False, "adapter_kept": False},

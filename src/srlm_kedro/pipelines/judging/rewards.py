@@ -7,7 +7,7 @@ import pandas as pd
 
 from srlm_kedro.display.safe_text import quoted_end
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge import parsing
+from srlm_kedro.judge import refusals
 from srlm_kedro.judge.criteria import JudgePrompt, template_of
 from srlm_kedro.judge.judgements import DROP_REASONS, candidate_status, merge_attempts, reparse
 from srlm_kedro.judge.prompt import is_escaped
@@ -89,8 +89,7 @@ def judge_metrics(
         **{f"judge/score_{score}": float((points == score).mean()) for score in _SCORES},
         **{
             f"judge/unparsed_{reason}": float(reasons.get(reason, 0))
-            for reason in parsing.REASONS
-            if reason != "ok"
+            for reason in refusals.UNPARSED
         },
     }
 
@@ -121,13 +120,13 @@ def _refuse_unparsed(responses: pd.DataFrame, read: pd.DataFrame, judging: Judgi
         return
     first = unparsed.iloc[0]
     prompt_id = dict(zip(responses["response_id"], responses["prompt_id"], strict=True))
-    reasons = unparsed["reason"].mask(unparsed["finish"] == "no_room", "no_room")
-    common = reasons.value_counts().index[0]
+    reasons = refusals.reasons_of(unparsed).value_counts().to_dict()
+    sampling = judging.sampling
     raise GateError(
         f"{prompt_id[first.response_id].partition('-')[0]}.judgements: "
         f"{len(unparsed) / len(read):.0%} of {len(read)} judgements have no score (limit "
-        f"`judging.max_unparsed` = {judging.max_unparsed:g}); most often: {common}. "
+        f"`judging.max_unparsed` = {judging.max_unparsed:g}): {refusals.in_words(reasons)}. "
         f"First: response {first.response_id}, {quoted_end(first.text)}. "
-        f"Raise `judging.sampling.max_new_tokens` (now {judging.sampling.max_new_tokens}) or "
-        f"`judging.retries` (now {judging.retries}), or read the judgements: all are kept."
+        f"{refusals.advice(reasons, 'judging.sampling', sampling.max_new_tokens)} Or raise "
+        f"`judging.retries` (now {judging.retries}). All judgements are kept: read some."
     )

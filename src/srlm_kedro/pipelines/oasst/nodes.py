@@ -3,6 +3,7 @@
 Paper: section 3.1. IFT gets the reply that people liked best, EFT all replies that they ranked.
 """
 
+import logging
 from collections.abc import Sequence
 
 import pandas as pd
@@ -10,6 +11,8 @@ import pandas as pd
 from srlm_kedro.errors import InputError
 from srlm_kedro.pipelines.oasst.screening import REASONS, Group, OasstParams, screen
 from srlm_kedro.records import derive_seed
+
+_log = logging.getLogger(__name__)
 
 
 def select_oasst(
@@ -24,6 +27,8 @@ def select_oasst(
         `ift_seed` (id, prompt, response), `eft_seed` (id, prompt, responses = [{text, rank}],
         rank 0 the best of those kept), `eval_prompts` (id, prompt, kind, seen), `seed_drops`
         (message_id, reason) and the metrics. Messages = prompts + ranked replies + drops.
+        `oasst/ift_short` and `oasst/eval_short` say how many rows are lacking to the numbers that
+        were asked for; the log says why.
 
     Raises:
         InputError: No prompt is left for IFT, or for EFT if `eft_share` is above 0.
@@ -37,9 +42,38 @@ def select_oasst(
         "oasst/eft_replies": float(sum(len(group.replies) for group in eft)),
         "oasst/eval_prompts": float(len(held_out)),
         "oasst/unused_prompts": float(len(groups) - len(ift) - len(eft) - len(held_out)),
+        "oasst/ift_short": float(max((oasst.ift_count or 0) - len(ift), 0)),
+        "oasst/eval_short": float(oasst.eval_count - len(held_out)),
     }
     _refuse_empty(ift, eft, oasst, drops)
+    _tell_sizes(metrics, oasst)
     return _ift_table(ift), _eft_table(eft), _eval_table(held_out), drops, metrics
+
+
+def _tell_sizes(found: dict[str, float], oasst: OasstParams) -> None:
+    """Logs how large the tables are; warns of each that is smaller than was asked for, and why."""
+    counts = {name.removeprefix("oasst/"): int(number) for name, number in found.items()}
+    ift, held_out, prompts = counts["ift_examples"], counts["eval_prompts"], counts["prompts"]
+    _log.info(
+        "oasst: of %d usable prompts, %d are held out for evaluation, %d go to EFT (%d replies), "
+        "%d to IFT.",
+        *(prompts, held_out, counts["eft_prompts"], counts["eft_replies"], ift),
+    )
+    if counts["eval_short"]:
+        _log.warning(
+            "`oasst.eval_count` = %d evaluation prompts were asked for, there are %d: "
+            "`oasst.max_eval_share` = %g of %d prompts allows no more. Raise it, or give a larger "
+            "export.",
+            *(oasst.eval_count, held_out, oasst.max_eval_share, prompts),
+        )
+    if counts["ift_short"]:
+        _log.warning(
+            "`oasst.ift_count` = %d IFT examples were asked for, there are %d: of %d prompts, %d "
+            "are held out, %d are EFT's, and the best reply of %d was dropped. Lower "
+            "`oasst.eft_share` (now %g), drop fewer messages (`oasst`), or give a larger export.",
+            *(oasst.ift_count, ift, prompts, held_out, counts["eft_prompts"]),
+            *(counts["unused_prompts"], oasst.eft_share),
+        )
 
 
 def _split(

@@ -10,20 +10,21 @@ from collections.abc import Callable
 from srlm_kedro.pipelines.prompts.novelty import Novelty, tokens
 from srlm_kedro.pipelines.prompts.params import FilterParams
 
-REASONS = (
-    "no_room",  # nothing was drawn: the demonstrations fill the writer's context
-    "cut_off",  # the token limit ended it
-    "empty",
-    "too_short",
-    "too_long",
-    "banned_word",
-    "banned_opening",
-    "bad_start",  # it starts with punctuation or with a character outside ASCII
-    "no_criteria",  # the judge is asked by criteria, and knows none for it
-    "duplicate",  # a known prompt has the same tokens
-    "similar",  # its ROUGE-L F with a known prompt is above the limit
-    "surplus",  # enough prompts were accepted before it (`nodes.py` says so)
-)
+REASONS = {
+    "no_room": "the demonstrations fill the writer's context",
+    "cut_off": "the token limit ended them",
+    "empty": "they have no words",
+    "too_short": "they have fewer than `prompts.filters.min_words`",
+    "too_long": "they have more than `prompts.filters.max_words`",
+    "banned_word": "they hold one of `prompts.filters.banned_words`",
+    "banned_opening": "they begin with one of `prompts.filters.banned_openings`",
+    "bad_start": "they begin with a mark or with a character outside ASCII",
+    "no_criteria": "the judge, which is asked by criteria, knows none for them",
+    "duplicate": "a known prompt has the same words",
+    "similar": "a known prompt is too much like them",
+    "surplus": "enough prompts were accepted before them",
+}
+"""Why a written prompt is refused, and what that means. `nodes.py` says `surplus`."""
 
 # A continuation may be very long. Repetitions are possessive, and a match starts only at the first
 # character of a run of blanks or marks, so that the time is linear in its length.

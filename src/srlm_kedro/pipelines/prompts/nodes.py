@@ -13,7 +13,7 @@ from functools import partial
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
-from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.errors import GateError, InputError, counted
 from srlm_kedro.judge.criteria import CriteriaPrompt, has_criteria
 from srlm_kedro.params import at
 from srlm_kedro.pipelines.prompts.filters import REASONS, Filters
@@ -118,12 +118,12 @@ def accept_prompts(
     drops = written_prompts.loc[~accepted, ["prompt", "reason"]].reset_index(drop=True)
     refused = drops["reason"].value_counts()
     found = f"{name}.prompts: {len(table)} of {len(written_prompts)} written prompts were accepted"
-    common = ", ".join(f"{reason} {number}" for reason, number in refused.head(3).items())
+    common = counted(refused.to_dict(), REASONS)
     if len(table) < prompts.min_accepted:
         raise GateError(
             f"{found} (limit `prompts.min_accepted` = {prompts.min_accepted}). "
-            f"Refused most often: {common}. Raise `prompts.max_written` (now "
-            f"{at(prompts.max_written, policy.iteration + 1)}), or read the written prompts."
+            f"Refused: {common}. {_advice(refused.to_dict(), policy.iteration + 1, prompts)} All "
+            f"written prompts are kept in `{name}.written_prompts`: read some."
         )
     short = max(goal - len(table), 0)
     if short:
@@ -141,6 +141,21 @@ def accept_prompts(
         },
     }
     return table, known, drops, metrics
+
+
+def _advice(refused: dict[str, int], t: int, prompts: PromptsParams) -> str:
+    """What gives more accepted prompts, as sentences."""
+    limit = f"`prompts.sampling.max_new_tokens` (now {prompts.sampling.max_new_tokens})"
+    parts = [f"Raise {limit}."] if refused.get("cut_off") else []
+    if refused.get("no_room"):
+        parts.append(f"Lower {limit}, or use fewer demonstrations (`prompts.ift_demonstrations`).")
+    if refused.get("duplicate") or refused.get("similar"):
+        parts.append("For more variety raise `prompts.sampling.temperature`.")
+    parts.append(
+        f"Raise `prompts.max_written` (now {at(prompts.max_written, t)}), or let another model "
+        "write (`loop.prompt_generator`: m0 or fixed)."
+    )
+    return " ".join(parts)
 
 
 class _FewShot:

@@ -1,7 +1,7 @@
 """The loop from prompts to tokens: finished rows leave, and waiting groups join the others."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -69,6 +69,7 @@ def complete(
     sampling: Sampling,
     ends: Sequence[int],
     stops: StopStrings,
+    on_step: Callable[[Sequence[Row]], None] = lambda rows: None,
 ) -> Iterator[Row]:
     """Rows as they finish. A row does not depend on the rows that are drawn at the same time.
 
@@ -79,6 +80,7 @@ def complete(
         sampling: How tokens are drawn and when a row is long enough.
         ends: Tokens that end a row.
         stops: Strings that end a row.
+        on_step: Is given the rows at work after each token, before those that ended are yielded.
     """
     waiting = deque(groups)
     rows: list[Row] = []
@@ -95,6 +97,7 @@ def complete(
             ]
         tokens = _draw_tokens(logits, rows, sampling, ends)
         done = _advance(rows, tokens.tolist(), sampling, ends, stops)
+        on_step([row for place, row in enumerate(rows) if place not in done])
         yield from (rows[place] for place in sorted(done))
         if done:
             order = decoder.drop(done)

@@ -1,7 +1,7 @@
 """All completions of one call, in waves that fit into memory; a wave that did not is halved."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.completions import StopStrings
@@ -72,11 +72,16 @@ class Drawing:
         self._costs = Costs.of(loaded.model)
         self._budget = memory_budget(memory_gib, loaded.model.device)
 
-    def rows(self, keys: Sequence[Sequence[int]]) -> Iterator[Row]:
+    def rows(
+        self,
+        keys: Sequence[Sequence[int]],
+        on_step: Callable[[Sequence[Row]], None] = lambda rows: None,
+    ) -> Iterator[Row]:
         """Every completion, in the order in which they finish.
 
         If a device refuses memory, unfinished completions are drawn again with half as many rows
-        at once. `keys` holds the random stream of each sample of each prompt.
+        at once. `keys` holds the random stream of each sample of each prompt. `on_step` is given
+        the rows at work after each token.
 
         Raises:
             torch.OutOfMemoryError: A single row does not fit.
@@ -87,7 +92,7 @@ class Drawing:
         halved = 0
         while missing:
             try:
-                for row in self._rows(missing, keys):
+                for row in self._rows(missing, keys, on_step):
                     missing.discard((row.request, row.sample))
                     yield row
             except RuntimeError as error:
@@ -109,7 +114,12 @@ class Drawing:
             self._max_rows,
         )
 
-    def _rows(self, missing: set[tuple[int, int]], keys: Sequence[Sequence[int]]) -> Iterator[Row]:
+    def _rows(
+        self,
+        missing: set[tuple[int, int]],
+        keys: Sequence[Sequence[int]],
+        on_step: Callable[[Sequence[Row]], None],
+    ) -> Iterator[Row]:
         for wave in self._waves(_shares(missing)):
             self._at_once = wave.rows
             if wave.rows < min(_FEW, self._max_rows, len(missing)):
@@ -130,6 +140,7 @@ class Drawing:
                 self._sampling,
                 self._ends,
                 self._stops,
+                on_step,
             )
 
     def _waves(self, shares: Sequence[Share]) -> Iterator[Wave]:

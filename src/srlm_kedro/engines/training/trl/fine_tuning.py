@@ -48,6 +48,7 @@ def run_sft(
     """
     policy = _load(job, setup)
     rows = job.rows_that_fit(policy, sft_rows(policy.tokenizer, examples), examples)
+    job.announce(rows)
     order = job.reading_order(rows)
     dataset = Dataset.from_list([rows[index] for index in order])
     recomputed = _is_recomputed(job, setup, rows, policy.model)
@@ -77,6 +78,7 @@ def run_dpo(
     """
     policy = _load(job, setup)
     rows = job.rows_that_fit(policy, dpo_rows(policy.tokenizer, pairs), pairs)
+    job.announce(rows)
     order = job.reading_order(rows)
     # The reference reads each pair once, the policy once per epoch.
     once = sorted(set(order), key=lambda index: tokens(rows[index]), reverse=True)

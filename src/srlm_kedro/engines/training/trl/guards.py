@@ -58,9 +58,18 @@ class ProgressCallback(TrainerCallback):
         """`label` says what is trained."""
         self._report = progress_reporter(label)
         self._loss = math.nan  # unknown until the first step is logged
+        self._micro_batches = 0  # of the step at work
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Reports a part of a step: few steps of many micro-batches can take minutes each."""
+        self._micro_batches += 1
+        part = min(self._micro_batches / args.gradient_accumulation_steps, 1)
+        self._report(state.global_step + part, state.max_steps, self._loss)
+        return control
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Reports the step. For the last step, asks for a log, and `on_log` reports it."""
+        self._micro_batches = 0
         if state.global_step == state.max_steps:
             control.should_log = True
         else:
@@ -85,15 +94,18 @@ def logged_rows(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     ]
 
 
-def progress_reporter(label: str) -> Callable[[int, int, float], None]:
-    """A function that reports each step to the progress display, and the last one to the log."""
+def progress_reporter(label: str) -> Callable[[float, int, float], None]:
+    """A function that reports each step to the progress display, and the last one to the log.
+
+    It takes the steps done, with the part of one at work, the number of all steps, and the loss.
+    """
     progress: Progress | None = None
 
-    def report(step: int, steps: int, loss: float) -> None:
+    def report(step: float, steps: int, loss: float) -> None:
         nonlocal progress
         if progress is None:
             progress = Progress(label, steps, "steps")
-            progress.skip(step - 1)  # done by an earlier run that was killed
+            progress.skip(math.ceil(step) - 1)  # done by an earlier run that was killed
         progress.reach(step, "" if math.isnan(loss) else f"loss {loss:.4f}")
         if step == steps:
             _log.info("%s: %d steps, final loss %.4f", label, steps, loss)

@@ -67,6 +67,17 @@ class Job:
             )
         return [row for place, row in enumerate(rows) if place not in long]
 
+    def announce(self, rows: Sequence[Row]) -> None:
+        """Logs how much is trained before it is; warns if that can hardly teach anything."""
+        params = self.params
+        _log.info(
+            "%s: %d %s of %s tokens, %g epochs: %d steps of %d %s.",
+            *(self.label, len(rows), params.ROWS, f"{sum(map(tokens, rows)):,}", params.epochs),
+            *(params.steps(len(rows)), params.batch_size, params.ROWS),
+        )
+        if few := params.too_few_steps(len(rows)):
+            _log.warning("%s: %s", self.label, few)
+
     def reading_order(self, rows: Sequence[Row]) -> list[int]:
         """The row numbers of all epochs, in the order of training."""
         params = self.params

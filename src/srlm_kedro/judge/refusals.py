@@ -1,0 +1,63 @@
+"""Why judgements are of no use, and what to do about it: the words that all gates share."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from srlm_kedro.errors import counted
+from srlm_kedro.judge import parsing
+
+UNPARSED = tuple(reason for reason in parsing.REASONS if reason != "ok")
+"""Why a judgement has no score, as the metrics `unparsed_...` name it."""
+MEANINGS = {
+    "no_room": "the filled judge prompt left no room for them",
+    "cut_off": "the token limit ended them before their score",
+    "no_score": "they state none",
+    "out_of_range": "their score is below 0 or above 5",
+    "conflicting": "they state several scores, or take their own back",
+    "wrong_scale": "they score on another scale, such as 8/10",
+    "unclear": "they state no single number",
+    "not_ascii": "their score has digits of another script",
+    "bare": "they are a score without a justification",
+    "runs_on": "the token limit ended them after their score",
+    "disagreeing": "their score is not in the order of the human ranks",
+    "duplicate": "another judgement of the response has the same text",
+    "thinned": "they have the commonest score",
+}
+_CUT = ("cut_off", "runs_on")
+
+
+def reasons_of(judgements: pd.DataFrame) -> pd.Series:
+    """Why each judgement has no score; `ok` if it has one, `no_room` if it was not drawn.
+
+    Args:
+        judgements: `reason` and `finish`.
+    """
+    return judgements["reason"].mask(judgements["finish"] == "no_room", "no_room")
+
+
+def in_words(reasons: Mapping[str, int]) -> str:
+    """How many judgements are of no use, by reason: `20 cut_off (the token limit ...), ...`."""
+    return counted(reasons, MEANINGS)
+
+
+def advice(reasons: Mapping[str, int], sampling: str, max_new_tokens: int) -> str:
+    """What helps, as sentences: first the token limit if it ended judgements, then the judge.
+
+    Args:
+        reasons: The number of judgements by reason.
+        sampling: The parameter of the judgements' sampling, such as `judging.sampling`.
+        max_new_tokens: Its limit.
+    """
+    cut = sum(reasons.get(name, 0) for name in _CUT)
+    limit = f"`{sampling}.max_new_tokens` (now {max_new_tokens})"
+    parts = [f"Raise {limit}: it ended {cut} of them."] if cut else []
+    if reasons.get("no_room"):
+        parts.append(f"Lower {limit}, or shorten the longest texts.")
+    if sum(reasons.values()) > cut + reasons.get("no_room", 0):
+        parts.append(
+            "A model that cannot follow the rubric learns it from people's ranks (`loop.eft: "
+            "ranking`), or is asked for one point of the rubric at a time (`loop.judge_form: "
+            "criteria`); or take a model that follows instructions better."
+        )
+    return " ".join(parts)
