@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
-from kedro.pipeline import Node
+from kedro.pipeline import Node, Pipeline
 
 from srlm_kedro.datasets import gguf
 from srlm_kedro.datasets.gguf import CONVERTER
@@ -20,6 +20,7 @@ from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.digests import file_digest
 from srlm_kedro.freshness.manifest import output_fault
 from srlm_kedro.freshness.recipe import recipe_of
+from srlm_kedro.running.input_faults import data_faults
 from tests.unit.datasets.test_checkpoint import model_folder
 from tests.unit.datasets.test_packages import write_package
 
@@ -262,6 +263,26 @@ def test_what_is_no_gguf_file_is_refused(tmp_path, content, words, made):
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     """By its suffix it is a GGUF file."""
     refused(given(tmp_path / "none.gguf", tmp_path), "none.gguf", "there is no such file")
+
+
+def test_faults_are_told_before_any_work(tmp_path):
+    """Of the model and of its size, from entries as the catalog has them."""
+    kept = {"folder": str(tmp_path / "kept")}
+    module, model = "srlm_kedro.datasets", "package:llm_nothing/tiny.gguf"
+    entries = {
+        "m0.model": {
+            "type": f"{module}.hub.GivenModelDataset",
+            "name": "m0",
+            "model": model,
+            "gguf": kept,
+        },
+        "m0_size": {"type": f"{module}.model_size.ModelSizeDataset", "model": model},
+    }
+    pipeline = Pipeline([Node(json.dumps, [name], f"{name}.out") for name in entries])
+    memory = {f"{name}.out": {"type": "MemoryDataset"} for name in entries}
+    told = data_faults(pipeline, DataCatalog.from_config(entries | memory), {}, {})
+    assert len(told) == 2
+    assert all("no package llm_nothing is installed" in one for one in told)
 
 
 def test_an_entry_must_say_where_the_folder_is_kept(file):

@@ -38,7 +38,7 @@ def convert(file: Path, header: Header, folder: Path, dtype: str) -> str:
         InputError: The package gguf is missing, or transformers cannot read the file as a causal
             language model with all of its weights.
     """
-    kinds = _kinds(header)
+    kinds = _kinds(file, header)
     source = str(file.absolute())  # not its name alone: a file of the working folder comes first
     try:
         with _no_progress_bars():
@@ -85,12 +85,13 @@ def _plain(model: Any) -> Any:
     return plain
 
 
-def _kinds(header: Header) -> str:
+def _kinds(file: Path, header: Header) -> str:
     try:
         from gguf import GGMLQuantizationType
     except ImportError as error:
         raise InputError(
-            f"A GGUF file needs the package `gguf`, which is not installed: {_INSTALL}."
+            f"{file}: a GGUF file is read with the package `gguf`, which is not installed. "
+            f"Install it: {_INSTALL}."
         ) from error
     counts = Counter(tensor.kind for tensor in header.tensors.values())
     names = {one.value: one.name for one in GGMLQuantizationType}
@@ -102,7 +103,7 @@ def _kinds(header: Header) -> str:
 def _unreadable(file: Path, header: Header, error: Exception) -> InputError:
     return InputError(
         f"{file}: transformers must be able to read the file as a causal language model, but of "
-        f"this one ({header.architecture}: {_kinds(header)}) it says: "
+        f"this one ({header.architecture}: {_kinds(file, header)}) it says: "
         f"{type(error).__name__}: {error}. If the file is whole, name the model's folder of "
         "safetensors instead."
     )
