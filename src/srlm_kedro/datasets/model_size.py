@@ -5,9 +5,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from srlm_kedro.datasets.hub import split_name
+from srlm_kedro.datasets.gguf import gguf_file
+from srlm_kedro.datasets.hub import local_path, split_name
 from srlm_kedro.datasets.model_folder import read_tensors
 from srlm_kedro.datasets.read_only import ReadOnlyDataset
+from srlm_kedro.engines.gguf.header import is_gguf, read_header
 from srlm_kedro.errors import InputError
 
 _NAMES = {
@@ -21,13 +23,14 @@ _NAMES = {
 class ModelSizeDataset(ReadOnlyDataset[dict[str, Any]]):
     """Parameters, layers and widths of a given model, if all of its files are on this machine.
 
-    A model of the hub is looked for in the hub library's cache; nothing is downloaded.
+    A model of the hub is looked for in the hub library's cache; nothing is downloaded. Of a GGUF
+    file only the header is read; nothing is converted.
     """
 
     ORIGIN = "a model's size is read from its folder"
 
     def __init__(self, model: str, metadata: dict[str, Any] | None = None):
-        """`model` is a folder, or `hub:owner/name[@revision]`."""
+        """`model` is what `GivenModelDataset` takes."""
         self._model = model
         self.metadata = metadata
 
@@ -44,12 +47,16 @@ class ModelSizeDataset(ReadOnlyDataset[dict[str, Any]]):
         named = {"model": self._model}
         try:
             folder = self._folder()
+            if folder and is_gguf(folder):
+                return {**named, **read_header(gguf_file(self._model)).sizes()}
             files = _weights(folder) if folder else []
             if not folder or not files:
                 return named
             config = json.loads((folder / "config.json").read_text("utf-8"))
             return {**named, "parameters": sum(map(_parameters, files)), **_shape(config)}
-        except (ValueError, LookupError, StopIteration) as error:
+        except InputError:
+            raise
+        except (ValueError, TypeError, ArithmeticError, LookupError, StopIteration) as error:
             raise InputError(
                 f"{self._model}: the model's size cannot be read ({error}). Put the whole model "
                 "there, or state its size in `estimate.model`."
@@ -63,9 +70,9 @@ class ModelSizeDataset(ReadOnlyDataset[dict[str, Any]]):
         return {"model": self._model}
 
     def _folder(self) -> Path | None:
-        """The model's folder here; None if the model is in no cache."""
+        """The model's folder or file here; None if the model is in no cache."""
         if not self._model.startswith("hub:"):
-            return Path(self._model)
+            return local_path(self._model)
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -18,7 +18,7 @@ CODE, LIBRARY = "code of ", "library "
 """What the names of modules and libraries begin with in a recipe."""
 LIBRARIES = (
     *("torch", "transformers", "tokenizers", "trl", "peft", "accelerate", "bitsandbytes"),
-    *("lm_eval", "alpaca_eval"),
+    *("lm_eval", "alpaca_eval", "gguf"),
 )
 """The libraries that decide what an engine makes, by their import names. Their exact versions
 count; the versions of others (pandas, kedro, ...) do not."""

@@ -27,8 +27,8 @@ def recipe_of(node: Node, catalog: CatalogProtocol) -> dict[str, str]:
     for name in node.inputs:
         if is_engine(catalog, name):
             code |= engine_made_by(catalog.get(name).spec)
-        elif interprets(catalog, name):
-            code |= made_by(type(catalog.get(name)).__module__)
+        elif module := _interpreter(catalog, name):
+            code |= made_by(module)
     made = re.match(r"m(\d+)\.", node.name)
     iteration, reads = int(made[1]) if made else None, _reads(node)
     inputs = {}
@@ -74,6 +74,17 @@ def is_gate(node: Node, catalog: CatalogProtocol) -> bool:
 def interprets(catalog: CatalogProtocol, name: str) -> bool:
     """Whether the dataset's code decides which rows a file gives."""
     return bool(getattr(catalog.get(name), "INTERPRETS", False))
+
+
+def _interpreter(catalog: CatalogProtocol, name: str) -> str | None:
+    """The module whose code decides what a dataset makes of a file; None if none does.
+
+    It is the dataset's own, or the one that it names.
+    """
+    dataset = catalog.get(name)
+    if interprets(catalog, name):
+        return type(dataset).__module__
+    return getattr(dataset, "interpreter", None)
 
 
 def _reads(node: Node) -> dict[str, Reads]:

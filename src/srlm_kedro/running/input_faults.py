@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from srlm_kedro.datasets.hub import GivenModelDataset, HubCheckpointDataset
 from srlm_kedro.datasets.hugging_face import HubSeedDataset
+from srlm_kedro.datasets.model_size import ModelSizeDataset
 from srlm_kedro.datasets.models import CheckpointDataset
 from srlm_kedro.datasets.oasst import OasstDataset
 from srlm_kedro.datasets.seed import SeedDataset
@@ -113,7 +114,7 @@ def _check_input(
     if path is not None and not path.exists():
         raise InputError(f"{name}: {path} is not there. {_advice(name, pipelines)}")
     thinned = path is not None and is_thinned(path)  # refused or made again if a node needs it
-    if isinstance(dataset, GIVEN_MODELS | OasstDataset) and not thinned:
+    if isinstance(dataset, GIVEN_MODELS | OasstDataset | ModelSizeDataset) and not thinned:
         dataset.load()
     if name in _TEMPLATES:
         _TEMPLATES[name](dataset.load())

@@ -42,7 +42,8 @@ RUN_PARAMETERS: dict[str, Any] = {
         str,
         Field(
             min_length=1,
-            description="M0 where `loop.world` is `given`: a folder, or `hub:owner/name@revision`.",
+            description="M0 where `loop.world` is `given`: a folder, a GGUF file, "
+            "`hub:owner/name@revision`, or `package:NAME/PATH` for what an installed package has.",
         ),
     ],
     "oasst_file": Annotated[
