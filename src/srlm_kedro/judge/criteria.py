@@ -121,8 +121,8 @@ def judge_by_criteria(
 ) -> pd.DataFrame:
     """One row for each response: the answers to its criteria, and the score that they give.
 
-    Nothing is sampled, so a second judgement would be the same. `reason` is `no_score` for a response
-    to an instruction without criteria; its score is NaN, as that of a response without room is.
+    Nothing is sampled, so a second judgement would be the same. A response to an instruction
+    without criteria has no score, and neither has one that leaves the judge no room.
 
     Args:
         engine: Reads the probabilities.
