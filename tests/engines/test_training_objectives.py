@@ -9,7 +9,7 @@ from srlm_kedro.engines.training.params import DpoParams
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Preference
 from tests.engines.models import write_model
-from tests.engines.tuning import DPO, PAIRS, completion_logps
+from tests.engines.tuning import DPO, EXAMPLES, PAIRS, SFT, completion_logps
 
 BETA = DPO.beta[0]
 
@@ -180,3 +180,24 @@ def test_contradictions_are_refused(trainer, checkpoint, other_knob):
     set_in_code = DPO.model_copy(update={"length_normalised": True, **other_knob})
     with pytest.raises(InputError, match=f"length_normalised and {name}"):
         trainer.dpo(checkpoint, checkpoint, PAIRS, set_in_code, seed=1)
+
+
+@pytest.mark.parametrize("weighting", ["token", "example"])
+def test_what_counts_equally_in_a_step_of_sft(trainer, checkpoint, weighting):
+    """Each token of a completion, or each example: also when a step has several micro-batches."""
+    params = SFT.model_copy(
+        update={"epochs": 1, "weighting": weighting, "batch_size": 4, "micro_batch_size": 2}
+    )
+    first = trainer.sft(checkpoint, EXAMPLES, params, seed=1).log[0]["loss"]
+    rows = [-completion_logps(checkpoint, one.prompt, one.completion) for one in EXAMPLES]
+    tokens, examples = torch.cat(rows).mean().item(), mean(row.mean() for row in rows)
+    assert tokens != pytest.approx(examples, abs=1e-2)
+    assert first == pytest.approx(tokens if weighting == "token" else examples, abs=1e-4)
+
+
+def test_examples_of_a_smaller_last_step_count_equally(trainer, checkpoint):
+    """Three examples in a step of four: the loss is their mean."""
+    params = SFT.model_copy(update={"epochs": 1, "weighting": "example", "micro_batch_size": 2})
+    first = trainer.sft(checkpoint, EXAMPLES[:3], params, seed=1).log[0]["loss"]
+    rows = [-completion_logps(checkpoint, one.prompt, one.completion) for one in EXAMPLES[:3]]
+    assert first == pytest.approx(mean(row.mean() for row in rows), abs=1e-4)

@@ -152,6 +152,10 @@ class SftParams(TuningParams):
     peak."""
     epochs: float = Field(3, gt=0, le=10_000)
     """Passes over the examples (paper: not stated)."""
+    weighting: Literal["token", "example"] = "token"
+    """What counts equally in a step (paper: not stated). `token`: each token of a completion, TRL's
+    rule. `example`: each example, whatever its length, so that a response does not outweigh the
+    single token that answers a criterion (`loop.judge_form: criteria`)."""
 
     def contradictions(self) -> list[str]:
         """The settings that contradict each other, one line each."""

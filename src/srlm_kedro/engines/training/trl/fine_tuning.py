@@ -54,7 +54,10 @@ def run_sft(
     recomputed = _is_recomputed(job, setup, rows, policy.model)
     arguments = _arguments(job, setup, len(order), recomputed)
     args = SFTConfig(output_dir=output_dir, **without_router_loss(policy.config), **arguments)
-    log = _train(GuardedSft, job, policy, args, dataset, unfinished=unfinished)
+    per_example = job.params.weighting == "example"
+    log = _train(
+        GuardedSft, job, policy, args, dataset, per_example=per_example, unfinished=unfinished
+    )
     return Trained(policy.save(job.model), log, too_long=len(examples) - len(rows))
 
 

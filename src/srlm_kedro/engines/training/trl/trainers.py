@@ -40,9 +40,20 @@ _LEAK = {False: 1e-5, True: 1e-3}
 class GuardedSft(Guarded, Resumable, SFTTrainer):
     """SFT. Paper: section 3.1, loss on the target tokens only."""
 
-    def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __init__(self, *args: Any, per_example: bool = False, **kwargs: Any):
+        """Takes TRL's arguments, and whether each example counts equally, or else each token."""
+        self._per_example = per_example
+        super().__init__(*args, **kwargs)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
         """TRL's loss, computed only from the log-probabilities of the completions."""
-        return super().compute_loss(_completion_scorer(self, model), *args, **kwargs)
+        scorer = _completion_scorer(self, model)
+        if self._per_example and num_items_in_batch is not None:
+            examples = _examples_of_step(self, len(self.train_dataset))
+            scorer = _PerExample(scorer, num_items_in_batch / examples)
+        return super().compute_loss(scorer, inputs, return_outputs, num_items_in_batch)
 
 
 class GuardedDpo(Guarded, Resumable, DPOTrainer):
@@ -201,9 +212,7 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
         In a full step the weight is 1.
         """
         micro = self.args.per_device_train_batch_size
-        batch = micro * self.args.gradient_accumulation_steps
-        left = len(self._reading) - self.state.global_step * batch
-        step = min(batch, left)
+        step = _examples_of_step(self, len(self._reading))
         return pairs * math.ceil(step / micro) / step
 
     def _scorer_of(self, model: Any) -> Any:
@@ -212,6 +221,31 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
             return scorer
         config = self.model.config.get_text_config(decoder=True)
         return PairScorer(scorer, config._attn_implementation)
+
+
+def _examples_of_step(trainer: Any, reads: int) -> int:
+    """The examples of the running step, of which the last may have fewer; `reads` are of all."""
+    batch = trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps
+    return min(batch, reads - trainer.state.global_step * batch)
+
+
+@dataclass
+class _PerExample:
+    """Calls a scorer, and weights each row's log-probabilities by the inverse of their number.
+
+    The trainer divides their sum by the tokens of the step. With these weights the loss is the mean
+    over the step's examples of the mean over the tokens of each.
+    """
+
+    scorer: Any
+    mean_tokens: float
+    """Tokens per example of the step."""
+
+    def __call__(self, **inputs: Any) -> Any:
+        found = self.scorer(**inputs)
+        tokens = found.label_mask.sum(1, keepdim=True).clamp(min=1)
+        found.log_probs = found.log_probs * (self.mean_tokens / tokens)
+        return found
 
 
 @dataclass
