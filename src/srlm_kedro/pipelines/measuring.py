@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from srlm_kedro.pipelines import cards, evaluation, reporting, selection, study
+from srlm_kedro.pipelines import cards, evaluation, reporting, selection, study, verifiable
 from srlm_kedro.pipelines.iteration import asked, current_model, judge_of, named
 from srlm_kedro.pipelines.loop import LoopParams
 
@@ -61,7 +61,9 @@ def _evaluation(model: str, loop: LoopParams) -> Pipeline:
         *(model, "model", "prompts", "responses", "judgements", "judged_responses"),
         *("judge_metrics", "pair_metrics"),
     )
-    wiring |= {"eft_eval": "eft.eft_eval", **asked(loop)}
+    wiring |= {"eft_eval": "eft.eft_eval", "m0": "m0.model", **asked(loop)}
+    if loop.world == "verifiable":
+        stages += verifiable.create_measuring_pipeline()
     if model != "sft":
         stages += evaluation.create_head_to_head_pipeline()
         previous = "sft" if model == "m1" else f"m{int(model[1:]) - 1}"
@@ -70,6 +72,9 @@ def _evaluation(model: str, loop: LoopParams) -> Pipeline:
             "previous_scores": f"{previous}.eval_scores",
             "baseline_scores": "sft.eval_scores",
         }
+    if model != "sft" and loop.world == "verifiable":
+        stages += verifiable.create_gains_pipeline()
+        wiring["m1_scores"] = "m1.eval_scores"
     return named(stages, model, wiring)
 
 

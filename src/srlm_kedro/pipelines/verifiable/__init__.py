@@ -2,6 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from srlm_kedro.pipelines.verifiable.measures import (
+    measure_constraints,
+    measure_fluency,
+    measure_gains,
+)
 from srlm_kedro.pipelines.verifiable.nodes import (
     check_seed_responses,
     draw_seed_responses,
@@ -29,5 +34,40 @@ def create_seed_data_pipeline() -> Pipeline:
                 ["ift_seed", "eft_seed", "eval_prompts"],
                 name="check_seed_responses",
             ),
+        ]
+    )
+
+
+def create_measuring_pipeline() -> Pipeline:
+    """`eval_responses`, `referee`, `m0` -> `constraints`, `constraint_metrics`, ..."""
+    return Pipeline(
+        [
+            Node(
+                measure_constraints,
+                ["eval_responses", "referee"],
+                ["constraints", "constraint_metrics"],
+                name="measure_constraints",
+            ),
+            Node(
+                measure_fluency,
+                ["eval_responses", "m0", "training_engine"],
+                "fluency_metrics",
+                name="measure_fluency",
+            ),
+        ]
+    )
+
+
+def create_gains_pipeline() -> Pipeline:
+    """`model_scores`, `previous_scores`, `m1_scores`, `baseline_scores` -> `gains`, its metrics."""
+    scores = ["model_scores", "previous_scores", "m1_scores", "baseline_scores"]
+    return Pipeline(
+        [
+            Node(
+                measure_gains,
+                [*scores, "params:evaluation", "params:seed"],
+                ["gains", "gain_metrics"],
+                name="measure_gains",
+            )
         ]
     )
