@@ -22,6 +22,7 @@ def write_gguf(
     architecture: str = "llama",
     tied: bool = True,
     template: str | None = CHATML,
+    layers: int = LAYERS,
     without: Collection[str] = (),
     more: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -34,6 +35,7 @@ def write_gguf(
         architecture: `llama`, or `qwen2`, which also has biases.
         tied: Whether the embeddings are the output's weights too.
         template: The chat template.
+        layers: How many layers the metadata state; there are two.
         without: Tensors to leave out, or `tokenizer`.
         more: Further fields: whole numbers and texts.
         seed: Of the weights.
@@ -43,7 +45,7 @@ def write_gguf(
     writer.add_license("apache-2.0")
     writer.add_context_length(128)
     writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(layers)
     writer.add_feed_forward_length(WIDTH)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KV_HEADS)

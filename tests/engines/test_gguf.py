@@ -155,6 +155,26 @@ def test_what_cannot_be_read_is_refused(tmp_path, case, words):
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize("kind", [OSError, Exception])
+def test_whatever_the_libraries_raise_is_a_refusal(tmp_path, monkeypatch, kind):
+    """Except what the disk says, which is not the file's fault."""
+    file = write_gguf(tmp_path / "tiny.gguf")
+
+    def fail(*_, **__):
+        raise kind("odd")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", fail)
+    with pytest.raises(InputError, match=r"it says: .*odd"):
+        converted(file, tmp_path / "made")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", full)
+    with pytest.raises(OSError, match="No space left"):
+        converted(file, tmp_path / "made")
+
+
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     """The message says which extra brings it."""
     file = write_gguf(tmp_path / "tiny.gguf")

@@ -230,6 +230,7 @@ def test_a_package_may_bring_a_folder(tmp_path, monkeypatch):
     [
         ({"without": ["tokenizer"]}, ["no tokenizer"]),
         ({"without": ["token_embd.weight"]}, ["no language model"]),
+        ({"layers": 1}, ["states 1 layers and holds 2"]),
         ({"more": {"split.count": 3}}, ["one of 3 parts", "--merge"]),
         ({"more": {"llama.rope.scaling.type": "yarn"}}, ["rotary", "rope.scaling.type: yarn"]),
     ],

@@ -51,7 +51,11 @@ def convert(file: Path, header: Header, folder: Path, dtype: str) -> str:
                 output_loading_info=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=source)
-    except (ValueError, LookupError, RuntimeError, TypeError, NotImplementedError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # transformers and tokenizers say in any way that a file is damaged
+        if isinstance(error, OSError) and error.errno:  # the disk's fault
+            raise
         raise _unreadable(file, header, error) from error
     lacking = sorted([*loaded["missing_keys"], *map(str, loaded["mismatched_keys"])])
     if lacking:

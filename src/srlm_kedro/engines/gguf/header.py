@@ -5,6 +5,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 import math
 import mmap
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ _VERSIONS = (2, 3)
 _SCALARS = dict(enumerate("BbHhIifB")) | {10: "Q", 11: "q", 12: "d"}
 """The format of each type of number, as `struct` names it. 7 is a truth value."""
 _TEXT, _LIST = 8, 9
+_LAYER = re.compile(r"blk\.(\d{1,6})\.")
 _EMBEDDINGS = "token_embd.weight"
 _ROTARY = "rope_"
 """What the names of tensors begin with that hold factors of the rotary embedding, not weights."""
@@ -76,6 +78,8 @@ class Header:
         found = []
         if self.own("block_count") is None or _EMBEDDINGS not in self.tensors:
             found.append("it holds no language model (no layers, or no embeddings)")
+        elif self.own("block_count") != self._layers():
+            found.append(f"it states {self.own('block_count')} layers and holds {self._layers()}")
         parts = self.fields.get("split.count", 1)
         if parts != 1 and parts != 0:
             found.append(
@@ -94,6 +98,11 @@ class Header:
                 "GGUF, so that it would be another model"
             )
         return found
+
+    def _layers(self) -> int:
+        """The layers of which there are tensors, by their largest number."""
+        numbers = (_LAYER.match(name) for name in self.tensors)
+        return max((int(number[1]) for number in numbers if number), default=-1) + 1
 
     def _tokens(self) -> int:
         tokens = self.fields.get("tokenizer.ggml.tokens", 0)
