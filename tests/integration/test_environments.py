@@ -11,7 +11,7 @@ from tests.integration.conftest import ROOT
 from tests.server import serve
 
 ENVIRONMENTS = sorted(p.name for p in (ROOT / "conf").iterdir() if (p / "parameters.yml").exists())
-REAL = ["one_gpu", "paper"]
+REAL = ["one_gpu", "paper", "smollm"]
 CONTROLS = [name for name in ENVIRONMENTS if name not in ("base", "test", *REAL)]
 
 

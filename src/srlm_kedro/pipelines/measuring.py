@@ -15,7 +15,15 @@ def measure(last: int, loop: LoopParams) -> Pipeline:
     studied = models if loop.study else []
     studies = sum((_study(model, loop) for model in studied), Pipeline([]))
     report = reporting.create_pipeline(models, loop.study)
-    return evaluations + select(last, loop) + studies + cards_ + report
+    return _start(loop) + evaluations + select(last, loop) + studies + cards_ + report
+
+
+def _start(loop: LoopParams) -> Pipeline:
+    """What M0 answers where programs can check it, so that one sees where the chain began."""
+    if loop.world != "verifiable":
+        return Pipeline([])
+    stages = evaluation.create_answering_pipeline() + verifiable.create_measuring_pipeline()
+    return named(stages, "m0", {"model": "m0.model", "m0": "m0.model"})
 
 
 def chain(last: int) -> list[str]:

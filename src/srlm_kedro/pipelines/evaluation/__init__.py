@@ -15,11 +15,8 @@ from srlm_kedro.pipelines.evaluation.nodes import (
 _DRAWING = ["generation_engine", "params:evaluation", "params:seed"]
 
 
-def create_pipeline() -> Pipeline:
-    """`model`, `eval_prompts`, `referee`, `eft_eval`, `judge_prompt` -> `eval_metrics`, ...
-
-    On the way: `eval_responses`, `eval_scores`, `eft_eval_judgements`, `reward_modelling`.
-    """
+def create_answering_pipeline() -> Pipeline:
+    """`model`, `eval_prompts`, `referee` -> `eval_responses`, `eval_scores`."""
     return Pipeline(
         [
             Node(
@@ -34,6 +31,17 @@ def create_pipeline() -> Pipeline:
                 "eval_scores",
                 name="assess_responses",
             ),
+        ]
+    )
+
+
+def create_pipeline() -> Pipeline:
+    """`model`, `eval_prompts`, `referee`, `eft_eval`, `judge_prompt` -> `eval_metrics`, ...
+
+    On the way: `eval_responses`, `eval_scores`, `eft_eval_judgements`, `reward_modelling`.
+    """
+    judged = Pipeline(
+        [
             Node(
                 judge_eft_eval,
                 ["model", "eft_eval", "judge_prompt", *_DRAWING],
@@ -54,6 +62,7 @@ def create_pipeline() -> Pipeline:
             ),
         ]
     )
+    return create_answering_pipeline() + judged
 
 
 def create_head_to_head_pipeline() -> Pipeline:
