@@ -48,6 +48,7 @@ def serve(
     faults: Sequence[Fault] | Callable[[int, Body], Fault] = (),
     key: str | None = None,
     paths: Sequence[str] = ("chat/completions", "completions"),
+    words: Sequence[str] = tuple(f"w{number}" for number in range(40)),
 ) -> Iterator[Server]:
     """A server that answers out of `engine` until the block is left.
 
@@ -58,8 +59,9 @@ def serve(
             (0, 1, ...) and body.
         key: The key that callers have to show; None asks for none.
         paths: What the server can be asked for.
+        words: Tokens whose probabilities it tells. A function as `engine` knows none.
     """
-    backend = _Backend(engine, model, _as_function(faults), key, paths)
+    backend = _Backend(engine, model, _as_function(faults), key, paths, words)
     http = _Http(("127.0.0.1", 0), type("Handler", (_Handler,), {"backend": backend}))
     backend.seen = Server(f"http://127.0.0.1:{http.server_address[1]}/v1")
     thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
@@ -91,7 +93,9 @@ class _Backend:
         fault: Callable[[int, Body], Fault],
         key: str | None,
         paths: Sequence[str],
+        words: Sequence[str],
     ):
+        self.words = words
         self.engine, self.model, self.fault, self.key = engine, model, fault, key
         self.paths = [f"/v1/{path}" for path in paths]
         self.seen = Server("")
@@ -117,6 +121,15 @@ class _Backend:
         with self._lock:
             rows = self.engine.generate(self.model, [_request(body, chat)], _sampling(body), seed)
         return rows[0]
+
+    def top(self, body: Body, chat: bool) -> dict[str, float]:
+        """The words with the largest probabilities as the first token, the largest first."""
+        count = body["top_logprobs"] if chat else body["logprobs"]
+        choices = [(word,) for word in self.words]
+        with self._lock:
+            row = self.engine.choice_logprobs(self.model, [_request(body, chat)], choices)[0]
+        ordered = sorted(zip(self.words, row, strict=True), key=lambda pair: -pair[1])
+        return dict(ordered[:count])
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -166,6 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "fewer":
             drawn = drawn[:-1]
         reply = _reply(body, drawn, chat)
+        if body.get("logprobs") and hasattr(self.backend.engine, "choice_logprobs"):
+            reply["choices"][0]["logprobs"] = _logprobs(self.backend.top(body, chat), chat)
         if fault == "empty":
             reply["choices"][0].pop("message" if chat else "text")
         self._send(200, {"hello": 1} if fault == "odd" else reply, fault=fault)
@@ -243,6 +258,14 @@ def _choice(place: int, completion: Completion, chat: bool) -> dict[str, Any]:
         "finish_reason": completion.finish,
         **(text if chat else {"text": completion.text}),
     }
+
+
+def _logprobs(top: Mapping[str, float], chat: bool) -> dict[str, Any]:
+    """The first token's place, in the form of each path."""
+    if not chat:
+        return {"top_logprobs": [top]}
+    tokens = [{"token": text, "logprob": number} for text, number in top.items()]
+    return {"content": [{**tokens[0], "top_logprobs": tokens}]}
 
 
 def _user(text: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ samples in the same child process.
 """
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def engine(request, checkpoint):
         behind.release()
     elif kind.startswith("openai"):
         with serve(behind, checkpoint) as server:
-            yield OpenAIEngine(server.url, min_tokens=True)
+            yield OpenAIEngine(server.url, min_tokens=True, top_logprobs=40)
     else:
         yield behind
 
@@ -181,12 +182,7 @@ def test_requests_that_fit_have_no_fault(engine, checkpoint):
 @pytest.mark.parametrize("kind", ["transformers", "scripted", "vllm"])
 def test_an_optional_request_without_room_is_answered_with_nothing(kind, checkpoint):
     """The others are sampled as if it were not there; a request that is not optional is refused."""
-    engines = {
-        "transformers": lambda: TransformersEngine(device="cpu"),
-        "scripted": lambda: ScriptedEngine(positions=128),
-        "vllm": vllm_engine,
-    }
-    engine = engines[kind]()
+    engine = _limited(kind)
     long = Request("x", "w1 " * 125, optional=True)
     asked = [REQUESTS[0], long, REQUESTS[1]]
     first, second = engine.generate(checkpoint, REQUESTS[:2], SAMPLING, seed=0)
@@ -198,3 +194,80 @@ def test_an_optional_request_without_room_is_answered_with_nothing(kind, checkpo
     with pytest.raises(InputError, match="request y: "):
         engine.generate(checkpoint, [Request("y", long.prompt)], SAMPLING, seed=0)
     engine.release()
+
+
+YES_NO = (("w1", "w2"), ("w3",))
+
+
+def test_choices_one_row_a_request_in_their_order(engine, checkpoint):
+    """A value is the logarithm of a probability, and depends on its own request only."""
+    rows = engine.choice_logprobs(checkpoint, REQUESTS, YES_NO)
+    assert [len(row) for row in rows] == [2] * len(REQUESTS)
+    assert all(math.exp(one) + math.exp(other) < 1 for one, other in rows)
+    assert len({one for one, _ in rows}) == len(REQUESTS)
+    backwards = engine.choice_logprobs(checkpoint, REQUESTS[::-1], YES_NO)
+    assert _alike(backwards[::-1], rows)
+    assert _alike(engine.choice_logprobs(checkpoint, REQUESTS[2:3], YES_NO), rows[2:3])
+
+
+def test_choices_are_read_again_with_the_same_bits(engine, checkpoint):
+    """A release costs only time."""
+    before = engine.choice_logprobs(checkpoint, REQUESTS, YES_NO)
+    assert engine.choice_logprobs(checkpoint, REQUESTS, YES_NO) == before
+    engine.release()
+    assert engine.choice_logprobs(checkpoint, REQUESTS, YES_NO) == before
+
+
+def test_choices_without_requests(engine, checkpoint):
+    """An empty list gives an empty list."""
+    assert engine.choice_logprobs(checkpoint, [], YES_NO) == []
+
+
+def test_choices_see_earlier_turns(engine, checkpoint):
+    """A turn with a history gets another answer than the same turn without one."""
+    alone, later = engine.choice_logprobs(checkpoint, [ALONE, LATER], YES_NO)
+    assert alone != later
+
+
+def test_choices_without_a_spelling_are_refused(engine, checkpoint):
+    """The message says which answer has none."""
+    with pytest.raises(InputError, match="answer 2 has no spelling"):
+        engine.choice_logprobs(checkpoint, REQUESTS, (("w1",), ()))
+
+
+@pytest.mark.parametrize("engine", ["openai", "vllm"], indirect=True)
+def test_engines_read_choices_alike(engine, checkpoint):
+    """Values are those of TransformersEngine: for turns, with a history, and for raw text."""
+    requests = [*REQUESTS, ALONE, LATER]
+    expected = TransformersEngine(device="cpu").choice_logprobs(checkpoint, requests, YES_NO)
+    assert _alike(engine.choice_logprobs(checkpoint, requests, YES_NO), expected)
+
+
+@pytest.mark.parametrize("kind", ["transformers", "scripted", "vllm"])
+def test_an_optional_request_without_room_has_no_choice(kind, checkpoint):
+    """Its row is NaN, the others are read; a request that is not optional is refused."""
+    engine = _limited(kind)
+    text = "w1 " * 128
+    asked = [REQUESTS[0], Request("x", text, optional=True), REQUESTS[1]]
+    first, nothing, second = engine.choice_logprobs(checkpoint, asked, YES_NO)
+    assert _alike([first, second], engine.choice_logprobs(checkpoint, REQUESTS[:2], YES_NO))
+    assert all(map(math.isnan, nothing))
+    with pytest.raises(InputError, match="request y: "):
+        engine.choice_logprobs(checkpoint, [Request("y", text)], YES_NO)
+    engine.release()
+
+
+def _limited(kind: str):
+    """An engine that takes 128 tokens."""
+    engines = {
+        "transformers": lambda: TransformersEngine(device="cpu"),
+        "scripted": lambda: ScriptedEngine(positions=128),
+        "vllm": vllm_engine,
+    }
+    return engines[kind]()
+
+
+def _alike(found, expected):
+    """Equal but for rounding."""
+    pairs = zip(found, expected, strict=True)
+    return all(one == pytest.approx(other, abs=1e-4) for one, other in pairs)

@@ -5,6 +5,7 @@ import logging
 import socket
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.engines.generation.servers import endpoint
 from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
-from srlm_kedro.engines.generation.servers.replies import Failure, Reply
+from srlm_kedro.engines.generation.servers.replies import Failure, Reply, read_reply
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
@@ -82,7 +83,8 @@ def observed(story, server):
 
 async def ask(server):
     body = {"model": "m1", "messages": [{"role": "user", "content": "Hello"}]}
-    return await server.ask("/chat/completions", body, SAMPLING)
+    read = partial(read_reply, asked=1, sampling=SAMPLING)
+    return await server.ask("/chat/completions", body, read)
 
 
 # ---- who is asked ---------------------------------------------------------------------------

@@ -44,13 +44,14 @@ def as_text(tokenizer, ids) -> str:
 
 
 def test_the_thought_is_closed_before_the_answer(case):
-    """SFT, DPO and scoring put the same tokens before an answer; no loss falls on them."""
+    """SFT, DPO, scoring and named answers have the same tokens before an answer, without loss."""
     tokenizer, between = case
     (sampled,) = tokenise(tokenizer, [Request("a", QUESTION)])
+    (before_answer,) = tokenise(tokenizer, [Request("a", QUESTION)], before_answers=True)
     (sft,) = sft_rows(tokenizer, [Example(QUESTION, ANSWER)])
     (dpo,) = dpo_rows(tokenizer, [Preference(QUESTION, ANSWER, "None.")])
     count = sft["labels"].count(-100)
-    assert sft["input_ids"][:count] == dpo["prompt_ids"]
+    assert sft["input_ids"][:count] == dpo["prompt_ids"] == before_answer
     assert as_text(tokenizer, dpo["prompt_ids"]) == as_text(tokenizer, sampled) + between
     assert as_text(tokenizer, dpo["chosen_ids"]).startswith(ANSWER)
 

@@ -16,6 +16,7 @@ from srlm_kedro.datasets.seed import seed_table
 from srlm_kedro.display.safe_text import escaped, one_line, render_page
 from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.servers.replies import Failure, Reply, read_reply
+from srlm_kedro.engines.generation.servers.top_tokens import choice_row, read_top
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import manifest_path, read_manifest
 from srlm_kedro.judge.parsing import REASONS, parse_score
@@ -98,6 +99,10 @@ def reply(data: bytes) -> None:
     except (ValueError, RecursionError):
         return
     assert isinstance(read_reply(body, 2, Sampling(n=2, stop=("\n",))), Reply | Failure)
+    read = read_top(body)
+    if isinstance(read, Reply):
+        row = choice_row(read.top, (("Yes",), ("No",)))
+        assert len(row) == 2
 
 
 def _read(data: bytes, read: Callable[[Path], Any]) -> None:

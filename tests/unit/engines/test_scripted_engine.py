@@ -1,5 +1,6 @@
 """The engine that makes up its text."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -89,3 +90,40 @@ def test_a_share_of_answers_is_empty():
     assert all(said in ([""], before) for before, said in pairs)
     for requests in (JUDGING, WRITING):
         assert texts(silent, requests) == texts(full, requests)
+
+
+YES_NO = (("Yes", "yes"), ("No", "no"))
+
+
+def shares(engine: ScriptedEngine) -> list[list[float]]:
+    return [[math.exp(value) for value in row] for row in engine.choice_logprobs(*ASKED)]
+
+
+ASKED = (MODEL, JUDGING, YES_NO)
+
+
+def test_named_answers_use_the_whole_scale():
+    """The first has any probability, the same in each call; the others share the rest."""
+    rows = shares(ScriptedEngine())
+    assert rows == shares(ScriptedEngine())
+    yes = [row[0] for row in rows]
+    assert min(yes) < 0.1 < 0.9 < max(yes)
+    assert all(sum(row) == pytest.approx(0.99) for row in rows)
+    three = ScriptedEngine().choice_logprobs(MODEL, JUDGING[:1], (*YES_NO, ("Maybe",)))[0]
+    assert [math.exp(value) for value in three] == pytest.approx(
+        [rows[0][0], *[(0.99 - rows[0][0]) / 2] * 2]
+    )
+
+
+def test_the_first_named_answer_can_be_given():
+    """A certain answer leaves nothing for the other."""
+    assert shares(ScriptedEngine(first_choice=0.25))[0] == pytest.approx([0.2475, 0.7425])
+    assert ScriptedEngine(first_choice=1.0).choice_logprobs(*ASKED)[0][1] == -math.inf
+    with pytest.raises(InputError, match=r"first_choice = 1\.5"):
+        ScriptedEngine(first_choice=1.5)
+
+
+def test_some_requests_get_neither_answer():
+    """The unparsed share of the requests makes all named answers improbable."""
+    rows = shares(ScriptedEngine(unparsed=0.3))
+    assert 40 < sum(sum(row) < 0.01 for row in rows) < 80

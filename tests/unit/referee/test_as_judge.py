@@ -62,3 +62,10 @@ def test_another_template_is_refused(engine):
     other = (CONF / "multiple_choice/prompts/judge.txt").read_text("utf-8")
     with pytest.raises(InputError, match=r"request r0 was not made from its `judge_prompt`"):
         drawn(engine, fill_judge_prompt(other, TASK, RIGHT))
+
+
+def test_a_referee_answers_no_single_question(engine):
+    """It has a score of the whole response, which is no probability of an answer."""
+    request = Request("r", fill_judge_prompt(PROMPT, TASK, RIGHT))
+    with pytest.raises(InputError, match="referee: it gives scores and no probabilities"):
+        engine.choice_logprobs(Checkpoint(Path("nowhere"), "oracle"), [request], (("Yes",),))

@@ -3,6 +3,7 @@
 Imports nothing heavy.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
@@ -49,6 +50,14 @@ def first_tokens(model: Checkpoint, tokenizer: Any, choices: Choices) -> list[li
             )
         )
     return [sorted(set(tokens.values())) for tokens in begun]
+
+
+def log_of_sum(logarithms: Sequence[float]) -> float:
+    """The logarithm of the sum of the numbers whose logarithms are given; at least one."""
+    top = max(logarithms)
+    if math.isinf(top):
+        return top
+    return top + math.log(math.fsum(math.exp(one - top) for one in logarithms))
 
 
 def _form_faults(choices: Choices) -> Iterator[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
+
 from srlm_kedro.engines.generation.base import Sampling, text_before
 from srlm_kedro.engines.generation.completions import StopStrings, decode
 from srlm_kedro.engines.generation.loading import load
@@ -31,6 +33,7 @@ class SamplingParams:
     min_tokens: int = 0
     stop: list[str] = field(default_factory=list)
     stop_token_ids: list[int] = field(default_factory=list)
+    logprob_token_ids: list[int] | None = None
 
 
 class LLM:
@@ -77,4 +80,13 @@ class LLM:
         text = decode(tokenizer, ids)
         ended = ids[-1] in params.stop_token_ids or text_before(params.stop, text) != text
         one = SimpleNamespace(token_ids=ids, finish_reason="stop" if ended else "length")
+        one.logprobs = self._logprobs(prompt, params.logprob_token_ids)
         return SimpleNamespace(outputs=[one])
+
+    def _logprobs(self, prompt: list[int], tokens: list[int] | None) -> list[Any] | None:
+        if tokens is None:
+            return None
+        with torch.inference_mode():
+            logits = PlainDecoder(self._loaded.model).admit([prompt], [1])[0]
+        shares = torch.log_softmax(logits.float(), -1)
+        return [{token: SimpleNamespace(logprob=float(shares[token])) for token in tokens}]

@@ -8,16 +8,16 @@ that arrive but cannot be read, and their waiting times are not for the user to 
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar
 
 from pydantic import SecretStr
 
 from srlm_kedro.display.safe_text import redacted
-from srlm_kedro.engines.generation.base import Sampling
 from srlm_kedro.engines.generation.servers.endpoint import (
     LONGEST_WAIT,
     Endpoint,
+    Reader,
     no_connection,
 )
 from srlm_kedro.engines.generation.servers.replies import Failure, Reply
@@ -30,6 +30,7 @@ _ADVICE = {
     429: "The account is used up: check the server's billing.",
 }
 
+_Call = TypeVar("_Call")
 _log = logging.getLogger(__name__)
 
 
@@ -96,8 +97,33 @@ class Caller:
         self.first_error = self.first_error or error
         self._stopped.set()
 
-    async def ask(self, path: str, body: Mapping[str, Any], sampling: Sampling) -> Reply:
-        """The answer of one of the servers.
+    async def work_through(
+        self, calls: Iterable[_Call], workers: int, work: Callable[[_Call], Awaitable[None]]
+    ) -> None:
+        """Works on all calls, so many at once; an error stops those that are not begun yet.
+
+        Raises:
+            BaseException: The first error of `work`.
+        """
+        waiting = iter(calls)
+
+        async def take() -> None:
+            for call in waiting:
+                if self.stopped:
+                    return
+                try:
+                    await work(call)
+                except BaseException as error:
+                    self.stop(error)
+                    raise
+
+        # Calls under way are paid for, so they may end after a failure.
+        ends = await asyncio.gather(*(take() for _ in range(workers)), return_exceptions=True)
+        for error in filter(None, [self.first_error, *ends]):
+            raise error
+
+    async def ask(self, path: str, body: Mapping[str, Any], read: Reader) -> Reply:
+        """The answer of one of the servers, as `read` makes it of JSON.
 
         Raises:
             InputError: A server refuses the call.
@@ -106,7 +132,7 @@ class Caller:
         for attempt in range(self._tries):
             self._check_budget()
             server = min(self._servers, key=lambda each: each.load)
-            outcome = await server.ask(path, body, sampling)
+            outcome = await server.ask(path, body, read)
             if isinstance(outcome, Reply):
                 self._spent += outcome.prompt_tokens + outcome.completion_tokens
                 return outcome

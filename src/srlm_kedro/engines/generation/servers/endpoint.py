@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
-from srlm_kedro.engines.generation.base import Sampling
-from srlm_kedro.engines.generation.servers.replies import Failure, Reply, failure, read_reply
+from srlm_kedro.engines.generation.servers.replies import Failure, Reply, failure
+
+Reader = Callable[[Any], Reply | Failure]
+"""Makes of a server's answer what was asked for."""
 
 LONGEST_WAIT = 60.0
 """Most seconds between two tries, unless the server names more."""
@@ -78,20 +80,18 @@ class Endpoint:
         """What calls are spread by: the server with the lowest value gets the next call."""
         return self.rest, self._under_way, self._calls
 
-    async def ask(self, path: str, body: Mapping[str, Any], sampling: Sampling) -> Reply | Failure:
-        """The server's answer to one call."""
+    async def ask(self, path: str, body: Mapping[str, Any], read: Reader) -> Reply | Failure:
+        """The server's answer to one call, as `read` makes it of JSON."""
         self._calls += 1
         self._under_way += 1
         try:
-            outcome = await self._post(path, body, sampling)
+            outcome = await self._post(path, body, read)
         finally:
             self._under_way -= 1
         self._update(outcome)
         return outcome
 
-    async def _post(
-        self, path: str, body: Mapping[str, Any], sampling: Sampling
-    ) -> Reply | Failure:
+    async def _post(self, path: str, body: Mapping[str, Any], read: Reader) -> Reply | Failure:
         from openai import OpenAIError
 
         try:
@@ -102,7 +102,7 @@ class Endpoint:
             return Failure(f"no answer within {self._timeout:g} s", again=True)
         except (OpenAIError, ValueError) as error:
             return failure(error, self._redacted)
-        return read_reply(data, body.get("n", 1), sampling)
+        return read(data)
 
     def _update(self, outcome: Reply | Failure) -> None:
         if isinstance(outcome, Reply):

@@ -1,22 +1,35 @@
 """Sampling from OpenAI-compatible servers: a hosted model, or `vllm serve` next door."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
-from srlm_kedro.engines.generation.base import Completion, Request, Sampling, folder_state
+from srlm_kedro.engines.generation.base import (
+    Choices,
+    Completion,
+    Request,
+    Sampling,
+    folder_state,
+)
+from srlm_kedro.engines.generation.choices import check_choices
 from srlm_kedro.engines.generation.servers.calls import Caller
-from srlm_kedro.engines.generation.servers.journal import Journal
+from srlm_kedro.engines.generation.servers.journal import COMPLETIONS, TOP_TOKENS, Form, Journal
+from srlm_kedro.engines.generation.servers.tasks import SampleTask, Target, TopTask
+from srlm_kedro.engines.generation.servers.top_tokens import (
+    Top,
+    choice_row,
+    read_top,
+    without_markers,
+)
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.freshness.digests import json_digest
 from srlm_kedro.params import Retries, Seconds
-from srlm_kedro.records import Checkpoint, derive_seed
+from srlm_kedro.records import Checkpoint
 
 _Place = tuple[int, int]
 """A request's place among the requests, and the number of its sample."""
@@ -48,6 +61,7 @@ class OpenAIEngine:
         backoff: Annotated[float, Field(ge=0, le=3600)] = 1.0,
         timeout: Seconds = 300.0,
         credentials: dict[str, str] | None = None,
+        top_logprobs: Annotated[int, Field(ge=1, le=1000)] = 20,
     ):
         """Names the server and how it is asked.
 
@@ -74,6 +88,8 @@ class OpenAIEngine:
                 double up to a minute. A server's Retry-After takes precedence.
             timeout: Seconds that one try may take.
             credentials: `{api_key: ...}`, sent to every server; None if none is needed.
+            top_logprobs: Most probable first tokens that a server names where answers are read as
+                probabilities. Most servers allow 20; OpenAI allows 5 for raw texts.
 
         Raises:
             InputError: The package `openai` is missing, or an argument has another form.
@@ -83,8 +99,9 @@ class OpenAIEngine:
         self._url, self._model, self._min_tokens = urls[0], model, min_tokens
         self._together, self._tokens_field = samples_per_call == "all", max_tokens_field
         self._extra, self._concurrency = extra_body or {}, concurrency
+        self._top = top_logprobs
         self._folder = Path(journal) if journal else None
-        self._journal: Journal | None = None
+        self._journals: dict[str, Journal[Any]] = {}
         self._caller = Caller(
             urls, credentials, retries, backoff, timeout, budget, _kept(self._folder)
         )
@@ -99,8 +116,10 @@ class OpenAIEngine:
             GateError: The budget is spent, or all tries of a call have failed.
         """
         self._check(sampling)
-        task = self._task(model, sampling, seed)
-        journal = self._opened_journal()
+        extra = {"min_tokens": sampling.min_new_tokens} if sampling.min_new_tokens else {}
+        target = self._target(model, extra if self._min_tokens else {})
+        task = SampleTask(target, sampling, seed, self._together)
+        journal = self._journal(COMPLETIONS)
         # All greedy samples are the same text.
         count = 1 if sampling.temperature == 0 else sampling.n
         places = [(place, sample) for place in range(len(requests)) for sample in range(count)]
@@ -110,10 +129,32 @@ class OpenAIEngine:
                 drawn[place, sample] = found
         missing = [place for place in places if place not in drawn]
         if missing:
-            with Progress(task.name, len(missing)) as progress:
+            with Progress(target.name, len(missing)) as progress:
                 drawn |= _run(self._sample(task, requests, missing, progress))
         rows = range(len(requests))
         return [[drawn[row, sample % count] for sample in range(sampling.n)] for row in rows]
+
+    def choice_logprobs(
+        self, model: Checkpoint, requests: Sequence[Request], choices: Choices
+    ) -> list[list[float]]:
+        """The log-probability of each choice as the answer, one row per request.
+
+        A server names its most probable first tokens, whose texts are compared with the spellings.
+        `choice_row` says what becomes of those that it does not name. The server renders chats, so
+        a model that thinks must be told not to: see `extra_body`.
+
+        Raises:
+            InputError: A server refuses a call, or returns no log-probabilities.
+            GateError: The budget is spent, or all tries of a call have failed.
+        """
+        check_choices([[without_markers(each) for each in spellings] for spellings in choices])
+        task, journal = TopTask(self._target(model), self._top), self._journal(TOP_TOKENS)
+        found = [journal.find(task.key(request)) if journal else None for request in requests]
+        missing = [place for place, top in enumerate(found) if top is None]
+        if missing:
+            with Progress(task.target.name, len(missing), "answers") as progress:
+                _run(self._read_top(task, requests, missing, found, progress))
+        return [choice_row(top or (), choices) for top in found]
 
     def refuse_unready(self) -> None:
         """Raises InputError if no server answers."""
@@ -135,120 +176,70 @@ class OpenAIEngine:
                 "know it. Set it to 0, or the engine's option `min_tokens: true` (vLLM knows it)."
             )
 
-    def _task(self, model: Checkpoint, sampling: Sampling, seed: int) -> "_Task":
-        extra = dict(self._extra)
-        if self._min_tokens and sampling.min_new_tokens:
-            extra["min_tokens"] = sampling.min_new_tokens
+    def _target(self, model: Checkpoint, extra: Mapping[str, Any] = MappingProxyType({})) -> Target:
         state = [] if self._model else folder_state(model.path)
         name = self._model or model.name
-        how = (self._together, self._tokens_field, extra)
-        return _Task(self._url, name, state, sampling, seed, *how)
+        return Target(self._url, name, state, self._tokens_field, {**self._extra, **extra})
 
-    def _opened_journal(self) -> Journal | None:
-        if self._journal is None and self._folder is not None:
-            self._journal = Journal(self._folder)
-        return self._journal
+    def _journal(self, form: Form[Any]) -> Journal[Any] | None:
+        if self._folder is None:
+            return None
+        if form.file not in self._journals:
+            self._journals[form.file] = Journal(self._folder, form)
+        return self._journals[form.file]
 
     async def _sample(
         self,
-        task: "_Task",
+        task: SampleTask,
         requests: Sequence[Request],
         missing: Sequence[_Place],
         progress: Progress,
     ) -> dict[_Place, Completion]:
         """Completions for all missing places; each is in the journal as soon as it has arrived."""
         drawn: dict[_Place, Completion] = {}
-        calls = iter(_together(missing) if self._together else [[place] for place in missing])
+        journal = self._journal(COMPLETIONS)
 
-        async def work(caller: Caller) -> None:
-            for places in calls:
-                while places and not caller.stopped:
-                    found = await self._call(caller, task, requests, places)
-                    drawn.update(found)
-                    progress.add(len(found), sum(each.drawn or 0 for each in found.values()))
-                    places = places[len(found) :]
+        async def work(places: Sequence[_Place]) -> None:
+            while places and not caller.stopped:
+                request = requests[places[0][0]]
+                samples = [sample for _, sample in places]
+                body, read = task.body(request, samples), task.reader(samples)
+                reply = await caller.ask(task.target.path(request), body, read)
+                # A server may return fewer than it was asked for.
+                found = dict(zip(places, reply.completions, strict=False))
+                for (_, sample), completion in found.items() if journal else ():
+                    journal.add(task.key(request, sample), completion)
+                drawn.update(found)
+                progress.add(len(found), sum(each.drawn or 0 for each in found.values()))
+                places = places[len(found) :]
 
+        calls = _together(missing) if self._together else [[place] for place in missing]
         async with self._caller as caller:
-            # Calls under way are paid for, so they may end after a failure.
-            workers = (work(caller) for _ in range(min(self._concurrency, len(missing))))
-            ends = await asyncio.gather(*workers, return_exceptions=True)
-        for error in filter(None, [caller.first_error, *ends]):
-            raise error
+            await caller.work_through(calls, min(self._concurrency, len(missing)), work)
         return drawn
 
-    async def _call(
+    async def _read_top(
         self,
-        caller: Caller,
-        task: "_Task",
+        task: TopTask,
         requests: Sequence[Request],
-        places: Sequence[_Place],
-    ) -> dict[_Place, Completion]:
-        """At least the first of these samples of one request; an error stops all other calls."""
-        request = requests[places[0][0]]
-        body = task.body(request, [sample for _, sample in places])
-        try:
-            reply = await caller.ask(task.path(request), body, task.sampling)
-            found = dict(zip(places, reply.completions, strict=False))
-            if self._journal is not None:
-                for (_, sample), completion in found.items():
-                    self._journal.add(task.key(request, sample), completion)
-        except BaseException as error:
-            caller.stop(error)
-            raise
-        return found
+        missing: Sequence[int],
+        found: list[Top | None],
+        progress: Progress,
+    ) -> None:
+        """Puts the first tokens for all missing places into `found` and into the journal."""
+        journal = self._journal(TOP_TOKENS)
 
+        async def work(place: int) -> None:
+            request = requests[place]
+            body = task.body(request)
+            reply = await caller.ask(task.target.path(request), body, read_top)
+            if journal is not None:
+                journal.add(task.key(request), reply.top)
+            found[place] = reply.top
+            progress.add(1)
 
-@dataclass(frozen=True)
-class _Task:
-    """Everything about a call that does not depend on its request."""
-
-    url: str
-    """Of the first server, by which the journal knows them all."""
-    name: str
-    state: list[Any]
-    """By it a model differs from an earlier one of the same name."""
-    sampling: Sampling
-    seed: int
-    together: bool
-    """Whether one call asks for all samples of a request."""
-    tokens_field: str
-    extra: dict[str, Any]
-
-    def path(self, request: Request) -> str:
-        return "/chat/completions" if request.chat else "/completions"
-
-    def body(self, request: Request, samples: Sequence[int]) -> dict[str, Any]:
-        """The fields of a call for these samples; more samples do not change the fields of fewer.
-
-        A chat gets no stop strings. Servers would find them in thoughts too, and it is not known
-        whether a chat will hold thoughts. So `read_reply` cuts the answer.
-        """
-        sampling = self.sampling
-        text = {"messages": request.messages} if request.chat else {"prompt": request.prompt}
-        limit = self.tokens_field if request.chat else "max_tokens"
-        several = {"n": len(samples)} if len(samples) > 1 else {}
-        return {
-            "model": self.name,
-            **text,
-            **several,
-            "seed": self._seed(request, samples[0]),
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            limit: sampling.max_new_tokens,
-            **({"stop": list(sampling.stop)} if sampling.stop and not request.chat else {}),
-            **self.extra,
-        }
-
-    def key(self, request: Request, sample: int) -> str:
-        """The key of one completion in the journal."""
-        body = self.body(request, [sample])
-        parts = {"url": self.url, "mark": self.state, "id": request.id, "body": body}
-        return json_digest({**parts, "together": self.together}, str)
-
-    def _seed(self, request: Request, sample: int) -> int:
-        """A seed of 31 bits: many servers take no larger one."""
-        greedy = self.sampling.temperature == 0
-        return 0 if greedy else derive_seed(self.seed, request.id, str(sample)) >> 32
+        async with self._caller as caller:
+            await caller.work_through(missing, min(self._concurrency, len(missing)), work)
 
 
 def _refuse(

@@ -27,6 +27,8 @@ class Reply:
     completions: tuple[Completion, ...]
     prompt_tokens: int
     completion_tokens: int
+    top: tuple[tuple[str, float], ...] = ()
+    """Instead of completions: texts of the most probable first tokens, and their logarithms."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,16 @@ class _Choice(BaseModel):
         return self.finish_reason == "length"
 
 
-class _Usage(BaseModel):
+class Usage(BaseModel):
+    """What a call has cost."""
+
     prompt_tokens: Annotated[int, Field(ge=0, lt=2**53)]
     completion_tokens: Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class _Body(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage
+    usage: Usage
 
 
 def read_reply(data: Any, asked: int, sampling: Sampling) -> Reply | Failure:
@@ -116,9 +120,9 @@ def read_reply(data: Any, asked: int, sampling: Sampling) -> Reply | Failure:
         where = ".".join(map(str, first["loc"])) or "the answer"
         why = f"the answer is malformed ({where}: {first['msg']})"
         # A server that gives no usage will not give it next time.
-        return Failure(why, again=where != "usage", spent=_spent(data))
+        return Failure(why, again=where != "usage", spent=spent(data))
     except ValueError as error:
-        return Failure(f"the answer is malformed ({error})", again=True, spent=_spent(data))
+        return Failure(f"the answer is malformed ({error})", again=True, spent=spent(data))
     cut = [choice.cut for choice in body.choices]
     texts = ["".join(each) for each in parts]
     tokens = _token_shares(body.usage.completion_tokens, texts, cut, sampling.max_new_tokens)
@@ -127,10 +131,10 @@ def read_reply(data: Any, asked: int, sampling: Sampling) -> Reply | Failure:
     return Reply(completions[:asked], body.usage.prompt_tokens, body.usage.completion_tokens)
 
 
-def _spent(data: Any) -> int:
+def spent(data: Any) -> int:
     """The tokens that an answer states as its cost, although the rest of it cannot be read."""
     try:
-        usage = _Usage.model_validate(data["usage"])
+        usage = Usage.model_validate(data["usage"])
     except (TypeError, LookupError, ValidationError):
         return 0
     return usage.prompt_tokens + usage.completion_tokens

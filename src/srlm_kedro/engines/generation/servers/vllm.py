@@ -2,25 +2,32 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from srlm_kedro.display.progress import Progress
-from srlm_kedro.engines import thoughts
-from srlm_kedro.engines.generation.base import Completion, Request, Sampling
-from srlm_kedro.engines.generation.completions import opened_thoughts, read_completion
+from srlm_kedro.engines.generation.base import Choices, Completion, Request, Sampling
+from srlm_kedro.engines.generation.choices import first_tokens
+from srlm_kedro.engines.generation.completions import opened_thoughts
 from srlm_kedro.engines.generation.loading import end_tokens, files_key, read_limits
-from srlm_kedro.engines.generation.request_tokens import draw_fitting, length_faults, tokenise
+from srlm_kedro.engines.generation.request_tokens import (
+    draw_fitting,
+    length_faults,
+    read_fitting,
+    tokenise,
+)
 from srlm_kedro.engines.generation.servers import vllm_worker
 from srlm_kedro.engines.generation.servers.child_process import ChildProcess
+from srlm_kedro.engines.generation.servers.vllm_held import Held, Task
 from srlm_kedro.engines.template import Argument, checked
 from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.params import Count, Retries, Seconds
 from srlm_kedro.records import Checkpoint, derive_seed
 
+_Row = TypeVar("_Row")
 _log = logging.getLogger(__name__)
 _NO_TELEMETRY = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
 
@@ -66,7 +73,7 @@ class VllmEngine:
         self._options = {"dtype": dtype, **(llm_options or {})}
         self._chunk, self._retries, self._patience = chunk, retries, patience
         self._template = checked(template)
-        self._held: _Held | None = None
+        self._held: Held | None = None
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
@@ -86,6 +93,35 @@ class VllmEngine:
             return self._complete(model, fitting, ids, sampling, seed)
 
         return draw_fitting(model, held.positions, requests, prompts, sampling, draw)
+
+    def choice_logprobs(
+        self, model: Checkpoint, requests: Sequence[Request], choices: Choices
+    ) -> list[list[float]]:
+        """The log-probability of each choice as the answer, one row per request.
+
+        Raises:
+            InputError: As by `generate`; or two choices begin with the same token.
+            GateError: All tries of a chunk died, did not answer, or failed.
+        """
+        if not requests:
+            return []
+        held = self._load(model)
+        tokens = first_tokens(model, held.tokenizer, choices)
+        prompts = tokenise(held.tokenizer, requests, before_answers=True)
+
+        def read(_: Sequence[Request], ids: Sequence[list[int]]) -> list[list[float]]:
+            rows: list[list[float]] = []
+            with Progress(model.name, len(ids), "answers") as progress:
+                for first in range(0, len(ids), self._chunk):
+                    chunk = ids[first : first + self._chunk]
+                    rows += self._tried(
+                        model,
+                        partial(Held.read, prompts=chunk, tokens=tokens, timeout=self._patience),
+                    )
+                    progress.add(len(chunk))
+            return rows
+
+        return read_fitting(model, held.positions, requests, prompts, len(choices), read)
 
     def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
@@ -120,12 +156,13 @@ class VllmEngine:
             for first in range(0, len(places), self._chunk):
                 chunk = places[first : first + self._chunk]
                 tasks = [
-                    _Task(
+                    Task(
                         prompts[row], opened[row], requests[row].chat, _seed(seed, requests[row], n)
                     )
                     for row, n in chunk
                 ]
-                new = self._sample(model, tasks, sampling)
+                ask = partial(Held.sample, tasks=tasks, sampling=sampling, timeout=self._patience)
+                new = self._tried(model, ask)
                 progress.add(len(new), sum(completion.drawn or 0 for completion in new))
                 drawn += new
         return [
@@ -139,21 +176,19 @@ class VllmEngine:
         if held is not None:
             held.child.end()
 
-    def _sample(
-        self, model: Checkpoint, tasks: Sequence["_Task"], sampling: Sampling
-    ) -> list[Completion]:
+    def _tried(self, model: Checkpoint, ask: Callable[[Held], list[_Row]]) -> list[_Row]:
         """A chunk, in a new process if the last one failed."""
         left = self._retries
         while True:
             try:
-                return self._load(model).sample(tasks, sampling, self._patience)
+                return ask(self._load(model))
             except GateError as error:
                 if not left:
                     raise
                 _log.warning("%s\n%s: tried again in a new process.", error, model.name)
             left -= 1
 
-    def _load(self, checkpoint: Checkpoint) -> "_Held":
+    def _load(self, checkpoint: Checkpoint) -> Held:
         """The checkpoint's model: that of the last call if its files are the same."""
         key = files_key(checkpoint.path)
         if self._held is None or self._held.key != key or not self._held.child.alive:
@@ -161,7 +196,7 @@ class VllmEngine:
             self._held = self._start(checkpoint, key)
         return self._held
 
-    def _start(self, checkpoint: Checkpoint, key: tuple[Any, ...]) -> "_Held":
+    def _start(self, checkpoint: Checkpoint, key: tuple[Any, ...]) -> Held:
         tokenizer = _tokenizer(checkpoint, self._template)
         folder = str(checkpoint.path.resolve())
         options = {
@@ -184,63 +219,7 @@ class VllmEngine:
                 f"Its last lines:\n{lines}"
             )
         ends = _ends(checkpoint.path, tokenizer)
-        return _Held(key, child, tokenizer, ends, answer["max_model_len"])
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One completion to sample."""
-
-    prompt: list[int]
-    opened: str
-    """The thought in which it begins."""
-    chat: bool
-    seed: int
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A model in a child process, and its tokenizer in this one."""
-
-    key: tuple[Any, ...]
-    child: ChildProcess
-    tokenizer: Any
-    ends: tuple[int, ...]
-    """Every token that ends a completion."""
-    positions: int
-    """Longest sequence, in tokens."""
-
-    def sample(
-        self, tasks: Sequence[_Task], sampling: Sampling, timeout: float | None
-    ) -> list[Completion]:
-        """One completion per task.
-
-        vLLM would find stop strings in thoughts too. So a chat gets none if the model's template
-        knows thoughts: it is sampled to its end, and its answer is cut here.
-        """
-        thinks = thoughts.has_marks(str(self.tokenizer.chat_template))
-        common = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_new_tokens,
-            "min_tokens": sampling.min_new_tokens,
-            "stop_token_ids": list(self.ends),
-        }
-        rows = [
-            {**common, "seed": one.seed, "stop": [] if thinks and one.chat else [*sampling.stop]}
-            for one in tasks
-        ]
-        answer = self.child.ask(
-            {"prompts": [one.prompt for one in tasks], "sampling": rows}, timeout
-        )
-        if "error" in answer:
-            lines = self.child.last_lines()
-            self.child.end()
-            raise GateError(f"vLLM failed: {answer['error']}. Its last lines:\n{lines}")
-        return [
-            read_completion(self.tokenizer, row["ids"], row["stopped"], sampling.stop, one.opened)
-            for row, one in zip(answer["drawn"], tasks, strict=True)
-        ]
+        return Held(key, child, tokenizer, ends, answer["max_model_len"])
 
 
 def _tokenizer(checkpoint: Checkpoint, template: Mapping[str, Argument]) -> Any:
