@@ -14,6 +14,7 @@ from srlm_kedro.engines.generation.base import Choices, Completion, Request, Sam
 from srlm_kedro.engines.generation.choices import first_tokens
 from srlm_kedro.engines.generation.completions import opened_thoughts, read_completion
 from srlm_kedro.engines.generation.loading import Loaded, files_key, load, read_limits
+from srlm_kedro.engines.generation.packed_weights import pack
 from srlm_kedro.engines.generation.request_tokens import (
     draw_fitting,
     length_faults,
@@ -168,6 +169,7 @@ class TransformersEngine:
             loaded = load(
                 checkpoint, self._dtype, self._device, self._trust_remote_code, self._template
             )
+            pack(loaded.model)
             self._ready = _Ready(key, loaded, _strategy(checkpoint, loaded))
         return self._ready
 
