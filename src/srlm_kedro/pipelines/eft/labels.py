@@ -42,7 +42,8 @@ def select_labelled(
         )
     counts = kept["kind"].value_counts()
     return kept.reset_index(drop=True), {
-        "eft/labelled": float(len(examples)),
+        "eft/judgements": float(len(examples)),
+        "eft/dropped_unbalanced": float(len(examples) - len(kept)),
         "eft/kept": float(len(kept)),
         "eft/kept_share": len(kept) / max(len(examples), 1),
         **{f"eft/kind_{kind}": float(count) for kind, count in sorted(counts.items())},
