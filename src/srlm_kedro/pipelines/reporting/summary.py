@@ -1,5 +1,7 @@
 """The summary that a run prints at its end."""
 
+import textwrap
+
 import pandas as pd
 
 from srlm_kedro.pipelines.reporting.model_tables import ERRORS
@@ -8,11 +10,20 @@ _HEADER = [
     *("model", "vs previous (95%)", "vs SFT (95%)", "score", "items", "constraints", "voice"),
     *("extras", "judge", "length", "pairs", "time"),
 ]
-_LEGEND = """vs: win minus loss on held-out prompts, in points. score: the referee's, 0 to 5.
-items, voice, extras: share of responses with a wrong item, without an assistant's tone, with
-something that nobody asked for. constraints: share of the requests that were missed.
-judge: share of human-ranked pairs that it orders rightly. length: tokens per response.
-pairs: those that it was trained on. time: seconds that its making took."""
+_LEGEND = {
+    "vs previous (95%)": "vs: win minus loss on held-out prompts, in points.",
+    "score": "score: the referee's, 0 to 5.",
+    "items": "items: share of responses with a wrong item.",
+    "constraints": "constraints: share of the requests that were missed.",
+    "voice": "voice: share of responses without an assistant's tone.",
+    "extras": "extras: share of responses with something that nobody asked for.",
+    "judge": "judge: share of human-ranked pairs that it orders rightly.",
+    "length": "length: tokens per response.",
+    "pairs": "pairs: those that it was trained on.",
+    "time": "time: seconds that its making took.",
+}
+_NOTHING = "-"
+_WIDTH = 96
 
 
 def summarise_run(
@@ -22,7 +33,7 @@ def summarise_run(
     errors: pd.DataFrame,
     timings: pd.DataFrame,
 ) -> str:
-    """One line per model, the legend, and the time of the whole run.
+    """One line per model, the legend, and the time of the whole run; no column without a figure.
 
     A line has the head-to-head with its 95% interval, the mean score, errors by kind, the accuracy
     as a judge, the length of responses, pairs and seconds.
@@ -44,7 +55,19 @@ def summarise_run(
                 f"{seconds:.0f} s",
             ]
         )
-    return f"{_aligned(lines)}\n\n{_LEGEND}\n{_time(timings, list(iterations['model']))}\n"
+    lines = _with_figures(lines)
+    legend = textwrap.fill(" ".join(_LEGEND[name] for name in lines[0] if name in _LEGEND), _WIDTH)
+    return f"{_aligned(lines)}\n\n{legend}\n{_time(timings, list(iterations['model']))}\n"
+
+
+def _with_figures(lines: list[list[str]]) -> list[list[str]]:
+    """The lines without the columns in which no model has a figure."""
+    kept = [
+        column
+        for column in range(len(lines[0]))
+        if any(line[column] != _NOTHING for line in lines[1:])
+    ]
+    return [[line[column] for column in kept] for line in lines]
 
 
 def _time(timings: pd.DataFrame, models: list[str]) -> str:
@@ -63,13 +86,13 @@ def _duels(rows: pd.DataFrame) -> tuple[str, str]:
 
 def _duel(rows: pd.DataFrame) -> str:
     if rows.empty:
-        return "-"
+        return _NOTHING
     row = rows.iloc[0]
     return f"{row['win'] - row['loss']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})"
 
 
 def _formatted(value: float, form: str) -> str:
-    return "-" if pd.isna(value) else form.format(value)
+    return _NOTHING if pd.isna(value) else form.format(value)
 
 
 def _aligned(lines: list[list[str]]) -> str:

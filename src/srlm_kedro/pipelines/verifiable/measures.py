@@ -94,7 +94,7 @@ def measure_gains(
     for name, scores in others.items():
         if name == model:
             continue
-        both = ours.join(_shares(scores), rsuffix="_other", how="inner")
+        both = ours.join(_shares(scores), suffixes=("", "_other"), how="inner")
         difference = both["share"] - both["share_other"]
         for part, values in _parts(difference, both["part"]):
             label = derive_seed(seed, "gain", model, name, part)

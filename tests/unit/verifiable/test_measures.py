@@ -1,0 +1,112 @@
+"""What programs find of held-out responses: shares by kind, gains with intervals, variety."""
+
+import pandas as pd
+import pytest
+
+from srlm_kedro.pipelines.evaluation.params import EvaluationParams
+from srlm_kedro.pipelines.verifiable.measures import (
+    distinct_pairs,
+    measure_constraints,
+    measure_fluency,
+    measure_gains,
+    part_of,
+)
+from srlm_kedro.records import Checkpoint
+from srlm_kedro.verifiable.referee import Checker
+
+PROMPTS = {
+    "e1": ('Tell me something about soup. Include the word "small".', "include"),
+    "e2": ("Tell me something about snow. Avoid commas. Use fewer than 40 words.", "x+y"),
+    "e3": ("Tell me something about owls. Avoid commas.", "unseen topic: no_commas"),
+}
+
+
+def responses(texts, model="m1"):
+    """Sampled responses to the prompts, by the prompt's id."""
+    rows = [
+        (model, name, f"{name}-{n}", *PROMPTS[name], "sampled", n, text, len(text.split()), "stop")
+        for name, group in texts.items()
+        for n, text in enumerate(group)
+    ]
+    columns = ["model", "prompt_id", "response_id", "prompt", "kind", "mode", "sample"]
+    return pd.DataFrame(rows, columns=[*columns, "response", "tokens", "finish"])
+
+
+def scores(shares, model):
+    rows = [
+        (model, name, PROMPTS.get(name, ("", "a"))[1], "sampled", 5 * share)
+        for name, group in shares.items()
+        for share in group
+    ]
+    return pd.DataFrame(rows, columns=["model", "prompt_id", "kind", "mode", "score"])
+
+
+def test_each_kind_is_counted_in_its_part_and_in_all():
+    """A comma that is used counts where commas are forbidden, and nowhere else."""
+    table, metrics = measure_constraints(
+        responses({"e1": ["a small, hot dish", "a dish"], "e2": ["cold, white"], "e3": ["birds"]}),
+        Checker(),
+    )
+    found = table.set_index(["part", "kind"])["met"].to_dict()
+    assert found["seen", "include"] == 0.5
+    assert found["seen", "no_commas"] == 0
+    assert found["unseen topic", "no_commas"] == 1
+    assert found["all", "no_commas"] == 0.5
+    assert found["all", "all"] == pytest.approx(3 / 5)
+    assert metrics["met/all/all"] == pytest.approx(3 / 5)
+    assert metrics["met/every_constraint"] == pytest.approx(2 / 4)
+    assert (table["model"] == "m1").all()
+
+
+def test_greedy_responses_do_not_count():
+    """Only sampled ones do."""
+    table = responses({"e1": ["a small dish", "a dish"]})
+    table.loc[1, "mode"] = "greedy"
+    assert measure_constraints(table, Checker())[1]["met/all/all"] == 1
+
+
+def test_gains_are_paired_by_prompt():
+    """A model that gains .5 on every prompt has an interval of no width."""
+    m1 = scores({"e1": [0.0, 0.5], "e2": [0.25], "e3": [0.5]}, "m1")
+    m2 = scores({"e1": [0.5, 1.0], "e2": [0.75], "e3": [1.0]}, "m2")
+    table, metrics = measure_gains(m2, m1, m1, scores({"e1": [1.0]}, "sft"), EvaluationParams(), 0)
+    whole = table.set_index(["against", "part"])
+    assert tuple(whole.loc[("m1", "all"), ["prompts", "gain", "low", "high"]]) == (3, 0.5, 0.5, 0.5)
+    assert whole.loc[("m1", "unseen topic"), "prompts"] == 1
+    assert whole.loc[("sft", "all"), "gain"] == pytest.approx(-0.25)
+    assert metrics["gain/vs_m1_low"] == 0.5
+
+
+def test_a_model_is_not_compared_with_itself():
+    """M1's predecessor is the baseline."""
+    m1, sft = scores({"e1": [0.5]}, "m1"), scores({"e1": [0.0]}, "sft")
+    table, _ = measure_gains(m1, sft, m1, sft, EvaluationParams(), 0)
+    assert set(table["against"]) == {"sft"}
+
+
+def test_parts():
+    """A kind without a label is seen."""
+    found = part_of(pd.Series(["include", "unseen topic: include", "unseen kind: long+short"]))
+    assert list(found) == ["seen", "unseen topic", "unseen kind"]
+
+
+def test_distinct_pairs():
+    """Repetition lowers it, within and across texts."""
+    assert distinct_pairs([["a", "b", "c"]]) == 1
+    assert distinct_pairs([["a", "b", "a", "b"]]) == pytest.approx(2 / 3)
+    assert distinct_pairs([["a", "b"], ["a", "b"]]) == 0.5
+    assert distinct_pairs([[], ["a"]]) == 0
+
+
+def test_fluency_is_per_token_without_ends(tmp_path):
+    """The model that is asked is M0."""
+
+    class Trainer:
+        def log_probs(self, model, examples):
+            assert model.name == "m0"
+            assert not any(one.complete for one in examples)
+            return [-2.0 * len(one.completion.split()) for one in examples]
+
+    table = responses({"e1": ["one two three", "four five six"]}).assign(tokens=4)
+    found = measure_fluency(table, Checkpoint(tmp_path, "m0"), Trainer())
+    assert found == {"fluency/log_prob": pytest.approx(-2.0)}
