@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.errors import InputError
-from srlm_kedro.freshness.provenance import made_by
 from srlm_kedro.judge.criteria import (
     CriteriaPrompt,
     ListedCriteria,
@@ -35,8 +34,6 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
     """
 
     ORIGIN = "a judge prompt comes from conf/"
-    INTERPRETS = True
-    """This class decides what is asked, so its code counts for what is made of the answers."""
 
     def __init__(
         self,
@@ -56,14 +53,23 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
             metadata: Free notes.
 
         Raises:
-            InputError: Both are given, or neither is, or a criterion has another form.
+            InputError: Both are given, or neither is; a criterion has another form, or there is no
+                such class.
         """
         if (criteria is None) == (rubric is None):
             raise InputError(f"{filepath}: give either `criteria` or `rubric` in the catalog.")
         self._filepath = Path(filepath)
         self._rubric = rubric
-        self._listed = None if criteria is None else _listed(filepath, criteria)
+        self._criteria = _listed(filepath, criteria or []) if rubric is None else _built(rubric)
         self.metadata = metadata
+
+    @property
+    def interpreter(self) -> str:
+        """The module whose code decides what is asked; it counts for what is made of the answers.
+
+        How the template is filled counts with the nodes that fill it.
+        """
+        return type(self._criteria).__module__
 
     def load(self) -> CriteriaPrompt:
         """The template and the criteria.
@@ -72,23 +78,36 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
             DatasetError: The template lacks a placeholder, or the file is not there.
         """
         template = self._filepath.read_text("utf-8")
-        return check_criteria_prompt(CriteriaPrompt(template, self._criteria()))
+        return check_criteria_prompt(CriteriaPrompt(template, self._criteria))
 
     def fingerprint(self) -> dict[str, Any]:
-        """The template, the criteria, and the code of the class that reads them."""
-        asked = [vars(each) for each in self._listed.listed] if self._listed else self._rubric
-        module = self._rubric.rpartition(".")[0] if self._rubric else ""
-        code = made_by(module) if module else {}
-        return {"template": self._filepath.read_text("utf-8"), "criteria": asked, **code}
-
-    def _criteria(self) -> Rubric:
-        return self._listed or load_obj(str(self._rubric))()
+        """The template, and the criteria or the name of their class; its code counts separately."""
+        listed = isinstance(self._criteria, ListedCriteria)
+        asked = [vars(each) for each in self._criteria.listed] if listed else self._rubric
+        return {"template": self._filepath.read_text("utf-8"), "criteria": asked}
 
     def _exists(self) -> bool:
         return self._filepath.exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "rubric": self._rubric}
+
+
+def _built(rubric: str) -> Rubric:
+    """The rubric of a catalog entry."""
+    try:
+        built = load_obj(rubric)()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{rubric}: this class of `rubric` in the catalog cannot be used: {error}. Name a "
+            "class without arguments, as `package.module.Class`."
+        ) from error
+    if not callable(getattr(built, "criteria", None)):
+        raise InputError(
+            f"{rubric}: this class of `rubric` in the catalog has no method "
+            "`criteria(instruction)`, which gives a list of `srlm_kedro.records.Criterion`."
+        )
+    return built
 
 
 def _listed(source: str, criteria: list[Any]) -> ListedCriteria:

@@ -101,12 +101,17 @@ def _repeat(
 
 
 def reparse(judgements: pd.DataFrame) -> pd.DataFrame:
-    """The same judgements, with score and reason read again from the raw texts or probabilities."""
+    """The same judgements, with score and reason read again from the raw texts or probabilities.
+
+    A score that a checker gave (`given`) is as it is.
+    """
     if "given" in judgements:
-        known = judgements["given"].notna()
-        drawn = reparse(judgements[~known].drop(columns="given"))
-        stated = judgements[known]
-        return pd.concat([drawn, stated.assign(score=stated["given"], reason="ok")]).sort_index()
+        own = judgements["given"].isna()
+        read = reparse(judgements[own].drop(columns="given"))
+        score, reason = (read[name].reindex(judgements.index) for name in ("score", "reason"))
+        return judgements.assign(
+            score=score.where(own, judgements["given"]), reason=reason.where(own, "ok")
+        )
     if "log_yes" in judgements:
         return _by_criteria(judgements)
     parsed = [parse_score(row.text, row.finish) for row in judgements.itertuples()]

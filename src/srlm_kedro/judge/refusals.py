@@ -11,6 +11,7 @@ UNPARSED = tuple(reason for reason in parsing.REASONS if reason != "ok")
 """Why a judgement has no score, as the metrics `unparsed_...` name it."""
 MEANINGS = {
     "no_room": "the filled judge prompt left no room for them",
+    "no_criteria": "the judge knows no criterion for their prompts",
     "cut_off": "the token limit ended them before their score",
     "no_score": "they state none",
     "out_of_range": "their score is below 0 or above 5",
@@ -31,9 +32,12 @@ def reasons_of(judgements: pd.DataFrame) -> pd.Series:
     """Why each judgement has no score; `ok` if it has one, `no_room` if it was not drawn.
 
     Args:
-        judgements: `reason` and `finish`.
+        judgements: `reason` and `finish`, and `criteria` if the judge was asked by criteria.
     """
-    return judgements["reason"].mask(judgements["finish"] == "no_room", "no_room")
+    reasons = judgements["reason"].mask(judgements["finish"] == "no_room", "no_room")
+    if "criteria" not in judgements:
+        return reasons
+    return reasons.mask(judgements["criteria"].map(len) == 0, "no_criteria")
 
 
 def in_words(reasons: Mapping[str, int]) -> str:
@@ -54,7 +58,12 @@ def advice(reasons: Mapping[str, int], sampling: str, max_new_tokens: int) -> st
     parts = [f"Raise {limit}: it ended {cut} of them."] if cut else []
     if reasons.get("no_room"):
         parts.append(f"Lower {limit}, or shorten the longest texts.")
-    if sum(reasons.values()) > cut + reasons.get("no_room", 0):
+    if reasons.get("no_criteria"):
+        parts.append(
+            "List criteria that fit every prompt in the catalog's `criteria_prompt`, or use "
+            "prompts that its rubric reads."
+        )
+    if sum(reasons.values()) > cut + reasons.get("no_room", 0) + reasons.get("no_criteria", 0):
         parts.append(
             "A model that cannot follow the rubric learns it from people's ranks (`loop.eft: "
             "ranking`), or is asked for one point of the rubric at a time (`loop.judge_form: "

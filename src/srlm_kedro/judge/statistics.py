@@ -15,14 +15,36 @@ def with_rewards(responses: pd.DataFrame, read: pd.DataFrame, min_scores: int) -
     """`responses` with their `reward`, the mean of their scores, and the number of these `scores`.
 
     A judgement without a score does not enter the mean. A response with fewer scores than
-    `min_scores` has no reward.
+    `min_scores` has no reward. Answers to criteria are not drawn, so one score is enough.
+
+    If a checker gave scores too (`judgements.given_judgements`), the reward is the mean of the
+    judge's mean and the checker's score. A response that lacks one of them has no reward.
     """
+    if "log_yes" in read:
+        min_scores = 1
+    if "given" not in read:
+        return _rewarded(responses, *_mean_scores(responses, read, min_scores))
+    own, stated = (read[read["given"].isna()], read[read["given"].notna()])
+    reward, scores = _mean_scores(responses, stated, 1)
+    if len(own):
+        own_reward, own_scores = _mean_scores(responses, own, min_scores)
+        reward, scores = (reward + own_reward) / 2, scores + own_scores
+    return _rewarded(responses, reward, scores)
+
+
+def _mean_scores(
+    responses: pd.DataFrame, read: pd.DataFrame, least: int
+) -> tuple[pd.Series, pd.Series]:
+    """The mean of each response's scores, NaN if they are fewer than `least`; and their number."""
     by_response = read.groupby("response_id")["score"].agg(["mean", "count"])
     found = by_response.reindex(responses["response_id"]).set_axis(responses.index)
     scores = found["count"].fillna(0).astype(int)
+    return found["mean"].where(scores >= least), scores
+
+
+def _rewarded(responses: pd.DataFrame, reward: pd.Series, scores: pd.Series) -> pd.DataFrame:
     # The last bits of a mean depend on the order of the sum. Rounding them off makes ties equal.
-    reward = found["mean"].where(scores >= min_scores).round(9)
-    return responses.assign(reward=reward, scores=scores)
+    return responses.assign(reward=reward.round(9), scores=scores)
 
 
 def tally(won: pd.Series, resamples: int, seed: int) -> dict[str, float]:

@@ -91,8 +91,21 @@ class LoopParams(Params):
             )
         if self.judge_form == "worded" and self.eft == "labels":
             raise ValueError("`eft: labels` needs `judge_form: criteria`")
+        if self.eft == "labels" and self.seed_data == "oasst":
+            raise ValueError("`eft: labels` needs `points`, which OASST does not have")
         if self.soft_labels and self.reward != "judge":
             raise ValueError("`soft_labels` compare two judges: `reward` must be judge")
+        if self.reward == "checked" and self.judge != "current":
+            raise ValueError(
+                f"`reward: checked` asks no judge, so `judge: {self.judge}` would have no effect; "
+                "use `reward: judge` or `reward: both`"
+            )
+        by_criteria = self.judge_form == "criteria" and self.reward != "checked"
+        if self.update == "positives" and by_criteria:
+            raise ValueError(
+                "`update: positives` trains on responses of full reward, and by `judge_form: "
+                "criteria` none has it, because its points are probabilities"
+            )
         if self.update == "positives" and self.eft == "none":
             raise ValueError("`update: positives` trains on EFT too: `eft` cannot be none")
         return self

@@ -61,7 +61,7 @@ def make_pairs(
     Raises:
         GateError: Fewer pairs than `min_pairs`.
     """
-    made, drops = [], dict.fromkeys(DROPS, 0)
+    made, drops = [], {name: 0 for name in DROPS if name != "narrow" or pairs.min_margin}
     groups: dict[str, list[Any]] = {}
     for row in judged_responses.itertuples():
         groups.setdefault(row.prompt_id, []).append(row)
@@ -99,7 +99,7 @@ def _advice(groups: dict[str, list[Any]], drops: dict[str, int]) -> str:
             "(`judging.sampling.n`), or ask for one point of the rubric at a time "
             "(`loop.judge_form: criteria`), whose rewards are rarely equal."
         )
-    if drops["narrow"]:
+    if drops.get("narrow"):
         parts.append("Lower `pairs.min_margin`.")
     if drops["short_group"]:
         parts.append("Draw more responses to a prompt (`responses.sampling.n`).")

@@ -26,8 +26,9 @@ from srlm_kedro.pipelines.checks.counts import (
     too_few_demonstrations,
     too_few_prompts,
 )
+from srlm_kedro.pipelines.eft.labels import label_faults, select_labelled
 from srlm_kedro.pipelines.eft.params import EftParams
-from srlm_kedro.pipelines.ift import refuse_faulty_seed
+from srlm_kedro.pipelines.ift import prepare_eft, refuse_faulty_seed
 from srlm_kedro.pipelines.pairs import PairsParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams, check_few_shot_prompt
 from srlm_kedro.pipelines.published.mt_bench import check_mt_bench_prompt
@@ -73,6 +74,7 @@ def data_faults(
         refuse_faulty_seed(seeds)
     except InputError as error:
         faults.append(str(error))
+    faults += _label_faults(pipeline, seeds, catalog)
     return faults + _count_faults(pipeline, seeds, given)
 
 
@@ -125,6 +127,19 @@ def _check_input(
     rows = dataset.load()
     _log.info("%s: %d rows from %s", name, len(rows), dataset.described())
     return {name: rows}
+
+
+def _label_faults(
+    pipeline: Pipeline, seeds: Mapping[str, pd.DataFrame], catalog: CatalogProtocol
+) -> list[str]:
+    """Ranked responses without points that fit the criteria, if M1 learns from these."""
+    reads = any(node.func is select_labelled for node in pipeline.nodes)
+    if not reads or "eft_seed" not in seeds:
+        return []
+    try:
+        return label_faults(prepare_eft(seeds["eft_seed"]), catalog.load("criteria_prompt"))
+    except DatasetError:  # refused with the other inputs
+        return []
 
 
 def _count_faults(

@@ -26,6 +26,15 @@ def is_met(constraint: Constraint, response: str) -> bool:
     return bool(response.strip()) and bool(_checker(constraint).check_following(response))
 
 
+def refuse_missing() -> None:
+    """Imports the programs.
+
+    Raises:
+        InputError: lm-eval with its extra `ifeval` is not installed.
+    """
+    _programs()
+
+
 def _word(value: str) -> str:
     return rf"\b{re.escape(value)}\b"
 

@@ -45,10 +45,8 @@ def make(
         if len(groups) == len(drawn) and (needed is None or set(drawn) & set(needed)):
             break
     constraints = tuple(Constraint(name, ALL_KINDS[name].draw(rng)) for name in drawn)
-    if len({each.value for each in constraints if each.value}) < len(
-        [each for each in constraints if each.value]
-    ):
-        return make(rng, topics, kinds, needed)  # a word that is wanted and forbidden
+    if _forbids_a_wanted_word(constraints):
+        return make(rng, topics, kinds, needed)
     task = rng.choice(TASKS).format(topic=rng.choice(topics))
     text = " ".join([task, *(word(each, rng) for each in constraints)])
     return Instruction(text, constraints)
@@ -58,3 +56,10 @@ def parse(text: str) -> Instruction | None:
     """The instruction that a text expresses; None if no constraint of a known kind is in it."""
     constraints = tuple(constraint for _, _, constraint in read(text))
     return Instruction(text, constraints) if constraints else None
+
+
+def _forbids_a_wanted_word(constraints: Sequence[Constraint]) -> bool:
+    """Whether one constraint wants a word that another forbids: `good` and a start `Good news`."""
+    forbidden = {each.value.lower() for each in constraints if each.kind == "avoid"}
+    wanted = [each.value.lower().split() for each in constraints if each.kind != "avoid"]
+    return any(forbidden.intersection(words) for words in wanted)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from srlm_kedro.verifiable.checkers import is_met
+from srlm_kedro.verifiable.checkers import is_met, refuse_missing
 from srlm_kedro.verifiable.constraints import question
 from srlm_kedro.verifiable.instructions import parse
 
@@ -29,6 +29,14 @@ class Assessment:
 
 class Checker:
     """Checks each constraint of an instruction by a program."""
+
+    def refuse_unready(self) -> None:
+        """Refuses to start without the programs.
+
+        Raises:
+            InputError: They cannot be imported.
+        """
+        refuse_missing()
 
     def understands(self, prompt: str) -> bool:
         """Whether the prompt has a constraint that can be checked."""

@@ -13,6 +13,10 @@ COLUMNS = [
     *("prompt_id", "response_id", "prompt", "completion", "score", "rank", "complete", "kind"),
 ]
 """`complete` is False: only the answer's first token is trained on, for only it is read."""
+_RULE = (
+    "with `loop.eft: labels` every ranked response says whether it meets each criterion, in their "
+    "order (otherwise use `loop.eft: baseline`)."
+)
 
 
 def select_labelled(
@@ -24,14 +28,11 @@ def select_labelled(
     each, drawn at random: a judge must not learn which answer is commoner.
 
     Raises:
-        InputError: Seed data without points, or with another number of points than criteria.
+        InputError: Responses without points, or with another number of points than criteria.
         GateError: Fewer than `min_kept` examples are left.
     """
-    if "points" not in eft_pool:
-        raise InputError(
-            "eft: `loop.eft: labels` needs `points` in `eft_seed`: for each response, whether it "
-            "meets each criterion. Give them, or use `loop.eft: baseline`."
-        )
+    if faults := label_faults(eft_pool, criteria_prompt):
+        raise InputError(summary(f"eft: {len(faults)} faults; {_RULE}", faults))
     examples = pd.DataFrame(_examples(eft_pool, criteria_prompt), columns=COLUMNS)
     kept = _balanced(examples, eft.per_answer, seed)
     if len(kept) < eft.min_kept:
@@ -50,23 +51,36 @@ def select_labelled(
     }
 
 
+def label_faults(ranked: pd.DataFrame, criteria_prompt: CriteriaPrompt) -> list[str]:
+    """Responses whose points are missing or do not fit the criteria, one line each.
+
+    Args:
+        ranked: Ranked responses, as `prepare_eft` gives them.
+        criteria_prompt: Knows the criteria for each prompt.
+    """
+    faults = []
+    for row in ranked.itertuples():
+        points = getattr(row, "points", None)
+        criteria = criteria_prompt.rubric.criteria(row.prompt)
+        if points is None:
+            faults.append(f"eft_seed, response {row.response_id}: it has no `points`")
+        elif len(points) != len(criteria):
+            faults.append(
+                f"eft_seed, response {row.response_id}: it has {len(points)} points, and the "
+                f"judge has {len(criteria)} criteria for its prompt"
+            )
+    return faults
+
+
 def _examples(eft_pool: pd.DataFrame, prompt: CriteriaPrompt) -> list[tuple]:
-    rows, faults = [], []
+    rows = []
     for row in eft_pool.itertuples():
         criteria = prompt.rubric.criteria(row.prompt)
-        if len(row.points) != len(criteria):
-            faults.append(
-                f"{row.response_id}: {len(row.points)} points, and {len(criteria)} criteria"
-            )
-            continue
         for criterion, met in zip(criteria, row.points, strict=True):
             answer = YES[0] if bool(met) == criterion.wanted else NO[0]
             asked = prompt.fill(row.prompt, row.response, criterion)
             names = (row.prompt_id, row.response_id)
             rows.append((*names, asked, answer, 5.0 * met, row.rank, False, criterion.kind))
-    if faults:
-        heading = f"eft: {len(faults)} responses have other numbers of points than of criteria."
-        raise InputError(summary(heading, faults))
     return rows
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
+from srlm_kedro.errors import GateError
 from srlm_kedro.judge.criteria import JudgePrompt
 from srlm_kedro.judge.judgements import candidate_status, given_judgements
 from srlm_kedro.params import Reads
@@ -24,10 +25,19 @@ def check_candidates(
     """The checker's judgement of each candidate; its text are the checker's reasons.
 
     A prompt that the checker does not understand gives its responses no score.
+
+    Raises:
+        GateError: The checker understands no prompt.
     """
-    rows = responses[candidate_status(responses, judging.cut, judging.empty) == "ok"]
-    if isinstance(checker, KnowingReferee):
-        rows = rows[[checker.understands(prompt) for prompt in rows["prompt"]]]
+    candidates = responses[candidate_status(responses, judging.cut, judging.empty) == "ok"]
+    rows = _understood(candidates, checker)
+    if len(candidates) and not len(rows):
+        raise GateError(
+            f"checker: it understands none of {candidates['prompt_id'].nunique()} prompts, such as "
+            f"{candidates['prompt'].iloc[0][:60]!r}, so no response can be rewarded "
+            "(`loop.reward`). Name a checker of these prompts in the catalog, or use "
+            "`loop.reward: judge`."
+        )
     found = checker.assess_all(list(zip(rows["prompt"], rows["response"], strict=True)))
     return given_judgements(
         rows["response_id"],
@@ -45,12 +55,17 @@ def judge_and_check(
     judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
     seed: int,
 ) -> pd.DataFrame:
-    """The judge's judgements of each candidate, and the checker's as many times as the judge's.
+    """The judge's judgements of each candidate, and behind them the checker's.
 
-    So the mean of the scores is the mean of the judge's reward and the checker's.
+    The checker is asked first: it costs little, and may stop the run.
     """
-    judged = judge_candidates(judge, responses, judge_prompt, judge_engine, judging, seed)
     checked = check_candidates(checker, responses, judging)
-    own = 1 + int(judged["k"].max()) if len(judged) else 0
-    copies = [checked.assign(k=own + k) for k in range(own)]
-    return pd.concat([judged, *copies], ignore_index=True)
+    judged = judge_candidates(judge, responses, judge_prompt, judge_engine, judging, seed)
+    after = 1 + int(judged["k"].max()) if len(judged) else 0
+    return pd.concat([judged, checked.assign(k=after)], ignore_index=True)
+
+
+def _understood(rows: pd.DataFrame, checker: Referee) -> pd.DataFrame:
+    if not isinstance(checker, KnowingReferee):
+        return rows
+    return rows[[checker.understands(prompt) for prompt in rows["prompt"]]]

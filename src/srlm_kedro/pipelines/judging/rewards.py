@@ -42,7 +42,8 @@ def reward_responses(
     drops = {reason: int((reasons == reason).sum()) for reason in DROP_REASONS}
     _refuse_dropped(responses, drops)
     read = merge_attempts(reparse(judgements))
-    _refuse_unparsed(responses, read, judging)
+    asked = _asked(read)
+    _refuse_unparsed(responses, asked, judging)
     table = with_rewards(responses, read, judging.min_scores).assign(reason=reasons)
     judged = table[reasons == "ok"]
     if judged["reward"].isna().all():
@@ -54,12 +55,18 @@ def reward_responses(
     pairs = zip(judged["prompt"], judged["response"], strict=True)
     escaped = sum(is_escaped(template_of(judge_prompt), *pair) for pair in pairs)
     return table, {
-        **judge_metrics(judged, judgements, read),
+        **judge_metrics(judged, judgements, asked),
         **{f"judge/dropped_{reason}": float(count) for reason, count in drops.items()},
         "judge/judged_share": len(judged) / len(table),
         "judge/escaped_responses": float(escaped),
-        "judge/no_room": float((read["finish"] == "no_room").sum()),
+        "judge/no_room": float((asked["finish"] == "no_room").sum()),
     }
+
+
+def _asked(read: pd.DataFrame) -> pd.DataFrame:
+    """The judge's own judgements; the checker's if it judges alone."""
+    own = read[read["given"].isna()] if "given" in read else read
+    return own if len(own) else read
 
 
 def judge_metrics(
@@ -122,11 +129,12 @@ def _refuse_unparsed(responses: pd.DataFrame, read: pd.DataFrame, judging: Judgi
     prompt_id = dict(zip(responses["response_id"], responses["prompt_id"], strict=True))
     reasons = refusals.reasons_of(unparsed).value_counts().to_dict()
     sampling = judging.sampling
+    again = f" Or raise `judging.retries` (now {judging.retries})." * ("log_yes" not in read)
     raise GateError(
         f"{prompt_id[first.response_id].partition('-')[0]}.judgements: "
         f"{len(unparsed) / len(read):.0%} of {len(read)} judgements have no score (limit "
         f"`judging.max_unparsed` = {judging.max_unparsed:g}): {refusals.in_words(reasons)}. "
         f"First: response {first.response_id}, {quoted_end(first.text)}. "
-        f"{refusals.advice(reasons, 'judging.sampling', sampling.max_new_tokens)} Or raise "
-        f"`judging.retries` (now {judging.retries}). All judgements are kept: read some."
+        f"{refusals.advice(reasons, 'judging.sampling', sampling.max_new_tokens)}{again} "
+        "All judgements are kept: read some."
     )

@@ -6,7 +6,9 @@ the programs' verdicts.
 """
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import pandas as pd
@@ -14,11 +16,11 @@ import pandas as pd
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.errors import GateError
 from srlm_kedro.params import Reads
+from srlm_kedro.pipelines.verifiable.params import VerifiableParams
 from srlm_kedro.records import Checkpoint, derive_seed
 from srlm_kedro.referee.base import CheckingReferee
 from srlm_kedro.verifiable.constraints import ALL_KINDS, KINDS, UNSEEN_KINDS
 from srlm_kedro.verifiable.instructions import Instruction, make
-from srlm_kedro.verifiable.params import VerifiableParams
 from srlm_kedro.verifiable.topics import TOPICS, UNSEEN_TOPICS
 
 INSTRUCTIONS = ["id", "use", "prompt", "kind", "seen"]
@@ -30,14 +32,17 @@ RESPONSES = ["id", "response", "finish"]
 def make_instructions(verifiable: VerifiableParams) -> pd.DataFrame:
     """All seed prompts, each once: columns `INSTRUCTIONS`."""
     rng = random.Random(derive_seed(verifiable.seed, "instructions"))
-    rows, known = [], set()
-    for use, label, instruction in _drawn(verifiable, rng):
-        if instruction.text in known:
-            continue
+    known: set[str] = set()
+    numbers: Counter[str] = Counter()
+    rows = []
+    for use, label, draw in _wanted(verifiable, rng):
+        instruction = draw()
+        while instruction.text in known:
+            instruction = draw()
         known.add(instruction.text)
-        number = sum(row[1] == use for row in rows) + 1
+        numbers[use] += 1
         kind = f"{label}{instruction.kind}"
-        rows.append((f"{use}-{number:04d}", use, instruction.text, kind, not label))
+        rows.append((f"{use}-{numbers[use]:04d}", use, instruction.text, kind, not label))
     return pd.DataFrame(rows, columns=INSTRUCTIONS)
 
 
@@ -88,22 +93,21 @@ def check_seed_responses(
     return ift, eft, held_out.reset_index(drop=True)
 
 
-def _drawn(
+def _wanted(
     verifiable: VerifiableParams, rng: random.Random
-) -> Iterator[tuple[str, str, Instruction]]:
-    """The use of each prompt, a label if its topic or kind is unseen, and the prompt."""
+) -> Iterator[tuple[str, str, Callable[[], Instruction]]]:
+    """The use of each prompt, a label if its topic or kind is unseen, and what draws one."""
     held_out = verifiable.eval_prompts
     topics = round(held_out * verifiable.unseen_topics)
-    kinds = round(held_out * verifiable.unseen_kinds)
-    for use, number in (("ift", verifiable.ift), ("eft", verifiable.eft)):
-        for _ in range(number):
-            yield use, "", make(rng)
-    for _ in range(max(held_out - topics - kinds, 0)):
-        yield "eval", "", make(rng)
-    for _ in range(topics):
-        yield "eval", "unseen topic: ", make(rng, UNSEEN_TOPICS, KINDS)
-    for _ in range(kinds):
-        yield "eval", "unseen kind: ", make(rng, TOPICS, ALL_KINDS, UNSEEN_KINDS)
+    kinds = min(round(held_out * verifiable.unseen_kinds), held_out - topics)
+    seen = partial(make, rng)
+    unseen_topic = partial(make, rng, UNSEEN_TOPICS, KINDS)
+    unseen_kind = partial(make, rng, TOPICS, ALL_KINDS, UNSEEN_KINDS)
+    yield from [("ift", "", seen)] * verifiable.ift
+    yield from [("eft", "", seen)] * verifiable.eft
+    yield from [("eval", "", seen)] * (held_out - topics - kinds)
+    yield from [("eval", "unseen topic: ", unseen_topic)] * topics
+    yield from [("eval", "unseen kind: ", unseen_kind)] * kinds
 
 
 def _best(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:

@@ -1,6 +1,8 @@
 """The parameters `verifiable`: the seed data of verifiable instructions."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from srlm_kedro.engines.generation.base import StageSampling
 from srlm_kedro.params import MAX_COUNT, MAX_SEED, MAX_TOKENS, Params
@@ -32,3 +34,12 @@ class VerifiableParams(Params):
     """Share of the held-out prompts with a kind of constraint that occurs nowhere else."""
     sampling: SeedSampling = SeedSampling()
     """How M0's responses are drawn."""
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.unseen_topics + self.unseen_kinds > 1:
+            raise ValueError(
+                f"unseen_topics = {self.unseen_topics:g} and unseen_kinds = {self.unseen_kinds:g} "
+                "are shares of the same prompts, and together above 1"
+            )
+        return self
