@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from transformers import (
@@ -20,6 +21,7 @@ from srlm_kedro.engines.training.params import DpoParams, PretrainParams
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.engines.training.trl.token_rows import sft_rows
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.pipelines.sft import eft_examples
 from srlm_kedro.records import Checkpoint, Example, Preference
 from tests.engines.models import write_model
 from tests.engines.tuning import (
@@ -68,6 +70,19 @@ class TestSft:
         first = trainer.sft(checkpoint, EXAMPLES, params, seed=1).log[0]["loss"]
         logps = [completion_logps(checkpoint, e.prompt, e.completion) for e in EXAMPLES]
         assert first == pytest.approx(-torch.cat(logps).mean().item(), abs=1e-4)
+
+    def test_an_answer_to_a_criterion_has_loss_on_its_token_alone(self, trainer, checkpoint):
+        """Neither the question nor an end token is learnt: the first loss is that of the answer."""
+        table = pd.DataFrame({"prompt": ["w9 w10 w3"], "completion": ["w4"], "complete": [False]})
+        (example,) = eft_examples(table)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+        (row,) = sft_rows(tokenizer, [example])
+        learnt = [label for label in row["labels"] if label != -100]
+        assert learnt == row["input_ids"][-1:] == tokenizer.convert_tokens_to_ids(["w4"])
+        params = SFT.model_copy(update={"batch_size": 1, "micro_batch_size": 1})
+        first = trainer.sft(checkpoint, [example], params, seed=1).log[0]["loss"]
+        (answer, *_) = completion_logps(checkpoint, example.prompt, example.completion)
+        assert first == pytest.approx(-answer.item(), abs=1e-4)
 
     def test_learns_to_stop(self, trainer, checkpoint):
         """After training, the end token is likelier at the end of a completion."""

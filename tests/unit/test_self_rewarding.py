@@ -1,9 +1,10 @@
 """The inputs of the nodes, for different parameters `loop`."""
 
 import pytest
+from pydantic import ValidationError
 
 from srlm_kedro.pipelines.loop import LoopParams
-from srlm_kedro.pipelines.self_rewarding import iteration, self_rewarding, step
+from srlm_kedro.pipelines.self_rewarding import compose, iteration, self_rewarding, step
 
 
 def node(pipeline, name):
@@ -206,3 +207,86 @@ def test_m0_is_ready_unless_it_is_to_be_pretrained_or_given():
     assert makers == {"ready": ["m0.take_m0"], "pretrained": ["m0.train_m0"], "given": []}
     with pytest.raises(ValueError, match="`world: given` has one"):
         LoopParams(world="given", pretrain=True)
+
+
+CONTRADICTIONS = [
+    ({"eft": "labels"}, "needs `judge_form: criteria`"),
+    ({"eft": "ranking", "judge_form": "criteria"}, "use `eft: labels` or `eft: baseline`"),
+    (
+        {"eft": "labels", "judge_form": "criteria", "seed_data": "oasst", "world": "given"},
+        "which OASST does not have",
+    ),
+    ({"soft_labels": True, "reward": "checked"}, "`reward` must be judge"),
+    ({"soft_labels": True, "reward": "both"}, "`reward` must be judge"),
+    ({"reward": "checked", "judge": "external"}, "`judge: external` would have no effect"),
+    ({"reward": "checked", "judge": "m1"}, "`judge: m1` would have no effect"),
+    ({"pretrain": True, "world": "verifiable"}, "`world: verifiable` has one"),
+    ({"update": "positives", "judge_form": "criteria"}, "its points are probabilities"),
+    (
+        {"update": "positives", "judge_form": "criteria", "reward": "both"},
+        "its points are probabilities",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "fault"), CONTRADICTIONS)
+def test_parameters_that_contradict_each_other_are_refused(given, fault):
+    """With the value that goes."""
+    with pytest.raises(ValidationError, match=fault):
+        LoopParams(**given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"judge_form": "criteria", "eft": "labels", "world": "verifiable"},
+        {"judge_form": "criteria", "eft": "none", "soft_labels": True},
+        {"judge_form": "criteria", "reward": "both", "judge": "external"},
+        {"update": "positives", "judge_form": "criteria", "reward": "checked"},
+        {"eft": "ranking", "reward": "checked"},
+    ],
+)
+def test_what_goes_together_is_accepted(given):
+    """A pipeline comes of it."""
+    assert self_rewarding(LoopParams(**given)).nodes
+
+
+def test_every_judge_is_asked_in_the_same_form():
+    """By criteria all of them read `criteria_prompt`, and nobody a template for judgements."""
+    made = self_rewarding(LoopParams(judge_form="criteria", eft="labels", world="verifiable"))
+    assert "judge_prompt" not in made.inputs()
+    readers = {n.name.split(".")[-1] for n in made.nodes if "criteria_prompt" in n.inputs}
+    assert readers == {
+        *("write_prompts", "judge_candidates", "reward_responses", "select_labelled"),
+        *("judge_eft_eval", "judge_own", "judge_validation_responses", "check_lengths"),
+    }
+    assert "criteria_prompt" not in self_rewarding(LoopParams()).inputs()
+
+
+@pytest.mark.parametrize("reward", ["judge", "checked", "both"])
+def test_the_checker_rewards_only_where_it_is_asked_to(reward):
+    """By default nothing that leads to a model reads it."""
+    loop = LoopParams(judge_form="criteria", eft="labels", world="verifiable", reward=reward)
+    made = self_rewarding(loop)
+    readers = {n.name.split(".")[-1] for n in made.nodes if "checker" in n.inputs}
+    assert (
+        readers
+        == {
+            "judge": set(),
+            "checked": {"check_candidates"},
+            "both": {"judge_and_check"},
+        }[reward]
+    )
+    assert "m2.pairs" in made.all_outputs()
+    trains = [n for n in made.nodes if n.name.split(".")[-1].startswith("train")]
+    assert not any({"checker", "referee"} & set(n.inputs) for n in trains)
+
+
+def test_the_seed_data_of_verifiable_instructions_are_made_by_their_own_pipeline():
+    """It asks M0 and the programs; the loop itself does not make them."""
+    loop = LoopParams(judge_form="criteria", eft="labels", world="verifiable")
+    made = compose(loop)["seed_data"]
+    assert {"ift_seed", "eft_seed", "eval_prompts"} <= made.all_outputs()
+    assert {"m0.model", "checker", "generation_engine"} <= made.inputs()
+    assert {"ift_seed", "eft_seed"} <= self_rewarding(loop).inputs()
+    assert "checker" not in compose(LoopParams())["seed_data"].inputs()

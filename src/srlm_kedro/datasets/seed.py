@@ -107,10 +107,7 @@ class SeedDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
                 f"{self._filepath}: a table read by `columns`, `drop` or `ignore` cannot be saved."
             )
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        rows = [
-            self._record.model_validate(row).model_dump(exclude_none=True)
-            for row in data.to_dict("records")
-        ]
+        rows = [self._record.model_validate(row).model_dump() for row in data.to_dict("records")]
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         content = ("\n".join(lines) + "\n").encode()
         if self._filepath.exists() and self._filepath.read_bytes() != content:

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from srlm_kedro.datasets.rows.dialogues import is_blank
@@ -67,6 +76,13 @@ class RankedResponse(BaseModel):
     points: list[bool] | None = None
     """Whether it meets each criterion for its prompt, in the order of the rubric (`loop.eft:
     labels`)."""
+
+    @model_serializer(mode="wrap")
+    def _without_missing_points(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found = fields(self)
+        if self.points is None:
+            del found["points"]
+        return found
 
 
 class EftRow(_Row):

@@ -9,10 +9,11 @@ import pytest
 from srlm_kedro.engines.generation.base import NO_ROOM, Completion
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import GateError, InputError
+from srlm_kedro.judge.criteria import CriteriaPrompt
 from srlm_kedro.pipelines.prompts import create_pipeline
 from srlm_kedro.pipelines.prompts.nodes import WRITTEN, accept_prompts, write_prompts
 from srlm_kedro.pipelines.prompts.params import PromptsParams
-from srlm_kedro.records import Checkpoint
+from srlm_kedro.records import Checkpoint, Criterion
 from tests.unit.fakes import M1, FakeEngine
 
 WORDS = [f"word{n}" for n in range(400)]
@@ -242,3 +243,34 @@ def test_the_gate_counts_every_reason_and_names_the_way_out():
     assert "1 empty" in message
     for knob in ("sampling.max_new_tokens", "sampling.temperature", "max_written"):
         assert f"prompts.{knob}" in message
+
+
+class ByWord:
+    """Knows a criterion for prompts with an even word."""
+
+    def criteria(self, instruction):
+        even = [word for word in instruction.split() if word[-1] in "02468"]
+        return [Criterion("even", f"Is it {word}?") for word in even]
+
+
+def test_prompts_without_criteria_are_refused_where_a_judge_is_asked_by_criteria():
+    """Nobody could judge their responses; what else is wrong with them comes first."""
+    texts = ["Tell me about birds 2", "Tell me about birds 1", "no"]
+    engine = FakeEngine(lambda r, s: texts[int(r.id[-5:]) % 3])
+    params = PromptsParams(count=5, max_written=3)
+    judge = CriteriaPrompt("{response} {criterion}", ByWord())
+    known = IFT, EFT, NO_EARLIER
+    for asked, reasons in (
+        (judge, ["ok", "no_criteria", "too_short"]),
+        (None, ["ok", "ok", "too_short"]),
+    ):
+        written = write_prompts(M1, M1, *known, TEMPLATE, engine, params, 0, {}, asked)
+        assert written["reason"].tolist() == reasons
+        *_, metrics = _accept(written, max_written=3)
+        assert metrics.get("prompts/rejected_no_criteria") == (1 if asked else None)
+
+
+def test_the_criteria_reach_the_filters():
+    """Only where the judge is asked by criteria."""
+    assert "criteria_prompt" in create_pipeline(by_criteria=True).inputs()
+    assert "criteria_prompt" not in create_pipeline().inputs()

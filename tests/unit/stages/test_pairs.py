@@ -138,3 +138,22 @@ def test_length_control_takes_the_short_of_the_good_and_the_long_of_the_bad():
     assert (held.chosen_id[0], held.rejected_id[0]) == ("m2-p0-r0", "m2-p0-r4")
     narrow, _ = make_pairs(judged, PairsParams(length_control=0.01), seed=0)
     assert (narrow.chosen_id[0], narrow.rejected_id[0]) == ("m2-p0-r1", "m2-p0-r3")
+
+
+def test_a_narrow_pair_is_none():
+    """Rewards as far apart as `min_margin` make a pair, closer ones are counted; a tie is a tie."""
+    judged = _judged([2, 4], [3.01, 4], [2, 2])
+    pairs, metrics = make_pairs(judged, PairsParams(min_margin=1), seed=0)
+    assert pairs["prompt_id"].tolist() == ["m2-p0"]
+    assert (metrics["pairs/dropped_narrow"], metrics["pairs/dropped_tie"]) == (1, 1)
+    exact, _ = make_pairs(_judged([3, 4]), PairsParams(min_margin=1), seed=0)
+    assert len(exact) == 1
+    with pytest.raises(GateError, match=r"1 narrow \(.*Lower `pairs\.min_margin`"):
+        make_pairs(judged[2:4], PairsParams(min_margin=1), seed=0)
+
+
+def test_without_a_margin_no_pair_is_narrow():
+    """And there is no such metric."""
+    pairs, metrics = make_pairs(_judged([3.999, 4]), PairsParams(), seed=0)
+    assert len(pairs) == 1
+    assert "pairs/dropped_narrow" not in metrics

@@ -1,0 +1,158 @@
+"""The dataset of a judge prompt that asks criteria."""
+
+import sys
+
+import pytest
+import yaml
+from kedro.io import DataCatalog, DatasetError
+
+from srlm_kedro.datasets.criteria_prompt import CriteriaPromptDataset
+from srlm_kedro.freshness import provenance
+from srlm_kedro.records import Criterion
+
+RUBRIC = """
+from srlm_kedro.records import Criterion
+
+class Words:
+    def criteria(self, instruction):
+        return [Criterion("word", f"Is it {word}?") for word in instruction.split()]
+
+class Silent:
+    pass
+
+class Demanding:
+    def __init__(self, needed):
+        self.needed = needed
+"""
+
+
+@pytest.fixture
+def template(tmp_path):
+    file = tmp_path / "criterion.txt"
+    file.write_text("{response} {criterion}", "utf-8")
+    return str(file)
+
+
+@pytest.fixture
+def rubric(tmp_path, monkeypatch):
+    """A module of the user's own, as a file that a test may change."""
+    file = tmp_path / "own_rubric.py"
+    file.write_text(RUBRIC, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield file
+    sys.modules.pop("own_rubric", None)
+    provenance.clear_caches()
+
+
+def of_yaml(template: str, text: str) -> CriteriaPromptDataset:
+    """The dataset of a catalog entry, as YAML gives it."""
+    kind = "srlm_kedro.datasets.criteria_prompt.CriteriaPromptDataset"
+    entry = {"type": kind, "filepath": template, **yaml.safe_load(text)}
+    return DataCatalog.from_config({"criteria_prompt": entry}).get("criteria_prompt")
+
+
+def test_listed_criteria_are_asked_about_every_response(template):
+    """A text wants yes; `wanted: no` is a word that YAML reads as false."""
+    dataset = of_yaml(
+        template,
+        """
+        criteria:
+          - Is it polite?
+          - {ask: Does it have a comma?, wanted: no}
+          - {ask: Is it short?, wanted: yes}
+        """,
+    )
+    prompt = dataset.load()
+    assert prompt.template == "{response} {criterion}"
+    assert prompt.rubric.criteria("anything") == (
+        Criterion("criterion 1", "Is it polite?", True),
+        Criterion("criterion 2", "Does it have a comma?", False),
+        Criterion("criterion 3", "Is it short?", True),
+    )
+
+
+def test_a_class_reads_criteria_out_of_each_instruction(template, rubric):
+    """Any class with the method will do."""
+    prompt = CriteriaPromptDataset(template, rubric="own_rubric.Words").load()
+    assert [each.question for each in prompt.rubric.criteria("short kind")] == [
+        "Is it short?",
+        "Is it kind?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ("{}", "either `criteria` or `rubric`"),
+        ("{criteria: [Is it?], rubric: own_rubric.Words}", "either `criteria` or `rubric`"),
+        ("{criteria: []}", "`criteria` is empty"),
+        ('{criteria: [Is it?, {ask: Is it?, wanted: "no"}]}', "criterion 2 .*wanted: no"),
+        ("{criteria: [{wanted: no}]}", "criterion 1 .*Field required"),
+        ("{criteria: [{ask: Is it?, want: no}]}", "criterion 1 .*not permitted"),
+        ("{criteria: [3]}", "criterion 1 of the catalog cannot be used"),
+        ("{rubric: own_rubric.Missing}", "own_rubric.Missing: .*cannot be used"),
+        ("{rubric: no_such_module.Words}", "no_such_module.Words: .*cannot be used"),
+        ("{rubric: Words}", "Words: .*cannot be used"),
+        ("{rubric: own_rubric.Silent}", r"no method `criteria\(instruction\)`"),
+        ("{rubric: own_rubric.Demanding}", "without arguments"),
+    ],
+)
+def test_an_entry_that_cannot_be_used_is_refused(template, rubric, entry, fault):
+    """When the catalog is built, with what to write."""
+    with pytest.raises(DatasetError, match=fault):
+        of_yaml(template, entry)
+
+
+def test_a_template_without_a_place_is_refused_when_it_is_loaded(tmp_path):
+    """The criterion has nowhere to go."""
+    (tmp_path / "bare.txt").write_text("{response}", "utf-8")
+    with pytest.raises(DatasetError, match=r"\{criterion\}"):
+        CriteriaPromptDataset(str(tmp_path / "bare.txt"), ["Is it?"]).load()
+
+
+def test_the_fingerprint_tells_template_and_criteria(template, tmp_path):
+    """Another text, another question or another wanted answer is another prompt."""
+    (tmp_path / "other.txt").write_text("{response}: {criterion}", "utf-8")
+    entries = [
+        (template, ["Is it?"]),
+        (str(tmp_path / "other.txt"), ["Is it?"]),
+        (template, ["Is it so?"]),
+        (template, [{"ask": "Is it?", "wanted": False}]),
+        (template, ["Is it?", "Is it?"]),
+    ]
+    found = [str(CriteriaPromptDataset(*entry).fingerprint()) for entry in entries]
+    assert len(set(found)) == len(found)
+    again = CriteriaPromptDataset(template, [{"ask": "Is it?", "wanted": True}])
+    assert str(again.fingerprint()) == found[0]
+
+
+def test_the_rubrics_code_counts_for_what_is_judged_by_it(template, rubric):
+    """A change in the user's class makes the answers stale; a comment does not."""
+
+    def code():
+        provenance.clear_caches()
+        dataset = CriteriaPromptDataset(template, rubric="own_rubric.Words")
+        return provenance.made_by(dataset.interpreter)
+
+    first = code()
+    assert "code of own_rubric" in first
+    rubric.write_text(RUBRIC + "\n# a remark\n", "utf-8")
+    assert code() == first
+    rubric.write_text(RUBRIC.replace("Is it", "Is this"), "utf-8")
+    assert code() != first
+
+
+def test_the_rubric_of_verifiable_instructions_reaches_no_checker(template):
+    """The judge knows how constraints are worded, and nothing of the programs that check them."""
+    name = "srlm_kedro.verifiable.rubric.InstructionRubric"
+    dataset = CriteriaPromptDataset(template, rubric=name)
+    reached = provenance.made_by(dataset.interpreter)
+    assert "code of srlm_kedro.verifiable.constraints" in reached
+    assert not [name for name in reached if "checkers" in name or "referee" in name]
+    assert not [name for name in reached if name.startswith("library ")]
+
+
+def test_nothing_is_saved_into_it(template):
+    """It comes from conf/."""
+    with pytest.raises(DatasetError, match="a judge prompt comes from conf/"):
+        CriteriaPromptDataset(template, ["Is it?"]).save(None)
