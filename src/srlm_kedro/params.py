@@ -29,6 +29,11 @@ class Reads:
         object.__setattr__(self, "names", names)
 
 
+def environments(env: str | None) -> list[str]:
+    """The environments of `--env`, each overriding the one before: `a+b` is a, and then b."""
+    return env.split("+") if env else []
+
+
 MAX_COUNT = 1_000_000_000
 """The largest count; a larger one is a typing error."""
 MAX_TOKENS = 10_000_000

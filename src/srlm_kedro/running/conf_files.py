@@ -1,14 +1,18 @@
-"""Faults of the files in conf/, found before Kedro reads them, each with its file and line."""
+"""Reads conf/: several environments together, and no file with faults.
+
+All faults are found before Kedro reads a file, each with its file and line.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from kedro.config import OmegaConfigLoader
+from kedro.config import MissingConfigException, OmegaConfigLoader
 
 from srlm_kedro.display.safe_text import one_line
 from srlm_kedro.errors import InputError, summary
+from srlm_kedro.params import environments
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _READ = ("catalog", "parameters", "globals", "credentials", "mlflow", "expectations")
@@ -39,10 +43,32 @@ class CheckedConfigLoader(OmegaConfigLoader):
             InputError: Files cannot be read; all of them, each with its line and the reason.
         """
         files = _all_files(Path(conf_source), base_env, env, default_run_env)
-        if faults := [fault for file in files for fault in file_faults(file)]:
+        faults = _unknown(Path(conf_source), env)
+        if faults := faults + [fault for file in files for fault in file_faults(file)]:
             raise InputError(summary("The configuration cannot be read:", faults))
         options |= {"base_env": base_env, "default_run_env": default_run_env}
         super().__init__(conf_source, env, runtime_params, **options)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """The configuration of one kind. Of `--env=a+b`, b overrides a, and a conf/base."""
+        names = environments(self.env)
+        if len(names) < 2 or key in self:
+            return super().__getitem__(key)
+        found = self._read(key, str(self.base_env), names[0])
+        for name in names[1:]:
+            found = self._merge_configs(found, self._read(key, name, name), key, name)
+        return found
+
+    def _read(self, key: str, base: str, env: str) -> dict[str, Any]:
+        """The files of one kind in `base` and `env`; empty if there are none."""
+        before = self.base_env, self.env
+        self.base_env, self.env = base, env
+        try:
+            return super().__getitem__(key)
+        except MissingConfigException:
+            return {}
+        finally:
+            self.base_env, self.env = before
 
 
 def file_faults(path: Path) -> list[str]:
@@ -77,9 +103,22 @@ def file_faults(path: Path) -> list[str]:
     return faults + (_entry_faults(path, node) if path.name.startswith("catalog") else [])
 
 
+def _unknown(conf: Path, env: str | None) -> list[str]:
+    """Environments that conf/ does not have, one line each; none if conf/ is not a local folder."""
+    if not conf.is_dir():
+        return []
+    known = sorted(one.name for one in conf.iterdir() if one.is_dir())
+    return [
+        f"--env: {conf} has no environment {name!r} (it has {', '.join(known)}). Join several by "
+        "a plus sign: `--env=smollm+shuffled_rewards`"
+        for name in environments(env)
+        if name not in known
+    ]
+
+
 def _all_files(conf: Path, base: str | None, env: str | None, local: str | None) -> list[Path]:
     """The files that a run in an environment reads; none if conf/ is an archive or not local."""
-    folders = dict.fromkeys(name for name in (base, env or local) if name)
+    folders = dict.fromkeys(name for name in (base, *(environments(env) or [local])) if name)
     files = [file for name in folders for file in _files(conf / name)]
     if local and local not in folders:
         files += [one for one in _files(conf / local) if one.name.startswith(_OF_THE_MACHINE)]

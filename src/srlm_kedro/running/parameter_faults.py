@@ -38,14 +38,6 @@ RUN_PARAMETERS: dict[str, Any] = {
     "data": Annotated[
         str, Field(min_length=1, description="The folder that a run reads and writes.")
     ],
-    "own": Annotated[
-        str,
-        Field(
-            pattern=r"^(/[\w.-]+)*$",
-            description="The folder below `data` for M2, M3, ... and the report, such as "
-            "`/controls/shuffled`. What comes before them is shared with the main run.",
-        ),
-    ],
     "model": Annotated[
         str,
         Field(
@@ -71,7 +63,7 @@ RUN_PARAMETERS: dict[str, Any] = {
 which model to make, the folder for the run's files, and where environments with real data find M0,
 an OASST export and a referee. Most of them come from the command line."""
 
-_PATHS = ("data", "own", "model", "oasst_file", "referee")
+_PATHS = ("data", "model", "oasst_file", "referee")
 """Those of them that are parts of paths in the catalog."""
 _CONSEQUENCE = "default_factory_not_called"
 """Pydantic's error for a default that depends on another value; that value has an error too."""

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from srlm_kedro.errors import InputError
+from srlm_kedro.params import environments
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 """The environment variable that overrides every mlflow.yml."""
@@ -40,9 +41,9 @@ def configuration(loader: OmegaConfigLoader) -> dict[str, Any]:
     loader.config_patterns.setdefault("mlflow", _PATTERNS)
     if "mlflow" in loader:  # the maker of the loader has set it
         return deepcopy(loader["mlflow"])
-    env = loader.env or loader.default_run_env
+    chosen = environments(loader.env) or [loader.default_run_env]
     config: dict[str, Any] = {}
-    for name in dict.fromkeys([loader.base_env, loader.default_run_env, env]):
+    for name in dict.fromkeys([loader.base_env, loader.default_run_env, *chosen]):
         folder = Path(loader.conf_source, name)
         if folder.is_dir():
             config = _merged(config, _read(loader, folder))
