@@ -39,6 +39,10 @@ def scripted(project, env, url=""):
             held["loop"] = test["loop"] | held.get("loop", {})
         if env == "multiple_choice" and "loop" in held:
             held["loop"] = {"world": "given"}  # the main run's M0, made by the scripted engine
+        if env == "checked" and name == "catalog":
+            held["checker"] = yaml.safe_load(
+                (project.path / "conf/base/catalog.yml").read_text("utf-8")
+            )["checker"]
         text = yaml.safe_dump(test | held).replace("http://127.0.0.1:8000/v1", url)
         # The scripted engine writes prompts that are no instructions of the microworld.
         text = text.replace("srlm_kedro.microworld.oracle.Oracle", "tests.unit.fakes.LengthReferee")

@@ -107,6 +107,7 @@ def test_fluency_is_per_token_without_ends(tmp_path):
             assert not any(one.complete for one in examples)
             return [-2.0 * len(one.completion.split()) for one in examples]
 
-    table = responses({"e1": ["one two three", "four five six"]}).assign(tokens=4)
+    table = responses({"e1": ["one two three", "four five"], "e2": ["four five six"]})
+    table = table.assign(tokens=4)
     found = measure_fluency(table, Checkpoint(tmp_path, "m0"), Trainer())
     assert found == {"fluency/log_prob": pytest.approx(-2.0)}

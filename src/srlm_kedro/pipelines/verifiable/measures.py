@@ -64,11 +64,12 @@ def measure_constraints(
 def measure_fluency(
     eval_responses: pd.DataFrame, m0: Checkpoint, training_engine: TrainingEngine
 ) -> dict[str, float]:
-    """`fluency/log_prob`: nats per token that M0 gives the sampled responses, without end tokens.
+    """`fluency/log_prob`: nats per token that M0 gives each prompt's first response, without ends.
 
     Texts that no longer are English, or repeat themselves in ways that M0 would not, have less.
     """
-    rows = eval_responses[(eval_responses["mode"] == "sampled") & (eval_responses["tokens"] > 1)]
+    first = (eval_responses["mode"] == "sampled") & (eval_responses["sample"] == 0)
+    rows = eval_responses[first & (eval_responses["tokens"] > 1)]
     examples = [Example(row.prompt, row.response, complete=False) for row in rows.itertuples()]
     total = sum(training_engine.log_probs(m0, examples))
     ends = (rows["finish"] == "stop").sum()
