@@ -134,3 +134,21 @@ def test_the_model_is_left_as_it_was(checkpoint):
     model = with_trls_head(checkpoint)
     CompletionScorer(model)(**batch(), fused_lm_head=True)
     assert model(batch()["input_ids"]).logits.shape[:2] == (4, 11)
+
+
+def test_without_gradients_only_a_group_is_in_memory(tmp_path, monkeypatch):
+    """A batch whose logits would be too many is still scored in groups; in training it is not."""
+    monkeypatch.setattr(scoring, "_GROUP_TOKENS", 12)
+    model = with_trls_head(write_model(tmp_path))
+    monkeypatch.setattr(scoring, "_MOST_LOGITS", 12 * model.config.vocab_size)
+    rows: list[int] = []
+    model.get_output_embeddings().register_forward_hook(
+        lambda module, arguments, logits: rows.append(logits.shape[-2])
+    )
+    with torch.no_grad():
+        CompletionScorer(model)(**batch(), fused_lm_head=True)
+    assert sum(rows) == sum((6, 2, 8, 1))
+    assert max(rows) <= 12
+    rows.clear()
+    CompletionScorer(model)(**batch(), fused_lm_head=True)
+    assert sum(rows) != sum((6, 2, 8, 1))

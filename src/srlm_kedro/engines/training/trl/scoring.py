@@ -51,8 +51,7 @@ class CompletionScorer:
         columns = None
         if targets is None:
             targets, columns = pad(asked["labels"][:, 1:], (0, 1), value=IGNORED), -1
-        logits = int((targets != IGNORED).sum()) * self._vocabulary
-        if logits > _MOST_LOGITS or inputs.get("output_router_logits"):
+        if _held_at_once(targets) * self._vocabulary > _MOST_LOGITS or inputs.get("output_router_logits"):
             return self._model(**asked)
         groups = []
         for group in _groups(targets, inputs):
@@ -90,6 +89,16 @@ class CompletionScorer:
             for name, values in _target_fields(logits.float(), targets[scored]).items()
         }
         return {**placed, "label_mask": scored}
+
+
+def _held_at_once(targets: torch.Tensor) -> int:
+    """The most scored positions whose logits are in memory together.
+
+    In training all of a micro-batch are, until the way back. Otherwise a group's are freed before
+    the next group.
+    """
+    scored = (targets != IGNORED).sum(1)
+    return int(scored.sum() if torch.is_grad_enabled() else scored.amax().clamp(min=_GROUP_TOKENS))
 
 
 def _groups(
