@@ -51,7 +51,8 @@ class CompletionScorer:
         columns = None
         if targets is None:
             targets, columns = pad(asked["labels"][:, 1:], (0, 1), value=IGNORED), -1
-        if _held_at_once(targets) * self._vocabulary > _MOST_LOGITS or inputs.get("output_router_logits"):
+        too_many = _held_at_once(targets) * self._vocabulary > _MOST_LOGITS
+        if too_many or inputs.get("output_router_logits"):
             return self._model(**asked)
         groups = []
         for group in _groups(targets, inputs):
