@@ -60,6 +60,8 @@ class Assessment:
     """0 to 5."""
     reasons: tuple[str, ...]
     """One reason per point, for giving it or for not giving it."""
+    points: tuple[bool, ...]
+    """The five criteria, each worth one point."""
     items_wrong: bool
     constraints_missed: float
     """The share of requests that were not followed; 0 if there were none."""
@@ -117,6 +119,7 @@ class Oracle:
         return Assessment(
             score=sum(points),
             reasons=tuple(REASONS[at][0 if given else 1] for at, given in enumerate(points)),
+            points=points,
             items_wrong=not points[2],
             constraints_missed=len(missed) / len(found.kept) if found.kept else 0.0,
             voice_missed=not points[3],

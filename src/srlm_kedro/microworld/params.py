@@ -109,6 +109,8 @@ class SeedDataParams(Params):
     """Ranked responses per prompt."""
     eft_answerers: AnswererParams = AnswererParams(right=0.5)
     """Those who wrote the ranked responses."""
+    points: bool = False
+    """True: EFT says of each response which of the five criteria it meets (`loop.eft: labels`)."""
     eval_prompts: int = Field(240, ge=1, le=MAX_COUNT)
     """Number of held-out prompts."""
     eval_unseen: float = Field(0.25, ge=0, le=1)

@@ -40,19 +40,30 @@ def ift_rows(prompts: Prompts, count: int, habits: AnswererParams, rng: random.R
 
 
 def eft_rows(
-    prompts: Prompts, count: int, responses: int, habits: AnswererParams, rng: random.Random
+    prompts: Prompts,
+    count: int,
+    responses: int,
+    habits: AnswererParams,
+    rng: random.Random,
+    points: bool = False,
 ) -> list[Row]:
-    """Prompts with several different responses each, ranked by their true scores."""
+    """Prompts with several different responses each, ranked by their true scores.
+
+    With `points` each response has those of the five criteria too.
+    """
     oracle, rows = Oracle(), []
     for number in range(count):
         text, instruction = prompts.draw()
         texts = list(_different(instruction, responses, habits, rng))
-        scores = [oracle.assess(text, response).score for response in texts]
-        order = sorted(set(scores), reverse=True)
-        ranked = [
-            {"text": response, "rank": order.index(score)}
-            for response, score in zip(texts, scores, strict=True)
+        found = [oracle.assess(text, response) for response in texts]
+        order = sorted({one.score for one in found}, reverse=True)
+        ranked: list[Row] = [
+            {"text": response, "rank": order.index(one.score)}
+            for response, one in zip(texts, found, strict=True)
         ]
+        if points:
+            for row, one in zip(ranked, found, strict=True):
+                row["points"] = list(one.points)
         rows.append({"id": f"eft-{number:04}", "prompt": text, "responses": ranked})
     return rows
 

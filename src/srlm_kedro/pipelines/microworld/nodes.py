@@ -101,6 +101,8 @@ def make_seed_data(
         }
     )
     ift = seeds.ift_rows(prompts, given.ift, people, rng)
-    ranked = seeds.eft_rows(prompts, given.eft, given.eft_responses, given.eft_answerers, rng)
+    ranked = seeds.eft_rows(
+        *(prompts, given.eft, given.eft_responses, given.eft_answerers, rng), points=given.points
+    )
     held_out = seeds.eval_rows(prompts, given.eval_prompts, given.eval_unseen)
     return pd.DataFrame(ift), pd.DataFrame(ranked), pd.DataFrame(held_out)
