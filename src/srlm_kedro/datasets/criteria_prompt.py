@@ -46,8 +46,8 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
 
         Args:
             filepath: The template.
-            criteria: Questions, each a text whose wanted answer is yes, or `{ask: ..., wanted: no}`
-                with `yes` or `no` unquoted.
+            criteria: Questions, each a text whose wanted answer is yes, or a mapping
+                `{ask: "...?", wanted: no}` with `yes` or `no` unquoted.
             rubric: A class without arguments that has the method `criteria(instruction)`, as
                 `package.module.Class`.
             metadata: Free notes.
@@ -119,7 +119,7 @@ def _listed(source: str, criteria: list[Any]) -> ListedCriteria:
         first = error.errors(include_url=False)[0]
         raise InputError(
             f"{source}: criterion {int(first['loc'][0]) + 1} of the catalog cannot be used: "
-            f"{first['msg']}. Write a question, or {{ask: a question, wanted: no}}."
+            f'{first["msg"]}. Write a question, or {{ask: "a question?", wanted: no}}.'
         ) from error
     if not found:
         raise InputError(f"{source}: `criteria` is empty in the catalog. List a question.")

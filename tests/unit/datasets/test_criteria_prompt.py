@@ -58,8 +58,8 @@ def test_listed_criteria_are_asked_about_every_response(template):
         """
         criteria:
           - Is it polite?
-          - {ask: Does it have a comma?, wanted: no}
-          - {ask: Is it short?, wanted: yes}
+          - {ask: "Does it have a comma?", wanted: no}
+          - {ask: "Is it short?", wanted: yes}
         """,
     )
     prompt = dataset.load()
@@ -84,11 +84,11 @@ def test_a_class_reads_criteria_out_of_each_instruction(template, rubric):
     ("entry", "fault"),
     [
         ("{}", "either `criteria` or `rubric`"),
-        ("{criteria: [Is it?], rubric: own_rubric.Words}", "either `criteria` or `rubric`"),
+        ("{criteria: [One], rubric: own_rubric.Words}", "either `criteria` or `rubric`"),
         ("{criteria: []}", "`criteria` is empty"),
-        ('{criteria: [Is it?, {ask: Is it?, wanted: "no"}]}', "criterion 2 .*wanted: no"),
+        ('{criteria: [One, {ask: Two, wanted: "no"}]}', "criterion 2 .*wanted: no"),
         ("{criteria: [{wanted: no}]}", "criterion 1 .*Field required"),
-        ("{criteria: [{ask: Is it?, want: no}]}", "criterion 1 .*not permitted"),
+        ("{criteria: [{ask: One, want: no}]}", "criterion 1 .*not permitted"),
         ("{criteria: [3]}", "criterion 1 of the catalog cannot be used"),
         ("{rubric: own_rubric.Missing}", "own_rubric.Missing: .*cannot be used"),
         ("{rubric: no_such_module.Words}", "no_such_module.Words: .*cannot be used"),
@@ -155,4 +155,4 @@ def test_the_rubric_of_verifiable_instructions_reaches_no_checker(template):
 def test_nothing_is_saved_into_it(template):
     """It comes from conf/."""
     with pytest.raises(DatasetError, match="a judge prompt comes from conf/"):
-        CriteriaPromptDataset(template, ["Is it?"]).save(None)
+        CriteriaPromptDataset(template, ["Is it?"]).save("another")

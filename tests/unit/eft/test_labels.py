@@ -48,7 +48,7 @@ def test_each_criterion_of_each_response_is_a_question_with_its_answer():
         "answer 1 Is it polite?": "No",
         "answer 1 Does it have a comma?": "Yes",
     }
-    assert metrics["eft/labelled"] == metrics["eft/kept"] == 4
+    assert metrics["eft/judgements"] == metrics["eft/kept"] == 4
     assert metrics["eft/kind_polite"] == metrics["eft/kind_comma"] == 2
 
 
@@ -100,7 +100,7 @@ def test_points_that_do_not_fit_the_criteria_are_refused(points, fault):
 def test_all_faulty_responses_are_named_at_once():
     """One line each; a sound pool has none."""
     assert len(label_faults(pool(None, [True], [True, True]), PROMPT)) == 2
-    assert label_faults(pool([True, True]), PROMPT) == []
+    assert label_faults(pool([True, True], [True, False]), PROMPT) == []
 
 
 def test_points_come_through_a_file(tmp_path):

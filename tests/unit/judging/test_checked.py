@@ -19,6 +19,7 @@ from tests.unit.judge.test_criteria import ChoosingEngine, log_odds
 WORDED = "{instruction} {response} Score:"
 CRITERIA = CriteriaPrompt("{response} {criterion}", ListedCriteria((Criterion("good", "Good?"),)))
 LENIENT = JudgingParams(max_unparsed=1.0)
+ONCE = JudgingParams(max_unparsed=1.0, retries=0)
 TRUE = {"answer 0": 5.0, "answer 1": 2.5, "answer 2": 0.0}
 
 
@@ -49,7 +50,7 @@ def responses(*prompts: str, finish: str = "stop") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def both(table, engine, prompt=WORDED, params=LENIENT):
+def both(table, engine, prompt=WORDED, params=ONCE):
     return judge_and_check(Checker(), M1, table, prompt, engine, params, seed=0)
 
 
@@ -138,7 +139,7 @@ def test_both_is_the_mean_of_the_judges_reward_and_the_checkers():
         (("Score: 1", "Score: 2", "Score: 3"), 2),
         (("Score: 4", "I would rather not say.", "No."), 4),
     ):
-        judged, metrics = reward_responses(table, both(table, says(*texts)), WORDED, LENIENT)
+        judged, metrics = reward_responses(table, both(table, says(*texts)), WORDED, ONCE)
         assert judged["reward"].tolist() == [(own + true) / 2 for true in (5.0, 2.5, 0.0)]
         scored = sum("Score" in text for text in texts)
         assert judged["scores"].tolist() == [scored + 1] * 3
@@ -160,7 +161,7 @@ def test_a_response_without_one_of_the_two_has_no_reward():
 def test_the_checkers_scores_do_not_hide_a_judge_that_says_none():
     """The share without a score is of the judge's own judgements."""
     table = responses("ask me")
-    judgements = both(table, says("No.", "Score: 3"), params=JudgingParams(retries=0))
+    judgements = both(table, says("No.", "Score: 3", "Score: 2"))
     with pytest.raises(GateError, match="33% of 9 judgements have no score"):
         reward_responses(table, judgements, WORDED, JudgingParams(retries=0))
 

@@ -255,7 +255,7 @@ class ByWord:
 
 def test_prompts_without_criteria_are_refused_where_a_judge_is_asked_by_criteria():
     """Nobody could judge their responses; what else is wrong with them comes first."""
-    texts = ["Tell me about birds 2", "Tell me about birds 1", "no"]
+    texts = ["Tell me about birds 2", "Why is water often 1", "no"]
     engine = FakeEngine(lambda r, s: texts[int(r.id[-5:]) % 3])
     params = PromptsParams(count=5, max_written=3)
     judge = CriteriaPrompt("{response} {criterion}", ByWord())
