@@ -17,7 +17,8 @@ from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
 from srlm_kedro.engines.generation.servers.vllm import VllmEngine
 from srlm_kedro.engines.generation.transformers import TransformersEngine
-from srlm_kedro.errors import InputError
+from srlm_kedro.engines.generation.watching import watched_by
+from srlm_kedro.errors import GateError, InputError
 from tests.engines.models import write_model
 from tests.server import serve
 
@@ -88,6 +89,48 @@ def test_same_seed_same_text(engine, checkpoint):
     first = engine.generate(checkpoint, REQUESTS, SAMPLING, seed=1)
     assert engine.generate(checkpoint, REQUESTS, SAMPLING, seed=1) == first
     assert engine.generate(checkpoint, REQUESTS, SAMPLING, seed=2) != first
+
+
+class Witness:
+    """Is told what is drawn, and stops the drawing after so many completions."""
+
+    is_open = True
+
+    def __init__(self, most=1000):
+        self.begun, self.ended, self.most = set(), {}, most
+
+    def begin(self, key):
+        assert key not in self.ended
+        self.begun.add(key)
+
+    def end(self, key, completion):
+        assert key not in self.ended
+        self.ended[key] = completion
+        if len(self.ended) >= self.most:
+            raise GateError("enough")
+
+
+def test_who_watches_sees_every_completion_once_and_changes_none(engine, checkpoint):
+    """What is told is what is returned, and it is the same as without a watch."""
+    witness = Witness()
+    with watched_by(witness):
+        rows = engine.generate(checkpoint, REQUESTS, SAMPLING, seed=1)
+    assert rows == engine.generate(checkpoint, REQUESTS, SAMPLING, seed=1)
+    names = [request.id for request in REQUESTS]
+    assert witness.ended == {
+        (name, sample): completion
+        for name, row in zip(names, rows, strict=True)
+        for sample, completion in enumerate(row)
+    }
+    assert witness.begun <= set(witness.ended)
+
+
+def test_who_watches_can_stop_the_drawing(engine, checkpoint):
+    """The error of the watch ends the call, and the engine works afterwards."""
+    witness = Witness(most=2)
+    with watched_by(witness), pytest.raises(GateError, match="enough"):
+        engine.generate(checkpoint, REQUESTS, SAMPLING, seed=1)
+    assert engine.generate(checkpoint, REQUESTS[:1], SAMPLING, seed=1)[0]
 
 
 def test_samples_of_a_request_differ(engine, checkpoint):

@@ -61,17 +61,18 @@ def test_folders_that_cannot_be_written_are_refused_before_any_work(project):
 
 
 def test_a_judge_that_gives_no_scores_ends_the_run_before_the_baseline_is_measured(project):
-    """Nothing is drawn after EFT is known to be empty; the judgements are kept."""
+    """Its judging is given up early; if not, nothing is drawn after EFT is known to be empty."""
     engine = {
         "type": "srlm_kedro.datasets.engine.EngineDataset",
         "engine": "srlm_kedro.engines.generation.scripted.ScriptedEngine",
         "options": {"unparsed": 1.0},
     }
     project.configure("catalog", generation_engine=engine)
-    with pytest.raises(
-        GateError, match=r"eft: 0 of \d+ judgements(?s:.*)no_score(?s:.*)loop.eft: ranking"
-    ):
+    with pytest.raises(GateError, match=r"none of the first 80 of 800 judgements.*80 no_score"):
         project.run()
+    assert not list(project.path.glob("data/0*/eft/judgements.parquet"))
+    with pytest.raises(GateError, match=r"eft: 0 of 800 judgements.*no_score.*loop.eft: ranking"):
+        project.run(params={"eft": {"give_up_at": 1}})
     assert list(project.path.glob("data/0*/eft/judgements.parquet"))
     assert not list(project.path.glob("data/0*/sft/eval_*"))
 

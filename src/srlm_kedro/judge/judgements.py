@@ -4,11 +4,13 @@ The raw text of every judgement is kept, so a better parser needs no new judging
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Literal
 
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import Completion, GenerationEngine, Request, Sampling
+from srlm_kedro.engines.generation.watching import Watch, watched_by
 from srlm_kedro.judge.criteria import (
     CriteriaPrompt,
     JudgePrompt,
@@ -35,6 +37,7 @@ def judge_responses(
     sampling: Sampling,
     seed: int,
     retries: int = 0,
+    watch: Watch | None = None,
 ) -> pd.DataFrame:
     """Draws `sampling.n` judgements for each response, and again those that have no score.
 
@@ -51,6 +54,7 @@ def judge_responses(
         sampling: Its `n` is K, the judgements per response.
         seed: A judgement depends on the seed, the response's id, k and the attempt.
         retries: The most further attempts per judgement.
+        watch: Is told of judgements in words while they are drawn, and may stop the drawing.
 
     Returns:
         All attempts, with the columns `COLUMNS`, and for criteria also `criteria.COLUMNS`.
@@ -63,7 +67,8 @@ def judge_responses(
         for row in responses.itertuples()
     }
     requests = [Request(f"{name}-j", prompt, optional=True) for name, prompt in prompts.items()]
-    drawn = engine.generate(judge, requests, sampling, seed)
+    with watched_by(watch) if watch is not None else nullcontext():
+        drawn = engine.generate(judge, requests, sampling, seed)
     rows = [
         _row(name, k, 0, completion)
         for name, completions in zip(prompts, drawn, strict=True)

@@ -40,6 +40,23 @@ def reasons_of(judgements: pd.DataFrame) -> pd.Series:
     return reasons.mask(judgements["criteria"].map(len) == 0, "no_criteria")
 
 
+def fault_of(reason: str, text: str, finish: str, min_words: int) -> str:
+    """Why a judgement cannot be an example of how to judge, whatever its score; `ok` if it can.
+
+    Args:
+        reason: Why it has no score, or `ok`.
+        text: The judgement.
+        finish: How it ended.
+        min_words: One of fewer words is only a score.
+    """
+    if finish == "no_room" or reason != "ok":
+        return "no_room" if finish == "no_room" else reason
+    if len(text.split()) < min_words:
+        return "bare"
+    # A judgement that was cut would teach the model not to end.
+    return "runs_on" if finish == "length" else "ok"
+
+
 def in_words(reasons: Mapping[str, int]) -> str:
     """How many judgements are of no use, by reason: `20 cut_off (the token limit ...), ...`."""
     return counted(reasons, MEANINGS)

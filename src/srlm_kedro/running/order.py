@@ -16,15 +16,21 @@ from kedro.runner import AbstractRunner, SequentialRunner
 from srlm_kedro.freshness.recipe import uses_engine
 
 
-def running_order(pipeline: Pipeline, catalog: CatalogProtocol) -> list[Node]:
+def running_order(pipeline: Pipeline, catalog: CatalogProtocol, whole: Pipeline) -> list[Node]:
     """The nodes, each after those it depends on, and cheap ones before the work of engines.
 
     Of several nodes whose inputs exist, one that uses no engine is next, and otherwise the first in
     Kedro's order. So a gate stops the run before anything else is drawn or trained.
+
+    Args:
+        pipeline: The nodes that run.
+        catalog: Says which nodes use an engine.
+        whole: The nodes that were asked for, fresh ones included. Their order counts: that of the
+            stale ones alone depends on which of them are fresh.
     """
-    places = {node: place for place, node in enumerate(pipeline.nodes)}
+    places = {node: place for place, node in enumerate(whole.nodes)}
     waiting = {node: set(needed) for node, needed in pipeline.node_dependencies.items()}
-    followers: dict[Node, list[Node]] = {node: [] for node in places}
+    followers: dict[Node, list[Node]] = {node: [] for node in waiting}
     for node, needed in waiting.items():
         for each in needed:
             followers[each].append(node)
@@ -32,7 +38,7 @@ def running_order(pipeline: Pipeline, catalog: CatalogProtocol) -> list[Node]:
     def entry(node: Node) -> tuple[bool, int, Node]:
         return uses_engine(node, catalog), places[node], node
 
-    ready = [entry(node) for node in places if not waiting[node]]
+    ready = [entry(node) for node, needed in waiting.items() if not needed]
     heapq.heapify(ready)
     order = []
     while ready:
@@ -48,20 +54,27 @@ def running_order(pipeline: Pipeline, catalog: CatalogProtocol) -> list[Node]:
 class CheapFirstRunner(SequentialRunner):
     """Kedro's sequential runner, in `running_order`."""
 
+    def __init__(self, whole: Pipeline, is_async: bool = False):
+        """Runs nodes of `whole`, of which some may be fresh."""
+        super().__init__(is_async)
+        self._whole = whole
+
     @property
     def _logger(self) -> logging.Logger:
         """Kedro's own: it would take one with this module's name, which logs what Kedro says."""
         return logging.getLogger(SequentialRunner.__module__)
 
     def _run(self, pipeline: Pipeline, catalog: CatalogProtocol, *args: Any, **kwargs: Any) -> None:
-        super()._run(_Ordered(pipeline, running_order(pipeline, catalog)), catalog, *args, **kwargs)
+        order = running_order(pipeline, catalog, self._whole)
+        super()._run(_Ordered(pipeline, order), catalog, *args, **kwargs)
 
 
-def cheap_first(runner: AbstractRunner | None) -> AbstractRunner:
+def cheap_first(runner: AbstractRunner | None, whole: Pipeline) -> AbstractRunner:
     """The runner that was asked for, but `CheapFirstRunner` in place of Kedro's sequential one."""
     if runner is None:
-        return CheapFirstRunner()
-    return CheapFirstRunner(runner._is_async) if type(runner) is SequentialRunner else runner
+        return CheapFirstRunner(whole)
+    is_kedros = type(runner) is SequentialRunner
+    return CheapFirstRunner(whole, runner._is_async) if is_kedros else runner
 
 
 class _Ordered(Pipeline):

@@ -123,7 +123,7 @@ class LoopSession(KedroSession):
             if plan.stale:
                 announce_replaced(chosen, plan, catalog)
                 note.leave()
-                result = self._run_stale(plan, request)
+                result = self._run_stale(chosen, plan, request)
                 note.remove()
                 return result
             if note.is_left:
@@ -144,7 +144,7 @@ class LoopSession(KedroSession):
             with self._watched(), self._bar(None) as bar:
                 if bar is not None:
                     bar.before_pipeline_run(nodes, catalog)
-                CheapFirstRunner().run(nodes, catalog, self._hook_manager)
+                CheapFirstRunner(chosen).run(nodes, catalog, self._hook_manager)
             free_engines(catalog, catalog)
             tried.update(first)
             remade.update(
@@ -158,9 +158,10 @@ class LoopSession(KedroSession):
             run_owner.made_before_tracking.set(frozenset(remade))
         return plan
 
-    def _run_stale(self, plan: Plan, request: RunRequest) -> dict[str, Any]:
+    def _run_stale(self, chosen: Pipeline, plan: Plan, request: RunRequest) -> dict[str, Any]:
         """Runs the stale nodes by Kedro's own session, which calls the hooks."""
-        options = {**request.options, "runner": cheap_first(request.options.get("runner"))}
+        asked = request.options.get("runner")
+        options = {**request.options, "runner": cheap_first(asked, chosen)}
         with self._watched(), self._bar(options["runner"]):
             return super().run(
                 pipeline_names=request.pipelines, node_names=list(plan.stale), **options

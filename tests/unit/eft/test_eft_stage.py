@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from srlm_kedro.engines.generation.base import NO_ROOM, Completion
+from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.judge.judgements import COLUMNS as JUDGEMENTS
 from srlm_kedro.pipelines.eft import create_pipeline
@@ -176,6 +177,27 @@ def test_the_gate_names_all_reasons_and_the_ways_out():
     assert "Raise `eft.sampling.max_new_tokens` (now 48): it ended 1 of them." in message
     for way in ("`loop.eft: ranking`", "`loop.judge_form: criteria`", "a model that follows"):
         assert way in message
+
+
+def test_a_judging_without_hope_is_given_up_after_its_first_judgements():
+    """A tenth of 1,000 responses is judged, in vain; with 1 all are, and the same are judged."""
+    pool = _ranked(*[[0, 1]] * 500)
+    engine = ScriptedEngine(judge_marker="Score", unparsed=1.0)
+    with pytest.raises(GateError, match=r"eft: none of the first 100 of 1000 .*100 no_score"):
+        judge_ranked(M1, pool, TEMPLATE, engine, EftParams(), 0)
+    judged = judge_ranked(M1, pool, TEMPLATE, engine, EftParams(give_up_at=1), 0)
+    assert len(judged) == 1000
+
+
+def test_judgements_that_nobody_could_learn_from_are_no_hope_either():
+    """A bare score is parsed, but is no example; with `min_words: 0` it is one."""
+    pool = _ranked(*[[0, 1]] * 500)
+    engine = ScriptedEngine(judge_marker="Score", unparsed=0.0)
+    short = EftParams(sampling={"max_new_tokens": 1000}, min_words=900)
+    with pytest.raises(GateError, match=r"100 bare \(they are a score without a justification"):
+        judge_ranked(M1, pool, TEMPLATE, engine, short, 0)
+    lenient = short.model_copy(update={"min_words": 0})
+    assert len(judge_ranked(M1, pool, TEMPLATE, engine, lenient, 0)) == 1000
 
 
 def test_the_gate_does_not_blame_the_token_limit_for_what_it_did_not_end():

@@ -9,6 +9,7 @@ import pytest
 
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.shards import ShardedEngine
+from srlm_kedro.engines.generation.watching import watched_by
 from srlm_kedro.records import Checkpoint
 
 SAMPLING = Sampling(n=2)
@@ -68,6 +69,30 @@ def drawn(model, folder, **options):
     drawer = Drawer()
     rows = sharded(drawer, folder, **options).generate(model, REQUESTS, SAMPLING, 1)
     return rows, [name for shard in drawer.shards for name in shard]
+
+
+def test_who_watches_is_told_of_what_an_earlier_run_drew(model, shards):
+    """So a judging that goes on is not given up for what it draws now alone."""
+
+    told = []
+
+    class Witness:
+        is_open = True
+
+        def begin(self, key):
+            raise AssertionError("nothing is drawn")
+
+        def end(self, key, completion):
+            told.append((key, completion.text))
+
+    rows = sharded(Drawer(), shards).generate(model, REQUESTS, SAMPLING, 1)
+    with watched_by(Witness()):
+        assert drawn(model, shards) == (rows, [])
+    assert told == [
+        ((request.id, sample), completion.text)
+        for request, row in zip(REQUESTS, rows, strict=True)
+        for sample, completion in enumerate(row)
+    ]
 
 
 def test_rows_come_in_the_order_of_the_requests(model, shards):

@@ -119,6 +119,17 @@ def test_the_gate_names_every_reason_and_the_token_limit_if_that_is_one():
     assert "`loop.judge_form: criteria`" in message
 
 
+@pytest.mark.parametrize("lenient", [{"max_unparsed": 0.6}, {"give_up_at": 1}])
+def test_a_judge_that_gives_no_scores_is_given_up_early(lenient):
+    """Unless so many judgements may lack a score that few are enough, or the limit is off."""
+    engine = ScriptedEngine(unparsed=1.0)
+    responses = _responses(*[4] * 100)
+    with pytest.raises(GateError, match=r"judging: none of the first 120 of 1200 judgements"):
+        judge_candidates(M1, responses, PROMPT, engine, JudgingParams(), 0)
+    knobs = JudgingParams(retries=0, **lenient)
+    assert len(judge_candidates(M1, responses, PROMPT, engine, knobs, 0)) == 1200
+
+
 UNREAD = {name: text for name, text in SOUND.items() if parse_score(text).score is None}
 
 

@@ -23,7 +23,7 @@ def loop_catalog(pipeline):
 @pytest.fixture(scope="module")
 def places():
     loop = self_rewarding(LoopParams())
-    order = running_order(loop, loop_catalog(loop))
+    order = running_order(loop, loop_catalog(loop), loop)
     assert set(order) == set(loop.nodes)
     for node, needed in loop.node_dependencies.items():
         assert all(order.index(each) < order.index(node) for each in needed)
@@ -37,6 +37,17 @@ def test_nothing_of_the_baseline_is_measured_before_eft_is_known_to_be_left(plac
     assert len(measured) > 5
     assert all(places[name] > gate for name in measured)
     assert gate == places["eft.judge_ranked"] + 1
+
+
+def test_what_is_fresh_does_not_change_the_order_of_the_rest(places):
+    """With another `eft` the split is stale too; Kedro would then measure the baseline first."""
+    loop = self_rewarding(LoopParams())
+    names = {name for name in places if not name.startswith(("m0.", "prepare", "seed."))}
+    stale = loop.filter(node_names=list(names - {"sft.train_sft", "sft.check_training"}))
+    order = [node.name for node in running_order(stale, loop_catalog(loop), loop)]
+    assert order == [name for name in places if name in order]
+    kedros = [node.name for node in stale.nodes]
+    assert kedros.index("sft.draw_eval_responses") < kedros.index("eft.judge_ranked")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +93,7 @@ def test_the_runner_stops_at_a_gate_before_the_work_that_kedro_would_do_first():
     held = {"a": MemoryDataset("a"), "b": MemoryDataset("b")}
     catalog = DataCatalog({**held, "engine": EngineDataset("fractions.Fraction")})
     with pytest.raises(GateError):
-        CheapFirstRunner().run(pipeline, catalog)
+        CheapFirstRunner(pipeline).run(pipeline, catalog)
     assert drawn == ["a"]
     drawn.clear()
     with pytest.raises(GateError):
@@ -92,7 +103,7 @@ def test_the_runner_stops_at_a_gate_before_the_work_that_kedro_would_do_first():
 
 def test_a_runner_of_the_users_choice_is_kept():
     """Only Kedro's sequential runner is replaced, with its option."""
-    threads = ThreadRunner()
-    assert cheap_first(threads) is threads
-    assert cheap_first(None)._is_async is False
-    assert cheap_first(SequentialRunner(is_async=True))._is_async is True
+    threads, loop = ThreadRunner(), Pipeline([])
+    assert cheap_first(threads, loop) is threads
+    assert cheap_first(None, loop)._is_async is False
+    assert cheap_first(SequentialRunner(is_async=True), loop)._is_async is True

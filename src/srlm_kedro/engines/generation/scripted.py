@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from srlm_kedro.engines.generation import watching
 from srlm_kedro.engines.generation.base import (
     Choices,
     Completion,
@@ -162,8 +163,8 @@ class ScriptedEngine:
 
         def draw(fitting: Sequence[Request], _: Sequence[list[int]]) -> list[list[Completion]]:
             return [
-                [self._completion(request, sampling, seed, sample) for sample in range(sampling.n)]
-                for request in fitting
+                [self._told(fitting, place, sampling, seed, n) for n in range(sampling.n)]
+                for place in range(len(fitting))
             ]
 
         return draw_fitting(model, self._positions, requests, _ids(requests), sampling, draw)
@@ -192,6 +193,13 @@ class ScriptedEngine:
 
     def release(self) -> None:
         """Nothing is held."""
+
+    def _told(
+        self, requests: Sequence[Request], place: int, sampling: Sampling, seed: int, sample: int
+    ) -> Completion:
+        completion = self._completion(requests[place], sampling, seed, sample)
+        watching.end_all(requests, {(place, sample): completion})
+        return completion
 
     def _completion(
         self, request: Request, sampling: Sampling, seed: int, sample: int

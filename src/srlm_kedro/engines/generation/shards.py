@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm_kedro.display.progress import Progress
+from srlm_kedro.engines.generation import watching
 from srlm_kedro.engines.generation.base import (
     Choices,
     Completion,
@@ -110,6 +111,8 @@ class ShardedEngine:
                     held = ask(shard)
                     _write(file, held, form)
                     progress.reach(start + len(shard) * n)
+                elif form is _COMPLETIONS:
+                    _tell(shard, held)
                 rows += held
         return rows
 
@@ -177,6 +180,12 @@ class _Form:
 _COMPLETIONS = _Form(lambda each: list(vars(each).values()), lambda parts: Completion(*parts))
 _NUMBERS = _Form(float, float)
 """JSON as Python writes it holds the shortest digits that give the same bits, NaN and infinity."""
+
+
+def _tell(shard: Sequence[Request], held: Sequence[Sequence[Completion]]) -> None:
+    """Tells who watches of completions that were drawn in an earlier run."""
+    for place, row in enumerate(held):
+        watching.end_all(shard, {(place, sample): one for sample, one in enumerate(row)})
 
 
 def _read(file: Path, form: _Form) -> list[list[Any]] | None:

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
+from srlm_kedro.engines.generation import watching
 from srlm_kedro.engines.generation.base import Choices, Completion, Request, Sampling
 from srlm_kedro.engines.generation.choices import first_tokens
 from srlm_kedro.engines.generation.completions import opened_thoughts, read_completion
@@ -201,16 +202,19 @@ class TransformersEngine:
 
         def on_step(at_work: Sequence[Row]) -> None:
             progress.at_work([len(row.ids) for row in at_work], sampling.max_new_tokens)
+            watching.begin_all(requests, ((row.request, row.sample) for row in at_work))
 
         for row in drawing.rows(keys, on_step):
-            rows[row.request][row.sample] = read_completion(
+            completion = read_completion(
                 loaded.tokenizer,
                 row.ids,
                 row.ids[-1] in loaded.ends,
                 sampling.stop,
                 opened[row.request],
             )
+            rows[row.request][row.sample] = completion
             progress.add(1, len(row.ids))
+            watching.end_all(requests, {(row.request, row.sample): completion})
         return rows  # type: ignore[return-value]
 
 

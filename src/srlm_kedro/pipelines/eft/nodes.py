@@ -8,7 +8,10 @@ import pandas as pd
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.criteria import JudgePrompt
+from srlm_kedro.judge.first_judgements import FirstJudgements
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses, reparse
+from srlm_kedro.judge.parsing import parse_score
+from srlm_kedro.judge.refusals import advice, fault_of
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
 from srlm_kedro.records import Checkpoint, derive_seed
@@ -55,7 +58,20 @@ def judge_ranked(
     eft: Annotated[EftParams, Reads("sampling")],
     seed: int,
 ) -> pd.DataFrame:
-    """The baseline's judgements of the ranked responses, raw, without retries."""
+    """The baseline's judgements of the ranked responses, raw, without retries.
+
+    Raises:
+        GateError: None of the first judgements can be used (`eft.give_up_at`).
+    """
+    first = FirstJudgements(
+        "eft",
+        len(eft_pool) * eft.sampling.n,
+        eft.give_up_at,
+        lambda drawn: fault_of(
+            parse_score(drawn.text, drawn.finish).reason, drawn.text, drawn.finish, eft.min_words
+        ),
+        lambda reasons: advice(reasons, "eft.sampling", eft.sampling.max_new_tokens),
+    )
     return judge_responses(
         generation_engine,
         baseline,
@@ -63,6 +79,7 @@ def judge_ranked(
         eft_pool,
         eft.sampling,
         derive_seed(seed, "eft"),
+        watch=first,
     )
 
 

@@ -44,6 +44,9 @@ class EftParams(Params):
     """Share of the prompts that is held back to measure judges (paper: 541 of 2,171 examples)."""
     eval_prompts: int | None = Field(None, ge=1, le=MAX_COUNT)
     """Number of prompts that are held back, in place of `eval_fraction`."""
+    give_up_at: Annotated[float, LIMIT] = Field(0.1, ge=0, le=1)
+    """The run stops if this share of the judgements is drawn, and at least 64, and none of them
+    can be used. 1: all are drawn first."""
     min_kept: Annotated[int, LIMIT] = Field(1, ge=0, le=MAX_COUNT)
     """The run stops if there are fewer training examples than this."""
 

@@ -142,13 +142,13 @@ def _order(ranked: int, scored: float) -> int:
 
 def _faults(table: pd.DataFrame, eft: EftParams) -> pd.Series:
     """Why a judgement cannot be an example, whatever its score; None if it can."""
-    reasons = refusals.reasons_of(table)
-    fault = reasons.where(reasons != "ok", None)
     in_words = "log_yes" not in table
-    bare = fault.isna() & in_words & (table["text"].str.split().str.len() < eft.min_words)
-    fault = fault.mask(bare, "bare")
-    # A judgement that was cut would teach the model not to end.
-    return fault.mask(fault.isna() & (table["finish"] == "length"), "runs_on")
+    found = [
+        refusals.fault_of(row.reason, row.text, row.finish, eft.min_words if in_words else 0)
+        for row in table.itertuples()
+    ]
+    fault = pd.Series(found, index=table.index, dtype=object)
+    return fault.where(fault != "ok", None)
 
 
 def _examples(kept: pd.DataFrame, judge_prompt: JudgePrompt) -> pd.DataFrame:

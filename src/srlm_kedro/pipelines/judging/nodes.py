@@ -7,9 +7,15 @@ from pydantic import Field, model_validator
 
 from srlm_kedro.engines.generation.base import GenerationEngine, StageSampling
 from srlm_kedro.judge.criteria import JudgePrompt
+from srlm_kedro.judge.first_judgements import FirstJudgements
 from srlm_kedro.judge.judgements import DropOrKeep, candidate_status, judge_responses
+from srlm_kedro.judge.parsing import parse_score
+from srlm_kedro.judge.refusals import advice
 from srlm_kedro.params import LIMIT, MAX_TOKENS, Params, Reads
 from srlm_kedro.records import Checkpoint, derive_seed
+
+_HALF = 0.5
+"""Above this share of judgements without a score, a judge that gives hardly any is accepted."""
 
 
 class JudgeSampling(StageSampling):
@@ -39,6 +45,9 @@ class JudgingParams(Params):
     """What happens to responses without text (paper: not stated): as for `cut`."""
     max_unparsed: Annotated[float, LIMIT] = Field(0.10, ge=0, le=1)
     """The run stops if a larger share of the judgements has no score after the retries."""
+    give_up_at: Annotated[float, LIMIT] = Field(0.1, ge=0, le=1)
+    """The run stops if this share of the judgements is drawn, and at least 64, and none of them
+    has a score; no retry would help. 1, or `max_unparsed` above a half: all are drawn first."""
 
     @model_validator(mode="after")
     def _can_be_rewarded(self) -> Self:
@@ -64,6 +73,13 @@ def judge_candidates(
     `judging.cut` or `judging.empty` drops are not judged, because nothing uses them.
     """
     candidates = responses[candidate_status(responses, judging.cut, judging.empty) == "ok"]
+    first = FirstJudgements(
+        "judging",
+        len(candidates) * judging.sampling.n,
+        judging.give_up_at if judging.max_unparsed <= _HALF else 1,
+        lambda drawn: parse_score(drawn.text, drawn.finish).reason,
+        lambda reasons: advice(reasons, "judging.sampling", judging.sampling.max_new_tokens),
+    )
     return judge_responses(
         judge_engine,
         judge,
@@ -72,4 +88,5 @@ def judge_candidates(
         judging.sampling,
         derive_seed(seed, "judging"),
         judging.retries,
+        first,
     )

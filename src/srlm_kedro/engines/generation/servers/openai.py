@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
+from srlm_kedro.engines.generation import watching
 from srlm_kedro.engines.generation.base import (
     Choices,
     Completion,
@@ -127,6 +128,7 @@ class OpenAIEngine:
         for place, sample in places if journal else []:
             if found := journal.find(task.key(requests[place], sample)):
                 drawn[place, sample] = found
+        watching.end_all(requests, drawn)
         missing = [place for place in places if place not in drawn]
         if missing:
             with Progress(target.name, len(missing)) as progress:
@@ -201,6 +203,7 @@ class OpenAIEngine:
 
         async def work(places: Sequence[_Place]) -> None:
             while places and not caller.stopped:
+                watching.begin_all(requests, places)
                 request = requests[places[0][0]]
                 samples = [sample for _, sample in places]
                 body, read = task.body(request, samples), task.reader(samples)
@@ -209,6 +212,7 @@ class OpenAIEngine:
                 found = dict(zip(places, reply.completions, strict=False))
                 for (_, sample), completion in found.items() if journal else ():
                     journal.add(task.key(request, sample), completion)
+                watching.end_all(requests, found)
                 drawn.update(found)
                 progress.add(len(found), sum(each.drawn or 0 for each in found.values()))
                 places = places[len(found) :]

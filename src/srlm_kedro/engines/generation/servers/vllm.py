@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from srlm_kedro.display.progress import Progress
+from srlm_kedro.engines.generation import watching
 from srlm_kedro.engines.generation.base import Choices, Completion, Request, Sampling
 from srlm_kedro.engines.generation.choices import first_tokens
 from srlm_kedro.engines.generation.completions import opened_thoughts
@@ -164,6 +165,7 @@ class VllmEngine:
                 ask = partial(Held.sample, tasks=tasks, sampling=sampling, timeout=self._patience)
                 new = self._tried(model, ask)
                 progress.add(len(new), sum(completion.drawn or 0 for completion in new))
+                watching.end_all(requests, dict(zip(chunk, new, strict=True)))
                 drawn += new
         return [
             [drawn[row * count + sample % count] for sample in range(sampling.n)]
