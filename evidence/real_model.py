@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from evidence.cells import table
+from evidence.cells import NONE, table
 
 ENV = "smollm"
 CONTROLS = {
@@ -162,7 +162,7 @@ class Found:
     def cell(self, form: str, *place: object) -> str:
         """One figure as a cell of a table."""
         value = self.at(*place)  # type: ignore[arg-type]
-        return "-" if value is None else form.format(value)
+        return NONE if value is None else form.format(value)
 
 
 def _place(seed: Path, control: str, model: str) -> Path:
@@ -181,13 +181,15 @@ def _gains(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
     for seed in seeds:
         for control, title in CONTROLS.items():
             cells = [_gain(found, seed, model, control) for model in ("m2", "m3")]
+            if set(cells) == {NONE}:
+                continue
             yield str(seed), title, *cells, found.cell("{:.0f}", seed, "m2", "pairs/count", control)
 
 
 def _gain(found: Found, seed: int, model: str, control: str) -> str:
     values = [found.at(seed, model, f"gain/vs_m1{part}", control) for part in ("", "_low", "_high")]
     if None in values:
-        return "-"
+        return NONE
     return "{:+.3f} ({:+.3f} to {:+.3f})".format(*values)
 
 

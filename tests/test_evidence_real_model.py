@@ -1,0 +1,49 @@
+"""The page of the real model's evidence is made of what the runs left."""
+
+import json
+
+import pytest
+
+from evidence import real_model
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """One seed with a control that is finished up to M2."""
+
+    def write(place, model, kind, figures):
+        folder = tmp_path / "data" / place / "08_reporting" / model
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{kind}_metrics.json").write_text(json.dumps(figures))
+
+    def gain(value):
+        return {"gain/vs_m1": value, "gain/vs_m1_low": value - 0.1, "gain/vs_m1_high": value + 0.1}
+
+    met = {"met/all/all": 0.4, "met/all/include": 0.75, "met/every_constraint": 0.2}
+    write("seed3", "m1", "constraint", met)
+    write("seed3", "m2", "constraint", met | {"met/all/all": 0.5, "met/all/include": 0.5})
+    write("seed3", "m2", "gain", gain(0.1))
+    write("seed3", "m2", "pair", {"pairs/count": 80.0})
+    write("seed3", "m2", "study", {"study/judge_right": 71.25})
+    write("seed3/controls/shuffled_rewards", "m2", "gain", gain(0.01))
+    return tmp_path
+
+
+def test_the_page(runs, tmp_path, capsys):
+    """Gains with intervals beside the control's, shares by kind, and what is missing as a dash."""
+    out = tmp_path / "out"
+    real_model.main(["--page-only", "--folder", str(runs), "--out", str(out)])
+    page = (out / "smollm.md").read_text("utf-8")
+    assert "| 3 | M2 and M3 by its own judge | +0.100 (+0.000 to +0.200) | - | 80 |" in page
+    assert "| 3 | the same pairs in random order | +0.010 (-0.090 to +0.110) | - | - |" in page
+    assert "the ceiling" not in page
+    assert "| include | - | - | 0.750 | 0.500 | - |" in page
+    assert "71.2%" in page
+    figures = (out / "smollm.csv").read_text("utf-8").splitlines()
+    assert "main,3,m2,met/all/all,0.5" in figures
+    assert "shuffled_rewards,3,m2,gain/vs_m1,0.01" in figures
+
+
+def test_without_runs_there_is_a_page_without_figures(tmp_path):
+    """Nothing is finished, and the page says so."""
+    assert "- seeds: none is finished" in real_model.lines(real_model.read(tmp_path))
