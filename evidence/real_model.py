@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,9 @@ COLUMNS = ["experiment", "seed", "model", "figure", "value"]
 _METRICS = ("gain", "constraint", "fluency", "eval", "pair", "judge", "study", "own", "prompt")
 _MODELS = ("m0", "sft", "m1", "m2", "m3")
 _SHARED = ("m0", "sft", "m1")
+_FULL = 5
+_TEXTS = 8
+"""Prompts whose answers are shown."""
 _PARTS = {
     "all": "all",
     "seen": "seen",
@@ -59,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     figures.to_csv(options.out / "smollm.csv", index=False, float_format="%.6g")
     page = options.out / "smollm.md"
-    page.write_text("\n".join(lines(figures)).rstrip() + "\n", "utf-8")
+    written = [*lines(figures), *texts(folder)]
+    page.write_text("\n".join(written).rstrip() + "\n", "utf-8")
     print(f"Written: {page}")
 
 
@@ -146,6 +151,38 @@ def lines(figures: pd.DataFrame) -> list[str]:
             ],
         ),
     ]
+
+
+def texts(folder: Path) -> list[str]:
+    """Answers of M0 and of the last model to the same prompts, drawn at random, not chosen."""
+    for seed in sorted((folder / "data").glob("seed*")):
+        places = {"m0": seed / "02_intermediate/m0"}
+        places |= {model: seed / f"07_model_output/{model}" for model in ("m1", "m2", "m3")}
+        files = {model: place / "eval_scores.parquet" for model, place in places.items()}
+        finished = [model for model, file in files.items() if file.exists()]
+        if len(finished) > 1:
+            scores = {model: _first(files[model]) for model in (finished[0], finished[-1])}
+            return _beside(seed.name, scores)
+    return []
+
+
+def _first(file: Path) -> pd.DataFrame:
+    """The first sampled response to each prompt."""
+    rows = pd.read_parquet(file)
+    return rows[(rows["mode"] == "sampled") & (rows["sample"] == 0)].set_index("prompt_id")
+
+
+def _beside(seed: str, scores: Mapping[str, pd.DataFrame]) -> list[str]:
+    first = next(iter(scores.values()))
+    drawn = random.Random(0).sample(sorted(first.index), min(_TEXTS, len(first)))
+    page = ["", f"## Answers to read ({seed}, prompts drawn at random)", ""]
+    for name in drawn:
+        page += [f"**{first.loc[name, 'prompt']}**", ""]
+        for model, table_ in scores.items():
+            row = table_.loc[name]
+            page += [f"{model.upper()} ({row['score'] / _FULL:.2f} met):", "", "~~~text"]
+            page += [row["response"].replace("~~~", "---"), "~~~", ""]
+    return page
 
 
 class Found:
