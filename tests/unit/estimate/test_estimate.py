@@ -41,6 +41,7 @@ TEXTS = {
     **{"eft_prompts": 4, "eft_responses": 16, "eft_prompt": 6.0, "eft_response": 8.0},
     **{"eval_prompts": 3, "eval_prompt": 7.0},
     **{"judge_prompt": 20.0, "judge_prefix": 12.0, "few_shot_prompt": 4.0},
+    **{"criteria": 0.0, "question": 0.0},
 }
 EXPECTED = {
     **{"written_tokens": 6, "response_growth": 2, "judgement_tokens": 11},

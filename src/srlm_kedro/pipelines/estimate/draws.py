@@ -112,11 +112,12 @@ class Volume:
     ) -> dict[str, float | str]:
         """The judging of responses; `prompt` and `response` are tokens of each."""
         by_criteria = self.texts["criteria"] > 0
+        questions = self.texts["criteria"] * (self.texts["question"] + TURN)
         if by_criteria:  # one answer token for each criterion, and nothing is sampled
             sampling = sampling.model_copy(update={"n": 1, "max_new_tokens": 1})
         return self.draw(
             *(stage, model, responses, sampling),
-            prompt=self.texts["judge_prompt"] + prompt + response + TURN,
+            prompt=self.texts["judge_prompt"] + questions + prompt + response + TURN,
             new=1 if by_criteria else self.expected.judgement_tokens,
             shared=self.texts["judge_prefix"],
         )

@@ -104,7 +104,7 @@ def measure_texts(
 
 
 def _judge_texts(prompt: JudgePrompt, ranked: pd.DataFrame, rate: float) -> dict[str, float]:
-    """The tokens of the judge prompt without the response, and the number of its criteria.
+    """The tokens of the judge prompt without the response, and how many criteria it asks.
 
     A judge that is asked by criteria reads each response once, and then all questions about it.
     """
@@ -113,12 +113,13 @@ def _judge_texts(prompt: JudgePrompt, ranked: pd.DataFrame, rate: float) -> dict
         "judge_prompt": rate * _words(template),
         "judge_prefix": rate * _words(template.partition("{instruction}")[0]),
         "criteria": 0.0,
+        "question": 0.0,
     }
     if isinstance(prompt, CriteriaPrompt):
         asked = [prompt.rubric.criteria(text) for text in ranked["prompt"].unique()]
         questions = [sum(_words(each.question) for each in criteria) for criteria in asked]
         texts["criteria"] = sum(map(len, asked)) / len(asked)
-        texts["judge_prompt"] += rate * sum(questions) / len(questions)
+        texts["question"] = rate * sum(questions) / sum(map(len, asked))
     return texts
 
 

@@ -41,7 +41,8 @@ def expect_training(
     judgements = {"baseline": volume.pool * eft.sampling.n, "ranking": volume.pool, "none": 0.0}
     judgements["labels"] = volume.pool * texts["criteria"]
     kept = judgements[loop.eft] * volume.expected.kept_share
-    seed_tokens = texts["ift"] * one + kept * (judged + volume.expected.judgement_tokens)
+    answer = 1 if texts["criteria"] else volume.expected.judgement_tokens
+    seed_tokens = texts["ift"] * one + kept * (judged + texts["question"] + answer)
     rows = [_pretraining(microworld.corpus, pretraining)] if loop.pretrain else []
     rows.append(_training("sft", texts["ift"], texts["ift"] * one, sft, estimate))
     rows.append(_training("m1", texts["ift"] + kept, seed_tokens, sft, estimate))
