@@ -1,10 +1,12 @@
 """The seed data of verifiable instructions."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from srlm_kedro.engines.generation.base import Completion
@@ -180,3 +182,31 @@ def test_the_tables_are_rows_of_the_seed_data():
     for row in eft.itertuples():
         for response in row.responses:
             assert len(response["points"]) == len(parse(row.prompt).constraints)
+
+
+RAW = Path(__file__).parents[3] / "data/01_raw/smollm"
+
+
+def test_the_committed_prompts_are_those_that_the_code_makes():
+    """All of conf/smollm's, by their ids."""
+    conf = Path(__file__).parents[3] / "conf/smollm/parameters.yml"
+    given = yaml.safe_load(conf.read_text("utf-8"))["verifiable"]
+    made = make_instructions(VerifiableParams(**given)).set_index("id")["prompt"]
+    rows = [json.loads(line) for file in RAW.glob("*.jsonl") for line in file.open("utf-8")]
+    assert {row["id"]: row["prompt"] for row in rows}.items() <= made.to_dict().items()
+    assert sum(row["id"].startswith("eval") for row in rows) == 160
+
+
+def test_the_committed_points_are_those_that_the_programs_give():
+    """And ranks follow them."""
+    pytest.importorskip("langdetect")
+    from srlm_kedro.verifiable.referee import Checker
+
+    for line in (RAW / "eft.jsonl").open("utf-8"):
+        row = json.loads(line)
+        found = Checker().assess_all([(row["prompt"], each["text"]) for each in row["responses"]])
+        points = [[met for _, met in one.verdicts] for one in found]
+        assert points == [each["points"] for each in row["responses"]], row["id"]
+        shares = sorted({sum(each) for each in points}, reverse=True)
+        ranks = [shares.index(sum(each)) for each in points]
+        assert ranks == [each["rank"] for each in row["responses"]], row["id"]
