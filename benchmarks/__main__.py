@@ -14,6 +14,7 @@ from benchmarks.rounds import Setting
 PARTS = {
     "judging": "benchmarks.generation:run_judging",
     "sampling": "benchmarks.generation:run_sampling",
+    "smollm": "benchmarks.smollm:run",
     "training": "benchmarks.training:run",
     "novelty": "benchmarks.novelty:run",
     "memory": "benchmarks.memory:run",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from srlm_kedro.records import Checkpoint
@@ -38,11 +38,19 @@ class Shape:
     heads: int
     mlp: int
     vocabulary: int = 8192
+    key_heads: int | None = None
+    """Heads of the keys and values; None: as many as `heads`."""
+
+    @property
+    def key_width(self) -> int:
+        """Width of a token's keys, and of its values."""
+        return self.width // self.heads * (self.key_heads or self.heads)
 
     @property
     def layer_weights(self) -> int:
         """Weights of all layers' matrices: four of attention, three of the feed-forward block."""
-        return self.layers * (4 * self.width**2 + 3 * self.width * self.mlp)
+        attention = 2 * self.width * (self.width + self.key_width)
+        return self.layers * (attention + 3 * self.width * self.mlp)
 
     @property
     def head_weights(self) -> int:
@@ -83,6 +91,20 @@ def make(shape: Shape, folder: Path) -> Checkpoint:
         LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Checkpoint(folder, "m0")
+
+
+def shape_of(checkpoint: Checkpoint, name: str) -> Shape:
+    """The shape of a Llama on disk."""
+    config = AutoConfig.from_pretrained(checkpoint.path)
+    return Shape(
+        name,
+        layers=config.num_hidden_layers,
+        width=config.hidden_size,
+        heads=config.num_attention_heads,
+        mlp=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        key_heads=config.num_key_value_heads,
+    )
 
 
 def read(checkpoint: Checkpoint, dtype: str, device: str) -> Any:

@@ -16,7 +16,7 @@ and the phases follow one another. What can be shared is computed once:
                + 4 * layers * width * (tokens visible to each token)  attention
                + 2 * head weights * (positions at which one draws)    output layer
     bytes      = (layer weights + head weights, where one draws) * size, once a phase or step
-               + 2 * layers * width * size * (positions whose keys and values are read)
+               + 2 * layers * key width * size * (positions whose keys and values are read)
 
 A step reads the prefix's keys and values once, a suffix's once for all its samples, and a sample's
 own. Softmax, norms, the draw itself and Python cost nothing here, and all samples are one batch.
@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.models import Shape
 from benchmarks.rounds import Setting, seconds
-from benchmarks.work import Work
+from benchmarks.work import Work, agreeing
 
 _SIZE = {"float32": 4, "bfloat16": 2}
 """Bytes a number."""
@@ -62,6 +62,21 @@ def floor(work: Work, rates: Rates) -> float:
     return total
 
 
+def floor_of_reading(work: Work, rates: Rates) -> float:
+    """Seconds below which the token after each prompt cannot be known.
+
+    What two prompts begin with counts once.
+    """
+    tokens = seen = 0
+    before: list[int] = []
+    for ids in sorted(work.ids()):
+        known = agreeing(before, ids)
+        tokens += len(ids) - known
+        seen += _triangle(len(ids)) - _triangle(known)
+        before = ids
+    return _Phases(work.shape, rates).seconds(tokens, seen, tokens, drawn=len(work.prompts))
+
+
 @dataclass(frozen=True)
 class _Phases:
     shape: Shape
@@ -80,7 +95,7 @@ class _Phases:
         operations = 2 * shape.layer_weights * tokens + 4 * shape.layers * shape.width * seen
         operations += 2 * shape.head_weights * drawn
         weights = shape.layer_weights + (shape.head_weights if drawn else 0)
-        moved = size * (weights + 2 * shape.layers * shape.width * read)
+        moved = size * (weights + 2 * shape.layers * shape.key_width * read)
         return max(operations / self.rates.operations, moved / self.rates.reads)
 
 

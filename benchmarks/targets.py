@@ -25,6 +25,7 @@ OURS_BF16 = "ours, bfloat16"
 ONE_BY_ONE = "HF generate, one by one"
 BEST_BATCH = "HF generate, best batch"
 BEST_BATCH_BF16 = "HF generate, best batch, bfloat16"
+LLAMA_CPP = "llama.cpp, best batch"
 LUCIDRAINS = "self-rewarding-lm-pytorch"
 ROOFLINE = "roofline with sharing"
 ROOFLINE_BF16 = "roofline with sharing, bfloat16"
@@ -52,6 +53,13 @@ SAMPLING = {
 }
 
 JUDGING_23M = {(OURS, ONE_BY_ONE): Target(8), (OURS_BF16, ONE_BY_ONE): Target(14)}
+
+SMOLLM = {
+    (OURS, BEST_BATCH): Target(4),
+    (OURS, LLAMA_CPP): Target(1.3),
+    (OURS, ROOFLINE): Target(0.6),
+}
+"""Of SmolLM2-135M: sampling, judging, and reading answers to criteria."""
 
 SFT = {(OURS, TRL): Target(2)}
 DPO = {(OURS, TRL): Target(2.2)}

@@ -1,6 +1,7 @@
 """What is generated: judgements behind a shared rubric, and candidates of short prompts."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.models import BEFORE, Shape, read_tokenizer, words
@@ -51,6 +52,12 @@ class Work:
     def drawn(self, prompts: int) -> int:
         """Tokens drawn behind so many prompts."""
         return prompts * self.samples * self.new_tokens
+
+
+def agreeing(one: Sequence[int], other: Sequence[int]) -> int:
+    """Tokens with which both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def middle(rows: list[list[int]], count: int) -> list[list[int]]:

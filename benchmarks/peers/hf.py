@@ -1,7 +1,9 @@
 """Hugging Face `generate`: one by one, and at its best batch size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
 
 from benchmarks import models
 from benchmarks.rounds import Setting, seconds
@@ -34,22 +36,37 @@ class HuggingFace:
             self._generate(rows[first : first + batch], self._work.samples)
         return self._work.drawn(prompts)
 
-    def best_batch(self, sizes: Sequence[int]) -> tuple[int, dict[int, float]]:
-        """The fastest of `sizes` (prompts a batch, rising), and tokens a second at each tried.
+    @torch.no_grad()
+    def read(self, prompts: int, batch: int) -> float:
+        """The logits after prompts of like length, padded to the left; prompts read."""
+        rows = middle(self._rows, prompts)
+        for first in range(0, prompts, batch):
+            asked: Any = self._tokenizer.pad(
+                {"input_ids": rows[first : first + batch]}, return_tensors="pt"
+            )
+            self._model(**asked.to(self._setting.device), logits_to_keep=1).logits.log_softmax(-1)
+        return prompts
+
+    def best_batch(
+        self, sizes: Sequence[int], run: Callable[[int, int], float] | None = None
+    ) -> tuple[int, dict[int, float]]:
+        """The fastest of `sizes` (prompts a batch, rising), and units a second at each tried.
 
         A size well below the best ends the search: still larger ones move still more memory.
+        `run` is what is searched for, `batched` by default.
         """
-        self.one_by_one(1)  # The first call of all is slower.
+        run = run or self.batched
+        run(1, 1)  # The first call of all is slower.
         rates: dict[int, float] = {}
         for size in sizes:
-            rates[size] = self._rate(size)
+            rates[size] = self._rate(run, size)
             if rates[size] < _WELL_BELOW * max(rates.values()):
                 break
         return max(rates, key=rates.__getitem__), rates
 
-    def _rate(self, batch: int) -> float:
+    def _rate(self, run: Callable[[int, int], float], batch: int) -> float:
         start = seconds(self._setting.device)
-        drawn = self.batched(batch, batch)
+        drawn = run(batch, batch)
         return drawn / (seconds(self._setting.device) - start)
 
     def _generate(self, rows: list[list[int]], samples: int) -> None:

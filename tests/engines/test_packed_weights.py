@@ -81,3 +81,10 @@ def test_a_product_that_differs_is_not_taken(any_size, monkeypatch):
 def test_a_build_of_torch_without_the_operations_is_left_alone(any_size, monkeypatch):
     monkeypatch.setattr(packed_weights, "_has_packing", lambda: False)
     assert not pack(_model())
+
+
+def test_a_model_that_fills_the_memory_is_left_alone(any_size, monkeypatch, caplog):
+    monkeypatch.setattr(packed_weights.machine, "memory", lambda: 2**10)
+    with caplog.at_level("INFO"):
+        assert not pack(_model())
+    assert "memory" in caplog.text

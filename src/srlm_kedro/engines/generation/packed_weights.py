@@ -12,9 +12,14 @@ from typing import Any
 
 import torch
 
+from srlm_kedro.engines import machine
+
 _WORTH_PACKING = 2**24
 """Weights in linear layers from which on a model is packed. Smaller ones keep torch's own product,
 and with it their bits: little time is lost, as their matrices stay in a CPU's cache."""
+_OF_MEMORY = 0.25
+"""Share of the machine's memory that the weights may take. While packing is tried out, there are
+two copies of them."""
 _TRIED = 24
 """Tokens of the trial."""
 _TOLERANCE = 1e-4
@@ -49,7 +54,11 @@ def pack(model: Any) -> bool:
     if model.device.type != "cpu" or model.dtype != torch.float32 or not _has_packing():
         return False
     places = list(_linears(model))
-    if sum(linear.weight.numel() for _, _, linear in places) < _WORTH_PACKING:
+    weights = sum(linear.weight.numel() for _, _, linear in places)
+    if weights < _WORTH_PACKING:
+        return False
+    if 4 * weights > _OF_MEMORY * machine.memory():
+        _log.info("The weights are not packed for this CPU: there is no memory for a second copy.")
         return False
     expected = _trial(model)
     try:
