@@ -73,6 +73,28 @@ def bootstrap_interval(values: np.ndarray, resamples: int, seed: int) -> tuple[f
     return float(low), float(high)
 
 
+def share_interval(
+    hits: pd.Series, of: pd.Series, resamples: int, seed: int
+) -> tuple[float, float]:
+    """The 95% percentile interval of a share of pairs, where the bootstrap resamples the prompts.
+
+    A resample in which no pair counts is left out; NaN if none is left.
+
+    Args:
+        hits: Number of the pairs of each prompt that are meant.
+        of: Number of all its pairs that count.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    drawn = np.random.default_rng(seed).integers(len(of), size=(resamples, len(of)))
+    totals = of.to_numpy()[drawn].sum(axis=1)
+    if not totals.any():
+        return float("nan"), float("nan")
+    shares = hits.to_numpy()[drawn].sum(axis=1)[totals > 0] / totals[totals > 0]
+    low, high = np.percentile(shares, _INTERVAL)
+    return float(low), float(high)
+
+
 METRICS = ("pairwise_accuracy", "five_best", "exact_match", "spearman", "kendall")
 _TOP = 5
 _DIGITS = 9
@@ -123,6 +145,15 @@ def measure_reward_modelling(
     return pd.DataFrame([row])
 
 
+def ranked_pairs(eft_eval: pd.DataFrame, judgements: pd.DataFrame) -> pd.DataFrame:
+    """The pairs by which `measure_reward_modelling` measures a judge, with their texts.
+
+    Columns: `prompt_id`, `better` and `worse` (the scores), `better_text` and `worse_text`.
+    """
+    scored = _scored(eft_eval, merge_attempts(reparse(judgements)))
+    return _ranked_pairs(_with_different_ranks(scored), texts=True)
+
+
 def _scored(eft_eval: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
     """The responses with the mean of their scores."""
     means = read.groupby("response_id")["score"].mean()
@@ -138,13 +169,14 @@ def _with_different_ranks(scored: pd.DataFrame) -> pd.DataFrame:
     return kept[ranks.transform("nunique") > 1]
 
 
-def _ranked_pairs(scored: pd.DataFrame) -> pd.DataFrame:
-    """The scores of the `better` and the `worse` response of each pair."""
-    columns = scored[["prompt_id", "rank", "score"]]
+def _ranked_pairs(scored: pd.DataFrame, texts: bool = False) -> pd.DataFrame:
+    """The scores of the `better` and the `worse` response of each pair; if asked for, the texts."""
+    columns = scored[["prompt_id", "rank", "score", *(["response"] if texts else [])]]
     both = columns.merge(columns, on="prompt_id", suffixes=("_better", "_worse"))
     both = both[both["rank_better"] < both["rank_worse"]]
     names = {"score_better": "better", "score_worse": "worse"}
-    return both.rename(columns=names)[["prompt_id", "better", "worse"]]
+    names |= {"response_better": "better_text", "response_worse": "worse_text"} if texts else {}
+    return both.rename(columns=names)[["prompt_id", *names.values()]]
 
 
 def _correlations(scored: pd.DataFrame) -> pd.DataFrame:

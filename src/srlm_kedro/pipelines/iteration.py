@@ -42,9 +42,8 @@ def step(t: int, loop: LoopParams) -> Pipeline:
     )
     current, first = current_model(t, loop), t == 2
     guarded = loop.when_worse == "stop" and not first
-    writers = {"current": current, "m0": "m0.model", "fixed": "prompt_generator.model"}
     wiring = {
-        "writer": writers[loop.prompt_generator],
+        "writer": writers(current)[loop.prompt_generator],
         "policy": current,
         **judge_of(loop.judge, current),
         **asked(loop),
@@ -90,6 +89,11 @@ def current_model(t: int, loop: LoopParams) -> str:
     """The dataset of the model that M_t is made from: M_(t-1), or the best model so far."""
     chosen = loop.when_worse == "best" and t > 2
     return f"m{t - 1}.{'best' if chosen else 'model'}"
+
+
+def writers(current: str) -> dict[str, str]:
+    """The dataset of the model that writes prompts, for each `loop.prompt_generator`."""
+    return {"current": current, "m0": "m0.model", "fixed": "prompt_generator.model"}
 
 
 def judge_of(who: str, current: str = "") -> dict[str, str]:

@@ -61,16 +61,8 @@ def make_pairs(
     Raises:
         GateError: Fewer pairs than `min_pairs`.
     """
-    made, drops = [], {name: 0 for name in DROPS if name != "narrow" or pairs.min_margin}
-    groups: dict[str, list[Any]] = {}
-    for row in judged_responses.itertuples():
-        groups.setdefault(row.prompt_id, []).append(row)
-    for group in groups.values():
-        best, worst, drop = _extremes(group, pairs)
-        if drop:
-            drops[drop] += 1
-        else:
-            made.append(_ordered(best, worst, pairs, seed))
+    groups = _by_prompt(judged_responses)
+    made, drops = _found(groups, pairs, seed)
     prompts = len(groups)
     if len(made) < pairs.min_pairs:
         raise GateError(
@@ -80,6 +72,33 @@ def make_pairs(
         )
     table = pd.DataFrame([{name: pair[name] for name in COLUMNS} for pair in made])
     return table, _metrics(made, drops, prompts)
+
+
+def count_pairs(judged_responses: pd.DataFrame, pairs: PairsParams) -> dict[str, int]:
+    """How many prompts give a pair, as `pairs`, and how many give none, by the reasons `DROPS`."""
+    made, drops = _found(_by_prompt(judged_responses), pairs, seed=0)
+    return {"pairs": len(made), **drops}
+
+
+def _by_prompt(judged_responses: pd.DataFrame) -> dict[str, list[Any]]:
+    groups: dict[str, list[Any]] = {}
+    for row in judged_responses.itertuples():
+        groups.setdefault(row.prompt_id, []).append(row)
+    return groups
+
+
+def _found(
+    groups: dict[str, list[Any]], pairs: PairsParams, seed: int
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The pairs, and the number of the prompts without one, by reason."""
+    made, drops = [], {name: 0 for name in DROPS if name != "narrow" or pairs.min_margin}
+    for group in groups.values():
+        best, worst, drop = _extremes(group, pairs)
+        if drop:
+            drops[drop] += 1
+        else:
+            made.append(_ordered(best, worst, pairs, seed))
+    return made, drops
 
 
 def _advice(groups: dict[str, list[Any]], drops: dict[str, int]) -> str:

@@ -15,10 +15,11 @@ from srlm_kedro.pipelines import (
     microworld,
     oasst,
     published,
+    readiness,
     sft,
     verifiable,
 )
-from srlm_kedro.pipelines.iteration import asked, named, renamed, step
+from srlm_kedro.pipelines.iteration import asked, judge_of, named, renamed, step, writers
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.measuring import chain, measure
 
@@ -47,14 +48,20 @@ def iteration(t: int, newest: int, loop: LoopParams) -> Pipeline:
     return groundwork + made + measure(t, loop)
 
 
-def compose(loop: LoopParams) -> dict[str, Pipeline]:
-    """The pipelines that depend on the parameters `loop`, by the names that users run."""
+def compose(loop: LoopParams, tried: str = "m0") -> dict[str, Pipeline]:
+    """The pipelines that depend on parameters, by the names that users run.
+
+    Args:
+        loop: The shape of the loop.
+        tried: The model that `readiness` tries, as `readiness.model` names it.
+    """
     return {
         "__default__": self_rewarding(loop),
         "foundation": foundation(loop),
         "iteration": iteration(2, 0, loop),
         "evaluation": measure(loop.iterations, loop),
         "estimate": seed_tables(loop) + ift.create_pipeline() + _estimate(loop),
+        "readiness": _readiness(loop, tried),
         "seed_data": made_seed_data(loop),
         **published.create_pipelines(chain(loop.iterations)),
     }
@@ -86,6 +93,22 @@ def made_seed_data(loop: LoopParams) -> Pipeline:
 
 def _estimate(loop: LoopParams) -> Pipeline:
     return renamed(estimate.create_pipeline(), asked(loop))
+
+
+def _readiness(loop: LoopParams, tried: str) -> Pipeline:
+    """What the loop would ask of a model, on small samples; M0 is made if the project makes it."""
+    model = f"{tried}.model"
+    groundwork = seed_tables(loop) + ift.create_pipeline()
+    if "m0.model" in (model, writers(model)[loop.prompt_generator]):
+        groundwork += _m0(loop)
+    external = loop.judge == "external"
+    wiring = {
+        "policy": model,
+        "writer": writers(model)[loop.prompt_generator],
+        **judge_of("external" if external else "current", model),
+        "asked": asked(loop).get("judge_prompt", "judge_prompt"),
+    }
+    return groundwork + renamed(readiness.create_pipeline(loop), wiring)
 
 
 def _m0(loop: LoopParams) -> Pipeline:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from srlm_kedro.freshness.recipe import manifest_of
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
+from srlm_kedro.pipelines.readiness.params import ReadinessParams
 from srlm_kedro.pipelines.self_rewarding import (
     chain,
     compose,
@@ -36,11 +37,15 @@ def compose_loop(given: Mapping[str, Any], raw: CatalogProtocol, names: list[str
         loop = LoopParams.model_validate(given.get("loop", {}))
     except ValidationError:
         return parameter_faults(given, pipelines)
-    pipelines.update(compose(loop))
+    tried = _tried(given)
+    pipelines.update(compose(loop, tried))
     faults = parameter_faults(given, pipelines) + unused_faults(given, loop, names)
     newest = newest_model(raw)
     if newest:
         pipelines.update(published.create_pipelines(chain(newest)))
+    if "readiness" in names and (absent := _absent_faults(tried, raw)):
+        del pipelines["readiness"]
+        faults += absent
     if "iteration" in names:
         t = given.get("iteration", _next_iteration(newest, loop, raw))
         is_valid = type(t) is int and t > 0
@@ -80,6 +85,27 @@ def raw_catalog(context: KedroContext) -> CatalogProtocol:
     catalog = context.catalog
     context._pipelines_to_validate = None
     return catalog
+
+
+def _tried(given: Mapping[str, Any]) -> str:
+    """The model that `readiness` tries; the default if the parameters have a fault."""
+    try:
+        return ReadinessParams.model_validate(given.get("readiness") or {}).model
+    except ValidationError:  # refused with the other parameters
+        return ReadinessParams().model
+
+
+def _absent_faults(tried: str, raw: CatalogProtocol) -> list[str]:
+    """The fault if the model that is to be tried is not on disk. M0 is given, or made."""
+    if tried == "m0" or manifest_of(raw, f"{tried}.model"):
+        return []
+    have = ["m0", *(["sft"] if manifest_of(raw, "sft.model") else [])]
+    have += [f"m{t}" for t in range(1, newest_model(raw) + 1)]
+    made = "--pipeline=foundation" if tried in ("sft", "m1") else "--pipeline=iteration"
+    return [
+        f"parameter `readiness.model`: {tried} is not there; there are {', '.join(have)}. Try one "
+        f"of these, or make {tried} first (kedro run {made})"
+    ]
 
 
 def _next_iteration(newest: int, loop: LoopParams, raw: CatalogProtocol) -> int:

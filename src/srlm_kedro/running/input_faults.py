@@ -150,7 +150,7 @@ def _count_faults(
         _parameters(name, kind, pipeline, given)
         for name, kind in (("prompts", PromptsParams), ("eft", EftParams), ("pairs", PairsParams))
     )
-    writes = any(name.endswith(".written_prompts") for name in pipeline.all_outputs())
+    writes = any(name.endswith("written_prompts") for name in pipeline.all_outputs())
     faults: list[str] = []
     if writes and prompts and "ift_seed" in seeds:
         faults += too_few_demonstrations(seeds["ift_seed"], prompts)

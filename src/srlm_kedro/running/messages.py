@@ -67,8 +67,9 @@ def disk_full_message(watch: RunWatch) -> str:
 def print_closing(pipeline: Pipeline, context: KedroContext) -> None:
     """Prints the summary, if the pipeline makes one, and where to look next."""
     catalog = context.catalog
-    if "estimate_summary" in pipeline.all_outputs():
-        print(f"\n{catalog.load('estimate_summary')}")
+    for name in ("estimate_summary", "readiness_summary"):
+        if name in pipeline.all_outputs():
+            print(f"\n{catalog.load(name)}")
     if "summary" in pipeline.all_outputs():
         print(f"\n{catalog.load('summary')}")
         tracking = effective(configuration(context.config_loader), Path(context.project_path))

@@ -121,7 +121,7 @@ def _version_faults(versions: Mapping[str, str] | None, catalog: CatalogProtocol
 
 def _unknown_pipelines(names: list[str]) -> list[str]:
     """Names of pipelines that do not exist, one line each."""
-    known = sorted({*pipelines, "iteration"})  # a refused `iteration` is not among the pipelines
+    known = sorted({*pipelines, "iteration", "readiness"})  # these may be refused
     faults = []
     for name in names:
         close = get_close_matches(name, known, n=1)

@@ -1,0 +1,158 @@
+"""What the model is tried on: small samples of what each stage of the loop would ask of it.
+
+The stages' own functions draw, with the stages' own parameters. Only the numbers are smaller.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import pandas as pd
+
+from srlm_kedro.engines.generation.base import GenerationEngine
+from srlm_kedro.errors import InputError
+from srlm_kedro.judge.criteria import CriteriaPrompt, JudgePrompt
+from srlm_kedro.judge.judgements import COLUMNS, judge_responses
+from srlm_kedro.params import Reads, at
+from srlm_kedro.pipelines.eft.nodes import split_eft
+from srlm_kedro.pipelines.eft.params import EftParams
+from srlm_kedro.pipelines.judging.nodes import JudgingParams, judge_candidates
+from srlm_kedro.pipelines.prompts.nodes import write_prompts
+from srlm_kedro.pipelines.prompts.params import PromptsParams
+from srlm_kedro.pipelines.readiness.params import ReadinessParams
+from srlm_kedro.pipelines.responses import ResponsesParams, draw_responses
+from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
+
+Note = dict[str, str]
+"""`refused`: why a form of judging cannot be asked; empty if it can."""
+
+
+def sample_rankings(
+    eft_ranked: pd.DataFrame,
+    ift: pd.DataFrame,
+    eft: Annotated[EftParams, Reads("eval_fraction", "eval_prompts")],
+    readiness: Annotated[ReadinessParams, Reads("rankings")],
+    seed: int,
+) -> pd.DataFrame:
+    """The ranked responses to some of the prompts that EFT holds back: no model learns from them.
+
+    Prompts whose responses have one rank alone come last, because they have nothing to order.
+    """
+    _, held = split_eft(eft_ranked, ift, eft, seed)
+    ranks = held.groupby("prompt_id")["rank"].nunique()
+    telling = sorted(ranks.index[ranks > 1])
+    drawn = draw_sample(telling, readiness.rankings, seed, "readiness rankings")
+    if len(drawn) < readiness.rankings:
+        rest = sorted(set(ranks.index) - set(telling))
+        missing = readiness.rankings - len(drawn)
+        drawn += draw_sample(rest, missing, seed, "readiness rankings")
+    return held[held["prompt_id"].isin(drawn)].reset_index(drop=True)
+
+
+def judge_in_words(
+    judge: Checkpoint,
+    rankings: pd.DataFrame,
+    judge_prompt: str,
+    judge_engine: GenerationEngine,
+    eft: Annotated[EftParams, Reads("sampling")],
+    readiness: Annotated[ReadinessParams, Reads("repeats")],
+    seed: int,
+) -> tuple[pd.DataFrame, Note]:
+    """Judgements in words of the ranked responses, drawn as EFT's, `readiness.repeats` of each."""
+    repeats = readiness.repeats if eft.sampling.temperature else 1
+    sampling = eft.sampling.model_copy(update={"n": repeats})
+
+    def judged() -> pd.DataFrame:
+        return judge_responses(
+            *(judge_engine, judge, judge_prompt, rankings, sampling, derive_seed(seed, "eft"))
+        )
+
+    return _or_refused(judged)
+
+
+def judge_by_criteria(
+    judge: Checkpoint,
+    rankings: pd.DataFrame,
+    criteria_prompt: CriteriaPrompt,
+    judge_engine: GenerationEngine,
+    eft: Annotated[EftParams, Reads("sampling")],
+    seed: int,
+) -> tuple[pd.DataFrame, Note]:
+    """Judgements by criteria of the ranked responses. They are not drawn: one of each is enough."""
+    known = [bool(criteria_prompt.rubric.criteria(prompt)) for prompt in rankings["prompt"]]
+    if not any(known):
+        return _or_refused(_without_criteria)
+
+    def judged() -> pd.DataFrame:
+        asked = rankings[known]
+        return judge_responses(judge_engine, judge, criteria_prompt, asked, eft.sampling, seed)
+
+    return _or_refused(judged)
+
+
+def answer_prompts(
+    policy: Checkpoint,
+    ift: pd.DataFrame,
+    generation_engine: GenerationEngine,
+    responses: ResponsesParams,
+    readiness: Annotated[ReadinessParams, Reads("prompts")],
+    seed: int,
+) -> pd.DataFrame:
+    """The model's responses to some IFT prompts, as many to each as in the loop."""
+    ids = sorted(ift["prompt_id"])
+    drawn = draw_sample(ids, readiness.prompts, seed, "readiness prompts")
+    asked = ift[ift["prompt_id"].isin(drawn)]
+    return draw_responses(policy, asked, generation_engine, responses, seed)
+
+
+def judge_own_answers(
+    judge: Checkpoint,
+    responses: pd.DataFrame,
+    asked: JudgePrompt,
+    judge_engine: GenerationEngine,
+    judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
+    seed: int,
+) -> pd.DataFrame:
+    """The loop's judgements of these responses; none if the judge cannot be asked in this form."""
+
+    def judged() -> pd.DataFrame:
+        return judge_candidates(judge, responses, asked, judge_engine, judging, seed)
+
+    return _or_refused(judged)[0]
+
+
+def try_writing(
+    writer: Checkpoint,
+    policy: Checkpoint,
+    ift: pd.DataFrame,
+    eft_ranked: pd.DataFrame,
+    few_shot_prompt: str,
+    generation_engine: GenerationEngine,
+    prompts: PromptsParams,
+    readiness: Annotated[ReadinessParams, Reads("written")],
+    seed: int,
+    criteria_prompt: CriteriaPrompt | None = None,
+) -> pd.DataFrame:
+    """The first prompts that the next iteration would write, each with `ok` or a reason.
+
+    It stops after `readiness.written`, or when the iteration would have enough.
+    """
+    written = max(readiness.written, prompts.sampling.n)
+    goal = at(prompts.count, policy.iteration + 1)
+    few = prompts.model_copy(update={"count": (goal,), "max_written": (written,)})
+    nothing = pd.DataFrame({"prompt_id": [], "prompt": []})
+    return write_prompts(
+        *(writer, policy, ift, eft_ranked, nothing, few_shot_prompt, generation_engine),
+        *(few, seed, {}, criteria_prompt),
+    )
+
+
+def _without_criteria() -> pd.DataFrame:
+    raise InputError("the rubric of `criteria_prompt` has no criteria for any of the prompts")
+
+
+def _or_refused(judged: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, Note]:
+    """The judgements; or none, and why the judge cannot be asked in this form."""
+    try:
+        return judged(), {"refused": ""}
+    except InputError as error:
+        return pd.DataFrame(columns=COLUMNS), {"refused": str(error)}
