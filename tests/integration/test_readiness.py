@@ -1,10 +1,6 @@
 """`kedro run --pipeline=readiness`: whether the loop can work, told before it is paid for."""
 
 import pandas as pd
-import pytest
-import yaml
-
-from srlm_kedro.errors import InputError
 
 
 def verdicts(project, folder="data"):

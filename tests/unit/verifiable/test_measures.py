@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.verifiable.measures import (
     distinct_pairs,
     measure_constraints,
@@ -11,6 +10,7 @@ from srlm_kedro.pipelines.verifiable.measures import (
     measure_gains,
     part_of,
 )
+from srlm_kedro.pipelines.verifiable.params import VerifiableParams
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.verifiable.referee import Checker
 
@@ -69,7 +69,7 @@ def test_gains_are_paired_by_prompt():
     """A model that gains .5 on every prompt has an interval of no width."""
     m1 = scores({"e1": [0.0, 0.5], "e2": [0.25], "e3": [0.5]}, "m1")
     m2 = scores({"e1": [0.5, 1.0], "e2": [0.75], "e3": [1.0]}, "m2")
-    table, metrics = measure_gains(m2, m1, m1, scores({"e1": [1.0]}, "sft"), EvaluationParams(), 0)
+    table, metrics = measure_gains(m2, m1, m1, scores({"e1": [1.0]}, "sft"), VerifiableParams(), 0)
     whole = table.set_index(["against", "part"])
     assert tuple(whole.loc[("m1", "all"), ["prompts", "gain", "low", "high"]]) == (3, 0.5, 0.5, 0.5)
     assert whole.loc[("m1", "unseen topic"), "prompts"] == 1
@@ -80,7 +80,7 @@ def test_gains_are_paired_by_prompt():
 def test_a_model_is_not_compared_with_itself():
     """M1's predecessor is the baseline."""
     m1, sft = scores({"e1": [0.5]}, "m1"), scores({"e1": [0.0]}, "sft")
-    table, _ = measure_gains(m1, sft, m1, sft, EvaluationParams(), 0)
+    table, _ = measure_gains(m1, sft, m1, sft, VerifiableParams(), 0)
     assert set(table["against"]) == {"sft"}
 
 

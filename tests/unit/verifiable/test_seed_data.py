@@ -187,12 +187,18 @@ def test_the_tables_are_rows_of_the_seed_data():
 RAW = Path(__file__).parents[3] / "data/01_raw/smollm"
 
 
+def lines_of(file):
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
 def test_the_committed_prompts_are_those_that_the_code_makes():
     """All of conf/smollm's, by their ids."""
     conf = Path(__file__).parents[3] / "conf/smollm/parameters.yml"
     given = yaml.safe_load(conf.read_text("utf-8"))["verifiable"]
     made = make_instructions(VerifiableParams(**given)).set_index("id")["prompt"]
-    rows = [json.loads(line) for file in RAW.glob("*.jsonl") for line in file.open("utf-8")]
+    rows = [
+        json.loads(line) for file in RAW.glob("*.jsonl") for line in file.open(encoding="utf-8")
+    ]
     assert {row["id"]: row["prompt"] for row in rows}.items() <= made.to_dict().items()
     assert sum(row["id"].startswith("eval") for row in rows) == 160
 
@@ -202,8 +208,7 @@ def test_the_committed_points_are_those_that_the_programs_give():
     pytest.importorskip("langdetect")
     from srlm_kedro.verifiable.referee import Checker
 
-    for line in (RAW / "eft.jsonl").open("utf-8"):
-        row = json.loads(line)
+    for row in lines_of(RAW / "eft.jsonl"):
         found = Checker().assess_all([(row["prompt"], each["text"]) for each in row["responses"]])
         points = [[met for _, met in one.verdicts] for one in found]
         assert points == [each["points"] for each in row["responses"]], row["id"]

@@ -14,7 +14,7 @@ import pandas as pd
 from srlm_kedro.engines.training.base import TrainingEngine
 from srlm_kedro.judge.statistics import bootstrap_interval
 from srlm_kedro.params import Reads
-from srlm_kedro.pipelines.evaluation.params import EvaluationParams
+from srlm_kedro.pipelines.verifiable.params import VerifiableParams
 from srlm_kedro.records import Checkpoint, Example, derive_seed
 from srlm_kedro.referee.base import CheckingReferee
 
@@ -81,7 +81,7 @@ def measure_gains(
     previous_scores: pd.DataFrame,
     m1_scores: pd.DataFrame,
     baseline_scores: pd.DataFrame,
-    evaluation: Annotated[EvaluationParams, Reads("resamples")],
+    verifiable: Annotated[VerifiableParams, Reads("resamples")],
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """The model against each earlier one, columns `GAINS`; and as `gain/...`."""
@@ -99,7 +99,7 @@ def measure_gains(
         difference = both["share"] - both["share_other"]
         for part, values in _parts(difference, both["part"]):
             label = derive_seed(seed, "gain", model, name, part)
-            low, high = bootstrap_interval(values, evaluation.resamples, label)
+            low, high = bootstrap_interval(values, verifiable.resamples, label)
             rows.append((model, name, part, len(values), float(values.mean()), low, high))
     table = pd.DataFrame(rows, columns=GAINS)
     whole = table[table["part"] == _ALL]

@@ -34,6 +34,8 @@ class VerifiableParams(Params):
     """Share of the held-out prompts with a kind of constraint that occurs nowhere else."""
     sampling: SeedSampling = SeedSampling()
     """How M0's responses are drawn."""
+    resamples: int = Field(2000, ge=100, le=1_000_000)
+    """Bootstrap resamples of the prompts, for the 95% intervals of what a model gained."""
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
