@@ -196,9 +196,7 @@ def test_the_committed_prompts_are_those_that_the_code_makes():
     conf = Path(__file__).parents[3] / "conf/smollm/parameters.yml"
     given = yaml.safe_load(conf.read_text("utf-8"))["verifiable"]
     made = make_instructions(VerifiableParams(**given)).set_index("id")["prompt"]
-    rows = [
-        json.loads(line) for file in RAW.glob("*.jsonl") for line in file.open(encoding="utf-8")
-    ]
+    rows = [row for file in RAW.glob("*.jsonl") for row in lines_of(file)]
     assert {row["id"]: row["prompt"] for row in rows}.items() <= made.to_dict().items()
     assert sum(row["id"].startswith("eval") for row in rows) == 160
 
