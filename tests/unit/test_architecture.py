@@ -14,8 +14,10 @@ LIGHT = [
     "srlm_kedro.engines.training.scripted",
     "srlm_kedro.judge.parsing",
     "srlm_kedro.microworld.oracle",
+    "srlm_kedro.verifiable.referee",
+    "srlm_kedro.verifiable.rubric",
 ]
-HEAVY = ["torch", "transformers", "trl", "mlflow", "great_expectations"]
+HEAVY = ["torch", "transformers", "trl", "mlflow", "great_expectations", "lm_eval", "nltk"]
 
 
 def test_import_contracts_hold():

@@ -119,7 +119,7 @@ def _judge_texts(prompt: JudgePrompt, ranked: pd.DataFrame, rate: float) -> dict
         asked = [prompt.rubric.criteria(text) for text in ranked["prompt"].unique()]
         questions = [sum(_words(each.question) for each in criteria) for criteria in asked]
         texts["criteria"] = sum(map(len, asked)) / len(asked)
-        texts["question"] = rate * sum(questions) / sum(map(len, asked))
+        texts["question"] = rate * sum(questions) / max(sum(map(len, asked)), 1)
     return texts
 
 
