@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.errors import InputError
 from srlm_kedro.judge.criteria import (
+    Answers,
     CriteriaPrompt,
     ListedCriteria,
     Rubric,
@@ -40,6 +41,7 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
         filepath: str,
         criteria: list[Any] | None = None,
         rubric: str | None = None,
+        answers: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
         """Names the template, and either `criteria` or `rubric`.
@@ -50,6 +52,8 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
                 `{ask: "...?", wanted: no}` with `yes` or `no` unquoted.
             rubric: A class without arguments that has the method `criteria(instruction)`, as
                 `package.module.Class`.
+            answers: How the answers are spelt, for a tokenizer that does not know `Yes` and `No`:
+                `{"yes": [...], "no": [...]}`. The first of each is what examples are trained on.
             metadata: Free notes.
 
         Raises:
@@ -61,6 +65,7 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
         self._filepath = Path(filepath)
         self._rubric = rubric
         self._criteria = _listed(filepath, criteria or []) if rubric is None else _built(rubric)
+        self._answers = _spelt(filepath, answers)
         self.metadata = metadata
 
     @property
@@ -78,19 +83,38 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
             DatasetError: The template lacks a placeholder, or the file is not there.
         """
         template = self._filepath.read_text("utf-8")
-        return check_criteria_prompt(CriteriaPrompt(template, self._criteria))
+        return check_criteria_prompt(CriteriaPrompt(template, self._criteria, self._answers))
 
     def fingerprint(self) -> dict[str, Any]:
         """The template, and the criteria or the name of their class; its code counts separately."""
         listed = isinstance(self._criteria, ListedCriteria)
         asked = [vars(each) for each in self._criteria.listed] if listed else self._rubric
-        return {"template": self._filepath.read_text("utf-8"), "criteria": asked}
+        template = self._filepath.read_text("utf-8")
+        return {"template": template, "criteria": asked, "answers": self._answers.choices}
 
     def _exists(self) -> bool:
         return self._filepath.exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "rubric": self._rubric}
+
+
+def _spelt(source: str, answers: dict[str, Any] | None) -> Answers:
+    """The answers of a catalog entry. YAML reads a bare `yes` as true, also as a key."""
+    if answers is None:
+        return Answers()
+    given = {{True: "yes", False: "no"}.get(key, key): value for key, value in answers.items()}
+    words = {key: [each] if isinstance(each, str) else each for key, each in given.items()}
+    sound = set(words) == {"yes", "no"} and all(
+        isinstance(each, list) and each and all(isinstance(one, str) and one for one in each)
+        for each in words.values()
+    )
+    if not sound:
+        raise InputError(
+            f'{source}: `answers` in the catalog must be {{"yes": [words], "no": [words]}}, with '
+            f"the words in quotes; found {answers!r}."
+        )
+    return Answers(tuple(words["yes"]), tuple(words["no"]))
 
 
 def _built(rubric: str) -> Rubric:

@@ -26,13 +26,27 @@ from srlm_kedro.judge.prompt import (
 from srlm_kedro.records import Checkpoint, Criterion
 
 CRITERION = "{criterion}"
-YES, NO = ("Yes", "yes"), ("No", "no")
-"""The spellings of the two answers; the first is what examples are trained on."""
-CHOICES = (YES, NO)
 COLUMNS = ["criteria", "wanted", "log_yes", "log_no"]
 """What judgements by criteria have besides the columns of all judgements, as lists: the question of
 each criterion, whether `yes` gives its point, and the log-probabilities of both answers."""
 _FULL = 5.0
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How the two answers are spelt; the first spelling of each is what examples are trained on."""
+
+    yes: tuple[str, ...] = ("Yes", "yes")
+    no: tuple[str, ...] = ("No", "no")
+
+    @property
+    def choices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Both, yes first."""
+        return self.yes, self.no
+
+    def word(self, is_yes: bool) -> str:
+        """The answer that is trained on."""
+        return (self.yes if is_yes else self.no)[0]
 
 
 class Rubric(Protocol):
@@ -62,6 +76,7 @@ class CriteriaPrompt:
     """Has `{response}` and `{criterion}` once each, and `{instruction}` at most once. What comes
     before `{criterion}` is computed once for all criteria of a response."""
     rubric: Rubric
+    answers: Answers = Answers()
 
     def requests(self, name: str, instruction: str, response: str) -> Iterator[Request]:
         """One request for each criterion; its id is `name` with the number of the criterion."""
@@ -138,7 +153,7 @@ def judge_by_criteria(
         row.response_id: prompt.rubric.criteria(row.prompt) for row in responses.itertuples()
     }
     requests = [request for group in asked.values() for request in group]
-    found = iter(engine.choice_logprobs(judge, requests, CHOICES))
+    found = iter(engine.choice_logprobs(judge, requests, prompt.answers.choices))
     rows = []
     for name, group in asked.items():
         answers = [next(found) for _ in group]
@@ -164,7 +179,7 @@ def examples_of(row: Mapping[str, Any], prompt: CriteriaPrompt) -> list[tuple[st
     criteria = prompt.rubric.criteria(row["prompt"])
     answers = zip(criteria, row["log_yes"], row["log_no"], strict=True)
     return [
-        (prompt.fill(row["prompt"], row["response"], each), YES[0] if yes > no else NO[0])
+        (prompt.fill(row["prompt"], row["response"], each), prompt.answers.word(yes > no))
         for each, yes, no in answers
     ]
 

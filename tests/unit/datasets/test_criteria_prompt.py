@@ -156,3 +156,37 @@ def test_nothing_is_saved_into_it(template):
     """It comes from conf/."""
     with pytest.raises(DatasetError, match="a judge prompt comes from conf/"):
         CriteriaPromptDataset(template, ["Is it?"]).save("another")
+
+
+@pytest.mark.parametrize(
+    ("text", "choices"),
+    [
+        ("criteria: [A?]", (("Yes", "yes"), ("No", "no"))),
+        (
+            "criteria: [A?]\nanswers: {'yes': right, 'no': [wrong, bad]}",
+            (("right",), ("wrong", "bad")),
+        ),
+        ("criteria: [A?]\nanswers: {yes: [right], no: [wrong]}", (("right",), ("wrong",))),
+    ],
+)
+def test_the_answers_may_be_spelt_otherwise(template, text, choices):
+    """Their keys may be unquoted, which YAML reads as true and false."""
+    assert of_yaml(template, text).load().answers.choices == choices
+
+
+def test_other_answers_are_another_prompt(template):
+    """What was judged by other words is stale."""
+    plain, other = (
+        of_yaml(template, f"criteria: [A?]\n{more}").fingerprint()
+        for more in ("", "answers: {'yes': right, 'no': wrong}")
+    )
+    assert plain != other
+
+
+@pytest.mark.parametrize(
+    "answers", ["{'yes': [a]}", "{'yes': [], 'no': [b]}", "{yes: [yes], no: [no]}", "{y: a, n: b}"]
+)
+def test_answers_without_words_are_refused(template, answers):
+    """An unquoted yes is true, and no word."""
+    with pytest.raises(DatasetError, match="must be"):
+        of_yaml(template, f"criteria: [A?]\nanswers: {answers}")

@@ -10,8 +10,8 @@ from srlm_kedro.engines.generation.base import UNREAD, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.judge.criteria import (
-    CHOICES,
     COLUMNS,
+    Answers,
     CriteriaPrompt,
     ListedCriteria,
     check_criteria_prompt,
@@ -46,7 +46,7 @@ class ChoosingEngine(FakeEngine):
         self._read = read
 
     def choice_logprobs(self, model, requests, choices):
-        assert choices == CHOICES
+        assert choices == Answers().choices
         self.requests += requests
         self.models.append(model.name)
         return [list(self._read(request)) for request in requests]

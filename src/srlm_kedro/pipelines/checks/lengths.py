@@ -15,7 +15,7 @@ from srlm_kedro.engines.generation.base import GenerationEngine, Request, Sampli
 from srlm_kedro.engines.training.base import TrainingEngine
 from srlm_kedro.engines.training.params import DpoParams, SftParams, TuningParams
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.judge.criteria import JudgePrompt, filled
+from srlm_kedro.judge.criteria import CriteriaPrompt, JudgePrompt, filled
 from srlm_kedro.pipelines.checks.counts import one_sided_split, too_few_demonstrations
 from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
@@ -72,6 +72,10 @@ def check_lengths(
         few.append("there are no evaluation prompts (of OASST: `oasst.eval_count`)")
     if few := few + one_sided_split(eft_ranked["prompt"], eft):
         raise InputError(summary("Seed data: too few rows.", few))
+    if isinstance(judge_prompt, CriteriaPrompt):
+        # M0 must know the answers apart; the engine refuses them otherwise.
+        asked = [Request("answers", judge_prompt.template)]
+        generation_engine.choice_logprobs(base, asked, judge_prompt.answers.choices)
     ruler = _Ruler(base, training_engine, generation_engine)
     seed = _Seed(ift, eft_ranked, judge_prompt)
     checks = [

@@ -5,7 +5,7 @@ import random
 import pandas as pd
 
 from srlm_kedro.errors import GateError, InputError, summary
-from srlm_kedro.judge.criteria import NO, YES, CriteriaPrompt
+from srlm_kedro.judge.criteria import CriteriaPrompt
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.records import derive_seed
 
@@ -33,7 +33,7 @@ def select_labelled(
     """
     if faults := label_faults(eft_pool, criteria_prompt):
         raise InputError(summary(f"eft: {len(faults)} faults; {_RULE}", faults))
-    examples = pd.DataFrame(_examples(eft_pool, criteria_prompt), columns=COLUMNS)
+    examples = pd.DataFrame(_examples(eft_pool, criteria_prompt), columns=[*COLUMNS, "is_yes"])
     kept = _balanced(examples, eft.per_answer, seed)
     if len(kept) < eft.min_kept:
         raise GateError(
@@ -42,7 +42,7 @@ def select_labelled(
             "yes as no. Give more ranked responses."
         )
     counts = kept["kind"].value_counts()
-    return kept.reset_index(drop=True), {
+    return kept[COLUMNS].reset_index(drop=True), {
         "eft/judgements": float(len(examples)),
         "eft/dropped_unbalanced": float(len(examples) - len(kept)),
         "eft/kept": float(len(kept)),
@@ -77,10 +77,12 @@ def _examples(eft_pool: pd.DataFrame, prompt: CriteriaPrompt) -> list[tuple]:
     for row in eft_pool.itertuples():
         criteria = prompt.rubric.criteria(row.prompt)
         for criterion, met in zip(criteria, row.points, strict=True):
-            answer = YES[0] if bool(met) == criterion.wanted else NO[0]
+            is_yes = bool(met) == criterion.wanted
+            answer = prompt.answers.word(is_yes)
             asked = prompt.fill(row.prompt, row.response, criterion)
             names = (row.prompt_id, row.response_id)
-            rows.append((*names, asked, answer, 5.0 * met, row.rank, False, criterion.kind))
+            told = (5.0 * met, row.rank, False, criterion.kind)
+            rows.append((*names, asked, answer, *told, is_yes))
     return rows
 
 
@@ -89,7 +91,7 @@ def _balanced(examples: pd.DataFrame, most: int | None, seed: int) -> pd.DataFra
     rng = random.Random(derive_seed(seed, "eft labels"))
     kept: list[int] = []
     for _, group in examples.groupby("kind", sort=True):
-        sides = [group.index[group["completion"] == answer[0]].tolist() for answer in (YES, NO)]
+        sides = [group.index[group["is_yes"] == is_yes].tolist() for is_yes in (True, False)]
         number = min(map(len, sides))
         number = number if most is None else min(number, most)
         kept += [place for side in sides for place in rng.sample(side, number)]
