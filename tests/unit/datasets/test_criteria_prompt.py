@@ -161,12 +161,12 @@ def test_nothing_is_saved_into_it(template):
 @pytest.mark.parametrize(
     ("text", "choices"),
     [
-        ("criteria: [A?]", (("Yes", "yes"), ("No", "no"))),
+        ("criteria: ['A?']", (("Yes", "yes"), ("No", "no"))),
         (
-            "criteria: [A?]\nanswers: {'yes': right, 'no': [wrong, bad]}",
+            "criteria: ['A?']\nanswers: {'yes': right, 'no': [wrong, bad]}",
             (("right",), ("wrong", "bad")),
         ),
-        ("criteria: [A?]\nanswers: {yes: [right], no: [wrong]}", (("right",), ("wrong",))),
+        ("criteria: ['A?']\nanswers: {yes: [right], no: [wrong]}", (("right",), ("wrong",))),
     ],
 )
 def test_the_answers_may_be_spelt_otherwise(template, text, choices):
@@ -177,7 +177,7 @@ def test_the_answers_may_be_spelt_otherwise(template, text, choices):
 def test_other_answers_are_another_prompt(template):
     """What was judged by other words is stale."""
     plain, other = (
-        of_yaml(template, f"criteria: [A?]\n{more}").fingerprint()
+        of_yaml(template, f"criteria: ['A?']\n{more}").fingerprint()
         for more in ("", "answers: {'yes': right, 'no': wrong}")
     )
     assert plain != other
@@ -189,4 +189,4 @@ def test_other_answers_are_another_prompt(template):
 def test_answers_without_words_are_refused(template, answers):
     """An unquoted yes is true, and no word."""
     with pytest.raises(DatasetError, match="must be"):
-        of_yaml(template, f"criteria: [A?]\nanswers: {answers}")
+        of_yaml(template, f"criteria: ['A?']\nanswers: {answers}")
