@@ -1,5 +1,6 @@
 """Which model's MLflow run is opened, written to and closed at each event of a Kedro run."""
 
+import json
 import logging
 import os
 import threading
@@ -14,7 +15,6 @@ from kedro.pipeline.node import Node
 
 from srlm_kedro.freshness.manifest import content_digest, current_digest, is_thinned
 from srlm_kedro.freshness.recipe import output_path
-from srlm_kedro.judge.criteria import template_of
 from srlm_kedro.judge.prompt import prompt_version
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.tracking.parent_run import open_recorder
@@ -194,8 +194,11 @@ def _parameters(nodes: Iterable[Node], catalog: CatalogProtocol) -> dict[str, An
     inputs = {name for node in nodes for name in node.inputs}
     names = sorted(name for name in inputs if name.startswith("params:"))
     values = {name.removeprefix("params:"): catalog.load(name) for name in names}
-    for name in {"judge_prompt", "criteria_prompt"} & inputs:
-        values[name] = prompt_version(template_of(catalog.load(name)))
+    if "judge_prompt" in inputs:
+        values["judge_prompt"] = prompt_version(catalog.load("judge_prompt"))
+    if "criteria_prompt" in inputs:  # its template and its criteria
+        asked = catalog.get("criteria_prompt").fingerprint()
+        values["criteria_prompt"] = prompt_version(json.dumps(asked))
     return values
 
 
