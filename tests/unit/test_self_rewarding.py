@@ -290,3 +290,39 @@ def test_the_seed_data_of_verifiable_instructions_are_made_by_their_own_pipeline
     assert {"m0.model", "checker", "generation_engine"} <= made.inputs()
     assert {"ift_seed", "eft_seed"} <= self_rewarding(loop).inputs()
     assert "checker" not in compose(LoopParams())["seed_data"].inputs()
+
+
+def tried(name="m1", **loop):
+    return compose(LoopParams(**loop), name)["readiness"]
+
+
+def test_readiness_asks_the_model_that_it_is_told():
+    """M0 is made where the project makes it; nothing is trained, and no other model is read."""
+    made = tried("m0")
+    assert {n.name for n in made.nodes} >= {"m0.take_m0", "try_writing", "conclude"}
+    assert not [n for n in made.nodes if "train" in n.name.split(".")[-1]]
+    other = tried("m1")
+    assert [name for name in sorted(other.inputs()) if name.endswith(".model")] == ["m1.model"]
+    given = tried("m0", world="given", seed_data="oasst")
+    assert {"m0.model", "oasst_messages"} <= given.inputs()
+
+
+def test_readiness_asks_the_judge_and_the_writer_of_the_loop():
+    """Another judge by its own engine, another writer, and the loop's form of judging."""
+    external = node(tried(judge="external"), "judge_in_words").inputs
+    assert {"judge.model", "external_judge_engine"} <= set(external)
+    fixed = node(tried(prompt_generator="fixed"), "try_writing").inputs
+    assert fixed[:2] == ["prompt_generator.model", "m1.model"]
+    worded = tried()
+    assert "judge_prompt" in node(worded, "judge_own_answers").inputs
+    assert node(worded, "judge_by_criteria").inputs[1] == "readiness_other_rankings"
+    criteria = tried(judge_form="criteria")
+    assert "criteria_prompt" in node(criteria, "judge_own_answers").inputs
+    assert node(criteria, "judge_by_criteria").inputs[1] == "readiness_rankings"
+    assert "criteria_prompt" in node(criteria, "try_writing").inputs
+
+
+@pytest.mark.parametrize(("reward", "reads"), [("judge", False), ("checked", True), ("both", True)])
+def test_readiness_rewards_as_the_loop_does(reward, reads):
+    """By the judge, the checker, or both."""
+    assert ("checker" in node(tried(reward=reward), "judge_own_answers").inputs) == reads

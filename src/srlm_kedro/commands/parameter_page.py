@@ -8,6 +8,7 @@ docstrings (`paper: 0.1`).
 import inspect
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -169,14 +170,19 @@ def _plain(name: str, kind: Any, value: Any) -> Parameter:
 
 
 def _fields(name: str, model: type[BaseModel], made: BaseModel, base: Any) -> Iterator[Parameter]:
-    """Those of a class, at any depth; `made` holds its defaults."""
+    """Those of a class, at any depth; `made` holds its defaults.
+
+    A group tells what its class says, or what its field says if other fields share the class.
+    """
+    kinds = Counter(_inner(field.annotation) for field in model.model_fields.values())
     for key, field in model.model_fields.items():
         inner, place = _inner(field.annotation), f"{name}.{key}"
         value = base.get(key, _NOTHING) if isinstance(base, Mapping) else _NOTHING
         default = getattr(made, key, _NOTHING)
         told = _joined(field.description)
         if isinstance(default, BaseModel):
-            yield Parameter(place, _joined(inner.__doc__) or told, _NOTHING, _NOTHING, _BELOW)
+            about = told if kinds[inner] > 1 else _joined(inner.__doc__) or told
+            yield Parameter(place, about, _NOTHING, _NOTHING, _BELOW)
             yield from _fields(place, inner, default, value)
             continue
         yield Parameter(place, told, default, value, _told(field), is_schedule(field))

@@ -59,7 +59,8 @@ def test_kedro_commands_exist(words):
     named = [given[key] for key in ("pipeline", "pipelines") if given.get(key)]
     assert set(named) <= set(register_pipelines()) | PLACEHOLDERS
     environment = given.get("env")
-    assert environment in {None, *PLACEHOLDERS} or (ROOT / "conf" / environment).is_dir()
+    if environment not in {None, *PLACEHOLDERS}:
+        assert all((ROOT / "conf" / name).is_dir() for name in environment.split("+"))
     for key in flat(_split_params(None, None, given.get("params") or "")):
         assert key in PARAMETERS
 

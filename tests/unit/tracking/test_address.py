@@ -55,7 +55,7 @@ def test_conf_local_is_read_with_every_environment(conf, env):
     config = loaded(folder, env)
     assert config["server"]["mlflow_tracking_uri"] == "http://one:5000"
     assert config["tracking"]["experiment"]["name"] == "srlm_kedro"
-    assert config["tracking"]["disable_tracking"]["pipelines"] == ["estimate"]
+    assert config["tracking"]["disable_tracking"]["pipelines"] == ["estimate", "readiness"]
 
 
 def test_the_environments_own_file_counts_before_conf_local(conf):

@@ -19,7 +19,9 @@ from srlm_kedro.pipelines.readiness.trying import (
 )
 
 _SIZED = ["params:readiness", "params:seed"]
-_FIGURES = ("worded", "criteria", "answer", "writing", "eft", "training")
+_ASKED = ["judge_engine", "params:eft"]
+_FORMS = ("worded", "criteria")
+_FIGURES = (*_FORMS, "answer", "writing", "eft", "training")
 
 
 def create_pipeline(loop: LoopParams) -> Pipeline:
@@ -31,39 +33,39 @@ def create_pipeline(loop: LoopParams) -> Pipeline:
     Args:
         loop: Its `judge_form` says which prompt `asked` is; its `reward`, who judges responses.
     """
-    return _judge() + _answers(loop) + _writing(loop) + _learning(loop) + _conclusion()
+    return _judge(loop) + _answers(loop) + _writing(loop) + _learning(loop) + _conclusion()
 
 
-def _judge() -> Pipeline:
+def _judge(loop: LoopParams) -> Pipeline:
     """The judge on human rankings, in both forms."""
     sampled = Node(
         sample_rankings,
         ["eft_ranked", "ift", "params:eft", *_SIZED],
-        "readiness_rankings",
+        ["readiness_rankings", "readiness_other_rankings"],
         name="sample_rankings",
     )
     words = Node(
         judge_in_words,
-        [*_asked("judge_prompt"), "params:eft", *_SIZED],
+        ["judge", _rankings("worded", loop), "judge_prompt", *_ASKED, *_SIZED],
         ["readiness_worded", "readiness_worded_note"],
         name="judge_in_words",
     )
     criteria = Node(
         judge_by_criteria,
-        [*_asked("criteria_prompt"), "params:eft", "params:seed"],
+        ["judge", _rankings("criteria", loop), "criteria_prompt", *_ASKED, "params:seed"],
         ["readiness_criteria", "readiness_criteria_note"],
         name="judge_by_criteria",
     )
-    measured = [_measured(form) for form in ("worded", "criteria")]
-    return Pipeline([sampled, words, criteria, *measured])
+    return Pipeline([sampled, words, criteria, *(_measured(form, loop) for form in _FORMS)])
 
 
-def _asked(prompt: str) -> list[str]:
-    return ["judge", "readiness_rankings", prompt, "judge_engine"]
+def _rankings(form: str, loop: LoopParams) -> str:
+    """What is judged: less in the form that the loop does not use."""
+    return "readiness_rankings" if form == loop.judge_form else "readiness_other_rankings"
 
 
-def _measured(form: str) -> Node:
-    tables = ["readiness_rankings", f"readiness_{form}", f"readiness_{form}_note"]
+def _measured(form: str, loop: LoopParams) -> Node:
+    tables = [_rankings(form, loop), f"readiness_{form}", f"readiness_{form}_note"]
     name = f"measure_{form}_judge"
     return Node(measure_form, [*tables, *_SIZED], f"readiness_{form}_figures", name=name)
 

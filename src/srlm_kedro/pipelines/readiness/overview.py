@@ -8,9 +8,9 @@ from srlm_kedro.pipelines.readiness.lines import NOT_ASKED, ORDER, Asked
 from srlm_kedro.pipelines.readiness.prediction import MICROWORLD
 
 _WIDTH = 100
-_LEGEND = """A verdict in brackets is not needed by the loop as it is configured. Samples are small,
-so a verdict is a hint: `readiness.rankings`, `readiness.prompts` and `readiness.written` make it
-surer. What each line means, and the reason for each bound: docs/how-to/readiness.md"""
+_LEGEND = """A verdict in brackets is not needed by the configured loop. Samples are small; for
+surer verdicts, raise `readiness.rankings`, `readiness.prompts` and `readiness.written`.
+What each line means, and the reason for each bound: docs/how-to/readiness.md"""
 
 
 def overview(table: pd.DataFrame, verdict: str, gain: dict[str, float] | None, asked: Asked) -> str:

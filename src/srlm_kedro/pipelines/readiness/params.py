@@ -60,8 +60,10 @@ class ReadinessParams(Params):
     """The model that is tried: `m0`, `sft`, `m1`, ... It must be on disk; M0 is made if the project
     makes it."""
     rankings: _Sample = 24
-    """Number of held-back prompts of EFT whose ranked responses it judges in each form. Four
+    """Number of held-back prompts of EFT whose ranked responses it judges in the loop's form. Four
     responses that all differ in rank give 6 pairs a prompt."""
+    other_rankings: int = Field(8, ge=0, le=MAX_COUNT)
+    """How many of these prompts it judges in the form that the loop does not use. 0: none."""
     repeats: int = Field(2, ge=1, le=1000)
     """Judgements in words of each ranked response, to see how far they agree."""
     prompts: _Sample = 16

@@ -10,9 +10,9 @@ import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
 from srlm_kedro.errors import InputError
-from srlm_kedro.judge.criteria import CriteriaPrompt, JudgePrompt
+from srlm_kedro.judge.criteria import CriteriaPrompt, JudgePrompt, has_criteria
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses
-from srlm_kedro.params import Reads, at
+from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.eft.nodes import split_eft
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.judging.nodes import JudgingParams, judge_candidates
@@ -30,12 +30,15 @@ def sample_rankings(
     eft_ranked: pd.DataFrame,
     ift: pd.DataFrame,
     eft: Annotated[EftParams, Reads("eval_fraction", "eval_prompts")],
-    readiness: Annotated[ReadinessParams, Reads("rankings")],
+    readiness: Annotated[ReadinessParams, Reads("rankings", "other_rankings")],
     seed: int,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The ranked responses to some of the prompts that EFT holds back: no model learns from them.
 
     Prompts whose responses have one rank alone come last, because they have nothing to order.
+
+    Returns:
+        Those for the loop's form of judging, and the fewer ones of them for the other form.
     """
     _, held = split_eft(eft_ranked, ift, eft, seed)
     ranks = held.groupby("prompt_id")["rank"].nunique()
@@ -45,7 +48,8 @@ def sample_rankings(
         rest = sorted(set(ranks.index) - set(telling))
         missing = readiness.rankings - len(drawn)
         drawn += draw_sample(rest, missing, seed, "readiness rankings")
-    return held[held["prompt_id"].isin(drawn)].reset_index(drop=True)
+    few = drawn[: readiness.other_rankings]
+    return tuple(held[held["prompt_id"].isin(each)].reset_index(drop=True) for each in (drawn, few))
 
 
 def judge_in_words(
@@ -62,6 +66,7 @@ def judge_in_words(
     sampling = eft.sampling.model_copy(update={"n": repeats})
 
     def judged() -> pd.DataFrame:
+        _refuse_nothing(rankings)
         return judge_responses(
             *(judge_engine, judge, judge_prompt, rankings, sampling, derive_seed(seed, "eft"))
         )
@@ -78,11 +83,12 @@ def judge_by_criteria(
     seed: int,
 ) -> tuple[pd.DataFrame, Note]:
     """Judgements by criteria of the ranked responses. They are not drawn: one of each is enough."""
-    known = [bool(criteria_prompt.rubric.criteria(prompt)) for prompt in rankings["prompt"]]
-    if not any(known):
-        return _or_refused(_without_criteria)
 
     def judged() -> pd.DataFrame:
+        _refuse_nothing(rankings)
+        known = [has_criteria(criteria_prompt, prompt) for prompt in rankings["prompt"]]
+        if not any(known):
+            raise InputError("the rubric of `criteria_prompt` knows no criteria for these prompts")
         asked = rankings[known]
         return judge_responses(judge_engine, judge, criteria_prompt, asked, eft.sampling, seed)
 
@@ -132,13 +138,9 @@ def try_writing(
     seed: int,
     criteria_prompt: CriteriaPrompt | None = None,
 ) -> pd.DataFrame:
-    """The first prompts that the next iteration would write, each with `ok` or a reason.
-
-    It stops after `readiness.written`, or when the iteration would have enough.
-    """
+    """The first prompts that the next iteration would write, each with `ok` or a reason."""
     written = max(readiness.written, prompts.sampling.n)
-    goal = at(prompts.count, policy.iteration + 1)
-    few = prompts.model_copy(update={"count": (goal,), "max_written": (written,)})
+    few = prompts.model_copy(update={"count": (written,), "max_written": (written,)})
     nothing = pd.DataFrame({"prompt_id": [], "prompt": []})
     return write_prompts(
         *(writer, policy, ift, eft_ranked, nothing, few_shot_prompt, generation_engine),
@@ -146,8 +148,9 @@ def try_writing(
     )
 
 
-def _without_criteria() -> pd.DataFrame:
-    raise InputError("the rubric of `criteria_prompt` has no criteria for any of the prompts")
+def _refuse_nothing(rankings: pd.DataFrame) -> None:
+    if rankings.empty:
+        raise InputError("`readiness.other_rankings` is 0")
 
 
 def _or_refused(judged: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, Note]:
