@@ -20,7 +20,7 @@ from srlm_kedro.errors import InputError
 from srlm_kedro.microworld.params import MicroworldParams
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.estimate import costs, sizes
-from srlm_kedro.pipelines.estimate.devices import DEVICES
+from srlm_kedro.pipelines.estimate.devices import DEVICES, device_for
 from srlm_kedro.pipelines.estimate.draws import expect_draws
 from srlm_kedro.pipelines.estimate.overview import duration, summarise_estimate
 from srlm_kedro.pipelines.estimate.params import EstimateParams, SizeParams
@@ -524,3 +524,11 @@ def test_both_tables_of_the_summary_have_a_header():
     heads = [line.split() for line in text.splitlines() if line.endswith(" time")]
     columns = ["read", "computed", "drawn", "trained", "on", "examples", "time"]
     assert heads == [["model", *columns], ["stage", *columns]]
+
+
+def test_a_cpu_does_more_per_second_with_a_model_that_is_not_tiny():
+    """With a tiny one most of the time goes into calls. A GPU has one set of figures."""
+    tiny, small = (device_for("two_cpu_cores", parameters) for parameters in (8e5, 1.35e8))
+    assert small.decode > 2 * tiny.decode
+    assert small.training > tiny.training
+    assert device_for("h100_80gb", 8e5) == device_for("h100_80gb", 1.35e8)

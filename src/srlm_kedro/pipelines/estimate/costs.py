@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from srlm_kedro.pipelines.estimate.devices import DEVICES, Device
+from srlm_kedro.pipelines.estimate.devices import DEVICES, Device, device_for
 from srlm_kedro.pipelines.estimate.params import EstimateParams
 
 COLUMNS = [
@@ -43,8 +43,8 @@ def reckon(
     estimate: EstimateParams,
 ) -> pd.DataFrame:
     """One row per sampling or training with its hours, and a row `around` for the rest of a run."""
-    device = DEVICES[estimate.device]
     size = estimate_size
+    device = device_for(estimate.device, size["parameters"])
     drawn = estimate_draws.assign(
         hours=[draw_seconds(row, size, device, estimate) for row in estimate_draws.itertuples()]
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from srlm_kedro.pipelines.estimate import costs
-from srlm_kedro.pipelines.estimate.devices import DEVICES
+from srlm_kedro.pipelines.estimate.devices import device_for
 from srlm_kedro.pipelines.estimate.params import EstimateParams
 
 _TOKENS = ["prompt_tokens", "prefill_tokens", "new_tokens", "train_tokens"]
@@ -26,7 +26,7 @@ def summarise_estimate(
     machine: dict[str, float],
 ) -> str:
     """A table by model, one by stage, the total, memory, disk, and whether it fits the device."""
-    device = DEVICES[estimate.device]
+    device = device_for(estimate.device, estimate_size["parameters"])
     peak = costs.memory(estimate_draws, estimate_training, estimate_size, estimate)
     bytes_ = costs.disk(estimate_table, estimate_training, estimate_size, estimate)
     lines = [*_by(estimate_table, "model"), *_by(estimate_table, "stage")]
