@@ -11,6 +11,9 @@ LOOPS = [
     LoopParams(when_worse="best"),
     LoopParams(update="positives"),
     LoopParams(seed_data="oasst", world="given", eft="ranking"),
+    LoopParams(world="verifiable", judge_form="criteria", eft="labels"),
+    LoopParams(reward="checked"),
+    LoopParams(reward="both"),
 ]
 
 

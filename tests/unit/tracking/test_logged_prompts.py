@@ -2,7 +2,7 @@
 
 import pytest
 from kedro.io import DataCatalog
-from kedro.pipeline import node
+from kedro.pipeline import Node
 
 from srlm_kedro.tracking.model_runs import _parameters
 
@@ -17,7 +17,7 @@ def version(tmp_path):
         kind = "srlm_kedro.datasets.criteria_prompt.CriteriaPromptDataset"
         entry = {"type": kind, "filepath": str(file), **asked}
         catalog = DataCatalog.from_config({"criteria_prompt": entry})
-        judge = node(lambda prompt: prompt, "criteria_prompt", "judgements", name="judge")
+        judge = Node(lambda prompt: prompt, "criteria_prompt", "judgements", name="judge")
         return _parameters([judge], catalog)["criteria_prompt"]
 
     return logged
