@@ -24,6 +24,7 @@ MEANINGS = {
     "disagreeing": "their score is not in the order of the human ranks",
     "duplicate": "another judgement of the response has the same text",
     "thinned": "they have the commonest score",
+    "unbalanced": "the other answer to such criteria is rarer, or `eft.per_answer` is reached",
 }
 _CUT = ("cut_off", "runs_on")
 

@@ -65,7 +65,7 @@ def expect_eft(
         "exact": exact,
         "examples": round(len(examples) * scale),
         "kept_share": metrics["eft/kept_share"],
-        "judgements": int(metrics.get("eft/judgements", metrics.get("eft/labelled", 0))),
+        "judgements": int(metrics["eft/judgements"]),
         "reasons": {
             name.partition("_")[2]: int(count)
             for name, count in metrics.items()
