@@ -4,16 +4,17 @@ import json
 
 import pytest
 
-from srlm_kedro.engines.published import ifeval
 from srlm_kedro.errors import InputError
 from tests.engines.models import TEMPLATE
 from tests.engines.thinking import write_reciter
 
 pytest.importorskip("lm_eval")
-nltk = pytest.importorskip("nltk")
-langdetect = pytest.importorskip("langdetect")
 pytest.importorskip("immutabledict")
 
+import langdetect
+import nltk
+
+from srlm_kedro.engines.published import ifeval
 from srlm_kedro.engines.published.lm_eval import LmEvalEngine
 
 SAYS = ["<assistant>", "Hello", "there", "goodbye", "</s>"]
@@ -30,6 +31,7 @@ ROWS = [
     _row(2, [NO_COMMA, WORDS], [{}, {"relation": "at least", "num_words": 300}]),
     _row(3, [KEYWORDS], [{"keywords": ["goodbye"]}]),
 ]
+RHYMED = _row(6, ["poetry:rhyme"], [{}])
 COUNTED = _row(4, [SENTENCES], [{"relation": "less than", "num_sentences": 3}])
 
 
@@ -105,7 +107,7 @@ def test_prompts_beyond_the_limit_need_no_model_of_sentences(model, file, withou
 def test_a_model_of_sentences_is_found_where_nltk_looks(file, without_sentences, tmp_path):
     """NLTK's own folders count."""
     (tmp_path / "tokenizers/punkt_tab/english").mkdir(parents=True)
-    ifeval.refuse_unready(file(COUNTED))
+    LmEvalEngine(ifeval_file=file(COUNTED)).refuse_unready()
 
 
 def test_faulty_rows_are_refused_together(file):
@@ -132,7 +134,7 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_an_unknown_program_is_refused(file, without_sentences):
     """Before answers are drawn that nobody can check."""
     with pytest.raises(InputError, match="no program for poetry:rhyme"):
-        ifeval.refuse_unready(file(ROWS[0], _row(6, ["poetry:rhyme"], [{}])))
+        LmEvalEngine(ifeval_file=file(ROWS[0], RHYMED)).refuse_unready()
 
 
 def test_the_guess_of_a_language_is_the_same_each_time():

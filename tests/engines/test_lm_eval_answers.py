@@ -19,7 +19,12 @@ from srlm_kedro.engines.published.lm_eval import LmEvalEngine
 from srlm_kedro.engines.published.lm_eval_answers import DrawingLM, Limits
 from srlm_kedro.engines.published.lm_eval_requests import wanted
 
-QUESTIONS = ["Name a tree.", "What is the capital of France?", "w1 w2 w3", "Where does it grow? " * 9]
+QUESTIONS = [
+    "Name a tree.",
+    "What is the capital of France?",
+    "w1 w2 w3",
+    "Where does it grow? " * 9,
+]
 LONG = "The oak, the elm and the pine grow where the ground is wet in spring. " * 60
 GREEDY = {"until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 12}
 
@@ -116,7 +121,7 @@ def test_an_answer_that_leaves_no_room_is_refused(checkpoints):
     """The message names the task, both numbers and the knob."""
     request = _asked(["Why?"], max_gen_toks=512)
     request[0].task_name = "gsm8k"
-    with pytest.raises(InputError, match=r"m1: the task gsm8k .* 512 tokens.* 512 .*`max_gen_toks`"):
+    with pytest.raises(InputError, match=r"the task gsm8k .* 512 tokens.* 512 .*`max_gen_toks`"):
         _ours(checkpoints["qwen2"]).generate_until(request)
 
 

@@ -49,9 +49,7 @@ def refuse_unready(file: str) -> None:
     Raises:
         InputError: There is no file, its rows do not fit, or a program or a model is missing.
     """
-    rows = read(Path(file))
-    with offline():
-        refuse_unchecked([row.model_dump() for row in rows], file)
+    refuse_unchecked([row.model_dump() for row in read(Path(file))], file)
 
 
 def read(file: Path) -> list[Prompt]:
@@ -122,13 +120,10 @@ def refuse_unchecked(rows: Sequence[Mapping[str, Any]], source: str) -> None:
 def offline() -> Iterator[None]:
     """Inside, the import of IFEval's programs fetches no model of sentences and prints nothing.
 
-    Raises:
-        InputError: NLTK is not installed.
+    NLTK must be installed.
     """
-    try:
-        import nltk
-    except ImportError as error:
-        raise _not_installed(error) from error
+    import nltk
+
     fetch, nltk.download = nltk.download, lambda *_, **__: True
     try:
         with redirect_stdout(io.StringIO()):  # lm-eval says that it fetched what it did not
@@ -160,7 +155,9 @@ def _programs() -> Mapping[str, Any]:
     try:
         from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
     except ImportError as error:
-        raise _not_installed(error) from error
+        raise InputError(
+            f"IFEval's programs cannot be imported ({error}). Install them: {INSTALL}."
+        ) from error
     return INSTRUCTION_DICT
 
 
@@ -172,7 +169,3 @@ def _has_sentences() -> bool:
     except LookupError:
         return False
     return True
-
-
-def _not_installed(error: ImportError) -> InputError:
-    return InputError(f"IFEval's programs cannot be imported ({error}). Install them: {INSTALL}.")

@@ -92,7 +92,8 @@ class LmEvalEngine:
         """Raises InputError if lm-eval is missing, or IFEval's file or what checks its answers."""
         _refuse_without_package()
         if self._ifeval_file is not None:
-            ifeval.refuse_unready(self._ifeval_file)
+            with self._network():
+                ifeval.refuse_unready(self._ifeval_file)
 
     def run(
         self,
@@ -115,11 +116,7 @@ class LmEvalEngine:
             harness = self._harness(model, seed)
             for number, task in enumerate(tasks, 1):
                 _log.info("%s: benchmark %s (%d of %d)", model.name, task, number, len(tasks))
-                with ExitStack() as stack:
-                    if not self._online:
-                        stack.enter_context(_offline())
-                        if find_spec("nltk"):
-                            stack.enter_context(ifeval.offline())
+                with self._network():
                     asked = self._task_with_data(manager, task)
                     _refuse_unchecked(asked, limit)
                     results = self._evaluate(harness, asked, limit, seed, num_fewshot)
@@ -127,6 +124,16 @@ class LmEvalEngine:
         del harness
         self._free()
         return figures
+
+    @contextmanager
+    def _network(self) -> Iterator[None]:
+        """Inside, nothing is fetched unless the engine is online."""
+        with ExitStack() as stack:
+            if not self._online:
+                stack.enter_context(_offline())
+                if find_spec("nltk"):
+                    stack.enter_context(ifeval.offline())
+            yield
 
     def _evaluate(
         self,

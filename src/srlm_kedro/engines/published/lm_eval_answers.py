@@ -125,18 +125,17 @@ class DrawingLM(HFLM):
         ]
         answers = {text: [""] * count for text, count in counts.items()}
         texts = list(counts)
-        with self._drawing(texts, want) as drawing:
-            with Progress(self._name, len(contexts), "answers") as progress:
+        progress = Progress(self._name, len(contexts), "answers")
 
-                def on_step(at_work: Sequence[Row]) -> None:
-                    lengths = [len(row.ids) for row in at_work]
-                    progress.at_work(lengths, want.sampling.max_new_tokens)
+        def on_step(at_work: Sequence[Row]) -> None:
+            progress.at_work([len(row.ids) for row in at_work], want.sampling.max_new_tokens)
 
-                for row in drawing.rows(keys, on_step):
-                    text = self.tok_decode(row.ids)
-                    cut = postprocess_generated_text(text, list(want.stop), None)
-                    answers[texts[row.request]][row.sample] = cut
-                    progress.add(1, len(row.ids))
+        with self._drawing(texts, want) as drawing, progress:
+            for row in drawing.rows(keys, on_step):
+                text = self.tok_decode(row.ids)
+                cut = postprocess_generated_text(text, list(want.stop), None)
+                answers[texts[row.request]][row.sample] = cut
+                progress.add(1, len(row.ids))
         following = {text: iter(row) for text, row in answers.items()}
         return [next(following[context]) for context in contexts]
 

@@ -32,7 +32,9 @@ def read_eval_sets(eval_sets: Mapping[str, EvalSet]) -> dict[str, pd.DataFrame]:
     Raises:
         InputError: All sets that are empty or of an unknown form.
     """
-    tables = {name: _read(pd.DataFrame(given)) for name, given in eval_sets.items() if given is not None}
+    tables = {
+        name: _read(pd.DataFrame(given)) for name, given in eval_sets.items() if given is not None
+    }
     faults = [
         f"{name}: no prompts" if table is not None else f"{name}: needs columns {_FORMS}"
         for name, table in tables.items()
