@@ -4,9 +4,11 @@ Source: Instruction-Following Evaluation (2311.07911).
 """
 
 import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,7 +22,7 @@ MAX_GEN_TOKS = 1280
 _IDS = "instruction_id_list"
 _NEED_SENTENCES = ("length_constraints:number_sentences", "change_case:capital_word_frequency")
 """The programs that split a text by NLTK's model of sentences."""
-INSTALL = "pip install 'srlm_kedro[ifeval]'"
+INSTALL = "pip install 'srlm_kedro[lm-eval]'"
 """What brings lm-eval and IFEval's programs."""
 
 
@@ -80,10 +82,25 @@ def read(file: Path) -> list[Prompt]:
     return rows
 
 
-def overrides(file: str) -> dict[str, Any]:
-    """What makes lm-eval's task read a file instead of the Hugging Face Hub."""
-    data = {"train": str(Path(file).resolve())}
-    return {"dataset_path": "json", "dataset_kwargs": {"data_files": data}}
+@contextmanager
+def task_on(file: str, task: Path) -> Iterator[str]:
+    """A task of lm-eval that reads a file instead of the Hugging Face Hub.
+
+    Args:
+        file: Rows in IFEval's form.
+        task: The YAML file of the task. The new one includes it.
+    """
+    changes = {
+        "include": str(task),
+        "task": TASK,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"train": str(Path(file).resolve())}},
+        "test_split": "train",
+    }
+    with TemporaryDirectory() as folder:
+        changed = Path(folder) / task.name
+        changed.write_text(json.dumps(changes), "utf-8")  # JSON is YAML too
+        yield str(changed)
 
 
 def refuse_unchecked(rows: Sequence[Mapping[str, Any]], source: str) -> None:

@@ -3,11 +3,7 @@
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr
-from difflib import get_close_matches
-from importlib.util import find_spec
-from itertools import islice
-from pathlib import Path
+from contextlib import contextmanager, redirect_stderr
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,9 +12,10 @@ from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation.loading import load
 from srlm_kedro.engines.published import ifeval
 from srlm_kedro.engines.published.base import STDERR
+from srlm_kedro.engines.published.lm_eval_tasks import TaskSource
 from srlm_kedro.engines.template import checked
 from srlm_kedro.engines.torch_device import device_of, free_unused_memory
-from srlm_kedro.errors import InputError, summary
+from srlm_kedro.errors import InputError
 from srlm_kedro.params import MAX_TOKENS, Count
 from srlm_kedro.records import Checkpoint, derive_seed
 
@@ -81,19 +78,15 @@ class LmEvalEngine:
         self._device = device_of(device)
         self._batch_size = batch_size
         self._max_rows, self._memory_gib = max_rows, memory_gib
-        self._folder = task_folder
-        self._online = online
         self._chat = chat
         self._trust_remote_code = trust_remote_code
         self._template = checked(template)
-        self._ifeval_file, self._ifeval_max_gen_toks = ifeval_file, ifeval_max_gen_toks
+        self._source = TaskSource(task_folder, online, ifeval_file, ifeval_max_gen_toks)
 
     def refuse_unready(self) -> None:
         """Raises InputError if lm-eval is missing, or IFEval's file or what checks its answers."""
         _refuse_without_package()
-        if self._ifeval_file is not None:
-            with self._network():
-                ifeval.refuse_unready(self._ifeval_file)
+        self._source.refuse_unready()
 
     def run(
         self,
@@ -112,33 +105,23 @@ class LmEvalEngine:
         _refuse_without_package()
         figures: dict[str, dict[str, float]] = {}
         with _quiet(), ifeval.same_languages():
-            manager = self._manager(tasks)
+            index = self._source.index(tasks)
             harness = self._harness(model, seed)
             for number, task in enumerate(tasks, 1):
                 _log.info("%s: benchmark %s (%d of %d)", model.name, task, number, len(tasks))
-                with self._network():
-                    asked = self._task_with_data(manager, task)
-                    _refuse_unchecked(asked, limit)
-                    results = self._evaluate(harness, asked, limit, seed, num_fewshot)
+                with self._source.network():
+                    asked = self._source.read(index, task, limit)
+                    results = self._evaluate(harness, asked, index, limit, seed, num_fewshot)
                 figures |= _figures(results, task)
         del harness
         self._free()
         return figures
 
-    @contextmanager
-    def _network(self) -> Iterator[None]:
-        """Inside, nothing is fetched unless the engine is online."""
-        with ExitStack() as stack:
-            if not self._online:
-                stack.enter_context(_offline())
-                if find_spec("nltk"):
-                    stack.enter_context(ifeval.offline())
-            yield
-
     def _evaluate(
         self,
         harness: Any,
         asked: list[Any],
+        index: Any,
         limit: int | None,
         seed: int,
         num_fewshot: int | None,
@@ -149,6 +132,7 @@ class LmEvalEngine:
         return lm_eval.simple_evaluate(
             harness,
             tasks=asked,
+            task_manager=index,
             num_fewshot=num_fewshot,
             limit=limit,
             log_samples=False,
@@ -169,62 +153,8 @@ class LmEvalEngine:
         limits = Limits(_harness_seed(seed), self._max_rows, self._memory_gib)
         return (AnsweringLM if thinks else DrawingLM)(model, loaded, self._batch_size, limits)
 
-    def _manager(self, tasks: Sequence[str]) -> Any:
-        """The index of tasks: only the folder's and IFEval's if they have all.
-
-        lm-eval's own takes seconds.
-        """
-        from lm_eval import tasks as shipped
-        from lm_eval.tasks import TaskManager
-
-        if self._folder is not None and not Path(self._folder).is_dir():
-            raise InputError(
-                f"lm-eval: {self._folder} is no folder. Correct the engine's `task_folder`."
-            )
-        local = TaskManager(include_path=self._folder, include_defaults=False)
-        folders = [Path(shipped.__file__).parent / ifeval.TASK, *filter(None, [self._folder])]
-        few = TaskManager(include_path=folders, include_defaults=False)
-        if set(tasks) <= set(few.all_tasks):
-            return few
-        whole = TaskManager(include_path=self._folder)
-        if unknown := [task for task in tasks if task not in whole.task_index]:
-            raise InputError(_unknown_tasks(unknown, local.all_tasks, whole.all_tasks))
-        return whole
-
-    def _task_with_data(self, manager: Any, task: str) -> list[Any]:
-        """The tasks behind a name, with their data."""
-        from datasets.exceptions import DatasetsError
-
-        own = task == ifeval.TASK and self._ifeval_file is not None
-        spec = {"task": task, **ifeval.overrides(self._ifeval_file)} if own else task
-        try:
-            found = manager.load([spec])
-        except ImportError as error:
-            raise InputError(
-                f"lm-eval: task {task} needs another package ({error}). Install it, or leave the "
-                f"task out. For ifeval: {ifeval.INSTALL}."
-            ) from error
-        except (OSError, ValueError, DatasetsError) as error:
-            advice = "" if self._online else " The engine's `online: true` fetches it from the Hub."
-            raise InputError(
-                f"lm-eval: the data of task {task} cannot be loaded: {error}.{advice}"
-            ) from error
-        if task == ifeval.TASK and self._ifeval_max_gen_toks is not None:
-            shorter = {"max_gen_toks": self._ifeval_max_gen_toks}
-            found["tasks"][task].set_config("generation_kwargs", shorter, update=True)
-        groups = found.get("groups") or {}
-        return [groups[task]] if task in groups else list(found["tasks"].values())
-
     def _free(self) -> None:
         free_unused_memory(self._device.startswith("cuda"))
-
-
-def _refuse_unchecked(asked: Sequence[Any], limit: int | None) -> None:
-    """Refuses a task of IFEval's kind whose answers could not be checked, before any is drawn."""
-    for one in asked:
-        for task in getattr(one, "get_all_tasks", lambda one=one: [one])():
-            rows = list(islice(task.eval_docs, 1)) and list(islice(task.eval_docs, limit))
-            ifeval.refuse_unchecked(rows, f"lm-eval: task {task.config.task}")
 
 
 def _harness_seed(seed: int) -> int:
@@ -249,17 +179,6 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _unknown_tasks(unknown: Sequence[str], local: Sequence[str], known: Sequence[str]) -> str:
-    faults = [
-        f"{name}: did you mean {close[0]}?"
-        if (close := get_close_matches(name, known, 1))
-        else name
-        for name in unknown
-    ]
-    yours = ", ".join(local) or "none"
-    return summary(f"lm-eval: {len(unknown)} unknown tasks (your own tasks: {yours}).", faults)
-
-
 def _refuse_without_package() -> None:
     try:
         import lm_eval  # noqa: F401
@@ -280,21 +199,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Inside, the libraries fetch nothing."""
-    import datasets
-    import huggingface_hub
-
-    # The libraries read the environment variable only when they are imported.
-    switches = [huggingface_hub.constants, datasets.config]
-    before = [switch.HF_HUB_OFFLINE for switch in switches]
-    for switch in switches:
-        switch.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        for switch, value in zip(switches, before, strict=True):
-            switch.HF_HUB_OFFLINE = value
