@@ -163,7 +163,7 @@ def test_log_likelihoods_are_those_of_a_forward_pass(engine, checkpoint, loaded)
     pairs = [(_asked(item), f" {choice}") for item in ITEMS for choice in item["choices"]]
     asked = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(pairs)]
     found = [
-        value for value, _ in engine._harness(checkpoint).loglikelihood(asked, disable_tqdm=True)
+        value for value, _ in engine._harness(checkpoint, 0).loglikelihood(asked, disable_tqdm=True)
     ]
     assert found == pytest.approx([_log_likelihood(loaded, *pair) for pair in pairs], abs=1e-4)
 
@@ -216,7 +216,7 @@ def test_an_adapter_is_measured_on_its_base(engine, checkpoint, loaded, tmp_path
 
     pairs = [(_asked(item), f" {item['choices'][0]}") for item in ITEMS]
     asked = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(pairs)]
-    harness = engine._harness(Checkpoint(tmp_path / "adapter", "m2"))
+    harness = engine._harness(Checkpoint(tmp_path / "adapter", "m2"), 0)
     found = [value for value, _ in harness.loglikelihood(asked, disable_tqdm=True)]
     assert found == pytest.approx(
         [_log_likelihood((loaded[0], merged), *pair) for pair in pairs], abs=1e-4

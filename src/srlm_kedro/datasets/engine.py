@@ -16,8 +16,8 @@ from srlm_kedro.freshness.manifest import content_digest
 from srlm_kedro.freshness.provenance import engine_arguments, engine_made_by, is_engine_spec
 from srlm_kedro.freshness.recipe import is_engine
 
-_FOLDERS = ("model_path", "task_folder")
-"""Options that name a folder, whose content is part of the recipe."""
+_PATHS = ("model_path", "task_folder", "ifeval_file")
+"""Options that name a folder or a file, whose content is part of the recipe."""
 _NESTED = {"engine", "options", "resources"}
 
 
@@ -140,7 +140,7 @@ def _recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recipe_of(name: str, value: Any) -> Any:
-    if name in _FOLDERS and value and Path(value).is_dir():
+    if name in _PATHS and value and Path(value).exists():
         return {"path": value, "content": content_digest(Path(value))}
     if is_engine_spec(value):
         return _recipe(value)

@@ -61,10 +61,11 @@ class LoopParams(Params):
     compared_by: Literal["m1", "external"] = "m1"
     """Who judges all models' answers to the validation prompts. `m1`: M1. `external`: the catalog's
     `judge.model` through its `external_judge_engine` (paper: Claude 2, for early stopping)."""
-    eval_sets: tuple[Literal["eval_prompts", "alpaca_eval_set", "mt_bench_questions"], ...] = Field(
-        ("eval_prompts",), min_length=1
-    )
-    """The evaluation sets in use. `contamination` compares training data with them."""
+    eval_sets: tuple[
+        Literal["eval_prompts", "alpaca_eval_set", "mt_bench_questions", "ifeval_prompts"], ...
+    ] = Field(("eval_prompts",), min_length=1)
+    """The evaluation sets in use. `contamination` compares training data with them.
+    `ifeval_prompts` is left out as long as its file is not there."""
     study: bool = True
     """True: the run measures what each stage did: prompts, judge, ties, pairs, movement (ours).
     False: it does not, and no model judges its own answers."""

@@ -50,6 +50,14 @@ RUN_PARAMETERS: dict[str, Any] = {
         str,
         Field(min_length=1, description="The OASST export, where `loop.seed_data` is `oasst`."),
     ],
+    "ifeval_file": Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="IFEval's prompts (`input_data.jsonl`), where the catalog names it, as in "
+            "`conf/smollm`.",
+        ),
+    ],
     "referee": Annotated[
         str,
         Field(
@@ -61,9 +69,9 @@ RUN_PARAMETERS: dict[str, Any] = {
 }
 """Parameters that belong to no group: the seed of everything, how many models keep their weights,
 which model to make, the folder for the run's files, and where environments with real data find M0,
-an OASST export and a referee. Most of them come from the command line."""
+an OASST export, IFEval's prompts and a referee. Most of them come from the command line."""
 
-_PATHS = ("data", "model", "oasst_file", "referee")
+_PATHS = ("data", "model", "oasst_file", "ifeval_file", "referee")
 """Those of them that are parts of paths in the catalog."""
 _CONSEQUENCE = "default_factory_not_called"
 """Pydantic's error for a default that depends on another value; that value has an error too."""
@@ -119,6 +127,7 @@ def unused_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[st
         "model": loop.world == "microworld",
         "referee": loop.world != "given",
         "oasst_file": loop.seed_data != "oasst",
+        "ifeval_file": "ifeval_prompts" not in loop.eval_sets and "benchmarks" not in names,
         "iteration": "iteration" not in names,
     }
     faults = [

@@ -219,3 +219,30 @@ def test_both_turns_of_a_benchmark_are_held_against_training():
     seed = _seed(["Name two birds."], ["Owl and crow."])
     table, _ = check_seed_contamination(seed, _ranked("Why?", "So."), PARAMS, mt_bench=questions)
     assert table[["eval_id", "kind"]].to_numpy().tolist() == [["81-t2", "exact"]]
+
+
+def test_ifevals_own_rows_are_a_set():
+    """Its keys are the ids."""
+    rows = [{"key": 1000, "prompt": "Name two birds.", "kwargs": [{}]}]
+    table, metrics = check_seed_contamination(
+        _seed(["name two birds"], ["Ok."]),
+        _ranked("Hm?", "a", "b"),
+        PARAMS,
+        eval_prompts=HELD_OUT,
+        ifeval_prompts=rows,
+    )
+    assert metrics["contamination/ifeval_prompts_exact"] == 1
+    assert table[table["eval_set"] == "ifeval_prompts"]["eval_id"].tolist() == ["1000"]
+
+
+def test_a_set_that_is_not_there_is_left_out():
+    """The others are compared, and the absent one has no count."""
+    _, metrics = check_seed_contamination(
+        _seed(["name two birds"], ["Ok."]),
+        _ranked("Hm?", "a", "b"),
+        PARAMS,
+        eval_prompts=HELD_OUT,
+        ifeval_prompts=None,
+    )
+    assert metrics["contamination/eval_prompts_exact"] == 1
+    assert not [name for name in metrics if "ifeval" in name]

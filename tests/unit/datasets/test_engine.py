@@ -177,6 +177,18 @@ def test_a_models_folder_is_known_by_its_content(tmp_path):
     assert dataset.fingerprint() != before
 
 
+def test_ifevals_file_is_known_by_its_content(tmp_path):
+    """Other prompts at the same path change the recipe."""
+    file = tmp_path / "ifeval.jsonl"
+    options = {"ifeval_file": str(file)}
+    dataset = EngineDataset("srlm_kedro.engines.published.lm_eval.LmEvalEngine", options)
+    without = dataset.fingerprint()
+    file.write_text("{}", "utf-8")
+    before = dataset.fingerprint()
+    file.write_text("[]", "utf-8")
+    assert without != before != dataset.fingerprint()
+
+
 SCRIPTED = "srlm_kedro.engines.generation.scripted.ScriptedEngine"
 
 

@@ -3,18 +3,20 @@
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, Literal
+from contextlib import contextmanager, redirect_stderr
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from srlm_kedro.engines import thoughts
 from srlm_kedro.engines.generation.loading import load
+from srlm_kedro.engines.published import ifeval
 from srlm_kedro.engines.published.base import STDERR
+from srlm_kedro.engines.published.lm_eval_tasks import TaskSource
 from srlm_kedro.engines.template import checked
 from srlm_kedro.engines.torch_device import device_of, free_unused_memory
-from srlm_kedro.errors import InputError, summary
-from srlm_kedro.params import Count
+from srlm_kedro.errors import InputError
+from srlm_kedro.params import MAX_TOKENS, Count
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _NUMPY_SEEDS = 2**32
@@ -35,11 +37,15 @@ class LmEvalEngine:
         dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
         device: str = "auto",
         batch_size: Count | str = 8,
+        max_rows: Count = 256,
+        memory_gib: Annotated[float, Field(gt=0, le=1e6)] | None = None,
         task_folder: str | None = None,
         online: bool = False,
         chat: bool = False,
         trust_remote_code: bool = False,
         template: Mapping[str, Any] | None = None,
+        ifeval_file: str | None = None,
+        ifeval_max_gen_toks: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None,
     ):
         """Sets precision, resources and the source of tasks.
 
@@ -47,13 +53,23 @@ class LmEvalEngine:
             dtype: Precision of the weights. `auto` is bfloat16 on a GPU that supports it, and
                 float32 elsewhere.
             device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU if there is one.
-            batch_size: Items per batch, or `auto`.
+            batch_size: Items per batch of log-likelihoods, or `auto`.
+            max_rows: Most answers that are drawn at once.
+            memory_gib: Memory for keys, values and intermediate results of answers, beside the
+                weights. None takes 2 GiB on a CPU, and most of what is free on a GPU.
             task_folder: YAML files of further tasks. They replace lm-eval's tasks of the same name.
             online: Lets tasks fetch their data from the Hugging Face Hub. False uses only what is
                 on this machine. Models never come from the Hub.
             chat: Puts items into the model's chat template (raw text is more usual).
             trust_remote_code: Runs code that comes with a checkpoint.
             template: Arguments of the chat template, the same as the generation engine's.
+            ifeval_file: The prompts of the task `ifeval` as Google published them
+                (`input_data.jsonl`). None: lm-eval's own copy on the Hub.
+            ifeval_max_gen_toks: Longest answer to IFEval in tokens; it is cut there and checked as
+                it is. None: lm-eval's 1,280. Deviation: small models often repeat themselves up to
+                the limit, and a lower one saves that time. It also cuts long answers that would
+                have met a constraint on their length or their end, so compare only figures of one
+                limit.
 
         Raises:
             InputError: `template` holds an argument that no template can take.
@@ -61,11 +77,16 @@ class LmEvalEngine:
         self._dtype = dtype
         self._device = device_of(device)
         self._batch_size = batch_size
-        self._folder = task_folder
-        self._online = online
+        self._max_rows, self._memory_gib = max_rows, memory_gib
         self._chat = chat
         self._trust_remote_code = trust_remote_code
         self._template = checked(template)
+        self._source = TaskSource(task_folder, online, ifeval_file, ifeval_max_gen_toks)
+
+    def refuse_unready(self) -> None:
+        """Raises InputError if lm-eval is missing, or IFEval's file or what checks its answers."""
+        _refuse_without_package()
+        self._source.refuse_unready()
 
     def run(
         self,
@@ -83,15 +104,14 @@ class LmEvalEngine:
         """
         _refuse_without_package()
         figures: dict[str, dict[str, float]] = {}
-        with _quiet():
-            manager = self._manager(tasks)
-            harness = self._harness(model)
+        with _quiet(), ifeval.same_languages():
+            index = self._source.index(tasks)
+            harness = self._harness(model, seed)
             for number, task in enumerate(tasks, 1):
                 _log.info("%s: benchmark %s (%d of %d)", model.name, task, number, len(tasks))
-                with ExitStack() as stack:
-                    if not self._online:
-                        stack.enter_context(_offline())
-                    results = self._evaluate(harness, manager, task, limit, seed, num_fewshot)
+                with self._source.network():
+                    asked = self._source.read(index, task, limit)
+                    results = self._evaluate(harness, asked, index, limit, seed, num_fewshot)
                 figures |= _figures(results, task)
         del harness
         self._free()
@@ -100,19 +120,19 @@ class LmEvalEngine:
     def _evaluate(
         self,
         harness: Any,
-        manager: Any,
-        task: str,
+        asked: list[Any],
+        index: Any,
         limit: int | None,
         seed: int,
         num_fewshot: int | None,
     ) -> Mapping[str, Mapping[str, Any]]:
         import lm_eval
 
-        harness_seed = derive_seed(seed, "benchmarks") % _NUMPY_SEEDS
+        harness_seed = _harness_seed(seed)
         return lm_eval.simple_evaluate(
             harness,
-            tasks=self._task_with_data(manager, task),
-            task_manager=manager,
+            tasks=asked,
+            task_manager=index,
             num_fewshot=num_fewshot,
             limit=limit,
             log_samples=False,
@@ -124,50 +144,21 @@ class LmEvalEngine:
             fewshot_random_seed=harness_seed,
         )["results"]
 
-    def _harness(self, model: Checkpoint) -> Any:
+    def _harness(self, model: Checkpoint, seed: int) -> Any:
         """The harness's class around the model. An adapter is merged into its base."""
-        from lm_eval.models.huggingface import HFLM
-
-        from srlm_kedro.engines.published.lm_eval_answers import AnsweringLM
+        from srlm_kedro.engines.published.lm_eval_answers import AnsweringLM, DrawingLM, Limits
 
         loaded = load(model, self._dtype, self._device, self._trust_remote_code, self._template)
         thinks = thoughts.has_marks(str(loaded.tokenizer.chat_template))
-        return (AnsweringLM if thinks else HFLM)(
-            loaded.model, tokenizer=loaded.tokenizer, batch_size=self._batch_size
-        )
-
-    def _manager(self, tasks: Sequence[str]) -> Any:
-        """The index of tasks: only the folder's if it has all, because lm-eval's takes seconds."""
-        from lm_eval.tasks import TaskManager
-
-        if self._folder is not None and not Path(self._folder).is_dir():
-            raise InputError(
-                f"lm-eval: {self._folder} is no folder. Correct the engine's `task_folder`."
-            )
-        local = TaskManager(include_path=self._folder, include_defaults=False)
-        if set(tasks) <= set(local.all_tasks):
-            return local
-        whole = TaskManager(include_path=self._folder)
-        if unknown := [task for task in tasks if task not in whole.task_index]:
-            raise InputError(_unknown_tasks(unknown, local.all_tasks, whole.all_tasks))
-        return whole
-
-    def _task_with_data(self, manager: Any, task: str) -> list[Any]:
-        """The tasks behind a name, with their data."""
-        from datasets.exceptions import DatasetsError
-
-        try:
-            found = manager.load([task])
-        except (OSError, ValueError, DatasetsError) as error:
-            advice = "" if self._online else " The engine's `online: true` fetches it from the Hub."
-            raise InputError(
-                f"lm-eval: the data of task {task} cannot be loaded: {error}.{advice}"
-            ) from error
-        groups = found.get("groups") or {}
-        return [groups[task]] if task in groups else list(found["tasks"].values())
+        limits = Limits(_harness_seed(seed), self._max_rows, self._memory_gib)
+        return (AnsweringLM if thinks else DrawingLM)(model, loaded, self._batch_size, limits)
 
     def _free(self) -> None:
         free_unused_memory(self._device.startswith("cuda"))
+
+
+def _harness_seed(seed: int) -> int:
+    return derive_seed(seed, "benchmarks") % _NUMPY_SEEDS
 
 
 def _figures(results: Mapping[str, Mapping[str, Any]], task: str) -> dict[str, dict[str, float]]:
@@ -186,17 +177,6 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
             ending = STDERR if metric.endswith(STDERR) else ""
             found[f"{name}{'' if kind == _FILTERLESS else f'_{kind}'}{ending}"] = float(value)
     return found
-
-
-def _unknown_tasks(unknown: Sequence[str], local: Sequence[str], known: Sequence[str]) -> str:
-    faults = [
-        f"{name}: did you mean {close[0]}?"
-        if (close := get_close_matches(name, known, 1))
-        else name
-        for name in unknown
-    ]
-    yours = ", ".join(local) or "none"
-    return summary(f"lm-eval: {len(unknown)} unknown tasks (your own tasks: {yours}).", faults)
 
 
 def _refuse_without_package() -> None:
@@ -219,21 +199,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Inside, the libraries fetch nothing."""
-    import datasets
-    import huggingface_hub
-
-    # The libraries read the environment variable only when they are imported.
-    switches = [huggingface_hub.constants, datasets.config]
-    before = [switch.HF_HUB_OFFLINE for switch in switches]
-    for switch in switches:
-        switch.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        for switch, value in zip(switches, before, strict=True):
-            switch.HF_HUB_OFFLINE = value

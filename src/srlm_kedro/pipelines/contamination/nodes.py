@@ -172,7 +172,9 @@ def _metrics(table: pd.DataFrame, sizes: Mapping[str, int], min_overlap: float) 
         ]
     }
     shares = {
-        f"contamination/{kind}_share": max(found.get(n, 0) / size for n, size in sizes.items())
+        f"contamination/{kind}_share": max(
+            (found.get(n, 0) / size for n, size in sizes.items()), default=0.0
+        )
         for kind, found in {"exact": exact, "overlap": overlapping}.items()
     }
     return counts | shares

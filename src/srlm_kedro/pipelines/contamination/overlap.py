@@ -15,18 +15,26 @@ import pandas as pd
 from srlm_kedro.errors import InputError, summary
 
 _WORD = re.compile(r"[^\W_]+")
-_FORMS = "id and prompt, instruction (AlpacaEval), or question_id and turns (MT-Bench)"
+_FORMS = (
+    "id and prompt, key and prompt (IFEval), instruction (AlpacaEval), or question_id and turns "
+    "(MT-Bench)"
+)
 
-EvalSet = pd.DataFrame | list[dict[str, Any]]
+EvalSet = pd.DataFrame | list[dict[str, Any]] | None
+"""None: a set that need not be there, and is not."""
 
 
 def read_eval_sets(eval_sets: Mapping[str, EvalSet]) -> dict[str, pd.DataFrame]:
     """Each set as a table id, prompt. AlpacaEval rows get numbers; each MT-Bench turn is a row.
 
+    A set that is None is left out.
+
     Raises:
         InputError: All sets that are empty or of an unknown form.
     """
-    tables = {name: _read(pd.DataFrame(given)) for name, given in eval_sets.items()}
+    tables = {
+        name: _read(pd.DataFrame(given)) for name, given in eval_sets.items() if given is not None
+    }
     faults = [
         f"{name}: no prompts" if table is not None else f"{name}: needs columns {_FORMS}"
         for name, table in tables.items()
@@ -48,6 +56,8 @@ def _read(given: pd.DataFrame) -> pd.DataFrame | None:
         return pd.DataFrame(rows, columns=["id", "prompt"], dtype=str)
     if {"id", "prompt"} <= set(given):
         return given[["id", "prompt"]].astype(str)
+    if {"key", "prompt"} <= set(given):
+        return given.rename(columns={"key": "id"})[["id", "prompt"]].astype(str)
     if "instruction" in given:
         ids = [str(number) for number in range(len(given))]
         return pd.DataFrame({"id": ids, "prompt": given["instruction"].to_list()}, dtype=str)
