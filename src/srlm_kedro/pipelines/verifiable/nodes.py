@@ -31,11 +31,10 @@ RESPONSES = ["id", "response", "finish"]
 
 def make_instructions(verifiable: VerifiableParams) -> pd.DataFrame:
     """All seed prompts, each once: columns `INSTRUCTIONS`."""
-    rng = random.Random(derive_seed(verifiable.seed, "instructions"))
     known: set[str] = set()
     numbers: Counter[str] = Counter()
     rows = []
-    for use, label, draw in _wanted(verifiable, rng):
+    for use, label, draw in _wanted(verifiable):
         instruction = draw()
         while instruction.text in known:
             instruction = draw()
@@ -94,18 +93,24 @@ def check_seed_responses(
 
 
 def _wanted(
-    verifiable: VerifiableParams, rng: random.Random
+    verifiable: VerifiableParams,
 ) -> Iterator[tuple[str, str, Callable[[], Instruction]]]:
-    """The use of each prompt, a label if its topic or kind is unseen, and what draws one."""
+    """The use of each prompt, a label if its topic or kind is unseen, and what draws one.
+
+    Each use has random numbers of its own, so that more prompts of one change none of another.
+    """
+    ift, eft, held = (
+        random.Random(derive_seed(verifiable.seed, "instructions", use))
+        for use in ("ift", "eft", "eval")
+    )
     held_out = verifiable.eval_prompts
     topics = round(held_out * verifiable.unseen_topics)
     kinds = min(round(held_out * verifiable.unseen_kinds), held_out - topics)
-    seen = partial(make, rng)
-    unseen_topic = partial(make, rng, UNSEEN_TOPICS, KINDS)
-    unseen_kind = partial(make, rng, TOPICS, ALL_KINDS, UNSEEN_KINDS)
-    yield from [("ift", "", seen)] * verifiable.ift
-    yield from [("eft", "", seen)] * verifiable.eft
-    yield from [("eval", "", seen)] * (held_out - topics - kinds)
+    unseen_topic = partial(make, held, UNSEEN_TOPICS, KINDS)
+    unseen_kind = partial(make, held, TOPICS, ALL_KINDS, UNSEEN_KINDS)
+    yield from [("ift", "", partial(make, ift))] * verifiable.ift
+    yield from [("eft", "", partial(make, eft))] * verifiable.eft
+    yield from [("eval", "", partial(make, held))] * (held_out - topics - kinds)
     yield from [("eval", "unseen topic: ", unseen_topic)] * topics
     yield from [("eval", "unseen kind: ", unseen_kind)] * kinds
 

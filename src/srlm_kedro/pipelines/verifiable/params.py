@@ -22,7 +22,7 @@ class VerifiableParams(Params):
 
     seed: int = Field(20401, ge=0, le=MAX_SEED)
     """Seed of the seed data, which do not depend on the run's seed; 2401.10020 is the paper."""
-    ift: int = Field(120, ge=1, le=MAX_COUNT)
+    ift: int = Field(480, ge=1, le=MAX_COUNT)
     """Prompts whose best response becomes an IFT example."""
     eft: int = Field(360, ge=1, le=MAX_COUNT)
     """Prompts whose responses become EFT examples."""
