@@ -20,10 +20,15 @@ Arguments = dict[str, Any]
 def is_met(constraint: Constraint, response: str) -> bool:
     """Whether a response meets a constraint; a response without text meets none.
 
+    Deviation: IFEval's program for a start accepts any line that begins so. Here only the first
+    line with text does, because that is what the instruction says.
+
     Raises:
         InputError: lm-eval with its extra `ifeval` is not installed.
     """
-    return bool(response.strip()) and bool(_checker(constraint).check_following(response))
+    text = response.strip()
+    read = text.partition("\n")[0] if constraint.kind == "start" else response
+    return bool(text) and bool(_checker(constraint).check_following(read))
 
 
 def refuse_missing() -> None:

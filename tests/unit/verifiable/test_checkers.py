@@ -88,9 +88,14 @@ def test_a_word_is_no_pattern(value):
 
 
 def test_the_programs_are_those_of_ifeval():
-    """With its leniency: each line may begin with the words, and a dash is a bullet too."""
-    assert is_met(Constraint("start", "Well"), "<<Title>>\nWell then.")
+    """With its leniency: a dash is a bullet too."""
     assert is_met(Constraint("bullets", "2"), "- one\n* two")
+
+
+def test_only_the_first_line_with_text_may_begin_with_the_words():
+    """IFEval would accept any line."""
+    assert is_met(Constraint("start", "Well"), "\n\nWell then.\nMore.")
+    assert not is_met(Constraint("start", "Well"), "<<Title>>\nWell then.")
 
 
 @pytest.mark.parametrize(("kind", "value", "response", "met"), CLEAR)
