@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from kedro.pipeline import Node, Pipeline
 
-from srlm_kedro.pipelines.judging.checked import check_candidates, judge_and_check
 from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.readiness.learning import expect_eft, expect_trainings
 from srlm_kedro.pipelines.readiness.measures import measure_answers, measure_form, measure_writing
 from srlm_kedro.pipelines.readiness.nodes import conclude
 from srlm_kedro.pipelines.readiness.trying import (
     answer_prompts,
+    check_own_answers,
+    judge_and_check_own_answers,
     judge_by_criteria,
     judge_in_words,
     judge_own_answers,
@@ -76,8 +77,8 @@ def _answers(loop: LoopParams) -> Pipeline:
     judged = ["judge", "readiness_responses", "asked", "judge_engine", "params:judging"]
     judges: dict[str, tuple[Callable, list[str]]] = {
         "judge": (judge_own_answers, [*judged, "params:seed"]),
-        "checked": (check_candidates, ["checker", "readiness_responses", "params:judging"]),
-        "both": (judge_and_check, ["checker", *judged, "params:seed"]),
+        "checked": (check_own_answers, ["checker", "readiness_responses", "params:judging"]),
+        "both": (judge_and_check_own_answers, ["checker", *judged, "params:seed"]),
     }
     judge, inputs = judges[loop.reward]
     tables = ["readiness_responses", "readiness_judgements"]

@@ -9,18 +9,20 @@ from typing import Annotated
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine
-from srlm_kedro.errors import InputError
+from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.judge.criteria import CriteriaPrompt, JudgePrompt, has_criteria
 from srlm_kedro.judge.judgements import COLUMNS, judge_responses
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.eft.nodes import split_eft
 from srlm_kedro.pipelines.eft.params import EftParams
+from srlm_kedro.pipelines.judging.checked import check_candidates, judge_and_check
 from srlm_kedro.pipelines.judging.nodes import JudgingParams, judge_candidates
 from srlm_kedro.pipelines.prompts.nodes import write_prompts
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.readiness.params import ReadinessParams
 from srlm_kedro.pipelines.responses import ResponsesParams, draw_responses
 from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
+from srlm_kedro.referee.base import Referee
 
 Note = dict[str, str]
 """`refused`: why a form of judging cannot be asked; empty if it can."""
@@ -118,10 +120,41 @@ def judge_own_answers(
     judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
     seed: int,
 ) -> pd.DataFrame:
-    """The loop's judgements of these responses; none if the judge cannot be asked in this form."""
+    """The loop's judgements of these responses; none if the judge cannot be asked in this form.
+
+    All are drawn, even if the first ones have no score: that is what is to be told.
+    """
+    patient = judging.model_copy(update={"give_up_at": 1.0})
 
     def judged() -> pd.DataFrame:
-        return judge_candidates(judge, responses, asked, judge_engine, judging, seed)
+        return judge_candidates(judge, responses, asked, judge_engine, patient, seed)
+
+    return _or_refused(judged)[0]
+
+
+def check_own_answers(
+    checker: Referee,
+    responses: pd.DataFrame,
+    judging: Annotated[JudgingParams, Reads("cut", "empty")],
+) -> pd.DataFrame:
+    """The checker's judgements of these responses; none if it understands none of the prompts."""
+    return _or_refused(lambda: check_candidates(checker, responses, judging))[0]
+
+
+def judge_and_check_own_answers(
+    checker: Referee,
+    judge: Checkpoint,
+    responses: pd.DataFrame,
+    asked: JudgePrompt,
+    judge_engine: GenerationEngine,
+    judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
+    seed: int,
+) -> pd.DataFrame:
+    """Both judgements of these responses; none if either can give none."""
+    patient = judging.model_copy(update={"give_up_at": 1.0})
+
+    def judged() -> pd.DataFrame:
+        return judge_and_check(checker, judge, responses, asked, judge_engine, patient, seed)
 
     return _or_refused(judged)[0]
 
@@ -157,5 +190,5 @@ def _or_refused(judged: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, Note]
     """The judgements; or none, and why the judge cannot be asked in this form."""
     try:
         return judged(), {"refused": ""}
-    except InputError as error:
+    except (InputError, GateError) as error:
         return pd.DataFrame(columns=COLUMNS), {"refused": str(error)}
