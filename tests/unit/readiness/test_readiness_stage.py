@@ -52,6 +52,9 @@ def test_a_model_whose_judgements_have_no_score_is_not_ready():
     assert table.loc["accuracy by criteria", "verdict"] == "ready"
     assert not table.loc["accuracy by criteria", "needed"]
     assert "NOT READY" in text
+    assert table.loc["ties in words", "verdict"] == "-"
+    assert "gain of the next model" not in table.index
+    assert "no prediction, because the judge orders no pair" in text
 
 
 def test_judgements_that_the_limit_cuts_off_need_a_higher_limit():

@@ -80,6 +80,8 @@ def _accuracy(form: Figures, name: str, needed: bool, asked: Asked) -> Line:
 
 def _ties(form: Figures, name: str, needed: bool, asked: Asked) -> Line:
     ties = form.get("ties")
+    if form.get("unscored", 1.0) == 1:
+        return Line(f"ties {FORMS[name]}", NOT_ASKED, False, "no pair has two scores.")
     verdict = asked.readiness.ties.verdict(or_nan(ties))
     found = f"{percent(ties)} of {form['pairs']} pairs have equal scores"
     if form.get("unscored"):

@@ -64,7 +64,7 @@ def predicted(figures: dict[str, Any], asked: Asked) -> dict[str, float] | None:
         accuracy, error = 1.0, 0.0
     else:
         form = figures[asked.loop.judge_form]
-        if not form.get("pairs"):
+        if not form.get("decided"):
             return None
         accuracy = form["pairwise_accuracy"]
         error = standard_error(form["pairwise_low"], form["pairwise_high"])
