@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import _split_params, call, env_option
 from kedro.framework.project import settings
 from kedro.framework.startup import ProjectMetadata
-from kedro.utils import find_kedro_project, load_obj
+from kedro.utils import load_obj
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -38,17 +37,11 @@ def _refusals_as_messages() -> Iterator[None]:
     """Inside, a refusal ends the command with its message."""
     try:
         yield
-    except (InputError, GateError, OmegaConfBaseException, YAMLError) as error:
+    except (
+        *(InputError, GateError, OmegaConfBaseException, YAMLError),
+        MissingConfigException,
+    ) as error:
         raise click.ClickException(str(error)) from error
-    except MissingConfigException as error:
-        raise click.ClickException(f"{error}. {_environments()}") from error
-
-
-def _environments() -> str:
-    """A sentence that lists the environments that `--env` can name."""
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
-    found = sorted(folder.name for folder in (project / settings.CONF_SOURCE).glob("*/"))
-    return f"Environments are the folders there: {', '.join(found)}."
 
 
 def _refuse_runner(name: str | None) -> None:

@@ -87,7 +87,7 @@ def test_an_unknown_environment_is_told_with_those_there_are(project):
 
     done = CliRunner().invoke(cli, ["run", "--env=shufled_rewards"])
     assert done.exit_code == 1
-    assert "Environments are the folders there: base, cream" in done.output
+    assert "has no environment 'shufled_rewards' (it has base, checked, cream" in done.output
 
 
 def test_all_faults_of_one_group_are_told_at_once(project):

@@ -39,7 +39,7 @@ def test_a_judge_asked_by_criteria_rewards_the_whole_loop(project):
     rewards = table(project, "m2/judged_responses").set_index("response_id")["reward"]
     assert rewards[judgements["response_id"]].tolist() == pytest.approx(list(judgements["score"]))
     trained = pd.read_parquet(project.path / "data/05_model_input/eft/eft_train.parquet")
-    assert set(trained["completion"]) == {"Yes", "No"}
+    assert set(trained["completion"]) == {"right", "wrong"}
     assert not trained["complete"].any()
     assert (project.path / "data/08_reporting/report.html").exists()
     before = times(project)

@@ -12,7 +12,7 @@ from tests.server import serve
 
 ENVIRONMENTS = sorted(p.name for p in (ROOT / "conf").iterdir() if (p / "parameters.yml").exists())
 REAL = ["one_gpu", "paper", "smollm"]
-CONTROLS = [name for name in ENVIRONMENTS if name not in ("base", "test", *REAL)]
+CONTROLS = [name for name in ENVIRONMENTS if name not in ("base", "test", "criteria", *REAL)]
 
 
 def leaves(values, name=""):

@@ -42,8 +42,10 @@ def test_the_committed_seed_data_are_what_the_command_makes(project):
     """`kedro run --pipeline=seed_data` writes the same bytes."""
     folder = project.path / "data/01_raw"
     committed = {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
-    assert len(committed) == 3
+    assert set(committed) == {"ift.jsonl", "eft.jsonl", "eft_points.jsonl", "eval_prompts.jsonl"}
     project.run("seed_data", env="base")
+    points = {"microworld": {"seed_data": {"points": True}}}
+    project.run("seed_data", env="criteria", params=points)
     assert {path.name: path.read_bytes() for path in folder.glob("*.jsonl")} == committed
 
 

@@ -41,7 +41,8 @@ def test_a_log_gets_a_line_an_event_and_none_of_other_packages(project):
     assert "\x1b" not in said
     # Every line comes from this project.
     ours = (
-        r"\d+ nodes to run|\d+ of \d+, |[\w.]+: [\w.]+ is |MLflow: |seed data: |\w+: \d+ rows from "
+        r"\d+ nodes to run|\d+ of \d+, |[\w.]+: [\w.]+ is |MLflow: |seed data: |"
+        r"\w+: \d+ rows from |eft: \d+ of \d+ judgements"
     )
     assert [line for line in told if not re.match(ours, line)] == []
     [begun, done] = [line for line in told if STAGE in line]

@@ -78,7 +78,7 @@ def test_every_prompt_gives_one_pair_or_is_counted_with_its_reason(table, knobs)
         return
     pairs, metrics = result
     assert pairs["prompt_id"].is_unique
-    dropped = sum(metrics[f"pairs/dropped_{reason}"] for reason in DROPS)
+    dropped = sum(metrics.get(f"pairs/dropped_{reason}", 0) for reason in DROPS)
     assert len(pairs) + dropped == prompts
     assert metrics["pairs/count"] == len(pairs)
     assert all(math.isfinite(value) for value in metrics.values())

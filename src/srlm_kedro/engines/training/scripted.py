@@ -95,7 +95,10 @@ class ScriptedTrainer:
 
 
 def _identity(parent: Checkpoint) -> str:
-    return hashlib.sha256((parent.path / "model.json").read_bytes()).hexdigest()[:16]
+    """The digest of a scripted model, or of the configuration of a given one."""
+    files = [parent.path / name for name in ("model.json", "config.json")]
+    known = next(file for file in files if file.exists())
+    return hashlib.sha256(known.read_bytes()).hexdigest()[:16]
 
 
 def _digest(*parts: Any) -> str:
