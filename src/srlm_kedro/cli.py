@@ -27,6 +27,10 @@ _GRACE = 10
 """Seconds that a stopped run has to clean up."""
 
 
+_REFUSALS = (InputError, GateError, MissingConfigException, OmegaConfBaseException, YAMLError)
+"""What is told as a message, without a traceback."""
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, name=__file__)
 def cli() -> None:
     """Commands of this project."""
@@ -37,10 +41,7 @@ def _refusals_as_messages() -> Iterator[None]:
     """Inside, a refusal ends the command with its message."""
     try:
         yield
-    except (
-        *(InputError, GateError, OmegaConfBaseException, YAMLError),
-        MissingConfigException,
-    ) as error:
+    except _REFUSALS as error:
         raise click.ClickException(str(error)) from error
 
 

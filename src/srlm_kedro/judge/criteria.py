@@ -8,7 +8,7 @@ Deviation: the paper's judge writes a text (section 2.2).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -78,12 +78,6 @@ class CriteriaPrompt:
     rubric: Rubric
     answers: Answers = Answers()
 
-    def requests(self, name: str, instruction: str, response: str) -> Iterator[Request]:
-        """One request for each criterion; its id is `name` with the number of the criterion."""
-        for number, criterion in enumerate(self.rubric.criteria(instruction)):
-            text = self.fill(instruction, response, criterion)
-            yield Request(f"{name}-c{number}", text, optional=True)
-
     def fill(self, instruction: str, response: str, criterion: Criterion) -> str:
         """The question about a response. Tags of the template are escaped in the response."""
         values = {INSTRUCTION: instruction, RESPONSE: response, CRITERION: criterion.question}
@@ -145,22 +139,26 @@ def judge_by_criteria(
         prompt: What is asked.
         responses: `response_id` (unique), `prompt`, `response`.
     """
-    asked = {
-        row.response_id: list(prompt.requests(f"{row.response_id}-j", row.prompt, row.response))
-        for row in responses.itertuples()
-    }
     criteria = {
         row.response_id: prompt.rubric.criteria(row.prompt) for row in responses.itertuples()
     }
-    requests = [request for group in asked.values() for request in group]
+    requests = [
+        Request(
+            f"{row.response_id}-j-c{number}",
+            prompt.fill(row.prompt, row.response, criterion),
+            optional=True,
+        )
+        for row in responses.itertuples()
+        for number, criterion in enumerate(criteria[row.response_id])
+    ]
     found = iter(engine.choice_logprobs(judge, requests, prompt.answers.choices))
     rows = []
-    for name, group in asked.items():
-        answers = [next(found) for _ in group]
+    for name, asked in criteria.items():
+        answers = [next(found) for _ in asked]
         row = {
             "response_id": name,
-            "criteria": [each.question for each in criteria[name]],
-            "wanted": [each.wanted for each in criteria[name]],
+            "criteria": [each.question for each in asked],
+            "wanted": [each.wanted for each in asked],
             "log_yes": [yes for yes, _ in answers],
             "log_no": [no for _, no in answers],
         }

@@ -4,15 +4,14 @@ Source: Instruction-Following Evaluation (2311.07911). Only seed data and evalua
 programs, and rewards if `loop.reward` is `checked` or `both`.
 """
 
-import io
 import re
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
 from functools import cache
 from typing import Any
 
 from srlm_kedro.errors import InputError
 from srlm_kedro.verifiable.constraints import Constraint
+from srlm_kedro.verifiable.fetching import nothing_fetched
 
 Arguments = dict[str, Any]
 
@@ -83,14 +82,8 @@ def _programs() -> Any:
     Its import would fetch a model of sentences from the network, which none of our kinds needs.
     """
     try:
-        import nltk
-
-        fetch, nltk.download = nltk.download, lambda *_, **__: True
-        try:
-            with redirect_stdout(io.StringIO()):  # it says that it fetched what it did not
-                from lm_eval.tasks.ifeval import instructions
-        finally:
-            nltk.download = fetch
+        with nothing_fetched():
+            from lm_eval.tasks.ifeval import instructions
     except ImportError as error:
         raise InputError(
             f"verifiable instructions: their checkers cannot be imported ({error}). Install them: "

@@ -3,10 +3,9 @@
 Source: Instruction-Following Evaluation (2311.07911).
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -131,22 +130,6 @@ def refuse_unchecked(rows: Sequence[Mapping[str, Any]], source: str) -> None:
         )
         asked = [f"prompt {row['key']}: {row['prompt'][:60]!r}" for row in waiting]
         raise InputError(summary(heading, asked))
-
-
-@contextmanager
-def offline() -> Iterator[None]:
-    """Inside, the import of IFEval's programs fetches no model of sentences and prints nothing.
-
-    NLTK must be installed.
-    """
-    import nltk
-
-    fetch, nltk.download = nltk.download, lambda *_, **__: True
-    try:
-        with redirect_stdout(io.StringIO()):  # lm-eval says that it fetched what it did not
-            yield
-    finally:
-        nltk.download = fetch
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from srlm_kedro.engines.published import ifeval
 from srlm_kedro.errors import InputError, summary
+from srlm_kedro.verifiable.fetching import nothing_fetched
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class TaskSource:
             if not self.online:
                 stack.enter_context(_offline())
                 if find_spec("nltk"):
-                    stack.enter_context(ifeval.offline())
+                    stack.enter_context(nothing_fetched())
             yield
 
     def index(self, tasks: Sequence[str]) -> Any:
