@@ -12,6 +12,7 @@ UNPARSED = tuple(reason for reason in parsing.REASONS if reason != "ok")
 MEANINGS = {
     "no_room": "the filled judge prompt left no room for them",
     "no_criteria": "the judge knows no criterion for their prompts",
+    "no_answer": "neither answer to a criterion is among the judge's likeliest tokens",
     "cut_off": "the token limit ended them before their score",
     "no_score": "they state none",
     "out_of_range": "their score is below 0 or above 5",
@@ -27,10 +28,14 @@ MEANINGS = {
     "unbalanced": "the other answer to such criteria is rarer, or `eft.per_answer` is reached",
 }
 _CUT = ("cut_off", "runs_on")
+_ELSEWHERE = ("no_room", "no_criteria", "no_answer")
+"""Reasons with an advice of their own, besides `_CUT`."""
 
 
 def reasons_of(judgements: pd.DataFrame) -> pd.Series:
     """Why each judgement has no score; `ok` if it has one, `no_room` if it was not drawn.
+
+    A judge that is asked by criteria has `no_criteria` or `no_answer` instead of `no_score`.
 
     Args:
         judgements: `reason` and `finish`, and `criteria` if the judge was asked by criteria.
@@ -38,7 +43,9 @@ def reasons_of(judgements: pd.DataFrame) -> pd.Series:
     reasons = judgements["reason"].mask(judgements["finish"] == "no_room", "no_room")
     if "criteria" not in judgements:
         return reasons
-    return reasons.mask(judgements["criteria"].map(len) == 0, "no_criteria")
+    asked = judgements["criteria"].map(len) > 0
+    reasons = reasons.mask(asked & (reasons == "no_score"), "no_answer")
+    return reasons.where(asked, "no_criteria")
 
 
 def fault_of(reason: str, text: str, finish: str, min_words: int) -> str:
@@ -81,7 +88,12 @@ def advice(reasons: Mapping[str, int], sampling: str, max_new_tokens: int) -> st
             "List criteria that fit every prompt in the catalog's `criteria_prompt`, or use "
             "prompts that its rubric reads."
         )
-    if sum(reasons.values()) > cut + reasons.get("no_room", 0) + reasons.get("no_criteria", 0):
+    if reasons.get("no_answer"):
+        parts.append(
+            "Spell the answers in the catalog's `criteria_prompt` as the judge begins them, or let "
+            "it learn to answer (`loop.eft: labels`)."
+        )
+    if sum(reasons.values()) > cut + sum(reasons.get(name, 0) for name in _ELSEWHERE):
         parts.append(
             "A model that cannot follow the rubric learns it from people's ranks (`loop.eft: "
             "ranking`), or is asked for one point of the rubric at a time (`loop.judge_form: "

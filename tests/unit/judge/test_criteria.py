@@ -25,6 +25,7 @@ from srlm_kedro.judge.criteria import (
 )
 from srlm_kedro.judge.judgements import COLUMNS as JUDGEMENTS
 from srlm_kedro.judge.judgements import judge_responses, merge_attempts, reparse
+from srlm_kedro.judge.refusals import advice, reasons_of
 from srlm_kedro.records import Criterion
 from tests.unit.fakes import M1, FakeEngine
 
@@ -123,6 +124,18 @@ def test_an_answer_that_is_not_there_has_no_point(yes, no):
     table, _ = judged(lambda request: (yes, no))
     assert table["score"].isna().all()
     assert table["reason"].tolist() == ["no_score", "no_score"]
+
+
+def test_a_judge_that_answers_something_else_is_told_so():
+    """It is not advised to ask by criteria, which it does already."""
+    prompt = CriteriaPrompt(TEMPLATE, ByPrompt())
+    responses = RESPONSES.assign(prompt=["", "short kind"])
+    table, _ = judged(lambda request: (-INF, -INF), prompt, responses)
+    reasons = reasons_of(table)
+    assert reasons.tolist() == ["no_criteria", "no_answer"]
+    told = advice({"no_answer": 1}, "judging.sampling", 10)
+    assert told.startswith("Spell the answers")
+    assert "judge_form" not in told
 
 
 def test_a_response_that_leaves_no_room_has_no_score():

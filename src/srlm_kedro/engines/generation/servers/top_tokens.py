@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from srlm_kedro.engines.generation.base import UNREAD, Choices
+from srlm_kedro.engines.generation.base import Choices
 from srlm_kedro.engines.generation.choices import log_of_sum
 from srlm_kedro.engines.generation.servers.replies import Failure, Reply, Usage, spent
 
@@ -80,13 +80,11 @@ def choice_row(top: Top, choices: Choices) -> list[float]:
     """The log-probability of each choice: of all tokens whose text is one of its spellings.
 
     A token that the server did not name has at most the smallest probability that it named. It
-    counts as 0, and a choice without a named token as minus infinity. If no choice has one, the
-    row is `UNREAD`: the model answers something else.
+    counts as 0, and a choice without a named token as minus infinity. If that is so for all, the
+    model answers something else.
     """
     found = [
         [number for text, number in top if without_markers(text) in spellings]
         for spellings in ({without_markers(each) for each in choice} for choice in choices)
     ]
-    if not any(found):
-        return [UNREAD] * len(choices)
     return [log_of_sum(numbers) if numbers else -math.inf for numbers in found]
