@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -58,6 +58,10 @@ class Criterion:
     question: str
     wanted: bool = True
     """The answer that gives the point: yes, or no for `Does the response contain a comma?`."""
+
+
+PromptFault = Literal["no_criteria", "held_out"]
+"""Why a rubric refuses a new prompt: its criteria do not fit, or the prompt is for evaluation."""
 
 
 def draw_sample(items: Sequence[T], limit: int | None, seed: int, label: str) -> list[T]:

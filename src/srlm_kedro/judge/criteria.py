@@ -23,7 +23,7 @@ from srlm_kedro.judge.prompt import (
     fill_judge_prompt,
     placeholder_faults,
 )
-from srlm_kedro.records import Checkpoint, Criterion
+from srlm_kedro.records import Checkpoint, Criterion, PromptFault
 
 CRITERION = "{criterion}"
 COLUMNS = ["criteria", "wanted", "log_yes", "log_no"]
@@ -50,7 +50,11 @@ class Answers:
 
 
 class Rubric(Protocol):
-    """Knows what is asked about a response."""
+    """Knows what is asked about a response.
+
+    A rubric may also have `prompt_fault(instruction)`, which gives a `PromptFault` or None. Then it
+    decides which new prompts are refused, and not only those without criteria.
+    """
 
     def criteria(self, instruction: str) -> Sequence[Criterion]:
         """The criteria for responses to an instruction; empty if none is known."""
@@ -98,6 +102,13 @@ def template_of(prompt: JudgePrompt) -> str:
 def has_criteria(prompt: CriteriaPrompt | None, instruction: str) -> bool:
     """Whether a judge has something to ask about responses; True without a prompt by criteria."""
     return prompt is None or bool(prompt.rubric.criteria(instruction))
+
+
+def prompt_fault(prompt: CriteriaPrompt | None, instruction: str) -> PromptFault | None:
+    """Why a new prompt is refused; None without a prompt by criteria."""
+    if prompt is not None and (own := getattr(prompt.rubric, "prompt_fault", None)):
+        return own(instruction)
+    return None if has_criteria(prompt, instruction) else "no_criteria"
 
 
 def filled(prompt: JudgePrompt, instruction: str, response: str) -> list[str]:

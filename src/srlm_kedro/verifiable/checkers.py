@@ -19,15 +19,17 @@ Arguments = dict[str, Any]
 def is_met(constraint: Constraint, response: str) -> bool:
     """Whether a response meets a constraint; a response without text meets none.
 
-    Deviation: IFEval's program for a start accepts any line that begins so. Here only the first
-    line with text does, because that is what the instruction says.
+    Deviations, so that a verdict agrees with the words of the instruction: IFEval's program for a
+    start accepts any line that begins so, also within a word; here the first line with text begins
+    with whole words. A line of dashes alone is no bullet point. A postscript stands after some
+    text, and U.P.S. is none.
 
     Raises:
         InputError: lm-eval with its extra `ifeval` is not installed.
     """
     text = response.strip()
-    read = text.partition("\n")[0] if constraint.kind == "start" else response
-    return bool(text) and bool(_checker(constraint).check_following(read))
+    read = _PARTS[constraint.kind](text) if constraint.kind in _PARTS else response
+    return bool(read.strip()) and bool(_checker(constraint).check_following(read))
 
 
 def refuse_missing() -> None:
@@ -39,14 +41,41 @@ def refuse_missing() -> None:
     _programs()
 
 
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _without_rules(text: str) -> str:
+    return _RULE.sub("", text)
+
+
+def _postscript(text: str) -> str:
+    found = _POSTSCRIPT.search(text, pos=1)
+    return text[found.start() :] if found else ""
+
+
+_RULE = re.compile(r"^\s*-[-\s]*$", re.MULTILINE)
+_POSTSCRIPT = re.compile(r"(?<![\w.])P\.\s?S\.", re.IGNORECASE)
+_PARTS: Mapping[str, Callable[[str], str]] = {
+    "start": _first_line,
+    "bullets": _without_rules,
+    "postscript": _postscript,
+}
+"""The part of a response that a program reads, if it is not all of it."""
+
+
 def _word(value: str) -> str:
     return rf"\b{re.escape(value)}\b"
+
+
+def _whole(value: str) -> str:
+    return rf"{re.escape(value)}(?!\w)"
 
 
 _CHECKERS: Mapping[str, tuple[str, Callable[[str], Arguments]]] = {
     "include": ("KeywordChecker", lambda value: {"keywords": [_word(value)]}),
     "avoid": ("ForbiddenWords", lambda value: {"forbidden_words": [re.escape(value)]}),
-    "start": ("ConstrainedStartChecker", lambda value: {"starter": re.escape(value)}),
+    "start": ("ConstrainedStartChecker", lambda value: {"starter": _whole(value)}),
     "bullets": ("BulletListChecker", lambda value: {"num_bullets": int(value)}),
     "short": (
         "NumberOfWords",

@@ -159,7 +159,7 @@ UNSEEN_KINDS: Mapping[str, Kind] = {
         "Does the response have a title in double angular brackets?",
         True,
         _nothing,
-        "title",
+        "start",
     ),
 }
 """Kinds of held-out prompts only."""

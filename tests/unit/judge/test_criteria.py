@@ -21,6 +21,7 @@ from srlm_kedro.judge.criteria import (
     has_criteria,
     judge_by_criteria,
     points,
+    prompt_fault,
     score_of,
 )
 from srlm_kedro.judge.judgements import COLUMNS as JUDGEMENTS
@@ -58,6 +59,9 @@ class ByPrompt:
 
     def criteria(self, instruction):
         return [Criterion("word", f"Is it {word}?") for word in instruction.split()]
+
+    def prompt_fault(self, instruction):
+        return "held_out" if "held" in instruction else None
 
 
 def log_odds(yes, no):
@@ -163,6 +167,17 @@ def test_a_response_without_criteria_is_asked_nothing_and_has_no_score():
     assert has_criteria(prompt, "short")
     assert has_criteria(None, "")
     assert math.isnan(score_of([]))
+
+
+def test_the_rubric_says_which_new_prompts_are_refused():
+    """A rubric that says nothing about prompts refuses those without criteria."""
+    prompt = CriteriaPrompt(TEMPLATE, ByPrompt())
+    assert prompt_fault(prompt, "held") == "held_out"
+    assert prompt_fault(prompt, "short") is None
+    assert prompt_fault(None, "held") is None
+    listed = CriteriaPrompt(TEMPLATE, ListedCriteria((Criterion("a", "Is it?"),)))
+    assert prompt_fault(listed, "held") is None
+    assert prompt_fault(CriteriaPrompt(TEMPLATE, ListedCriteria(())), "held") == "no_criteria"
 
 
 def test_no_responses_give_no_judgements():

@@ -29,7 +29,9 @@ CLEAR = [
     ("start", "In short", "\n  In short: sleep.", True),
     ("start", "In short", "Well, in short, sleep.", False),
     ("start", "In short", "in short, sleep.", False),
+    ("start", "Well", "Wellbeing matters.", False),
     ("bullets", "2", "* one\n* two", True),
+    ("bullets", "2", "* one\n* two\n\n---\nThe end.", True),
     ("bullets", "2", "Here they are:\n* one\n* two\nThat is all.", True),
     ("bullets", "2", "* one\n* two\n* three", False),
     ("bullets", "2", "1. one\n2. two", False),
@@ -44,6 +46,9 @@ CLEAR = [
     ("postscript", "", "Dear reader.\n\nP. S. Write soon.", True),
     ("postscript", "", "Dear reader.\n\np.s. write soon.", True),
     ("postscript", "", "Dear reader.\n\nPS: write soon.", False),
+    ("postscript", "", "Dear reader. P.S. Write soon.", True),
+    ("postscript", "", "P.S. Write soon.", False),
+    ("postscript", "", "I sent it by U.P.S. yesterday.", False),
     ("postscript", "", "Dear reader.", False),
     ("long", "4", "one two three four", True),
     ("long", "4", "one two three", False),
@@ -123,6 +128,32 @@ def test_the_rubric_asks_one_question_for_each_constraint():
     found = Checker().assess(text, "Tea with milk.")
     assert [kind for kind, _ in found.verdicts] == [each.kind for each in criteria]
     assert InstructionRubric().criteria("Explain tea.") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('Explain tea in your own words. Avoid commas. Include the word "milk".', None),
+        ("Explain tea. Avoid commas. Avoid commas.", None),
+        ("Explain tea.", "no_criteria"),
+        ('Explain tea. Avoid commas. Begin with the word "Good news".', "no_criteria"),
+        ("Explain tea in three bullets. Avoid commas.", "no_criteria"),
+        ('Explain tea. The first words must be "No". Do not use the word "no".', "no_criteria"),
+        ("Explain tea. Use fewer than 30 words. Stay below 40 words.", "no_criteria"),
+        ("Explain tea. Use at least 60 words.", "held_out"),
+        ("I have to give a speech about teamwork. Avoid commas.", "held_out"),
+        ("Explain foggy days. Avoid commas.", None),
+    ],
+)
+def test_new_prompts_have_known_demands_that_can_be_met_and_nothing_held_out(text, fault):
+    """Otherwise the reward would not be the truth, or unseen kinds and topics would be trained."""
+    assert InstructionRubric().prompt_fault(text) == fault
+
+
+def test_a_repeated_constraint_is_one():
+    """It is asked once, and weighs as much as the others."""
+    text = 'Explain tea. Avoid commas. Use no commas. Include the word "milk".'
+    assert [one.kind for one in InstructionRubric().criteria(text)] == ["no_commas", "include"]
 
 
 def test_a_response_has_five_points_times_the_share_that_it_meets():

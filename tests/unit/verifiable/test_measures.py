@@ -1,5 +1,7 @@
 """What programs find of held-out responses: shares by kind, gains with intervals, variety."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -18,6 +20,7 @@ PROMPTS = {
     "e1": ('Tell me something about soup. Include the word "small".', "include"),
     "e2": ("Tell me something about snow. Avoid commas. Use fewer than 40 words.", "x+y"),
     "e3": ("Tell me something about owls. Avoid commas.", "unseen topic: no_commas"),
+    "e4": ("", "unseen kind: include+long"),
 }
 
 
@@ -32,13 +35,19 @@ def responses(texts, model="m1"):
     return pd.DataFrame(rows, columns=[*columns, "response", "tokens", "finish"])
 
 
-def scores(shares, model):
-    rows = [
-        (model, name, PROMPTS.get(name, ("", "a"))[1], "sampled", 5 * share)
-        for name, group in shares.items()
-        for share in group
-    ]
-    return pd.DataFrame(rows, columns=["model", "prompt_id", "kind", "mode", "score"])
+class Read:
+    """Finds verdicts where a response states them: `long+ short-` meets `long` alone."""
+
+    def assess_all(self, pairs):
+        return [
+            SimpleNamespace(verdicts=[(each[:-1], each[-1] == "+") for each in text.split()])
+            for _, text in pairs
+        ]
+
+
+def scores(verdicts, model):
+    """Sampled responses that state their verdicts."""
+    return responses(verdicts, model).assign(score=0.0)
 
 
 def test_each_kind_is_counted_in_its_part_and_in_all():
@@ -67,9 +76,10 @@ def test_greedy_responses_do_not_count():
 
 def test_gains_are_paired_by_prompt():
     """A model that gains .5 on every prompt has an interval of no width."""
-    m1 = scores({"e1": [0.0, 0.5], "e2": [0.25], "e3": [0.5]}, "m1")
-    m2 = scores({"e1": [0.5, 1.0], "e2": [0.75], "e3": [1.0]}, "m2")
-    table, metrics = measure_gains(m2, m1, m1, scores({"e1": [1.0]}, "sft"), VerifiableParams(), 0)
+    m1 = scores({"e1": ["a- b-", "a+ b-"], "e2": ["a+ b- c- d-"], "e3": ["a+ b-"]}, "m1")
+    m2 = scores({"e1": ["a+ b-", "a+ b+"], "e2": ["a+ b+ c+ d-"], "e3": ["a+ b+"]}, "m2")
+    sft = scores({"e1": ["a+"]}, "sft")
+    table, metrics = measure_gains(m2, m1, m1, sft, Read(), VerifiableParams(), 0)
     whole = table.set_index(["against", "part"])
     assert tuple(whole.loc[("m1", "all"), ["prompts", "gain", "low", "high"]]) == (3, 0.5, 0.5, 0.5)
     assert whole.loc[("m1", "unseen topic"), "prompts"] == 1
@@ -79,9 +89,24 @@ def test_gains_are_paired_by_prompt():
 
 def test_a_model_is_not_compared_with_itself():
     """M1's predecessor is the baseline."""
-    m1, sft = scores({"e1": [0.5]}, "m1"), scores({"e1": [0.0]}, "sft")
-    table, _ = measure_gains(m1, sft, m1, sft, VerifiableParams(), 0)
+    m1, sft = scores({"e1": ["a+"]}, "m1"), scores({"e1": ["a-"]}, "sft")
+    table, _ = measure_gains(m1, sft, m1, sft, Read(), VerifiableParams(), 0)
     assert set(table["against"]) == {"sft"}
+
+
+def test_unseen_kinds_are_measured_without_the_seen_ones_beside_them():
+    """Both count in the whole."""
+    m1, m2 = scores({"e4": ["long- include-"]}, "m1"), scores({"e4": ["long- include+"]}, "m2")
+    gains, _ = measure_gains(m2, m1, m1, m1, Read(), VerifiableParams(), 0)
+    found = gains.set_index(["against", "part"])["gain"]
+    assert found["m1", "all"] == 0.5
+    assert found["m1", "unseen kind"] == 0
+    shares, _ = measure_constraints(m2, Read())
+    met = shares.set_index(["part", "kind"])["met"].to_dict()
+    assert met["all", "all"] == 0.5
+    assert met["unseen kind", "all"] == 0
+    assert met["all", "include"] == 1
+    assert ("unseen kind", "include") not in met
 
 
 def test_parts():
@@ -98,8 +123,17 @@ def test_distinct_pairs():
     assert distinct_pairs([[], ["a"]]) == 0
 
 
+def test_variety_does_not_depend_on_length():
+    """Only beginnings count."""
+    words = [f"w{n}" for n in range(20)]
+    short, long = " ".join(words), " ".join([*words, *["again"] * 40])
+    found = [measure_constraints(responses({"e1": [text]}), Checker())[1] for text in (short, long)]
+    assert [one["met/distinct_pairs"] for one in found] == [1, 1]
+    assert [one["met/words"] for one in found] == [20, 60]
+
+
 def test_fluency_is_per_token_without_ends(tmp_path):
-    """The model that is asked is M0."""
+    """The model that is asked is M0, and not about a response without text."""
 
     class Trainer:
         def log_probs(self, model, examples):
@@ -108,6 +142,7 @@ def test_fluency_is_per_token_without_ends(tmp_path):
             return [-2.0 * len(one.completion.split()) for one in examples]
 
     table = responses({"e1": ["one two three", "four five"], "e2": ["four five six"]})
+    table.loc[len(table)] = {**table.loc[0], "prompt_id": "e3", "response": ""}
     table = table.assign(tokens=4)
     found = measure_fluency(table, Checkpoint(tmp_path, "m0"), Trainer())
     assert found == {"fluency/log_prob": pytest.approx(-2.0)}

@@ -19,12 +19,15 @@ REASONS = {
     "banned_word": "they hold one of `prompts.filters.banned_words`",
     "banned_opening": "they begin with one of `prompts.filters.banned_openings`",
     "bad_start": "they begin with a mark or with a character outside ASCII",
-    "no_criteria": "the judge, which is asked by criteria, knows none for them",
+    "no_criteria": "the judge, which is asked by criteria, knows none that fit them",
+    "held_out": "they are about what is kept for evaluation",
     "duplicate": "a known prompt has the same words",
     "similar": "a known prompt is too much like them",
     "surplus": "enough prompts were accepted before them",
 }
 """Why a written prompt is refused, and what that means. `nodes.py` says `surplus`."""
+BY_CRITERIA = ("no_criteria", "held_out")
+"""Reasons that only a judge by criteria has."""
 
 # A continuation may be very long. Repetitions are possessive, and a match starts only at the first
 # character of a run of blanks or marks, so that the time is linear in its length.
@@ -62,17 +65,17 @@ class Filters:
         self,
         filters: FilterParams,
         novelty: Novelty,
-        judgeable: Callable[[str], bool] = lambda prompt: True,
+        rubric_fault: Callable[[str], str | None] = lambda prompt: None,
     ) -> None:
         """Sets the rules.
 
         Args:
             filters: The limits.
             novelty: The known prompts.
-            judgeable: Whether a judge has anything to ask about responses to a prompt.
+            rubric_fault: Why the judge's rubric refuses a prompt.
         """
         self._filters = filters
-        self._judgeable = judgeable
+        self._rubric_fault = rubric_fault
         self._novelty = novelty
         words = "|".join(re.escape(word) for word in filters.banned_words)
         self._banned = re.compile(rf"\b(?:{words})\b", re.IGNORECASE) if words else None
@@ -108,7 +111,7 @@ class Filters:
         first = prompt[0]
         if first in string.punctuation or not first.isascii():
             return "bad_start"
-        return None if self._judgeable(prompt) else "no_criteria"
+        return self._rubric_fault(prompt)
 
     def _repetition(self, prompt: str) -> str | None:
         """Whether the prompt repeats a known one; `novelty.py` has the rule."""

@@ -14,9 +14,9 @@ import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
 from srlm_kedro.errors import GateError, InputError, counted
-from srlm_kedro.judge.criteria import CriteriaPrompt, has_criteria
+from srlm_kedro.judge.criteria import CriteriaPrompt, prompt_fault
 from srlm_kedro.params import at
-from srlm_kedro.pipelines.prompts.filters import REASONS, Filters
+from srlm_kedro.pipelines.prompts.filters import BY_CRITERIA, REASONS, Filters
 from srlm_kedro.pipelines.prompts.novelty import Novelty
 from srlm_kedro.pipelines.prompts.params import (
     PromptsParams,
@@ -63,7 +63,7 @@ def write_prompts(
         prompts: The parameters.
         seed: The seed of the run.
         policy_checked: The guard over M_t, if there is one; nothing is written before it opens.
-        criteria_prompt: What the judge is asked, if by criteria: a prompt without any is refused.
+        criteria_prompt: What the judge is asked, if by criteria; its rubric refuses prompts, too.
     """
     earlier = list(earlier_prompts["prompt"])
     few_shot = _FewShot(
@@ -71,7 +71,7 @@ def write_prompts(
     )
     known = [*ift["prompt"], *eft_ranked["prompt"].unique(), *earlier]
     novelty = Novelty(known, prompts.filters.max_rouge_l)
-    filters = Filters(prompts.filters, novelty, partial(has_criteria, criteria_prompt))
+    filters = Filters(prompts.filters, novelty, partial(prompt_fault, criteria_prompt))
     goal = at(prompts.count, policy.iteration + 1)
     budget = at(prompts.max_written, policy.iteration + 1)
     rows: list[tuple] = []
@@ -137,7 +137,7 @@ def accept_prompts(
         **{
             f"prompts/rejected_{reason}": float(refused.get(reason, 0))
             for reason in REASONS
-            if reason != "no_criteria" or reason in refused
+            if reason not in BY_CRITERIA or reason in refused
         },
     }
     return table, known, drops, metrics

@@ -65,7 +65,7 @@ def create_gains_pipeline() -> Pipeline:
         [
             Node(
                 measure_gains,
-                [*scores, "params:verifiable", "params:seed"],
+                [*scores, "referee", "params:verifiable", "params:seed"],
                 ["gains", "gain_metrics"],
                 name="measure_gains",
             )

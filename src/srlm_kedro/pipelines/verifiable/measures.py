@@ -4,7 +4,7 @@ The share of constraints that are met says whether a model improved. The other f
 paid: length, variety, and how probable M0 finds its texts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.verifiable.params import VerifiableParams
 from srlm_kedro.records import Checkpoint, Example, derive_seed
 from srlm_kedro.referee.base import CheckingReferee
+from srlm_kedro.verifiable.constraints import UNSEEN_KINDS
 
 BY_KIND = ["model", "part", "kind", "n", "met"]
 """One row per part of the held-out prompts and kind of constraint, and one for all kinds. `n`
@@ -24,14 +25,19 @@ counts constraints of sampled responses, `met` is the share of them that is met.
 GAINS = ["model", "against", "part", "prompts", "gain", "low", "high"]
 """One row per earlier model and part: the difference of the mean shares of constraints met, with
 its 95% interval over prompts."""
-_ALL, _FULL = "all", 5.0
-_SEEN = "seen"
+_ALL = "all"
+_SEEN, _UNSEEN_KIND = "seen", "unseen kind"
+_WORDS = 20
+"""Words at the beginning of each response that count for its variety: longer texts repeat more."""
 
 
 def measure_constraints(
     eval_responses: pd.DataFrame, referee: CheckingReferee
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """The share of constraints met, by part and kind, columns `BY_KIND`; and as `met/...`."""
+    """The share of constraints met, by part and kind, columns `BY_KIND`; and as `met/...`.
+
+    In the part `unseen kind` only constraints of unseen kinds count, in `all` every constraint.
+    """
     sampled = eval_responses[eval_responses["mode"] == "sampled"]
     found = referee.assess_all(list(zip(sampled["prompt"], sampled["response"], strict=True)))
     parts = part_of(sampled["kind"])
@@ -43,18 +49,26 @@ def measure_constraints(
         ],
         columns=["part", "kind", "met"],
     )
+    counts = [_counts(part, kind) for part, kind in zip(long["part"], long["kind"], strict=True)]
+    of_part = long[counts]
     every = pd.concat(
-        [long, long.assign(part=_ALL), long.assign(kind=_ALL), long.assign(part=_ALL, kind=_ALL)]
+        [
+            of_part,
+            long.assign(part=_ALL),
+            of_part.assign(kind=_ALL),
+            long.assign(part=_ALL, kind=_ALL),
+        ]
     )
     table = every.groupby(["part", "kind"])["met"].agg(["size", "mean"]).reset_index()
     table = table.rename(columns={"size": "n", "mean": "met"})
     whole = [all(met for _, met in one.verdicts) for one in found]
     words = sampled["response"].str.lower().str.split()
+    beginnings = words.str[:_WORDS]
     rows = zip(table["part"], table["kind"], table["met"], strict=True)
     metrics = {f"met/{part}/{kind}".replace(" ", "_"): float(met) for part, kind, met in rows}
     metrics |= {
         "met/every_constraint": float(np.mean(whole)),
-        "met/distinct_pairs": distinct_pairs(words.tolist()),
+        "met/distinct_pairs": distinct_pairs(beginnings.tolist()),
         "met/words": float(words.str.len().mean()),
     }
     model = str(eval_responses["model"].iloc[0])
@@ -69,7 +83,8 @@ def measure_fluency(
     Texts that no longer are English, or repeat themselves in ways that M0 would not, have less.
     """
     first = (eval_responses["mode"] == "sampled") & (eval_responses["sample"] == 0)
-    rows = eval_responses[first & (eval_responses["tokens"] > 1)]
+    written = (eval_responses["tokens"] > 1) & (eval_responses["response"] != "")
+    rows = eval_responses[first & written]
     examples = [Example(row.prompt, row.response, complete=False) for row in rows.itertuples()]
     total = sum(training_engine.log_probs(m0, examples))
     ends = (rows["finish"] == "stop").sum()
@@ -81,23 +96,27 @@ def measure_gains(
     previous_scores: pd.DataFrame,
     m1_scores: pd.DataFrame,
     baseline_scores: pd.DataFrame,
+    referee: CheckingReferee,
     verifiable: Annotated[VerifiableParams, Reads("resamples")],
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """The model against each earlier one, columns `GAINS`; and as `gain/...`."""
+    """The model against each earlier one, columns `GAINS`; and as `gain/...`.
+
+    A part counts the same constraints as in `measure_constraints`.
+    """
     others = {
         str(scores["model"].iloc[0]): scores
         for scores in (previous_scores, m1_scores, baseline_scores)
     }
     model = str(model_scores["model"].iloc[0])
-    ours = _shares(model_scores)
+    ours = _shares(model_scores, referee)
     rows: list[tuple] = []
     for name, scores in others.items():
         if name == model:
             continue
-        both = ours.join(_shares(scores), suffixes=("", "_other"), how="inner")
-        difference = both["share"] - both["share_other"]
-        for part, values in _parts(difference, both["part"]):
+        gained = (ours - _shares(scores, referee)).dropna()
+        for part in _order(gained.index.unique("part")):
+            values = gained.xs(part, level="part").to_numpy()
             label = derive_seed(seed, "gain", model, name, part)
             low, high = bootstrap_interval(values, verifiable.resamples, label)
             rows.append((model, name, part, len(values), float(values.mean()), low, high))
@@ -122,15 +141,27 @@ def distinct_pairs(texts: list[list[str]]) -> float:
     return len(set(pairs)) / max(len(pairs), 1)
 
 
-def _shares(scores: pd.DataFrame) -> pd.DataFrame:
-    """The mean share of constraints met by the sampled responses to each prompt, and its part."""
+def _shares(scores: pd.DataFrame, referee: CheckingReferee) -> pd.Series:
+    """The mean share of constraints met by the sampled responses to each prompt.
+
+    Indexed by `prompt_id` and `part`; each prompt is in its part and in all.
+    """
     sampled = scores[scores["mode"] == "sampled"]
-    groups = sampled.groupby("prompt_id", sort=False)
-    table = pd.DataFrame({"share": groups["score"].mean() / _FULL, "kind": groups["kind"].first()})
-    return table.assign(part=part_of(table["kind"]))[["share", "part"]]
+    found = referee.assess_all(list(zip(sampled["prompt"], sampled["response"], strict=True)))
+    rows = zip(sampled["prompt_id"], part_of(sampled["kind"]), found, strict=True)
+    shares = [
+        (prompt, each, np.mean([met for kind, met in one.verdicts if _counts(each, kind)]))
+        for prompt, part, one in rows
+        for each in (_ALL, part)
+    ]
+    table = pd.DataFrame(shares, columns=["prompt_id", "part", "share"])
+    return table.groupby(["prompt_id", "part"], sort=False)["share"].mean()
 
 
-def _parts(values: pd.Series, parts: pd.Series) -> Iterator[tuple[str, np.ndarray]]:
-    yield _ALL, values.to_numpy(float)
-    for part in sorted(parts.unique()):
-        yield part, values[parts == part].to_numpy(float)
+def _counts(part: str, kind: str) -> bool:
+    """Whether a constraint of this kind counts in a part."""
+    return part != _UNSEEN_KIND or kind in UNSEEN_KINDS
+
+
+def _order(parts: Iterable[str]) -> list[str]:
+    return [_ALL, *sorted(set(parts) - {_ALL})]
