@@ -7,48 +7,21 @@ control, which shares M0 to M1 with its seed, about half of that.
 import argparse
 import json
 import os
-import platform
-import random
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+import resource
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from evidence.cells import NONE, table
+from evidence.real_model_page import COLUMNS, EXPERIMENTS, MODELS, lines, texts
 
 ENV = "smollm"
-CONTROLS = {
-    "main": "M2 and M3 by its own judge",
-    "shuffled_rewards": "the same pairs in random order",
-    "checked": "rewarded by the programs: the ceiling",
-}
-"""By the environment that is added to `smollm`."""
-COLUMNS = ["experiment", "seed", "model", "figure", "value"]
-_METRICS = ("gain", "constraint", "fluency", "eval", "pair", "judge", "study", "own", "prompt")
-_MODELS = ("m0", "sft", "m1", "m2", "m3")
+_METRICS = (
+    *("gain", "constraint", "fluency", "eval", "pair", "judge", "study", "own", "prompt"),
+    "benchmark",
+)
 _SHARED = ("m0", "sft", "m1")
-_FULL = 5
-_TEXTS = 8
-"""Prompts whose answers are shown."""
-_PARTS = {
-    "all": "all",
-    "seen": "seen",
-    "unseen_topic": "unseen topics",
-    "unseen_kind": "unseen kinds",
-}
-
-_COSTS = {
-    "words": ("met/words", "{:.0f}"),
-    "cut off": ("eval/cut_off", "{:.2f}"),
-    "different pairs of words": ("met/distinct_pairs", "{:.3f}"),
-    "log-probability under M0": ("fluency/log_prob", "{:.3f}"),
-    "right as judge of its own answers": ("study/own_right", "{:.1f}%"),
-    "its judge was right on candidates": ("study/judge_right", "{:.1f}%"),
-    "pairs true": ("study/pairs_true", "{:.0f}%"),
-    "pairs false": ("study/pairs_false", "{:.0f}%"),
-}
-"""Columns of the last table: the figure and its form."""
+_PEAK = "peak_gib.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,7 +47,7 @@ def run_all(folder: Path, seeds: Sequence[int], controls: Sequence[str], model: 
     Args:
         folder: The project of the runs; made, or continued.
         seeds: Of the loop.
-        controls: Keys of `CONTROLS` besides `main`.
+        controls: Keys of `EXPERIMENTS` besides `main`.
         model: M0, if it is not the one that `conf/smollm` names.
     """
     # Torch and Kedro are loaded late, so that `--help` is quick.
@@ -85,13 +58,14 @@ def run_all(folder: Path, seeds: Sequence[int], controls: Sequence[str], model: 
     with inside(folder):
         for seed in seeds:
             for control in dict.fromkeys(["main", *controls]):
-                print(f"seed {seed}: {CONTROLS[control]}", flush=True)
+                print(f"seed {seed}: {EXPERIMENTS[control]}", flush=True)
                 env = ENV if control == "main" else f"{ENV}+{control}"
                 given = {"seed": seed, "data": f"data/seed{seed}"}
                 try:
                     run_project(folder, env, given | ({"model": model} if model else {}))
                 except GateError as error:
                     print(f"stopped: {error}", flush=True)
+                _keep_peak(folder / given["data"] / _PEAK)
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -99,107 +73,39 @@ def read(folder: Path) -> pd.DataFrame:
     rows = [
         (control, int(seed.name.removeprefix("seed")), model, figure, value)
         for seed in sorted((folder / "data").glob("seed*"))
-        for control in CONTROLS
-        for model in _MODELS
-        for figure, value in _figures(_place(seed, control, model), model)
+        for control in EXPERIMENTS
+        for model, figure, value in _of_experiment(seed, control)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def lines(figures: pd.DataFrame) -> list[str]:
-    """The page, line by line."""
-    found = Found(figures)
-    seeds = sorted(figures["seed"].unique())
-    return [
-        "# SmolLM2 rewards itself",
-        "",
-        "`python -m evidence.real_model` writes this page from what the runs left; all figures are",
-        "in [smollm.csv](smollm.csv). Shares are of the constraints in held-out prompts that the",
-        "responses meet, as programs find them. Intervals: 95%, over prompts.",
-        "",
-        f"- seeds: {', '.join(map(str, seeds)) or 'none is finished'}",
-        f"- machine: {platform.machine()}, {os.cpu_count()} cores; Python "
-        f"{sys.version.partition(' ')[0]}",
-        "",
-        "## Gains over M1",
-        "",
-        *table(["seed", "rewards", "M2 - M1", "M3 - M1", "pairs"], _gains(found, seeds)),
-        "",
-        "## Shares of constraints met",
-        "",
-        *table(
-            ["seed", "model", *_PARTS.values(), "all of a prompt's"],
-            [
-                (str(seed), model.upper(), *_shares(found, seed, model))
-                for seed in seeds
-                for model in _MODELS
-            ],
-        ),
-        "",
-        "## By kind of constraint",
-        "",
-        *_kinds(found, seeds),
-        "",
-        "## What it paid, and how it judged",
-        "",
-        *table(
-            ["seed", "model", *_COSTS],
-            [
-                (str(seed), model.upper(), *_costs(found, seed, model))
-                for seed in seeds
-                for model in _MODELS
-            ],
-        ),
+def _of_experiment(seed: Path, control: str) -> Iterator[tuple[str, str, float]]:
+    """Model, figure and value; the figures of the whole run are those of the model `all`."""
+    for model in MODELS:
+        for figure, value in _figures(_place(seed, control, model), model):
+            yield model, figure, value
+    folder = _place(seed, control, "m3")
+    if minutes := _minutes(folder):
+        yield "all", "cost/minutes", minutes
+    if control == "main" and (peak := seed / _PEAK).exists():
+        yield "all", "cost/peak_gib", json.loads(peak.read_text("utf-8"))
+
+
+def _minutes(folder: Path) -> float:
+    """What the nodes took whose results lie in a folder, without published benchmarks."""
+    manifests = [
+        json.loads(file.read_text("utf-8"))
+        for file in sorted(folder.glob("0*/**/*.manifest.json"))
+        if not file.name.startswith("benchmark")
     ]
+    return sum({one["node"]: one["seconds"] for one in manifests}.values()) / 60
 
 
-def texts(folder: Path) -> list[str]:
-    """Answers of M0 and of the last model to the same prompts, drawn at random, not chosen."""
-    for seed in sorted((folder / "data").glob("seed*")):
-        places = {"m0": seed / "02_intermediate/m0"}
-        places |= {model: seed / f"07_model_output/{model}" for model in ("m1", "m2", "m3")}
-        files = {model: place / "eval_scores.parquet" for model, place in places.items()}
-        finished = [model for model, file in files.items() if file.exists()]
-        if len(finished) > 1:
-            scores = {model: _first(files[model]) for model in (finished[0], finished[-1])}
-            return _beside(seed.name, scores)
-    return []
-
-
-def _first(file: Path) -> pd.DataFrame:
-    """The first sampled response to each prompt."""
-    rows = pd.read_parquet(file)
-    return rows[(rows["mode"] == "sampled") & (rows["sample"] == 0)].set_index("prompt_id")
-
-
-def _beside(seed: str, scores: Mapping[str, pd.DataFrame]) -> list[str]:
-    first = next(iter(scores.values()))
-    drawn = random.Random(0).sample(sorted(first.index), min(_TEXTS, len(first)))
-    page = ["", f"## Answers to read ({seed}, prompts drawn at random)", ""]
-    for name in drawn:
-        page += [f"**{first.loc[name, 'prompt']}**", ""]
-        for model, table_ in scores.items():
-            row = table_.loc[name]
-            page += [f"{model.upper()} ({row['score'] / _FULL:.2f} met):", "", "~~~text"]
-            page += [row["response"].replace("~~~", "---"), "~~~", ""]
-    return page
-
-
-class Found:
-    """The figures, by experiment, seed, model and name."""
-
-    def __init__(self, figures: pd.DataFrame) -> None:
-        self.figures = figures
-        self._values = figures.set_index(COLUMNS[:4])["value"].to_dict()
-
-    def at(self, seed: int, model: str, figure: str, experiment: str = "main") -> float | None:
-        """One figure; None if there is none."""
-        return self._values.get((experiment, seed, model, figure))
-
-    def cell(self, form: str, *place: object) -> str:
-        """One figure as a cell of a table."""
-        value = self.at(*place)  # type: ignore[arg-type]
-        return NONE if value is None else form.format(value)
+def _keep_peak(file: Path) -> None:
+    """Keeps this process's largest memory so far, if it is larger than what the file says."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    known = json.loads(file.read_text("utf-8")) if file.exists() else 0.0
+    file.write_text(json.dumps(max(peak, known)), "utf-8")
 
 
 def _place(seed: Path, control: str, model: str) -> Path:
@@ -214,52 +120,6 @@ def _figures(folder: Path, model: str) -> Iterator[tuple[str, float]]:
             yield from json.loads(file.read_text("utf-8")).items()
 
 
-def _gains(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
-    for seed in seeds:
-        for control, title in CONTROLS.items():
-            cells = [_gain(found, seed, model, control) for model in ("m2", "m3")]
-            if set(cells) == {NONE}:
-                continue
-            yield str(seed), title, *cells, found.cell("{:.0f}", seed, "m2", "pairs/count", control)
-
-
-def _gain(found: Found, seed: int, model: str, control: str) -> str:
-    values = [found.at(seed, model, f"gain/vs_m1{part}", control) for part in ("", "_low", "_high")]
-    if None in values:
-        return NONE
-    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*values)
-
-
-def _shares(found: Found, seed: int, model: str) -> list[str]:
-    cells = [found.cell("{:.3f}", seed, model, f"met/{part}/all") for part in _PARTS]
-    return [*cells, found.cell("{:.3f}", seed, model, "met/every_constraint")]
-
-
-def _kinds(found: Found, seeds: Sequence[int]) -> list[str]:
-    """The means over seeds, of all parts."""
-    rows = found.figures[found.figures["figure"].str.fullmatch(r"met/all/(?!all$)\w+")]
-    rows = rows[rows["experiment"] == "main"]
-    means: Mapping = rows.groupby(["figure", "model"])["value"].mean().to_dict()
-    kinds = sorted({figure for figure, _ in means})
-    return table(
-        ["kind", *map(str.upper, _MODELS)],
-        [
-            (
-                kind.rpartition("/")[2],
-                *(
-                    f"{means[kind, model]:.3f}" if (kind, model) in means else "-"
-                    for model in _MODELS
-                ),
-            )
-            for kind in kinds
-        ],
-    )
-
-
-def _costs(found: Found, seed: int, model: str) -> list[str]:
-    return [found.cell(form, seed, model, name) for name, form in _COSTS.values()]
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evidence.real_model", description=__doc__)
     folder = Path("build/evidence_smollm")
@@ -269,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         "--controls",
         nargs="*",
         default=["shuffled_rewards", "checked"],
-        choices=[name for name in CONTROLS if name != "main"],
+        choices=[name for name in EXPERIMENTS if name != "main"],
         help="(both)",
     )
     parser.add_argument("--model", help="M0, if not the one of conf/smollm")

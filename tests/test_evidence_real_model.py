@@ -24,8 +24,18 @@ def runs(tmp_path):
     write("seed3", "m2", "constraint", met | {"met/all/all": 0.5, "met/all/include": 0.5})
     write("seed3", "m2", "gain", gain(0.1))
     write("seed3", "m2", "pair", {"pairs/count": 80.0})
-    write("seed3", "m2", "study", {"study/judge_right": 71.25})
+    write("seed3", "m2", "study", {"study/judge_right": 71.25, "study/own_right": 80.0})
+    write("seed3", "m2", "own", {"study/own_pairs": 20.0})
+    write("seed3", "m2", "benchmark", {"benchmarks/ifeval/prompt_level_strict_acc": 0.125})
     write("seed3/controls/shuffled_rewards", "m2", "gain", gain(0.01))
+    write("seed3/controls/checked", "m2", "gain", gain(0.16))
+    manifest = {"node": "m2.train_m2", "seconds": 120.0}
+    place = tmp_path / "data/seed3/07_model_output/m2"
+    place.mkdir(parents=True)
+    for name in ("log.json", "other.json", "benchmark_results.json"):
+        made = manifest | ({"node": "m2.benchmark"} if "benchmark" in name else {})
+        (place / f"{name}.manifest.json").write_text(json.dumps(made))
+    (tmp_path / "data/seed3/peak_gib.json").write_text("6.5")
     return tmp_path
 
 
@@ -36,9 +46,15 @@ def test_the_page(runs, tmp_path, capsys):
     page = (out / "smollm.md").read_text("utf-8")
     assert "| 3 | M2 and M3 by its own judge | +0.100 (+0.000 to +0.200) | - | 80 |" in page
     assert "| 3 | the same pairs in random order | +0.010 (-0.090 to +0.110) | - | - |" in page
-    assert "the ceiling" not in page
+    assert "| rewarded by the programs: the ceiling | +0.160 (+0.060 to +0.260) | - | - |" in page
+    assert "| M2 gains on M1, clear of zero | 0 of 1 seeds |" in page
+    assert "random order: the interval holds zero | 1 of 1 seeds |" in page
+    assert "| M2 gains on M1: share of what true rewards give | 62% |" in page
+    assert "M3 gains" not in page
     assert "| include | - | - | 0.750 | 0.500 | - |" in page
-    assert "71.2%" in page
+    assert "| 3 | M2 | - | 80.0% of 20 | 71.2% | - |" in page
+    assert "| 3 | M2 | 12.5 | - | - | - |" in page
+    assert "| 3 | M2 and M3 by its own judge | 2 | 6.5 |" in page
     figures = (out / "smollm.csv").read_text("utf-8").splitlines()
     assert "main,3,m2,met/all/all,0.5" in figures
     assert "shuffled_rewards,3,m2,gain/vs_m1,0.01" in figures

@@ -1,0 +1,280 @@
+"""The page about SmolLM2: gains, what they cost, and answers to read."""
+
+import os
+import platform
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from evidence.cells import NONE, table
+
+EXPERIMENTS = {
+    "main": "M2 and M3 by its own judge",
+    "shuffled_rewards": "the same pairs in random order",
+    "checked": "rewarded by the programs: the ceiling",
+}
+"""By the environment that is added to `smollm`."""
+COLUMNS = ["experiment", "seed", "model", "figure", "value"]
+MODELS = ("m0", "sft", "m1", "m2", "m3")
+_FULL = 5
+_TEXTS = 8
+"""Prompts whose answers are shown."""
+_PARTS = {
+    "all": "all",
+    "seen": "seen",
+    "unseen_topic": "unseen topics",
+    "unseen_kind": "unseen kinds",
+}
+_COSTS = {
+    "words": ("met/words", "{:.0f}"),
+    "cut off": ("eval/cut_off", "{:.2f}"),
+    "different pairs of words": ("met/distinct_pairs", "{:.3f}"),
+    "log-probability under M0": ("fluency/log_prob", "{:.3f}"),
+}
+_JUDGING = {
+    "right on held-out answers of M0": ("eval/pairwise_accuracy", "eval/judge_pairs"),
+    "right on its own held-out answers": ("study/own_right", "study/own_pairs"),
+    "its judge was right on candidates": ("study/judge_right", "study/judge_pairs"),
+}
+"""Share and number of pairs."""
+_IFEVAL = (
+    *("prompt_level_strict_acc", "prompt_level_loose_acc"),
+    *("inst_level_strict_acc", "inst_level_loose_acc"),
+)
+
+
+def lines(figures: pd.DataFrame) -> list[str]:
+    """The page, line by line."""
+    found = Found(figures)
+    seeds = sorted(figures["seed"].unique())
+    return [
+        "# SmolLM2 rewards itself",
+        "",
+        "`python -m evidence.real_model` writes this page from what the runs left; all figures are",
+        "in [smollm.csv](smollm.csv). Shares are of the constraints in held-out prompts that the",
+        "responses meet, as programs find them. Intervals: 95%, over prompts.",
+        "",
+        f"- seeds: {', '.join(map(str, seeds)) or 'none is finished'}",
+        f"- machine: {platform.machine()}, {os.cpu_count()} cores; Python "
+        f"{sys.version.partition(' ')[0]}",
+        "",
+        "## What was to be shown",
+        "",
+        *table(["claim", "found"], _claims(found, seeds)),
+        "",
+        "## Gains over M1",
+        "",
+        *table(["seed", "rewards", "M2 - M1", "M3 - M1", "pairs"], _gains(found, seeds)),
+        "",
+        "## Shares of constraints met",
+        "",
+        *_by_model(found, seeds, [*_PARTS.values(), "all of a prompt's"], _shares),
+        "",
+        "## By kind of constraint",
+        "",
+        *_kinds(found, seeds),
+        "",
+        "## What it paid",
+        "",
+        *_by_model(found, seeds, list(_COSTS), _costs),
+        "",
+        "## How it judged",
+        "",
+        "Shares of pairs that it ordered as the programs do, and the number of pairs.",
+        "",
+        *_by_model(found, seeds, [*_JUDGING, "pairs true, false"], _judging),
+        "",
+        "## IFEval",
+        "",
+        "In %, of prompts and of instructions, strictly and loosely.",
+        "",
+        *_by_model(
+            found,
+            seeds,
+            ["prompts, strict", "prompts, loose", "instructions, strict", "instructions, loose"],
+            _ifeval,
+        ),
+        "",
+        "## Time and memory",
+        "",
+        *table(["seed", "run", "minutes", "peak (GiB)"], _spent(found, seeds)),
+    ]
+
+
+def texts(folder: Path) -> list[str]:
+    """Answers of M0 and of the last model to the same prompts, drawn at random, not chosen."""
+    for seed in sorted((folder / "data").glob("seed*")):
+        places = {"m0": seed / "02_intermediate/m0"}
+        places |= {model: seed / f"07_model_output/{model}" for model in ("m1", "m2", "m3")}
+        files = {model: place / "eval_scores.parquet" for model, place in places.items()}
+        finished = [model for model, file in files.items() if file.exists()]
+        if len(finished) > 1:
+            scores = {model: _first(files[model]) for model in (finished[0], finished[-1])}
+            return _beside(seed.name, scores)
+    return []
+
+
+def _first(file: Path) -> pd.DataFrame:
+    """The first sampled response to each prompt."""
+    rows = pd.read_parquet(file)
+    return rows[(rows["mode"] == "sampled") & (rows["sample"] == 0)].set_index("prompt_id")
+
+
+def _beside(seed: str, scores: Mapping[str, pd.DataFrame]) -> list[str]:
+    first = next(iter(scores.values()))
+    drawn = random.Random(0).sample(sorted(first.index), min(_TEXTS, len(first)))
+    page = ["", f"## Answers to read ({seed}, prompts drawn at random)", ""]
+    for name in drawn:
+        page += [f"**{first.loc[name, 'prompt']}**", ""]
+        for model, table_ in scores.items():
+            row = table_.loc[name]
+            page += [f"{model.upper()} ({row['score'] / _FULL:.2f} met):", "", "~~~text"]
+            page += [row["response"].replace("~~~", "---"), "~~~", ""]
+    return page
+
+
+class Found:
+    """The figures, by experiment, seed, model and name."""
+
+    def __init__(self, figures: pd.DataFrame) -> None:
+        self.figures = figures
+        self._values = figures.set_index(COLUMNS[:4])["value"].to_dict()
+
+    def at(self, seed: int, model: str, figure: str, experiment: str = "main") -> float | None:
+        """One figure; None if there is none."""
+        return self._values.get((experiment, seed, model, figure))
+
+    def cell(self, form: str, *place: object) -> str:
+        """One figure as a cell of a table."""
+        value = self.at(*place)  # type: ignore[arg-type]
+        return NONE if value is None else form.format(value)
+
+
+def _gains(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    for seed in seeds:
+        for control, title in EXPERIMENTS.items():
+            cells = [_gain(found, seed, model, control) for model in ("m2", "m3")]
+            if set(cells) == {NONE}:
+                continue
+            yield str(seed), title, *cells, found.cell("{:.0f}", seed, "m2", "pairs/count", control)
+
+
+def _gain(found: Found, seed: int, model: str, control: str) -> str:
+    values = [found.at(seed, model, f"gain/vs_m1{part}", control) for part in ("", "_low", "_high")]
+    if None in values:
+        return NONE
+    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*values)
+
+
+def _shares(found: Found, seed: int, model: str) -> list[str]:
+    cells = [found.cell("{:.3f}", seed, model, f"met/{part}/all") for part in _PARTS]
+    return [*cells, found.cell("{:.3f}", seed, model, "met/every_constraint")]
+
+
+def _kinds(found: Found, seeds: Sequence[int]) -> list[str]:
+    """The means over seeds, of all parts."""
+    rows = found.figures[found.figures["figure"].str.fullmatch(r"met/all/(?!all$)\w+")]
+    rows = rows[rows["experiment"] == "main"]
+    means: Mapping = rows.groupby(["figure", "model"])["value"].mean().to_dict()
+    kinds = sorted({figure for figure, _ in means})
+    return table(
+        ["kind", *map(str.upper, MODELS)],
+        [
+            (
+                kind.rpartition("/")[2],
+                *(
+                    f"{means[kind, model]:.3f}" if (kind, model) in means else "-"
+                    for model in MODELS
+                ),
+            )
+            for kind in kinds
+        ],
+    )
+
+
+def _by_model(
+    found: Found,
+    seeds: Sequence[int],
+    columns: Sequence[str],
+    cells: Callable[[Found, int, str], Sequence[str]],
+) -> list[str]:
+    """A table with one row for each seed and model."""
+    rows = [
+        (str(seed), model.upper(), *cells(found, seed, model)) for seed in seeds for model in MODELS
+    ]
+    kept = [row for row in rows if set(row[2:]) != {NONE}]
+    return table(["seed", "model", *columns], kept)
+
+
+def _costs(found: Found, seed: int, model: str) -> list[str]:
+    return [found.cell(form, seed, model, name) for name, form in _COSTS.values()]
+
+
+def _judging(found: Found, seed: int, model: str) -> list[str]:
+    shares = [
+        (found.cell("{:.1f}%", seed, model, share), found.cell("{:.0f}", seed, model, pairs))
+        for share, pairs in _JUDGING.values()
+    ]
+    names = ("study/pairs_true", "study/pairs_false")
+    true, false = (found.cell("{:.0f}%", seed, model, name) for name in names)
+    cells = [share if NONE in (share, pairs) else f"{share} of {pairs}" for share, pairs in shares]
+    return [*cells, NONE if NONE in (true, false) else f"{true}, {false}"]
+
+
+def _ifeval(found: Found, seed: int, model: str) -> list[str]:
+    values = [found.at(seed, model, f"benchmarks/ifeval/{name}") for name in _IFEVAL]
+    return [NONE if value is None else f"{100 * value:.1f}" for value in values]
+
+
+def _spent(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    for seed in seeds:
+        for name, title in EXPERIMENTS.items():
+            minutes = found.cell("{:.0f}", seed, "all", "cost/minutes", name)
+            yield (
+                str(seed),
+                title,
+                minutes,
+                found.cell("{:.1f}", seed, "all", "cost/peak_gib", name),
+            )
+
+
+def _claims(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """What the seeds were run for; a claim without figures is left out by `table`."""
+    for model in ("m2", "m3"):
+        name = f"{model.upper()} gains on M1"
+        yield f"{name}, clear of zero", _count(found, seeds, model, "main", lambda low, _: low > 0)
+        yield (
+            f"{name} with pairs in random order: the interval holds zero",
+            _count(found, seeds, model, "shuffled_rewards", lambda low, high: low <= 0 <= high),
+        )
+        yield f"{name}: share of what true rewards give", _share_of_ceiling(found, seeds, model)
+
+
+def _count(
+    found: Found,
+    seeds: Sequence[int],
+    model: str,
+    experiment: str,
+    holds: Callable[[float, float], bool],
+) -> str:
+    """In how many seeds an interval is as claimed."""
+    ends = [
+        tuple(found.at(seed, model, f"gain/vs_m1_{end}", experiment) for end in ("low", "high"))
+        for seed in seeds
+    ]
+    known = [(low, high) for low, high in ends if low is not None and high is not None]
+    return f"{sum(holds(*each) for each in known)} of {len(known)} seeds" if known else NONE
+
+
+def _share_of_ceiling(found: Found, seeds: Sequence[int], model: str) -> str:
+    """The mean gain by the own judge over that by the programs, on seeds that have both."""
+    gains = [
+        [found.at(seed, model, "gain/vs_m1", name) for name in ("main", "checked")]
+        for seed in seeds
+    ]
+    known = [(own, true) for own, true in gains if own is not None and true is not None]
+    ceiling = sum(true for _, true in known)
+    return f"{sum(own for own, _ in known) / ceiling:.0%}" if ceiling > 0 else NONE
