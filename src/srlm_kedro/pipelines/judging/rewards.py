@@ -42,7 +42,7 @@ def reward_responses(
     drops = {reason: int((reasons == reason).sum()) for reason in DROP_REASONS}
     _refuse_dropped(responses, drops)
     read = merge_attempts(reparse(judgements))
-    asked = _asked(read)
+    asked = own_judgements(read)
     _refuse_unparsed(responses, asked, judging)
     table = with_rewards(responses, read, judging.min_scores).assign(reason=reasons)
     judged = table[reasons == "ok"]
@@ -63,7 +63,7 @@ def reward_responses(
     }
 
 
-def _asked(read: pd.DataFrame) -> pd.DataFrame:
+def own_judgements(read: pd.DataFrame) -> pd.DataFrame:
     """The judge's own judgements; the checker's if it judges alone."""
     own = read[read["given"].isna()] if "given" in read else read
     return own if len(own) else read

@@ -14,7 +14,7 @@ from srlm_kedro.judge.statistics import (
 )
 from srlm_kedro.params import at
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
-from srlm_kedro.pipelines.judging.rewards import judge_metrics
+from srlm_kedro.pipelines.judging.rewards import judge_metrics, own_judgements
 from srlm_kedro.pipelines.pairs import PairsParams, count_pairs
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.readiness.params import ReadinessParams
@@ -58,9 +58,13 @@ def measure_answers(
     judging: JudgingParams,
     pairs: PairsParams,
 ) -> Figures:
-    """The model's own responses: cut-offs, rewards, and the pairs that they give."""
+    """The model's own responses: cut-offs, rewards, and the pairs that they give.
+
+    Figures of judgements are the judge's; the checker's count for the rewards.
+    """
     status = candidate_status(responses, judging.cut, judging.empty)
     read = merge_attempts(reparse(judgements))
+    asked = own_judgements(read)
     table = with_rewards(responses, read, judging.min_scores).assign(reason=status)
     judged = table[status == "ok"]
     found = count_pairs(table, pairs)
@@ -68,7 +72,7 @@ def measure_answers(
     figures: Figures = {
         "prompts": prompts,
         "responses": len(responses),
-        "judgements": len(read),
+        "judgements": len(asked),
         "cut_off": _share(responses["finish"] == "length"),
         "no_room": _share(responses["finish"] == "no_room"),
         "empty": _share(responses["response"].str.strip() == ""),
@@ -78,10 +82,10 @@ def measure_answers(
         "saturation": None,
         "tied_prompts": None,
     }
-    if read["score"].notna().any():
-        metrics = judge_metrics(judged, judgements, read)
+    if judged["reward"].notna().any():
+        metrics = judge_metrics(judged, judgements, asked)
         figures |= {
-            "judgements_cut_off": _share(refusals.reasons_of(read) == "cut_off"),
+            "judgements_cut_off": _share(refusals.reasons_of(asked) == "cut_off"),
             "parse_rate": metrics["judge/parse_rate"],
             "saturation": metrics["judge/saturation"],
             "tied_prompts": metrics["judge/tied_prompts"],
