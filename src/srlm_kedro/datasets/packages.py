@@ -63,7 +63,8 @@ def origin_of(model: str, path: Path) -> Origin | None:
         return None
     text = found.metadata
     licence = text.get("License-Expression") or text.get("License") or ""
-    return Origin(text["Name"], found.version, licence.splitlines()[0], _recorded(found, path))
+    first = licence.partition("\n")[0].strip()
+    return Origin(text["Name"], found.version, first, _recorded(found, path))
 
 
 def _recorded(found: Distribution, path: Path) -> str:

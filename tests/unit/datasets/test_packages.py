@@ -42,6 +42,17 @@ def test_a_file_is_found_without_an_import(package):
     assert origin_of(MODEL, package) == Origin("llm-tiny", "0.3", "Apache-2.0", digest)
 
 
+@pytest.mark.parametrize(
+    ("field", "licence"),
+    [("", ""), ("License: \n", ""), ("License: BSD\n        of three clauses\n", "BSD")],
+)
+def test_a_licence_is_one_line_or_none(package, field, licence):
+    """Metadata need not state one, and some hold its whole text."""
+    notes = package.parents[2] / "llm_tiny-0.3.dist-info" / "METADATA"
+    notes.write_text(f"Metadata-Version: 2.1\nName: llm-tiny\nVersion: 0.3\n{field}")
+    assert origin_of(MODEL, package).licence == licence
+
+
 def test_a_folder_without_metadata_has_no_origin(tmp_path, monkeypatch):
     """Such as a package that was copied."""
     monkeypatch.syspath_prepend(tmp_path)
