@@ -1,10 +1,10 @@
 """The dataset of a judge prompt that asks criteria: a template and where the criteria come from."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from kedro.utils import load_obj
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.errors import InputError
@@ -18,12 +18,18 @@ from srlm_kedro.judge.criteria import (
 from srlm_kedro.records import Criterion
 
 
+def _worded(question: str) -> str:
+    if not question.strip():
+        raise ValueError("the question is blank")
+    return question
+
+
 class _Listed(BaseModel):
     """One criterion of a file."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    ask: str
+    ask: Annotated[str, AfterValidator(_worded)]
     wanted: bool = True
 
 
@@ -64,7 +70,7 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
             raise InputError(f"{filepath}: give either `criteria` or `rubric` in the catalog.")
         self._filepath = Path(filepath)
         self._rubric = rubric
-        self._criteria = _listed(filepath, criteria or []) if rubric is None else _built(rubric)
+        self._criteria = _listed(filepath, criteria) if rubric is None else _built(rubric)
         self._answers = _spelt(filepath, answers)
         self.metadata = metadata
 
@@ -134,8 +140,13 @@ def _built(rubric: str) -> Rubric:
     return built
 
 
-def _listed(source: str, criteria: list[Any]) -> ListedCriteria:
+def _listed(source: str, criteria: Any) -> ListedCriteria:
     """The criteria of a catalog entry; each question is a kind of its own."""
+    if not isinstance(criteria, list):
+        raise InputError(
+            f"{source}: `criteria` in the catalog must be a list of questions; found "
+            f'{criteria!r}. Write ["a question?"].'
+        )
     rows = [{"ask": each} if isinstance(each, str) else each for each in criteria]
     try:
         found = TypeAdapter(list[_Listed]).validate_python(rows)
