@@ -9,6 +9,8 @@ from srlm_kedro.judge import parsing
 
 UNPARSED = tuple(reason for reason in parsing.REASONS if reason != "ok")
 """Why a judgement has no score, as the metrics `unparsed_...` name it."""
+UNANSWERED = ("no_criteria", "no_answer")
+"""Why a judgement by criteria has no score although there was room for it."""
 MEANINGS = {
     "no_room": "the filled judge prompt left no room for them",
     "no_criteria": "the judge knows no criterion for their prompts",
@@ -28,8 +30,17 @@ MEANINGS = {
     "unbalanced": "the other answer to such criteria is rarer, or `eft.per_answer` is reached",
 }
 _CUT = ("cut_off", "runs_on")
-_ELSEWHERE = ("no_room", "no_criteria", "no_answer")
+_ELSEWHERE = ("no_room", *UNANSWERED)
 """Reasons with an advice of their own, besides `_CUT`."""
+_LEARN_WORDS = (
+    "A model that cannot follow the rubric learns it from people's ranks (`loop.eft: ranking`), or "
+    "is asked for one point of the rubric at a time (`loop.judge_form: criteria`); or take a model "
+    "that follows instructions better."
+)
+_LEARN_CRITERIA = (
+    "A judge that answers the criteria wrongly learns the answers from labelled seed data "
+    "(`loop.eft: labels`); or take a model that follows instructions better."
+)
 
 
 def reasons_of(judgements: pd.DataFrame) -> pd.Series:
@@ -70,19 +81,23 @@ def in_words(reasons: Mapping[str, int]) -> str:
     return counted(reasons, MEANINGS)
 
 
-def advice(reasons: Mapping[str, int], sampling: str, max_new_tokens: int) -> str:
+def advice(
+    reasons: Mapping[str, int], sampling: str, max_new_tokens: int, by_criteria: bool = False
+) -> str:
     """What helps, as sentences: first the token limit if it ended judgements, then the judge.
 
     Args:
         reasons: The number of judgements by reason.
         sampling: The parameter of the judgements' sampling, such as `judging.sampling`.
         max_new_tokens: Its limit.
+        by_criteria: Whether the judge was asked by criteria. Then each answer is one token.
     """
     cut = sum(reasons.get(name, 0) for name in _CUT)
     limit = f"`{sampling}.max_new_tokens` (now {max_new_tokens})"
     parts = [f"Raise {limit}: it ended {cut} of them."] if cut else []
     if reasons.get("no_room"):
-        parts.append(f"Lower {limit}, or shorten the longest texts.")
+        shorten = "shorten the longest texts."
+        parts.append(shorten.capitalize() if by_criteria else f"Lower {limit}, or {shorten}")
     if reasons.get("no_criteria"):
         parts.append(
             "List criteria that fit every prompt in the catalog's `criteria_prompt`, or use "
@@ -94,9 +109,5 @@ def advice(reasons: Mapping[str, int], sampling: str, max_new_tokens: int) -> st
             "it learn to answer (`loop.eft: labels`)."
         )
     if sum(reasons.values()) > cut + sum(reasons.get(name, 0) for name in _ELSEWHERE):
-        parts.append(
-            "A model that cannot follow the rubric learns it from people's ranks (`loop.eft: "
-            "ranking`), or is asked for one point of the rubric at a time (`loop.judge_form: "
-            "criteria`); or take a model that follows instructions better."
-        )
+        parts.append(_LEARN_CRITERIA if by_criteria else _LEARN_WORDS)
     return " ".join(parts)

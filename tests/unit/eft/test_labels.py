@@ -1,5 +1,7 @@
 """EFT from seed data that say which criteria each response meets."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -156,6 +158,27 @@ def test_the_baselines_own_answers_are_examples_where_they_agree_with_people():
     ]
     assert metrics["eft/judgements"] == 3
     assert all(example.complete is False for example in eft_examples(train))
+
+
+def test_a_baseline_that_answers_something_else_is_told_so():
+    """It says neither `Yes` nor `No`; nothing is advised that criteria refuse or that is set."""
+    ranked = pool(None, None)
+    unread = ChoosingEngine(lambda request: (-math.inf, -math.inf))
+    judgements = judge_ranked(M1, ranked, PROMPT, unread, ANY, seed=0)
+    with pytest.raises(GateError) as told:
+        select_eft(ranked, judgements, PROMPT, ANY, seed=0)
+    assert "Of no use: 2 no_answer (neither answer" in str(told.value)
+    assert "Spell the answers" in str(told.value)
+    _, metrics = select_eft(ranked, judgements, PROMPT, EftParams(min_kept=0), seed=0)
+    assert (metrics["eft/unparsed_no_answer"], metrics["eft/unparsed_no_score"]) == (2, 0)
+    tied = ChoosingEngine(lambda request: log_odds(0.5, 0.5))
+    judgements = judge_ranked(M1, ranked, PROMPT, tied, ANY, seed=0)
+    with pytest.raises(GateError) as told:
+        select_eft(ranked, judgements, PROMPT, ANY, seed=0)
+    assert "2 disagreeing" in str(told.value)
+    assert "`loop.eft: labels`" in str(told.value)
+    assert "ranking`" not in str(told.value)
+    assert "judge_form" not in str(told.value)
 
 
 def test_judging_once_more_gives_the_same_table():

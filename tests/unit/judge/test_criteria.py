@@ -155,6 +155,14 @@ def test_a_response_that_leaves_no_room_has_no_score():
     assert math.isnan(table["log_yes"][1][1])
 
 
+def test_too_little_room_for_a_criterion_is_no_matter_of_the_token_limit():
+    """An answer is one token, whatever the sampling says; a judgement in words is longer."""
+    told = advice({"no_room": 2}, "judging.sampling", 384, by_criteria=True)
+    assert told == "Shorten the longest texts."
+    worded = advice({"no_room": 2}, "judging.sampling", 384)
+    assert worded.startswith("Lower `judging.sampling.max_new_tokens` (now 384), or shorten")
+
+
 def test_a_response_without_criteria_is_asked_nothing_and_has_no_score():
     """A rubric that reads instructions may find none in one of them."""
     prompt = CriteriaPrompt(TEMPLATE, ByPrompt())

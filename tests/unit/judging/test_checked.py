@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from srlm_kedro.engines.generation.base import UNREAD
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge.criteria import CriteriaPrompt, ListedCriteria
 from srlm_kedro.judge.judgements import reparse
@@ -193,6 +194,16 @@ def test_criteria_that_no_prompt_has_are_named(tmp_path):
         reward_responses(table, judgements, prompt, JudgingParams())
     assert "retries" not in str(told.value)
     assert "`criteria_prompt`" in str(told.value)
+
+
+def test_criteria_without_room_need_shorter_texts():
+    """No limit of new tokens ended them, and no retry would help."""
+    table = responses("ask me")
+    judgements = both(table, ChoosingEngine(lambda request: (UNREAD, UNREAD)), CRITERIA)
+    with pytest.raises(GateError, match="3 no_room") as told:
+        reward_responses(table, judgements, CRITERIA, JudgingParams())
+    assert "Shorten the longest texts. All judgements" in str(told.value)
+    assert "max_new_tokens" not in str(told.value)
 
 
 def test_only_the_judge_needs_a_model():

@@ -39,7 +39,8 @@ def select_eft(
     usable = table[fault.isna()]
     agrees = agreeing(usable, eft.agreement)
     agreed = usable[agrees].drop_duplicates(["response_id", "text"])
-    thin = eft.thin_commonest and not isinstance(judge_prompt, CriteriaPrompt)
+    by_criteria = isinstance(judge_prompt, CriteriaPrompt)
+    thin = eft.thin_commonest and not by_criteria
     kept = thinned(agreed, seed) if thin else agreed
     counts = {
         **fault.value_counts().to_dict(),
@@ -48,11 +49,12 @@ def select_eft(
         "thinned": len(agreed) - len(kept),
     }
     if len(kept) < eft.min_kept:
-        raise GateError(_too_few(len(kept), len(table), counts, eft))
+        raise GateError(_too_few(len(kept), len(table), counts, eft, by_criteria))
     _log.info(
         "eft: %d of %d judgements are left as examples. Of no use: %s.",
         *(len(kept), len(table), refusals.in_words(counts)),
     )
+    unparsed = refusals.UNPARSED + (refusals.UNANSWERED if by_criteria else ())
     metrics = {
         "eft/judgements": float(len(table)),
         "eft/kept": float(len(kept)),
@@ -62,7 +64,7 @@ def select_eft(
             f"eft/dropped_{name}": float(counts.get(name, 0))
             for name in ("no_room", "bare", "runs_on")
         },
-        **{f"eft/unparsed_{name}": float(counts.get(name, 0)) for name in refusals.UNPARSED},
+        **{f"eft/unparsed_{name}": float(counts.get(name, 0)) for name in unparsed},
         **{
             f"eft/dropped_{name}": float(counts[name])
             for name in ("disagreeing", "duplicate", "thinned")
@@ -72,13 +74,15 @@ def select_eft(
     return _examples(kept, judge_prompt), metrics
 
 
-def _too_few(kept: int, judgements: int, counts: dict[str, int], eft: EftParams) -> str:
-    sampling = eft.sampling
+def _too_few(
+    kept: int, judgements: int, counts: dict[str, int], eft: EftParams, by_criteria: bool
+) -> str:
+    limit = eft.sampling.max_new_tokens
     return (
         f"eft: {kept} of {judgements} judgements are left as examples (limit `eft.min_kept` = "
         f"{eft.min_kept}). Of no use: {refusals.in_words(counts)}. "
-        f"{refusals.advice(counts, 'eft.sampling', sampling.max_new_tokens)} All judgements are "
-        "kept in `eft.judgements`: read some."
+        f"{refusals.advice(counts, 'eft.sampling', limit, by_criteria)} All judgements are kept "
+        "in `eft.judgements`: read some."
     )
 
 
@@ -143,9 +147,12 @@ def _order(ranked: int, scored: float) -> int:
 def _faults(table: pd.DataFrame, eft: EftParams) -> pd.Series:
     """Why a judgement cannot be an example, whatever its score; None if it can."""
     in_words = "log_yes" not in table
+    least = eft.min_words if in_words else 0
     found = [
-        refusals.fault_of(row.reason, row.text, row.finish, eft.min_words if in_words else 0)
-        for row in table.itertuples()
+        refusals.fault_of(reason, text, finish, least)
+        for reason, text, finish in zip(
+            refusals.reasons_of(table), table["text"], table["finish"], strict=True
+        )
     ]
     fault = pd.Series(found, index=table.index, dtype=object)
     return fault.where(fault != "ok", None)

@@ -128,13 +128,13 @@ def _refuse_unparsed(responses: pd.DataFrame, read: pd.DataFrame, judging: Judgi
     first = unparsed.iloc[0]
     prompt_id = dict(zip(responses["response_id"], responses["prompt_id"], strict=True))
     reasons = refusals.reasons_of(unparsed).value_counts().to_dict()
-    sampling = judging.sampling
-    again = f" Or raise `judging.retries` (now {judging.retries})." * ("log_yes" not in read)
+    limit, by_criteria = judging.sampling.max_new_tokens, "log_yes" in read
+    again = "" if by_criteria else f" Or raise `judging.retries` (now {judging.retries})."
     raise GateError(
         f"{prompt_id[first.response_id].partition('-')[0]}.judgements: "
         f"{len(unparsed) / len(read):.0%} of {len(read)} judgements have no score (limit "
         f"`judging.max_unparsed` = {judging.max_unparsed:g}): {refusals.in_words(reasons)}. "
         f"First: response {first.response_id}, {quoted_end(first.text)}. "
-        f"{refusals.advice(reasons, 'judging.sampling', sampling.max_new_tokens)}{again} "
+        f"{refusals.advice(reasons, 'judging.sampling', limit, by_criteria)}{again} "
         "All judgements are kept: read some."
     )
