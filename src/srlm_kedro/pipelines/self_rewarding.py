@@ -96,16 +96,19 @@ def _estimate(loop: LoopParams) -> Pipeline:
 
 
 def _readiness(loop: LoopParams, tried: str) -> Pipeline:
-    """What the loop would ask of a model, on small samples; M0 is made if the project makes it."""
+    """What the loop would ask of a model, on small samples; M0 is made if the project makes it.
+
+    The judge is the loop's. Before M1 is there, the model itself is tried in its place.
+    """
     model = f"{tried}.model"
     groundwork = seed_tables(loop) + ift.create_pipeline()
     if "m0.model" in (model, writers(model)[loop.prompt_generator]):
         groundwork += _m0(loop)
-    external = loop.judge == "external"
+    too_early = loop.judge == "m1" and tried in ("m0", "sft")
     wiring = {
         "policy": model,
         "writer": writers(model)[loop.prompt_generator],
-        **judge_of("external" if external else "current", model),
+        **judge_of("current" if too_early else loop.judge, model),
         "asked": asked(loop).get("judge_prompt", "judge_prompt"),
     }
     return groundwork + renamed(readiness.create_pipeline(loop), wiring)
