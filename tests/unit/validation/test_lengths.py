@@ -10,6 +10,7 @@ from srlm_kedro.engines.generation.scripted import ScriptedEngine as Sampler
 from srlm_kedro.engines.training.params import DpoParams, SftParams
 from srlm_kedro.engines.training.scripted import ScriptedTrainer as Trainer
 from srlm_kedro.errors import InputError
+from srlm_kedro.judge.criteria import CriteriaPrompt, ListedCriteria
 from srlm_kedro.pipelines.checks.lengths import check_lengths
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
@@ -18,10 +19,13 @@ from srlm_kedro.pipelines.loop import LoopParams
 from srlm_kedro.pipelines.prompts.params import PromptsParams
 from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.pipelines.selection.nodes import SelectionParams
-from srlm_kedro.records import Checkpoint
+from srlm_kedro.records import Checkpoint, Criterion
 
 M0 = Checkpoint(Path("m0"), "m0")
 JUDGE = "Review {instruction} {response} Score:"
+CRITERIA = CriteriaPrompt(
+    "{response} {criterion}", ListedCriteria((Criterion("good", "Is it good?"),))
+)
 SHORT = {"sampling": {"max_new_tokens": 5}}
 
 
@@ -158,3 +162,25 @@ def test_the_judgement_that_a_rank_stands_for_is_measured_as_it_is(caplog):
         assert check(eft_ranked=eft(3, 24), **ranking)
     assert caplog.text == ""
     assert "eft e-r1: 41 tokens" in refused(eft_ranked=eft(3, 26), **ranking)
+
+
+@pytest.mark.parametrize("way", ["baseline", "labels"])
+def test_an_answer_to_a_criterion_needs_room_for_one_token(way, caplog):
+    """Whatever the longest judgement in words may be: 52 + 3 words, the opening, and the answer."""
+    long = {"max_new_tokens": 50}
+    asked = {
+        **{"judge_prompt": CRITERIA, "loop": LoopParams(judge_form="criteria", eft=way)},
+        **{"eft": EftParams(sampling=long), "judging": JudgingParams(sampling=long)},
+        **{"evaluation": EvaluationParams(judging=long, **SHORT), "sft": SftParams(max_length=60)},
+        **{"ift": ift(*[3] * 20).assign(response=words(52)), "dpo": DpoParams(max_length=60)},
+    }
+    with caplog.at_level(logging.WARNING, logger="srlm_kedro"):
+        assert check(57, eft_ranked=eft(3, 52), **asked)
+    assert caplog.text == ""
+    message = refused(56, eft_ranked=eft(3, 52), **asked)
+    assert "1 of 5 ranked responses" in message
+    assert "20 of 20 IFT examples in the judge prompt" in message
+    assert "56 prompt tokens + 1 new ones > 56" in message
+    assert "max_new_tokens" not in message
+    tight = asked | {"sft": SftParams(max_length=56)}
+    assert "eft e-r1: 57 tokens > max_length = 56" in refused(eft_ranked=eft(3, 52), **tight)

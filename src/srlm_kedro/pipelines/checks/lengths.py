@@ -5,18 +5,18 @@ A text that a model writes later can still be too long. It is left out and count
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 
 import pandas as pd
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request, Sampling
 from srlm_kedro.engines.training.base import TrainingEngine
-from srlm_kedro.engines.training.params import DpoParams, SftParams, TuningParams
+from srlm_kedro.engines.training.params import DpoParams, SftParams
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.judge.criteria import CriteriaPrompt, JudgePrompt, filled
 from srlm_kedro.pipelines.checks.counts import one_sided_split, too_few_demonstrations
+from srlm_kedro.pipelines.checks.ruler import Check, Ruler
 from srlm_kedro.pipelines.eft.params import EftParams, ranked_judgement
 from srlm_kedro.pipelines.evaluation.params import EvaluationParams
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
@@ -76,7 +76,7 @@ def check_lengths(
         # M0 must know the answers apart; the engine refuses them otherwise.
         asked = [Request("answers", judge_prompt.template)]
         generation_engine.choice_logprobs(base, asked, judge_prompt.answers.choices)
-    ruler = _Ruler(base, training_engine, generation_engine)
+    ruler = Ruler(base, training_engine, generation_engine)
     seed = _Seed(ift, eft_ranked, judge_prompt)
     checks = [
         *_trained_on(ruler, seed, loop, sft, dpo, eft),
@@ -89,52 +89,6 @@ def check_lengths(
     return {"checked": True}
 
 
-@dataclass(frozen=True)
-class _Ruler:
-    """Measures texts in M0's tokens and chat format."""
-
-    base: Checkpoint
-    training_engine: TrainingEngine
-    generation_engine: GenerationEngine
-
-    def training_faults(self, examples: Sequence[Example], params: TuningParams) -> list[str]:
-        """Why each example cannot be trained on; empty if it can."""
-        return self.training_engine.length_faults(self.base, examples, params)
-
-    def prompt_faults(
-        self, texts: Iterable[str], sampling: Sampling, chat: bool = True
-    ) -> list[str]:
-        """Why each text leaves no room for a completion; empty if it does."""
-        requests = [Request(str(place), text, chat) for place, text in enumerate(texts)]
-        return self.generation_engine.length_faults(self.base, requests, sampling)
-
-
-@dataclass(frozen=True)
-class _Check:
-    """What was found for one kind of text."""
-
-    rule: str
-    """What is wrong with the texts, and what to change."""
-    names: Sequence[str]
-    faults: Sequence[str]
-    """One for each name; empty if the text fits."""
-    allowed: float = 0.0
-    """Share of the texts that may be too long."""
-
-    @property
-    def lines(self) -> list[str]:
-        named = zip(self.names, self.faults, strict=True)
-        return [f"{name}: {fault}" for name, fault in named if fault]
-
-    @property
-    def is_broken(self) -> bool:
-        return len(self.lines) > self.allowed * len(self.faults)
-
-    @property
-    def message(self) -> str:
-        return summary(f"{len(self.lines)} of {len(self.faults)} {self.rule}", self.lines)
-
-
 class _Seed:
     """The texts that people wrote, as the stages will use them."""
 
@@ -142,6 +96,7 @@ class _Seed:
         self, ift: pd.DataFrame, eft_ranked: pd.DataFrame, judge_prompt: JudgePrompt
     ) -> None:
         fill = partial(_longest_question, judge_prompt)
+        self.criteria = judge_prompt if isinstance(judge_prompt, CriteriaPrompt) else None
         self.ift, self.eft = ift, eft_ranked
         self.ift_names = [f"ift {name}" for name in ift["prompt_id"]]
         self.judged_names = [f"eft {name}" for name in eft_ranked["response_id"]]
@@ -157,18 +112,18 @@ def _longest_question(judge_prompt: JudgePrompt, instruction: str, response: str
 
 
 def _trained_on(
-    ruler: _Ruler, seed: _Seed, loop: LoopParams, sft: SftParams, dpo: DpoParams, eft: EftParams
-) -> Iterator[_Check]:
+    ruler: Ruler, seed: _Seed, loop: LoopParams, sft: SftParams, dpo: DpoParams, eft: EftParams
+) -> Iterator[Check]:
     """Checks what is trained on: examples of IFT and EFT, and pairs like IFT's examples."""
     examples = list(map(Example, seed.ift["prompt"], seed.ift["response"]))
     raised = f"Raise `sft.max_length` (now {sft.max_length}), or {_ROWS}"
-    yield _Check(
+    yield Check(
         f"IFT examples are too long to be trained on. {raised}.",
         seed.ift_names,
         ruler.training_faults(examples, sft),
     )
     if loop.eft != "none":
-        yield _Check(
+        yield Check(
             "ranked responses in the judge prompt leave no room to train on a judgement of them. "
             f"{raised}.",
             seed.judged_names,
@@ -176,7 +131,7 @@ def _trained_on(
         )
     if loop.update == "dpo":
         likely = list(map(Example, seed.sample["prompt"], seed.sample["response"]))
-        yield _Check(
+        yield Check(
             "IFT examples are longer than pairs may be, and the pairs will be like them. Raise "
             f"`dpo.max_length` (now {dpo.max_length}), or allow more with `dpo.max_too_long` (now "
             f"{dpo.max_too_long:g}).",
@@ -187,9 +142,13 @@ def _trained_on(
 
 
 def _unlearnable(
-    ruler: _Ruler, seed: _Seed, loop: LoopParams, sft: SftParams, eft: EftParams
+    ruler: Ruler, seed: _Seed, loop: LoopParams, sft: SftParams, eft: EftParams
 ) -> list[str]:
     """Why no judgement of a response can be trained on; responses in doubt are only logged."""
+    if seed.criteria:
+        answer = max(map(seed.criteria.answers.word, (True, False)), key=len)
+        answered = [Example(text, answer, complete=False) for text in seed.judged]
+        return ruler.training_faults(answered, sft)
     if loop.eft == "ranking":
         return ruler.training_faults([Example(text, _RANKED) for text in seed.judged], sft)
     new = eft.sampling.max_new_tokens
@@ -210,25 +169,26 @@ def _unlearnable(
 
 
 def _read(
-    ruler: _Ruler,
+    ruler: Ruler,
     seed: _Seed,
     eval_prompts: pd.DataFrame,
     loop: LoopParams,
     eft: EftParams,
     evaluation: EvaluationParams,
     selection: SelectionParams,
-) -> Iterator[_Check]:
+) -> Iterator[Check]:
     """Checks what the models read: ranked responses, and prompts of evaluation and validation."""
     judgings = {"evaluation.judging": evaluation.judging}
     judgings |= {"eft.sampling": eft.sampling} if loop.eft == "baseline" else {}
     name = max(judgings, key=lambda one: judgings[one].max_new_tokens)
-    yield _Check(
-        f"ranked responses in the judge prompt leave no room for a judgement. {_less(name)} (now "
-        f"{judgings[name].max_new_tokens}), or {_ROWS}.",
+    room, lower = _room(seed, name, judgings[name])
+    yield Check(
+        "ranked responses in the judge prompt leave no room for a judgement. To give it room, "
+        f"{lower}{_ROWS}.",
         seed.judged_names,
-        ruler.prompt_faults(seed.judged, judgings[name]),
+        ruler.prompt_faults(seed.judged, room),
     )
-    yield _Check(
+    yield Check(
         "evaluation prompts leave no room for an answer. "
         f"{_less('evaluation.sampling')} (now {evaluation.sampling.max_new_tokens}), or {_ROWS}.",
         [f"eval_prompts {one}" for one in eval_prompts["id"]],
@@ -236,7 +196,7 @@ def _read(
     )
     if loop.when_worse != "off" and loop.iterations > 1:
         ranked = seed.eft.drop_duplicates("prompt")
-        yield _Check(
+        yield Check(
             "prompts of EFT, which are validation prompts too, leave no room for an answer. "
             f"{_less('selection.sampling')} (now {selection.sampling.max_new_tokens}), or {_ROWS}.",
             [f"eft {one}" for one in ranked["prompt_id"]],
@@ -245,21 +205,21 @@ def _read(
 
 
 def _written(
-    ruler: _Ruler,
+    ruler: Ruler,
     seed: _Seed,
     few_shot_prompt: str,
     loop: LoopParams,
     prompts: PromptsParams,
     responses: ResponsesParams,
     judging: JudgingParams,
-) -> Iterator[_Check]:
+) -> Iterator[Check]:
     """Checks what an iteration will write: new prompts, responses, and judgements of them."""
     if loop.iterations < 2:
         return
     if loop.prompt_generator != "fixed":
         number = prompts.ift_demonstrations + prompts.model_demonstrations
         shortest = sorted(seed.ift["prompt"], key=len)[:number]
-        yield _Check(
+        yield Check(
             "few-shot prompts leave no room for a new task, even with IFT's shortest prompts. "
             f"{_less('prompts.sampling')} (now {prompts.sampling.max_new_tokens}), or use fewer "
             "demonstrations (`prompts.ift_demonstrations`, `prompts.model_demonstrations`).",
@@ -268,7 +228,7 @@ def _written(
                 [fill_few_shot_prompt(few_shot_prompt, shortest)], prompts.sampling, prompts.chat
             ),
         )
-    yield _Check(
+    yield Check(
         "IFT prompts leave no room for a response, and the new prompts will be like them. "
         f"{_less('responses.sampling')} (now {responses.sampling.max_new_tokens}).",
         seed.sample_names,
@@ -276,16 +236,23 @@ def _written(
         _HALF,
     )
     if loop.judge != "external":
-        yield _Check(
+        room, lower = _room(seed, "judging.sampling", judging.sampling)
+        yield Check(
             "IFT examples in the judge prompt leave no room for a judgement, and responses will be "
-            f"like them. {_less('judging.sampling')} (now "
-            f"{judging.sampling.max_new_tokens}), or allow more judgements without a score "
-            f"(`judging.max_unparsed`, now {judging.max_unparsed:g}).",
+            f"like them. To give it room, {lower}give IFT shorter responses; or allow more "
+            f"judgements without a score (`judging.max_unparsed`, now {judging.max_unparsed:g}).",
             seed.sample_names,
-            ruler.prompt_faults(seed.sample_judged, judging.sampling),
+            ruler.prompt_faults(seed.sample_judged, room),
             judging.max_unparsed,
         )
 
 
 def _less(sampling: str) -> str:
     return f"Lower `{sampling}.max_new_tokens`"
+
+
+def _room(seed: _Seed, name: str, sampling: Sampling) -> tuple[Sampling, str]:
+    """The longest judgement, and what would make it shorter; by criteria it is one token."""
+    if seed.criteria:
+        return Sampling(max_new_tokens=1), ""
+    return sampling, f"lower `{name}.max_new_tokens` (now {sampling.max_new_tokens}), or "
