@@ -131,7 +131,7 @@ def readiness(
         **{"policy": model, "judge": model, "writer": model, "ift": ift},
         **{"eft_ranked": ranked if eft_ranked is None else eft_ranked, "asked": asked},
         **{"judge_prompt": PROMPT, "criteria_prompt": groups.get("criteria_prompt", CRITERIA)},
-        **{"few_shot_prompt": "{tasks}\nTask:", "checker": LengthReferee()},
+        **{"few_shot_prompt": "{tasks}\nTask:", "checker": groups.get("checker", LengthReferee())},
         **{"generation_engine": engine, "judge_engine": engine, "params:seed": 0},
         **{f"params:{name}": value for name, value in params.items()},
     }

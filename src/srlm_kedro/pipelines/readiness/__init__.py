@@ -81,14 +81,14 @@ def _answers(loop: LoopParams) -> Pipeline:
         "both": (judge_and_check_own_answers, ["checker", *judged, "params:seed"]),
     }
     judge, inputs = judges[loop.reward]
-    tables = ["readiness_responses", "readiness_judgements"]
+    given = ["readiness_judgements", "readiness_judgements_note"]
     return Pipeline(
         [
             Node(answer_prompts, drawn, "readiness_responses", name="answer_prompts"),
-            Node(judge, inputs, "readiness_judgements", name="judge_own_answers"),
+            Node(judge, inputs, given, name="judge_own_answers"),
             Node(
                 measure_answers,
-                [*tables, "params:judging", "params:pairs"],
+                ["readiness_responses", *given, "params:judging", "params:pairs"],
                 "readiness_answer_figures",
                 name="measure_answers",
             ),

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from srlm_kedro.judge import refusals
 from srlm_kedro.pipelines.readiness.lines import (
     NOT_ASKED,
-    OTHER_JUDGE,
-    VERIFIED,
     Asked,
     Line,
     or_nan,
@@ -86,16 +84,15 @@ def _ties(form: Figures, name: str, needed: bool, asked: Asked) -> Line:
     found = f"{percent(ties)} of {form['pairs']} pairs have equal scores"
     if form.get("unscored"):
         found += f", and {percent(form['unscored'])} lack a score"
-    helps = (
-        "Draw more judgements per response (`judging.sampling.n`), or ask for one point at a time "
-        "(`loop.judge_form: criteria`)."
-    )
+    helps = "Draw more judgements per response (`judging.sampling.n`)"
+    if asked.may(judge_form="criteria"):
+        helps += ", or ask for one point at a time (`loop.judge_form: criteria`)"
     if name == "criteria":
-        helps = "Ask criteria by which responses differ (`criteria_prompt` in the catalog)."
+        helps = "Ask criteria by which responses differ (`criteria_prompt` in the catalog)"
     return Line(
         *(f"ties {FORMS[name]}", verdict, needed, f"{found}.", ties),
         cases=form["pairs"],
-        advice=_if_needed(helps, verdict),
+        advice=_if_needed(f"{helps}.", verdict),
     )
 
 
@@ -151,9 +148,13 @@ def _judge_advice(asked: Asked) -> str:
         parts.append("let M1 learn to judge from people's ranks (`loop.eft: ranking`)")
     if before and loop.judge_form == "criteria" and loop.eft != "labels":
         parts.append("let M1 learn to judge from labelled criteria (`loop.eft: labels`)")
-    if loop.judge_form == "worded":
+    if asked.may(judge_form="criteria"):
         parts.append("ask for one point at a time (`loop.judge_form: criteria`)")
-    parts += ["give more seed data", f"take {OTHER_JUDGE}", f"take {VERIFIED}"]
+    parts += ["give more seed data", f"take {asked.other_judge}"]
+    if asked.may(reward="checked"):
+        parts.append(
+            "take rewards by a program, where one can check the responses (`loop.reward: checked`)"
+        )
     listed = "; or ".join(parts)
     return f"{listed[0].upper()}{listed[1:]}."
 

@@ -1,6 +1,9 @@
 """One question about a model and its answer, and what the answer depends on."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
 
 from srlm_kedro.pipelines.eft.params import EftParams
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
@@ -12,8 +15,6 @@ from srlm_kedro.pipelines.responses import ResponsesParams
 NOT_ASKED = "-"
 ORDER = (NOT_ASKED, "ready", "doubtful", "not ready")
 """From the best to the worst."""
-OTHER_JUDGE = "another judge (`loop.judge: external`), or a model that follows instructions better"
-VERIFIED = "rewards by a program, where one can check the responses (`loop.reward: checked`)"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,25 @@ class Asked:
     def needs(self) -> Needs:
         """What the loop needs of this model."""
         return Needs.of(self.model, self.loop)
+
+    @property
+    def other_judge(self) -> str:
+        """What to take in place of a judge that does not know."""
+        model = "a model that follows instructions better"
+        if not self.may(judge="external"):
+            return model
+        return f"another judge (`loop.judge: external`), or {model}"
+
+    def may(self, **changes: Any) -> bool:
+        """Whether the loop could be changed so: it is not so yet, and would not be refused."""
+        given = self.loop.model_dump()
+        if given | changes == given:
+            return False
+        try:
+            LoopParams.model_validate(given | changes)
+        except ValidationError:
+            return False
+        return True
 
 
 def cut_line(

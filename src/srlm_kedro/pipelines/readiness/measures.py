@@ -55,12 +55,14 @@ def measure_form(
 def measure_answers(
     responses: pd.DataFrame,
     judgements: pd.DataFrame,
+    note: Note,
     judging: JudgingParams,
     pairs: PairsParams,
 ) -> Figures:
     """The model's own responses: cut-offs, rewards, and the pairs that they give.
 
-    Figures of judgements are the judge's; the checker's count for the rewards.
+    `refused` says why there are no rewards. Figures of judgements are the judge's; the checker's
+    scores count for the rewards.
     """
     status = candidate_status(responses, judging.cut, judging.empty)
     read = merge_attempts(reparse(judgements))
@@ -70,6 +72,7 @@ def measure_answers(
     found = count_pairs(table, pairs)
     made, prompts = found.pop("pairs"), int(table["prompt_id"].nunique())
     figures: Figures = {
+        **note,
         "prompts": prompts,
         "responses": len(responses),
         "judgements": len(asked),

@@ -25,7 +25,7 @@ from srlm_kedro.records import Checkpoint, derive_seed, draw_sample
 from srlm_kedro.referee.base import Referee
 
 Note = dict[str, str]
-"""`refused`: why a form of judging cannot be asked; empty if it can."""
+"""`refused`: why the judge or the checker cannot be asked; empty if it can."""
 
 
 def sample_rankings(
@@ -119,7 +119,7 @@ def judge_own_answers(
     judge_engine: GenerationEngine,
     judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
     seed: int,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Note]:
     """The loop's judgements of these responses; none if the judge cannot be asked in this form.
 
     All are drawn, even if the first ones have no score: that is what is to be told.
@@ -129,16 +129,16 @@ def judge_own_answers(
     def judged() -> pd.DataFrame:
         return judge_candidates(judge, responses, asked, judge_engine, patient, seed)
 
-    return _or_refused(judged)[0]
+    return _or_refused(judged)
 
 
 def check_own_answers(
     checker: Referee,
     responses: pd.DataFrame,
     judging: Annotated[JudgingParams, Reads("cut", "empty")],
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Note]:
     """The checker's judgements of these responses; none if it understands none of the prompts."""
-    return _or_refused(lambda: check_candidates(checker, responses, judging))[0]
+    return _or_refused(lambda: check_candidates(checker, responses, judging))
 
 
 def judge_and_check_own_answers(
@@ -149,14 +149,14 @@ def judge_and_check_own_answers(
     judge_engine: GenerationEngine,
     judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
     seed: int,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Note]:
     """Both judgements of these responses; none if either can give none."""
     patient = judging.model_copy(update={"give_up_at": 1.0})
 
     def judged() -> pd.DataFrame:
         return judge_and_check(checker, judge, responses, asked, judge_engine, patient, seed)
 
-    return _or_refused(judged)[0]
+    return _or_refused(judged)
 
 
 def try_writing(
@@ -187,7 +187,7 @@ def _refuse_nothing(rankings: pd.DataFrame) -> None:
 
 
 def _or_refused(judged: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, Note]:
-    """The judgements; or none, and why the judge cannot be asked in this form."""
+    """The judgements; or none, and why the judge or the checker cannot be asked."""
     try:
         return judged(), {"refused": ""}
     except (InputError, GateError) as error:

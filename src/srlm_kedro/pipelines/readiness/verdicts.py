@@ -14,7 +14,6 @@ from srlm_kedro.pipelines.readiness.judge_verdicts import FORMS, judge_lines
 from srlm_kedro.pipelines.readiness.lines import (
     NOT_ASKED,
     ORDER,
-    OTHER_JUDGE,
     Asked,
     Line,
     cut_line,
@@ -98,16 +97,18 @@ def _answers(own: Figures, asked: Asked) -> Iterator[Line]:
             *("full scores", verdict, rewarded),
             *(f"{percent(full)} of its own responses get the full score.", full),
             cases=own["responses"],
-            advice="" if verdict == "ready" else f"Ask for more in the rubric; or {OTHER_JUDGE}.",
+            advice="" if verdict == "ready" else _fuller_advice(asked),
         )
     verdict = bounds.pair_yield.verdict(own["pair_yield"])
     found = f"{own['pairs']} of {own['prompts']} prompts give a pair."
-    if own["without_pair"]:
+    if own["refused"]:
+        found += f" No response has a reward: {own['refused']}"
+    elif own["without_pair"]:
         found += f" Without: {counted(own['without_pair'], DROPS)}."
     yield Line(
         *("pairs", verdict, rewarded, found, own["pair_yield"]),
         cases=own["prompts"],
-        advice="" if verdict == "ready" else _pair_advice(own),
+        advice="" if verdict == "ready" or own["refused"] else _pair_advice(own, asked),
     )
 
 
@@ -184,13 +185,40 @@ def _eft_advice(asked: Asked) -> str:
     return "Give more ranked responses (`eft_seed` in the catalog)."
 
 
-def _pair_advice(own: Figures) -> str:
+def _fuller_advice(asked: Asked) -> str:
+    if asked.loop.reward == "checked":
+        return "Take prompts that ask for more, or a stricter checker (`checker` in the catalog)."
+    return f"Ask for more in the rubric; or take {asked.other_judge}."
+
+
+def _pair_advice(own: Figures, asked: Asked) -> str:
+    """What helps, for each reason; nothing that the loop has already or would refuse."""
+    alone = asked.loop.reward == "checked"
     helps = {
         "few_complete": "Raise `responses.sampling.max_new_tokens`.",
-        "narrow": f"Lower `pairs.min_margin`; or take {OTHER_JUDGE}.",
-        "tie": "Draw more judgements (`judging.sampling.n`), or ask by criteria "
-        "(`loop.judge_form: criteria`).",
+        "narrow": "Lower `pairs.min_margin`"
+        + ("." if alone else f"; or take {asked.other_judge}."),
+        "tie": _tie_advice(asked),
         "identical": "Raise `responses.sampling.temperature`.",
-        "short_group": f"Too few responses get a score: take {OTHER_JUDGE}.",
+        "short_group": _score_advice(asked),
     }
     return " ".join(helps[name] for name in own["without_pair"])
+
+
+def _tie_advice(asked: Asked) -> str:
+    if asked.loop.reward == "checked":
+        return "Draw more responses to a prompt (`responses.sampling.n`)."
+    if asked.loop.judge_form == "criteria":
+        return "Ask criteria by which responses differ (`criteria_prompt` in the catalog)."
+    way = ", or ask by criteria (`loop.judge_form: criteria`)"
+    return f"Draw more judgements (`judging.sampling.n`){way * asked.may(judge_form='criteria')}."
+
+
+def _score_advice(asked: Asked) -> str:
+    checker = "name a checker that understands these prompts (`checker` in the catalog)"
+    helps = {
+        "judge": f"take {asked.other_judge}",
+        "checked": checker,
+        "both": f"{checker}, or take {asked.other_judge}",
+    }
+    return f"Too few responses get a score: {helps[asked.loop.reward]}."
