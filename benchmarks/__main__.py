@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = options.out or _folder(options.quick)
     for part in options.only:
         with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-            setting = Setting(options.rounds, options.quick, device, Path(folder))
+            setting = Setting(options.rounds, options.quick, device, Path(folder), options.vllm)
             tables: list[Table] = []
             for table in _entry(part)(setting):
                 tables.append(report.without_targets(table) if options.quick else table)
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds of a contest (5)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: that it runs, no figure")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
+    parser.add_argument("--vllm", type=Path, help="a Python that has vLLM for processors (smollm)")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results; quick: a new folder")
     return parser
 

@@ -1,8 +1,9 @@
 """Contestants take turns: rounds in rotated order, one clock, medians with their spread.
 
 A shared machine runs faster in one minute than in the next. Contestants that take turns meet the
-same minutes, so their ratios stand where their times do not. The clock counts the processor time
-of this process; on a GPU, where that says nothing, it is wall time behind a synchronised device.
+same minutes, so their ratios stand where their times do not. The clock counts the processor time of
+this process and of its living children; on a GPU, where that says nothing, it is wall time behind
+a synchronised device.
 """
 
 import gc
@@ -11,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 OURS = "ours"
 """Names of our own contestants begin with this."""
@@ -28,6 +31,8 @@ class Setting:
     """`cpu` or `cuda`."""
     folder: Path
     """A scratch folder: models are made there, and deleted with it."""
+    vllm: Path | None = None
+    """The Python of an environment that has vLLM for processors; None leaves vLLM out."""
     say: Callable[[str], None] = print
     """Tells how far it is."""
 
@@ -84,9 +89,10 @@ def take_turns(contestants: Sequence[Contestant], setting: Setting) -> list[Scor
 
 
 def seconds(device: str) -> float:
-    """The clock: processor time of this process, or wall time once the GPU is done."""
+    """The clock: processor time with that of living children, or wall time once the GPU is done."""
     if device == "cpu":
-        return time.process_time()
+        times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+        return time.process_time() + sum(one.user + one.system for one in times)
     import torch
 
     torch.cuda.synchronize()

@@ -6,6 +6,7 @@ probabilities. Everybody computes in float32.
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks import roofline, targets
 from benchmarks.models import TINY, make, shape_of
 from benchmarks.peers.hf import HuggingFace
 from benchmarks.peers.llama_cpp import INSTALLED, PACKAGE, LlamaCpp
+from benchmarks.peers.vllm_cpu import VllmCpu
 from benchmarks.report import Table, contest
 from benchmarks.rounds import Contestant, Score, Setting, take_turns
 from benchmarks.work import Work, agreeing
@@ -46,10 +48,7 @@ _DEMANDS = (
     "Text that repeats itself counts once.",
 )
 _WORDS = (*topics.WORDS, *topics.COMMON_WORDS)
-_NO_VLLM = (
-    "vLLM is left out: its packages for x86 processors without a GPU are on no package index, so "
-    "it would have to be built here."
-)
+_NO_VLLM = "vLLM is left out: `--vllm` names no environment that has it."
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def _model(setting: Setting) -> Checkpoint:
 
 def _drawn(work: Work, batches: Sequence[int], setting: Setting) -> Table:
     """The contest of sampling completions."""
-    hf, notes = HuggingFace(work, "float32", setting), [_NO_VLLM]
+    hf, notes = HuggingFace(work, "float32", setting), list[str]()
     best, rates = hf.best_batch(batches)
     notes.append(_said(targets.BEST_BATCH, best, rates))
     one = partial(hf.one_by_one, 1)
@@ -112,14 +111,17 @@ def _drawn(work: Work, batches: Sequence[int], setting: Setting) -> Table:
         notes.append(_said(targets.LLAMA_CPP, best, rates))
         peers.append(Contestant(targets.LLAMA_CPP, partial(peer.batched, best, best), lambda: None))
     amount = f"{len(work.prompts)} prompts x {work.samples} samples of {work.new_tokens} tokens"
-    return _contest(
-        work, amount, "token", _ours_drawing(work), peers, roofline.floor, notes, setting
-    )
+    with _vllm(work, setting, notes) as vllm:
+        if vllm:
+            peers.append(Contestant(targets.VLLM, vllm.draw))
+        return _contest(
+            work, amount, "token", _ours_drawing(work), peers, roofline.floor, notes, setting
+        )
 
 
 def _read(work: Work, sizes: _Sizes, setting: Setting) -> Table:
     """The contest of reading answers as probabilities."""
-    hf, notes = HuggingFace(work, "float32", setting), []
+    hf, notes = HuggingFace(work, "float32", setting), list[str]()
     best, rates = hf.best_batch(sizes.reading, hf.read)
     notes.append(_said(targets.BEST_BATCH, best, rates, "answers"))
     few = min(len(work.prompts), 4 * best)
@@ -132,7 +134,20 @@ def _read(work: Work, sizes: _Sizes, setting: Setting) -> Table:
         peers.append(Contestant(targets.LLAMA_CPP, partial(peer.read, len(work.prompts))))
     amount = f"{len(work.prompts)} questions about {sizes.judged} responses"
     run, floor = _ours_reading(work), roofline.floor_of_reading
-    return _contest(work, amount, "answer", run, peers, floor, notes, setting)
+    with _vllm(work, setting, notes) as vllm:
+        if vllm:
+            peers.append(Contestant(targets.VLLM, vllm.read))
+        return _contest(work, amount, "answer", run, peers, floor, notes, setting)
+
+
+def _vllm(work: Work, setting: Setting, notes: list[str]) -> VllmCpu | AbstractContextManager[None]:
+    """vLLM, loaded; None if there is no environment that has it. A note says which."""
+    if setting.vllm is None:
+        notes.append(_NO_VLLM)
+        return nullcontext()
+    peer = VllmCpu(work, "float32", setting)
+    notes.append(f"vLLM {peer.version} with its prefix cache, all prompts in one call.")
+    return peer
 
 
 def _contest(

@@ -1,6 +1,8 @@
 """The benchmark of the real model: at tiny size every contestant runs, and what lacks is said."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,8 +10,8 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks import roofline, smollm, targets
 from benchmarks.models import TINY, make, read, shape_of
-from benchmarks.peers import llama_cpp
-from benchmarks.rounds import Setting
+from benchmarks.peers import llama_cpp, vllm_cpu
+from benchmarks.rounds import Setting, seconds
 from benchmarks.work import Work, agreeing
 from srlm_kedro.datasets import packages
 from srlm_kedro.records import Checkpoint
@@ -111,3 +113,56 @@ def test_a_gguf_file_holds_the_same_model(tmp_path, dtype):
         rounded = tensor.dim() > 1 and dtype == "bfloat16"
         expected = weights[name].bfloat16().float() if rounded else weights[name]
         assert torch.equal(tensor, expected), name
+
+
+class TestVllm:
+    FAKE = """
+import time
+from types import SimpleNamespace as New
+
+__version__ = "1.2.3"
+SamplingParams = New
+
+
+class LLM:
+    def __init__(self, **options):
+        assert options["dtype"] == "float32"
+
+    def reset_prefix_cache(self):
+        print("a word between answers")
+
+    def generate(self, prompts, params, use_tqdm):
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+        outputs = [New(token_ids=[1] * params.max_tokens)] * params.n
+        return [New(outputs=outputs) for _ in prompts]
+"""
+
+    @pytest.fixture
+    def with_vllm(self, setting, tmp_path, monkeypatch):
+        """A setting with an environment in which another module has the name of vLLM."""
+        child = tmp_path / "vllm_child.py"
+        child.write_text(vllm_cpu._CHILD.read_text("utf-8"), "utf-8")
+        (tmp_path / "vllm.py").write_text(self.FAKE, "utf-8")
+        monkeypatch.setattr(vllm_cpu, "_CHILD", child)
+        return dataclasses.replace(setting, vllm=Path(sys.executable))
+
+    def test_it_takes_part_where_an_environment_has_it(self, with_vllm):
+        for table in smollm.run(with_vllm):
+            assert targets.VLLM in {row["contestant"] for row in table.rows}
+            assert any("vLLM 1.2.3" in note for note in table.notes)
+
+    def test_its_processor_time_counts(self, with_vllm, tmp_path):
+        work = smollm._sampling(make(TINY, tmp_path / "model"), smollm._QUICK)
+        with vllm_cpu.VllmCpu(work, "float32", with_vllm) as peer:
+            start = seconds("cpu")
+            assert peer.draw() == work.drawn(len(work.prompts))
+            assert seconds("cpu") - start >= 0.09
+        assert peer._child.returncode is not None
+
+    def test_a_child_that_ends_tells_why(self, with_vllm, tmp_path):
+        (tmp_path / "vllm.py").write_text("raise ImportError('no such processor')")
+        work = smollm._sampling(make(TINY, tmp_path / "model"), smollm._QUICK)
+        with pytest.raises(RuntimeError, match="no such processor"):
+            vllm_cpu.VllmCpu(work, "float32", with_vllm)
