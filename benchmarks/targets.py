@@ -62,5 +62,7 @@ SMOLLM = {
 }
 """Of SmolLM2-135M: sampling, judging, and reading answers to criteria."""
 
+SMOLLM_TRAINING = {(OURS, TRL): Target(2)}
+
 SFT = {(OURS, TRL): Target(2)}
 DPO = {(OURS, TRL): Target(2.2)}

@@ -19,7 +19,7 @@ from benchmarks.rounds import Contestant, Setting, take_turns
 from benchmarks.targets import Target
 from srlm_kedro.engines.training.params import DpoParams, SftParams
 from srlm_kedro.engines.training.trl.engine import TrlEngine
-from srlm_kedro.records import Example, Preference
+from srlm_kedro.records import Checkpoint, Example, Preference
 
 _BATCH = 16
 _RATE = 1e-5
@@ -54,21 +54,56 @@ def run(setting: Setting) -> Iterator[Table]:
     base = make(shape, setting.folder / shape.name)
     examples, pairs = _data(shape, 4 if setting.quick else _ROWS)
     pairs = pairs[: len(pairs) * 2 // 3]  # They take longer: two responses each.
-    yield _contest(
-        f"SFT, {shape.name}",
+    yield sft(base, shape.name, examples, targets.SFT, setting)
+    yield dpo(base, shape.name, pairs, targets.DPO, setting)
+
+
+def sft(
+    base: Checkpoint,
+    name: str,
+    examples: Sequence[Example],
+    named: Mapping[tuple[str, str], Target],
+    setting: Setting,
+    only: Sequence[str] | None = None,
+) -> Table:
+    """The contest of SFT.
+
+    Args:
+        base: Where everybody starts.
+        name: What the model is called.
+        examples: All of them are read once.
+        named: The targets.
+        setting: Of the benchmarks.
+        only: Contestants that take part; None: all.
+    """
+    return _contest(
+        f"SFT, {name}",
         examples,
         lambda engine, rows: engine.sft(base, rows, _SFT, _SEED),
         lambda rows, asked: trl.sft(base, rows, asked),
-        targets.SFT,
+        named,
         setting,
+        only,
     )
-    yield _contest(
-        f"DPO, {shape.name}",
+
+
+def dpo(
+    base: Checkpoint,
+    name: str,
+    pairs: Sequence[Preference],
+    named: Mapping[tuple[str, str], Target],
+    setting: Setting,
+    only: Sequence[str] | None = None,
+) -> Table:
+    """The contest of DPO; see `sft`."""
+    return _contest(
+        f"DPO, {name}",
         pairs,
         lambda engine, rows: engine.dpo(base, base, rows, _DPO, _SEED),
         lambda rows, asked: trl.dpo(base, rows, asked),
-        targets.DPO,
+        named,
         setting,
+        only,
     )
 
 
@@ -79,6 +114,7 @@ def _contest(
     theirs: Callable[[Rows, trl.Settings], float],
     named: Mapping[tuple[str, str], Target],
     setting: Setting,
+    only: Sequence[str] | None,
 ) -> Table:
     """A table of one kind of training; a step of each warms up."""
     setting.say(name)
@@ -95,6 +131,7 @@ def _contest(
     for number, (each, asked) in enumerate(_peers(setting).items()):
         run, warm_up = partial(theirs, rows, asked), partial(theirs, few, asked)
         contestants.append(Contestant(each, run, warm_up, _FEWER_ROUNDS if number else None))
+    contestants = [each for each in contestants if only is None or each.name in only]
     notes = [_DEFAULTS, *([_FLOAT32] if setting.device == "cpu" else []), _ALIKE]
     title = f"{name}: {len(rows)} rows of about 100 tokens, {_BATCH} a step"
     return contest(title, take_turns(contestants, setting.heavy), "row", named, notes)
