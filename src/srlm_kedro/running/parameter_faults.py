@@ -42,7 +42,7 @@ RUN_PARAMETERS: dict[str, Any] = {
         str,
         Field(
             min_length=1,
-            description="M0 where `loop.world` is `given`: a folder, a GGUF file, "
+            description="M0, unless `loop.world` is `microworld`: a folder, a GGUF file, "
             "`hub:owner/name@revision`, or `package:NAME/PATH` for what an installed package has.",
         ),
     ],
