@@ -13,6 +13,7 @@ from kedro.config import MissingConfigException, OmegaConfigLoader
 from srlm_kedro.display.safe_text import one_line
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.params import environments
+from srlm_kedro.running.joined_environments import order_faults, read_environment
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _READ = ("catalog", "parameters", "globals", "credentials", "mlflow", "expectations")
@@ -40,12 +41,17 @@ class CheckedConfigLoader(OmegaConfigLoader):
         """Checks the files first: Kedro's own constructor already reads one of them.
 
         Raises:
-            InputError: Files cannot be read; all of them, each with its line and the reason.
+            InputError: Files cannot be read; all of them, each with its line and the reason. Or of
+                several environments a later one takes back what an earlier one changes.
         """
         files = _all_files(Path(conf_source), base_env, env, default_run_env)
         faults = _unknown(Path(conf_source), env)
         if faults := faults + [fault for file in files for fault in file_faults(file)]:
             raise InputError(summary("The configuration cannot be read:", faults))
+        folders = [Path(conf_source) / name for name in environments(env)]
+        joined = [read_environment(folder, _files(folder)) for folder in folders]
+        if faults := order_faults(joined):
+            raise InputError(summary("Refused before any work:", faults))
         options |= {"base_env": base_env, "default_run_env": default_run_env}
         super().__init__(conf_source, env, runtime_params, **options)
 

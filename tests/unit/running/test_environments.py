@@ -1,5 +1,7 @@
 """Several environments in one run: `--env=a+b`."""
 
+from pathlib import Path
+
 import pytest
 
 from srlm_kedro.errors import InputError
@@ -19,6 +21,14 @@ def conf(tmp_path):
         "real/parameters.yml": "pairs: {min_margin: 1}\nsft: {epochs: 1}\n",
         "control/globals.yml": "own: /controls/control\n",
         "control/parameters.yml": "pairs: {order: random}\nsft: {epochs: 2}\n",
+        "other/globals.yml": "own: /controls/other\n",
+        "other/parameters.yml": "loop: {judge: m1}\n",
+        "asked/globals.yml": "own: /controls/asked\n",
+        "asked/catalog.yml": "judge_prompt: {type: t, filepath: asked.txt}\n",
+        "plain/parameters.yml": "sft: {epochs: 3}\n",
+        "big/globals.yml": "data: data/big\n",
+        "big/parameters.yml": "sft: {epochs: 4}\n",
+        "big/catalog.yml": "judge_prompt: {type: t, filepath: big.txt}\n",
         "empty/readme.txt": "nothing",
     }
     for name, text in files.items():
@@ -39,7 +49,6 @@ def test_the_later_one_overrides_the_earlier_one(conf):
     assert found["pairs"] == {"order": "random", "min_margin": 1}
     assert found["sft"] == {"epochs": 2}
     assert found["seed"] == 0
-    assert loader(conf, "control+real")["parameters"]["sft"] == {"epochs": 1}
 
 
 def test_a_path_is_made_of_the_values_of_both(conf):
@@ -61,4 +70,71 @@ def test_an_unknown_environment_is_refused(conf, env):
     """Kedro would read conf/base and say nothing."""
     with pytest.raises(InputError, match="has no environment") as error:
         loader(conf, env)
-    assert "base, control, empty, local, real" in str(error.value)
+    assert "asked, base, big, control, empty, local, other, plain, real" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        (
+            "control+real",
+            "real takes back what control changes: parameter `sft.epochs` is `2` in control and "
+            "`1` in real. The later one counts where two differ, so put the base first: "
+            "--env=real+control",
+        ),
+        ("plain+big", "parameter `sft.epochs` is `3` in plain and `4` in big"),
+        ("asked+big", "the catalog's entry `judge_prompt` is in both, and not the same"),
+        ("big+control+plain", "`3` in plain. No order keeps what each of them changes"),
+        ("asked+big+empty", "put the base first: --env=big+empty+asked"),
+        (
+            "real+control+other",
+            "globals: `own` is `/controls/control` in control and `/controls/other` in other. No "
+            "order keeps what each of them changes; write an environment of your own",
+        ),
+    ],
+)
+def test_an_order_in_which_one_takes_back_what_another_changes_is_refused(conf, env, said):
+    """Both environments, the setting, both values, and the order that keeps them."""
+    with pytest.raises(InputError) as error:
+        loader(conf, env)
+    assert said in str(error.value)
+    assert "and 1 more" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "env", ["real+control", "big+asked", "big+plain", "plain+control", "big+real", "other+real"]
+)
+def test_an_order_in_which_nothing_is_taken_back_is_taken(conf, env):
+    """The first may be changed by what builds on it, and no order matters without a difference."""
+    assert loader(conf, env)["parameters"]["seed"] == 0
+
+
+CONF = Path(__file__).parents[3] / "conf"
+CONTROLS = sorted(
+    file.parent.name for file in CONF.glob("*/globals.yml") if "own: /" in file.read_text("utf-8")
+)
+
+
+def told(env):
+    """The refusal of an order; empty if it is taken."""
+    try:
+        loader(CONF, env)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_every_control_goes_with_smollm_in_one_order(control):
+    """In the other order either nothing differs, or it is refused."""
+    right = loader(CONF, f"smollm+{control}")
+    if refusal := told(f"{control}+smollm"):
+        assert f"--env=smollm+{control}" in refusal
+        return
+    wrong = loader(CONF, f"{control}+smollm")
+    assert all(right[kind] == wrong[kind] for kind in ("parameters", "catalog", "globals"))
+
+
+def test_the_wrong_order_of_the_ceiling_is_refused():
+    """It would have rewarded by the judge, in the ceiling's folder."""
+    assert "`loop.reward` is `checked` in checked and `judge` in smollm" in told("checked+smollm")
