@@ -153,6 +153,33 @@ def test_a_file_that_the_user_brings_is_told_apart_from_one_that_a_run_makes(pro
     assert "Make it first (kedro run --pipeline=foundation)" in said
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("--pipeline=evaluation", "Make M1 first (kedro run --env=test --pipeline=foundation {})"),
+        ("--pipeline=benchmarks", "Make M1 first (kedro run --env=test --pipeline=foundation {})"),
+        ("--to-nodes=x", "`kedro run --env=test --pipeline=status {}` lists the nodes"),
+        ("--from-nodes=m1.train_m1", "it first (kedro run --env=test --pipeline=foundation {})"),
+    ],
+)
+def test_a_remedy_has_the_environment_and_the_parameters_of_the_command(
+    project, monkeypatch, asked, said
+):
+    """Who copies it runs the same experiment in the same folder."""
+    given = "--params=data=data/other,dpo.beta=2"
+    monkeypatch.setattr("sys.argv", ["/bin/kedro", "run", "--env=test", asked, given])
+    assert said.format(given) in refusal(project, asked, given)
+
+
+def test_what_must_be_made_before_a_model_is_tried_is_told_in_full(project, monkeypatch):
+    """Without the parameters of the trial."""
+    given = "--params=readiness.model=m2,dpo.beta=2"
+    monkeypatch.setattr("sys.argv", ["kedro", "run", "-e", "test", given])
+    said = refusal(project, "--pipeline=readiness", given)
+    assert "m2 is not there; there is only m0. Try that, or make M2 first (kedro run " in said
+    assert "--env=test --pipeline=iteration --params=dpo.beta=2,iteration=2)" in said
+
+
 def test_a_catalog_that_cannot_be_read_is_a_message(project):
     """A file that is not YAML is a message too."""
     project.configure("catalog", report={"type": "text.TextDataste", "filepath": "x"})

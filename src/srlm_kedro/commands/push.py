@@ -9,6 +9,7 @@ from typing import Any
 from kedro.io import CatalogProtocol
 
 from srlm_kedro.datasets.model_folder import is_scripted, refuse_unless_checkpoint
+from srlm_kedro.display.commands import run_command
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import CARD, SUFFIX, content_digest, read_manifest
 from srlm_kedro.freshness.recipe import output_path
@@ -138,7 +139,7 @@ def _verified_path(catalog: CatalogProtocol, name: str) -> Path:
     if path is None or manifest is None:
         raise InputError(
             f"push: {name} is missing or incomplete ({path} has no manifest). Make it first with "
-            "`kedro run`, or correct `--model`, `--env` and `--params`."
+            f"`{run_command()}`, or correct `--model`, `--env` and `--params`."
         )
     if content_digest(path) != manifest["digest"]:
         raise InputError(

@@ -8,6 +8,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.display.commands import run_command
 from srlm_kedro.freshness.digests import json_digest
 from srlm_kedro.freshness.manifest import change_notes, is_thinned, manifest_path, output_fault
 from srlm_kedro.freshness.provenance import is_provenance
@@ -89,7 +90,7 @@ def input_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
         if path is None or not manifest_path(path).exists() or interprets(catalog, name):
             continue
         if fault := "was thinned out" if is_thinned(path) else output_fault(path):
-            faults.append(f"{name} {fault}: {path}; a plain `kedro run` makes it again")
+            faults.append(f"{name} {fault}: {path}; a plain `{run_command()}` makes it again")
     return faults
 
 

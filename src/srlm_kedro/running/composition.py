@@ -10,6 +10,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
+from srlm_kedro.display.commands import run_command
 from srlm_kedro.freshness.recipe import manifest_of
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
@@ -20,6 +21,7 @@ from srlm_kedro.pipelines.self_rewarding import (
     iteration,
     measure,
 )
+from srlm_kedro.running.input_faults import making
 from srlm_kedro.running.parameter_faults import parameter_faults, unused_faults
 
 _log = logging.getLogger(__name__)
@@ -101,10 +103,14 @@ def _absent_faults(tried: str, raw: CatalogProtocol) -> list[str]:
         return []
     have = ["m0", *(["sft"] if manifest_of(raw, "sft.model") else [])]
     have += [f"m{t}" for t in range(1, newest_model(raw) + 1)]
-    made = "--pipeline=foundation" if tried in ("sft", "m1") else "--pipeline=iteration"
+    some = (
+        f"there are {', '.join(have)}. Try one of these"
+        if len(have) > 1
+        else ("there is only m0. Try that")
+    )
     return [
-        f"parameter `readiness.model`: {tried} is not there; there are {', '.join(have)}. Try one "
-        f"of these, or make {tried} first (kedro run {made})"
+        f"parameter `readiness.model`: {tried} is not there; {some}, or make {tried.upper()} first "
+        f"({making(tried)})"
     ]
 
 
@@ -131,6 +137,6 @@ def _predecessor_faults(t: int, newest: int) -> list[str]:
         return []
     have = f"the newest model is M{newest}" if newest else "there is no model yet"
     return [
-        f"parameter `iteration`: M{t} is made from M{t - 1}, but {have}. Run "
-        f"`kedro run --pipeline=iteration --params=iteration={following}` first"
+        f"parameter `iteration`: M{t} is made from M{t - 1}, but {have}. Make M{following} first "
+        f"({run_command('iteration', {'iteration': str(following)})})"
     ]

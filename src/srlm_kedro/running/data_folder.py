@@ -13,9 +13,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 
+from srlm_kedro.display.commands import this_command
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.digests import write_atomically
-from srlm_kedro.running.stopping import this_command
 
 _log = logging.getLogger(__name__)
 _LOCK = ".run.lock"

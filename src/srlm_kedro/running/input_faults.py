@@ -16,6 +16,7 @@ from srlm_kedro.datasets.model_size import ModelSizeDataset
 from srlm_kedro.datasets.models import CheckpointDataset
 from srlm_kedro.datasets.oasst import OasstDataset
 from srlm_kedro.datasets.seed import SeedDataset
+from srlm_kedro.display.commands import run_command
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import is_thinned
 from srlm_kedro.freshness.recipe import output_path
@@ -171,15 +172,20 @@ def _parameters(
         return None
 
 
+def making(model: str) -> str:
+    """The command that makes the SFT baseline or M_t, as `sft` or `m2` names it."""
+    if model in ("sft", "m1"):
+        return run_command("foundation")
+    return run_command("iteration", {"iteration": model.removeprefix("m")})
+
+
 def _advice(name: str, pipelines: Mapping[str, Pipeline]) -> str:
-    if model := re.fullmatch(r"m([1-9]\d*)\.model", name):
-        return (
-            f"Make M{model[1]} first: kedro run --pipeline=iteration --params=iteration={model[1]}"
-        )
+    if model := re.fullmatch(r"(sft|m[1-9]\d*)\.model", name):
+        return f"Make {model[1].upper()} first ({making(model[1])})."
     makers = [one for one in pipelines if name in pipelines[one].all_outputs()]
     if not makers:
         what = "model" if name.endswith(".model") else "file"
         return f"Put the {what} there, or name another in its entry in the catalog."
     least = min(makers, key=lambda one: len(pipelines[one].nodes))
-    command = "kedro run" if least == "__default__" else f"kedro run --pipeline={least}"
+    command = run_command("" if least == "__default__" else least)
     return f"Make it first ({command}), or correct its entry in the catalog."

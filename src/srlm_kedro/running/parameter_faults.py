@@ -8,6 +8,7 @@ from kedro.pipeline import Pipeline
 from kedro.validation.type_extractor import TypeExtractor
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from srlm_kedro.display.commands import run_command
 from srlm_kedro.params import MAX_COUNT, MAX_SEED
 from srlm_kedro.pipelines import published
 from srlm_kedro.pipelines.loop import LoopParams
@@ -145,7 +146,7 @@ def unused_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[st
     if isinstance(world, Mapping) and world.get("seed_data") and "seed_data" not in names:
         faults.append(
             "parameter `microworld.seed_data`: nothing reads it in this run, because the seed data "
-            "are files; `kedro run --pipeline=seed_data` makes them again"
+            f"are files; `{run_command('seed_data')}` makes them again"
         )
     if loop.soft_labels and given.get("keep_models") == 1:
         faults.append("parameter `keep_models`: `loop.soft_labels` needs the newest two models")

@@ -10,6 +10,7 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 
+from srlm_kedro.display.commands import run_command
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.running.composition import compose_loop, raw_catalog
 from srlm_kedro.running.input_faults import data_faults
@@ -164,7 +165,7 @@ def _hint(name: str, known: set[str]) -> str:
         return f"; did you mean `{close[0]}`?"
     if not known:
         return "; this run's pipelines have none"
-    return f". `kedro run --pipeline=status` lists the nodes; some names: {_listed(sorted(known))}"
+    return f". `{run_command('status')}` lists the nodes; some names: {_listed(sorted(known))}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -6,14 +6,11 @@ Worker processes end with the run, even if it is killed.
 import errno
 import multiprocessing
 import os
-import shlex
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.util import register_after_fork
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,6 +19,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.display.commands import this_command
 from srlm_kedro.freshness.hooks import UnsavedOutputs
 
 _DEFAULT_HANDLERS = (signal.SIG_DFL, signal.default_int_handler)
@@ -87,13 +85,6 @@ class _StopHandler:
         """The process has cleaned up in time; no limit applies from here."""
         if self._timer is not None:
             self._timer.cancel()
-
-
-def this_command() -> str:
-    """The command of this process, as a user types it."""
-    script = Path(sys.argv[0])
-    name = script.parent.name if script.name == "__main__.py" else script.name
-    return f"{name} {shlex.join(sys.argv[1:])}"
 
 
 def stop_message(nodes: str = "") -> str:

@@ -192,8 +192,10 @@ def test_a_writer_that_repeats_itself_gives_too_few_prompts():
     assert "loop.prompt_generator" in table.loc["new prompts", "advice"]
 
 
-def test_what_m1_learns_is_counted_and_its_judge_not_needed_yet():
+def test_what_m1_learns_is_counted_and_its_judge_not_needed_yet(monkeypatch):
     """With ranks or labels the examples are exact, and M0 need not judge."""
+    typed = ["kedro", "run", "--env=smollm", "--pipeline=readiness", "--params=data=x"]
+    monkeypatch.setattr("sys.argv", typed)
     silent = Model(judges=lambda request, sample: "Hm.")
     table, text, _ = readiness(silent, M0, loop={"eft": "ranking"})
     row = table.loc["examples of EFT"]
@@ -201,7 +203,11 @@ def test_what_m1_learns_is_counted_and_its_judge_not_needed_yet():
     assert row["cases"] == 90 * 4
     assert not table.loc["accuracy in words", "needed"]
     assert table.loc["overall", "verdict"] == "ready"
-    assert "ask again with `--params=readiness.model=m1`" in " ".join(text.split())
+    lines = text.split("\n")
+    again = "  kedro run --env=smollm --pipeline=readiness --params=data=x,readiness.model=m1"
+    assert lines[lines.index(again) - 1] == (
+        "  kedro run --env=smollm --pipeline=foundation --params=data=x"
+    )
     assert table.loc["steps of the SFT baseline", "value"] == 75
     after, _, _ = readiness(silent, M1, loop={"eft": "ranking"})
     assert after.loc["overall", "verdict"] == "not ready"

@@ -4,6 +4,7 @@ import textwrap
 
 import pandas as pd
 
+from srlm_kedro.display.commands import run_command
 from srlm_kedro.pipelines.readiness.lines import NOT_ASKED, ORDER, Asked
 from srlm_kedro.pipelines.readiness.prediction import MICROWORLD
 
@@ -90,7 +91,7 @@ def _later(asked: Asked) -> list[str]:
         return []
     text = (
         f"M1 learns to judge from the seed data (`loop.eft: {asked.loop.eft}`), whatever this "
-        "model knows of judging. So its accuracy is not needed yet: make M1 (`kedro run "
-        "--pipeline=foundation`), and ask again with `--params=readiness.model=m1`."
+        "model knows of judging. So its accuracy is not needed yet: make M1, and ask again."
     )
-    return [*textwrap.wrap(text, _WIDTH), ""]
+    again = run_command("readiness", {"readiness.model": "m1"})
+    return [*textwrap.wrap(text, _WIDTH), f"  {run_command('foundation')}", f"  {again}", ""]
