@@ -282,13 +282,14 @@ def test_faulty_inputs_are_named(project):
     """A part of the pipeline cannot remake its inputs, so the faults are named before any work."""
     run(project)
     part = PIPELINE.filter(node_names=["total"])
-    assert input_faults(part, catalog(project)) == []
+    assert input_faults(part, catalog(project), "kedro run --env=x") == []
     flip(project / "scaled.parquet")
-    (fault,) = input_faults(part, catalog(project))
+    (fault,) = input_faults(part, catalog(project), "kedro run --env=x")
     assert fault.startswith("scaled is damaged (scaled.parquet): ")
     thin(project / "scaled.parquet")
-    (fault,) = input_faults(part, catalog(project))
+    (fault,) = input_faults(part, catalog(project), "kedro run --env=x")
     assert fault.startswith("scaled was thinned out: ")
+    assert fault.endswith("a plain `kedro run --env=x` makes it again")
 
 
 def test_a_node_that_fails_leaves_its_old_outputs_not_whole(project):

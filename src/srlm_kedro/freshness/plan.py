@@ -8,7 +8,6 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from srlm_kedro.display.commands import run_command
 from srlm_kedro.freshness.digests import json_digest
 from srlm_kedro.freshness.manifest import change_notes, is_thinned, manifest_path, output_fault
 from srlm_kedro.freshness.provenance import is_provenance
@@ -79,10 +78,15 @@ def accept(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, list[str]]
     return accepted
 
 
-def input_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
+def input_faults(pipeline: Pipeline, catalog: CatalogProtocol, command: str) -> list[str]:
     """What is wrong with outputs that the pipeline starts from and does not make itself.
 
     Seed data is no such output even if a pipeline wrote it, because people edit it.
+
+    Args:
+        pipeline: The nodes that will run.
+        catalog: Holds the outputs.
+        command: What makes them again.
     """
     faults = []
     for name in sorted(pipeline.inputs()):
@@ -90,7 +94,7 @@ def input_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
         if path is None or not manifest_path(path).exists() or interprets(catalog, name):
             continue
         if fault := "was thinned out" if is_thinned(path) else output_fault(path):
-            faults.append(f"{name} {fault}: {path}; a plain `{run_command()}` makes it again")
+            faults.append(f"{name} {fault}: {path}; a plain `{command}` makes it again")
     return faults
 
 

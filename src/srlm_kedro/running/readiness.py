@@ -9,6 +9,7 @@ from kedro.framework.context import KedroContext
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 
+from srlm_kedro.display.commands import run_command
 from srlm_kedro.errors import InputError, summary
 from srlm_kedro.freshness.plan import Plan, input_faults
 from srlm_kedro.freshness.recipe import is_engine, manifest_of, output_path
@@ -32,7 +33,7 @@ def refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> 
     asked = {name for node in pipeline.nodes if node.name in plan.stale for name in node.inputs}
     made = [name for node in pipeline.nodes if node.name in plan.stale for name in node.outputs]
     paths = {name: path for name in made if (path := output_path(catalog, name)) is not None}
-    faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog)
+    faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog, run_command())
     faults += write_faults(paths)
     faults += _suite_faults([name for name in asked if name.endswith("_suite")], catalog)
     engines = {}
