@@ -1,10 +1,12 @@
 """Readiness of models that judge well, say nothing, or have one fault each."""
 
 import pytest
+from pydantic import ValidationError
 
 from srlm_kedro.engines.generation.base import Completion
 from srlm_kedro.errors import InputError
 from srlm_kedro.judge.criteria import CriteriaPrompt, ListedCriteria
+from srlm_kedro.pipelines.readiness.params import ReadinessParams
 from srlm_kedro.records import Checkpoint
 from tests.unit.readiness.stage import (
     M1,
@@ -251,6 +253,23 @@ def test_rewards_by_a_program_need_no_judge():
     assert table.loc["pairs", "verdict"] == "ready"
     assert table.loc["gain of the next model", "value"] == pytest.approx(53.3)
     assert "rewards that are always right" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("group", "bound", "value", "other"),
+    [("accuracy", "ready", 0.7, 0.55), ("ties", "doubtful", 0.9, 0.15)],
+)
+def test_a_bound_is_set_alone(group, bound, value, other):
+    """The other keeps its default, and both must be in order."""
+    found = getattr(ReadinessParams.model_validate({group: {bound: value}}), group)
+    assert getattr(found, bound) == value
+    assert found.model_dump().keys() == {"ready", "doubtful"}
+    assert other in found.model_dump().values()
+    wrong = {"accuracy": {"ready": 0.5}, "ties": {"doubtful": 0.1}}[group]
+    with pytest.raises(ValidationError, match="must not be"):
+        ReadinessParams.model_validate({group: wrong})
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        ReadinessParams.model_validate({group: {"reddy": 0.5}})
 
 
 def test_an_answer_is_one_of_three_verdicts_by_its_bounds():

@@ -1,8 +1,9 @@
 """The parameters `readiness`: which model is tried, on how much, and what counts as ready."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from srlm_kedro.params import MAX_COUNT, Params
 
@@ -106,6 +107,14 @@ class ReadinessParams(Params):
     min_examples: int = Field(100, ge=0, le=MAX_COUNT)
     """Least expected examples of EFT for a verdict of ready. The paper has 1,630. In 100 examples
     with scores from 0 to 5, a score has about 20."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_other_bound(cls, value: Any, info: ValidationInfo) -> Any:
+        """One bound can be set alone: the other keeps its default."""
+        default = cls.model_fields[str(info.field_name)].default
+        is_part = isinstance(value, Mapping) and isinstance(default, AtLeast | AtMost)
+        return {**default.model_dump(), **value} if is_part else value
 
 
 def _verdict(is_ready: bool, is_doubtful: bool) -> Verdict:
