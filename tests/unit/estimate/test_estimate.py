@@ -130,11 +130,14 @@ def test_responses_lengthen_from_model_to_model():
 
 
 def test_switches_of_the_loop_change_what_is_drawn():
-    """`eft: ranking` has no EFT row; soft labels have a second judging."""
+    """`eft: ranking` has no EFT row; soft labels have a second judging, and programs have none."""
     assert "eft" in draws().index.get_level_values("stage")
     assert "eft" not in draws(LoopParams(world="given", eft="ranking")).index
     soft = draws(LoopParams(world="given", soft_labels=True))
     assert soft.loc["consistency", "m2"].equals(soft.loc["judging", "m2"])
+    checked = draws(LoopParams(world="given", reward="checked"))
+    assert draws().drop("judging").equals(checked)  # the rest of what judges do stays
+    assert draws(LoopParams(world="given", reward="both")).equals(draws())
     longer = draws(LoopParams(world="given", iterations=5))
     assert ("judging", "m5") in longer.index
 

@@ -149,7 +149,7 @@ def expect_draws(
     if loop.eft == "baseline":
         rows.append(volume.judge("eft", "eft", volume.pool, eft.sampling, *ranked))
     for t in models[1:]:
-        rows += _iteration(volume, t, responses, judging, twice=loop.soft_labels)
+        rows += _iteration(volume, t, responses, judging, loop)
     for t in (0, *models):
         rows += _measured(volume, t, evaluation, study if loop.study else None)
     if loop.study:
@@ -162,7 +162,7 @@ def expect_draws(
 
 
 def _iteration(
-    volume: Volume, t: int, responses: ResponsesParams, judging: JudgingParams, twice: bool
+    volume: Volume, t: int, responses: ResponsesParams, judging: JudgingParams, loop: LoopParams
 ) -> Iterator[dict]:
     """What is drawn to make M_t."""
     texts, writing, name = volume.texts, volume.prompts, f"m{t}"
@@ -179,7 +179,8 @@ def _iteration(
         new=answer,
     )
     candidates = asked * responses.sampling.n
-    for stage in ("judging", "consistency") if twice else ("judging",):
+    judged = ["judging"] if loop.reward != "checked" else []  # a program asks no judge
+    for stage in [*judged, "consistency"] if loop.soft_labels else judged:
         yield volume.judge(stage, name, candidates, judging.sampling, texts["ift_prompt"], answer)
 
 
