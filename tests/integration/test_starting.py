@@ -49,6 +49,19 @@ def test_a_start_with_nothing_to_do_loads_nothing_heavy(done, arguments):
     assert not HEAVY & loaded
 
 
+@pytest.mark.parametrize("pipeline", ["status", "accept"])
+def test_a_table_of_what_a_run_would_make_converts_no_model(project, capsys, pipeline):
+    """With a GGUF file as M0, which a run would turn into a folder several times as large."""
+    gguf_files = pytest.importorskip("tests.gguf_files", exc_type=ImportError)
+    file = gguf_files.write_gguf(project.path / "tiny.gguf", "Q8_0")
+    project.run(pipeline, env="smollm", params={"model": str(file)})
+    said = capsys.readouterr().out
+    assert ("train_sft" in said) or ("Nothing to accept" in said)
+    assert list(project.path.rglob("*.safetensors")) == list(
+        (project.path / "data/01_raw").rglob("*.safetensors")
+    )
+
+
 def test_commands_that_are_put_off_work(project):
     """`kedro mlflow` has all commands of kedro-mlflow."""
     said, loaded = kedro(project, "mlflow", "ui", "--help")

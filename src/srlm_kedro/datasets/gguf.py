@@ -70,6 +70,14 @@ class GgufModel:
                     self._make(file, target, recipe)
         return Checkpoint(target, self._name)
 
+    def check(self) -> None:
+        """Reads the file's header; nothing is made.
+
+        Raises:
+            InputError: There is no such file, or no model can be made from it.
+        """
+        sound_header(gguf_file(self._model))
+
     def fingerprint(self) -> dict[str, str]:
         """The file's content and the precision, not where the file is."""
         return {"gguf": file_digest(gguf_file(self._model)), "dtype": self._dtype}

@@ -68,6 +68,9 @@ class HubCheckpointDataset(ReadOnlyDataset[Checkpoint]):
             self._path = path
         return Checkpoint(self._path, self._name)
 
+    def check(self) -> None:
+        """Nothing is known about the model without a download."""
+
     def fingerprint(self) -> dict[str, Any]:
         """What the entry names; the hub is not asked."""
         return {"hub": self._hub, "revision": self._revision}
@@ -145,6 +148,19 @@ class GivenModelDataset(ReadOnlyDataset[Checkpoint]):
             DatasetError: There is no such model, or no whole one.
         """
         return self._found().load()
+
+    def check(self) -> None:
+        """Refuses a folder or a file that is no model; nothing is downloaded or converted.
+
+        Raises:
+            DatasetError: There is no such folder, or no whole model in it.
+            InputError: The same of a file.
+        """
+        source = self._found()
+        if isinstance(source, CheckpointDataset):
+            source.load()
+        else:
+            source.check()
 
     def fingerprint(self) -> dict[str, Any]:
         """The name on the hub, or the content of the folder or file."""

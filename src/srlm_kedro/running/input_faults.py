@@ -52,6 +52,7 @@ def data_faults(
     catalog: CatalogProtocol,
     given: Mapping[str, Any],
     pipelines: Mapping[str, Pipeline],
+    is_run: bool = True,
 ) -> list[str]:
     """What is wrong with the inputs of the pipeline that no node of it makes, one line each.
 
@@ -60,6 +61,7 @@ def data_faults(
         catalog: Holds their files.
         given: All parameters.
         pipelines: Every registered pipeline, to name one that makes a missing input.
+        is_run: Whether nodes will run. If not, no given model is downloaded or converted.
     """
     unusable = _entry_faults(pipeline, catalog)
     faults = list(dict.fromkeys(unusable.values()))
@@ -68,7 +70,7 @@ def data_faults(
         if name.startswith("params:"):
             continue
         try:
-            seeds |= _check_input(name, catalog, pipelines)
+            seeds |= _check_input(name, catalog, pipelines, is_run)
         except (DatasetError, InputError) as error:
             faults.append(str(error.__cause__ or error))
     try:
@@ -105,7 +107,7 @@ def _no_entry_message(name: str) -> str:
 
 
 def _check_input(
-    name: str, catalog: CatalogProtocol, pipelines: Mapping[str, Pipeline]
+    name: str, catalog: CatalogProtocol, pipelines: Mapping[str, Pipeline], is_run: bool
 ) -> dict[str, pd.DataFrame]:
     """The rows of seed data by their name; nothing for other inputs.
 
@@ -117,7 +119,9 @@ def _check_input(
     if path is not None and not path.exists():
         raise InputError(f"{name}: {path} is not there. {_advice(name, pipelines)}")
     thinned = path is not None and is_thinned(path)  # refused or made again if a node needs it
-    if isinstance(dataset, GIVEN_MODELS | OasstDataset | ModelSizeDataset) and not thinned:
+    if isinstance(dataset, GivenModelDataset | HubCheckpointDataset) and not is_run:
+        dataset.check()
+    elif isinstance(dataset, GIVEN_MODELS | OasstDataset | ModelSizeDataset) and not thinned:
         dataset.load()
     if name in _TEMPLATES:
         _TEMPLATES[name](dataset.load())

@@ -66,8 +66,13 @@ class RunRequest:
         )
 
 
-def choose_nodes(context: KedroContext, request: RunRequest) -> Pipeline:
+def choose_nodes(context: KedroContext, request: RunRequest, is_run: bool = True) -> Pipeline:
     """The nodes that were asked for, fresh or not, composed from the parameters.
+
+    Args:
+        context: Holds the parameters and the catalog.
+        request: What was asked for.
+        is_run: Whether nodes will run. If not, no given model is downloaded or converted.
 
     Raises:
         InputError: Everything that is wrong with parameters, seed data and models, at once.
@@ -83,7 +88,7 @@ def choose_nodes(context: KedroContext, request: RunRequest) -> Pipeline:
     faults = compose_loop(given, raw, names)
     faults += _version_faults(request.options.get("load_versions"), raw)
     chosen, unknown = _select(names, request)
-    faults += data_faults(chosen, raw, given, pipelines) if chosen is not None else unknown
+    faults += data_faults(chosen, raw, given, pipelines, is_run) if chosen is not None else unknown
     faults += _unknown_pipelines(request.pipelines or [])
     if faults or chosen is None:
         raise InputError(summary("Refused before any work:", faults))

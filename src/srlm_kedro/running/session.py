@@ -74,12 +74,12 @@ class LoopSession(KedroSession):
         pipelines.set_requested(names)
         context = self.load_context()
         if STATUS in asked:
-            chosen = choose_nodes(context, request)
+            chosen = choose_nodes(context, request, is_run=False)
             plan = make_plan(chosen, context.catalog)
             print(status_table(chosen, context.catalog, plan))
             return {}
         with stoppable(signal.SIGTERM), one_run_at_a_time(data_folder(context)) as locked:
-            chosen = choose_nodes(context, request)
+            chosen = choose_nodes(context, request, is_run=ACCEPT not in asked)
             if ACCEPT in asked:
                 print(accepted_text(accept(chosen, context.catalog)))
                 return {}

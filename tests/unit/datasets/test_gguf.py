@@ -74,6 +74,13 @@ def given(model, tmp_path, **kept):
     return GivenModelDataset("m0", str(model), gguf={"folder": str(tmp_path / "kept"), **kept})
 
 
+def entry_of(model, tmp_path):
+    """The catalog's entry for a given model."""
+    kept = {"folder": str(tmp_path / "kept")}
+    kind = "srlm_kedro.datasets.hub.GivenModelDataset"
+    return {"type": kind, "name": "m0", "model": str(model), "gguf": kept}
+
+
 def test_a_file_is_a_model_as_a_folder_is(file, tmp_path):
     """The real converter gives a checkpoint that the catalog accepts, named as its entry says."""
     model = given(file, tmp_path).load()
@@ -268,22 +275,34 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 def test_faults_are_told_before_any_work(tmp_path):
     """Of the model and of its size, from entries as the catalog has them."""
-    kept = {"folder": str(tmp_path / "kept")}
-    module, model = "srlm_kedro.datasets", "package:llm_nothing/tiny.gguf"
-    entries = {
-        "m0.model": {
-            "type": f"{module}.hub.GivenModelDataset",
-            "name": "m0",
-            "model": model,
-            "gguf": kept,
-        },
-        "m0_size": {"type": f"{module}.model_size.ModelSizeDataset", "model": model},
-    }
+    model = "package:llm_nothing/tiny.gguf"
+    size = {"type": "srlm_kedro.datasets.model_size.ModelSizeDataset", "model": model}
+    entries = {"m0.model": entry_of(model, tmp_path), "m0_size": size}
     pipeline = Pipeline([Node(json.dumps, [name], f"{name}.out") for name in entries])
     memory = {f"{name}.out": {"type": "MemoryDataset"} for name in entries}
     told = data_faults(pipeline, DataCatalog.from_config(entries | memory), {}, {})
     assert len(told) == 2
     assert all("no package llm_nothing is installed" in one for one in told)
+
+
+def test_what_only_reports_converts_and_downloads_nothing(file, tmp_path, made):
+    """The header is read all the same; of a model on a hub nothing can be known."""
+    pipeline = Pipeline([Node(json.dumps, ["m0.model"], "out")])
+
+    def told(model, **options):
+        catalog = DataCatalog.from_config({"m0.model": entry_of(model, tmp_path)})
+        return data_faults(pipeline, catalog, {}, {}, **options)
+
+    assert told(file, is_run=False) == []
+    assert told("hub:nobody/none", is_run=False) == []
+    assert str(tmp_path) in told(tmp_path, is_run=False)[0]  # a folder without a model
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(file.read_bytes()[:3000])
+    assert "cut off" in told(broken, is_run=False)[0]
+    assert made == []
+    assert not (tmp_path / "kept").exists()
+    assert told(file) == []
+    assert len(made) == 1
 
 
 def test_an_entry_must_say_where_the_folder_is_kept(file):
