@@ -128,7 +128,8 @@ def test_prompts_and_limits_that_cannot_be_used_are_told_before_any_work(project
     shipped = pairs.read_text("utf-8")
     pairs.write_text(shipped.replace("min_value: 0.02", "min_value: .nan"), "utf-8")
     said = refusal(project)
-    assert "few-shot prompt: it cannot be filled" in said
+    assert f"{conf}/prompts/few_shot.txt: few-shot prompt: it cannot be filled" in said
+    assert f"{conf}/prompts/judge.txt: judge prompt: " in said
     assert "it never asks for a `Score:`" in said
     assert "pairs.yml: not an expectation suite" in said
     assert "min_value = nan is no limit" in said

@@ -67,11 +67,12 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
                 such class.
         """
         if (criteria is None) == (rubric is None):
-            raise InputError(f"{filepath}: give either `criteria` or `rubric` in the catalog.")
+            given = "both" if rubric else "neither"
+            raise InputError(f"it must have either `criteria` or `rubric`, and has {given}.")
         self._filepath = Path(filepath)
         self._rubric = rubric
-        self._criteria = _listed(filepath, criteria) if rubric is None else _built(rubric)
-        self._answers = _spelt(filepath, answers)
+        self._criteria = _listed(criteria) if rubric is None else _built(rubric)
+        self._answers = _spelt(answers)
         self.metadata = metadata
 
     @property
@@ -89,7 +90,10 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
             DatasetError: The template lacks a placeholder, or the file is not there.
         """
         template = self._filepath.read_text("utf-8")
-        return check_criteria_prompt(CriteriaPrompt(template, self._criteria, self._answers))
+        try:
+            return check_criteria_prompt(CriteriaPrompt(template, self._criteria, self._answers))
+        except InputError as error:
+            raise InputError(f"{self._filepath}: {error}") from error
 
     def fingerprint(self) -> dict[str, Any]:
         """The template, and the criteria or the name of their class; its code counts separately."""
@@ -105,7 +109,7 @@ class CriteriaPromptDataset(ReadOnlyDataset[CriteriaPrompt]):
         return {"filepath": str(self._filepath), "rubric": self._rubric}
 
 
-def _spelt(source: str, answers: dict[str, Any] | None) -> Answers:
+def _spelt(answers: dict[str, Any] | None) -> Answers:
     """The answers of a catalog entry. YAML reads a bare `yes` as true, also as a key."""
     if answers is None:
         return Answers()
@@ -117,8 +121,8 @@ def _spelt(source: str, answers: dict[str, Any] | None) -> Answers:
     )
     if not sound:
         raise InputError(
-            f'{source}: `answers` in the catalog must be {{"yes": [words], "no": [words]}}, with '
-            f"the words in quotes; found {answers!r}."
+            '`answers` must be {"yes": [words], "no": [words]}, with the words in quotes; found '
+            f"{answers!r}."
         )
     return Answers(tuple(words["yes"]), tuple(words["no"]))
 
@@ -129,35 +133,37 @@ def _built(rubric: str) -> Rubric:
         built = load_obj(rubric)()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
-            f"{rubric}: this class of `rubric` in the catalog cannot be used: {error}. Name a "
-            "class without arguments, as `package.module.Class`."
+            f"`rubric: {rubric}` names no class that can be made: {error}. Write a class without "
+            "arguments below src/ (or install a package that has one), and name its module and "
+            "itself: the class MyRubric of src/my_rubric.py is `my_rubric.MyRubric`."
         ) from error
     if not callable(getattr(built, "criteria", None)):
         raise InputError(
-            f"{rubric}: this class of `rubric` in the catalog has no method "
+            f"`rubric: {rubric}` names a class that must have a method "
             "`criteria(instruction)`, which gives a list of `srlm_kedro.records.Criterion`."
         )
     return built
 
 
-def _listed(source: str, criteria: Any) -> ListedCriteria:
+def _listed(criteria: Any) -> ListedCriteria:
     """The criteria of a catalog entry; each question is a kind of its own."""
     if not isinstance(criteria, list):
         raise InputError(
-            f"{source}: `criteria` in the catalog must be a list of questions; found "
-            f'{criteria!r}. Write ["a question?"].'
+            f'`criteria` must be a list of questions; found {criteria!r}. Write ["a question?"].'
         )
     rows = [{"ask": each} if isinstance(each, str) else each for each in criteria]
     try:
         found = TypeAdapter(list[_Listed]).validate_python(rows)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        number, *inside = first["loc"]
+        place = f"criterion {int(number) + 1}" + "".join(f", `{part}`" for part in inside)
         raise InputError(
-            f"{source}: criterion {int(first['loc'][0]) + 1} of the catalog cannot be used: "
-            f'{first["msg"]}. Write a question, or {{ask: "a question?", wanted: no}}.'
+            f"{place}: {first['msg']}, found {first['input']!r}. Write a question, or "
+            '{ask: "a question?", wanted: no} with yes or no unquoted.'
         ) from error
     if not found:
-        raise InputError(f"{source}: `criteria` is empty in the catalog. List a question.")
+        raise InputError("`criteria` is empty. List a question.")
     return ListedCriteria(
         tuple(Criterion(f"criterion {n}", each.ask, each.wanted) for n, each in enumerate(found, 1))
     )

@@ -1,13 +1,16 @@
 """Faults of what a run starts from: catalog entries, seed data, prompts, limits, given models."""
 
+import inspect
 import logging
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
+from kedro.utils import load_obj
 from pydantic import BaseModel, ValidationError
 
 from srlm_kedro.datasets.hub import GivenModelDataset, HubCheckpointDataset
@@ -17,6 +20,7 @@ from srlm_kedro.datasets.models import CheckpointDataset
 from srlm_kedro.datasets.oasst import OasstDataset
 from srlm_kedro.datasets.seed import SeedDataset
 from srlm_kedro.display.commands import run_command
+from srlm_kedro.display.safe_text import one_line
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import is_thinned
 from srlm_kedro.freshness.recipe import output_path
@@ -37,6 +41,8 @@ from srlm_kedro.validation.suite import read_suite
 
 GIVEN_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
 """Types of datasets that hold a model which no node makes."""
+_LONGEST = 2000
+"""Characters of another library's message."""
 _log = logging.getLogger(__name__)
 _TEMPLATES: dict[str, Callable[[Any], Any]] = {
     "judge_prompt": check_judge_prompt,
@@ -71,8 +77,10 @@ def data_faults(
             continue
         try:
             seeds |= _check_input(name, catalog, pipelines, is_run)
-        except (DatasetError, InputError) as error:
+        except DatasetError as error:
             faults.append(str(error.__cause__ or error))
+        except InputError as error:
+            faults.append(str(error))
     try:
         refuse_faulty_seed(seeds)
     except InputError as error:
@@ -89,8 +97,23 @@ def _entry_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, str
         try:
             catalog.get(name)
         except DatasetError as error:
-            faults[name] = f"{name}: its entry in the catalog cannot be used: {error}"
+            faults[name] = f"{name}: its entry in the catalog cannot be used: {_reason(error)}"
     return faults
+
+
+def _reason(error: DatasetError) -> str:
+    """Why Kedro could not make a dataset, without what Kedro says around it."""
+    cause = error.__cause__
+    if isinstance(cause, InputError):
+        return str(cause)
+    unknown = re.search(r"got an unexpected keyword argument '(\w+)'", str(cause))
+    kind = re.search(r"constructor of '([\w.]+)'", str(error))
+    if not (unknown and kind):
+        return one_line(str(error), _LONGEST)
+    known = list(inspect.signature(load_obj(kind[1])).parameters)
+    close = get_close_matches(unknown[1], known, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(known)}"
+    return f"{kind[1].rpartition('.')[2]} has no option `{unknown[1]}`; {hint}"
 
 
 def _no_entry_message(name: str) -> str:
@@ -124,7 +147,11 @@ def _check_input(
     elif isinstance(dataset, GIVEN_MODELS | OasstDataset | ModelSizeDataset) and not thinned:
         dataset.load()
     if name in _TEMPLATES:
-        _TEMPLATES[name](dataset.load())
+        prompt = dataset.load()
+        try:
+            _TEMPLATES[name](prompt)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
     if name.endswith("_suite"):
         read_suite(dataset.load() or {}, str(path))
     if not isinstance(dataset, SeedDataset | HubSeedDataset):

@@ -5,10 +5,12 @@ import sys
 import pytest
 import yaml
 from kedro.io import DataCatalog, DatasetError
+from kedro.pipeline import Node, Pipeline
 
 from srlm_kedro.datasets.criteria_prompt import CriteriaPromptDataset
 from srlm_kedro.freshness import provenance
 from srlm_kedro.records import Criterion
+from srlm_kedro.running.input_faults import data_faults
 
 RUBRIC = """
 from srlm_kedro.records import Criterion
@@ -80,38 +82,68 @@ def test_a_class_reads_criteria_out_of_each_instruction(template, rubric):
     ]
 
 
+LOOKED_AT = Pipeline([Node(repr, ["criteria_prompt"], "out")])
+
+
+def told(template: str, entry: str) -> str:
+    """What a run says about a catalog entry, before any work."""
+    kind = "srlm_kedro.datasets.criteria_prompt.CriteriaPromptDataset"
+    catalog = {"criteria_prompt": {"type": kind, "filepath": template, **yaml.safe_load(entry)}}
+    (fault,) = data_faults(LOOKED_AT, DataCatalog.from_config(catalog), {}, {})
+    return fault
+
+
 @pytest.mark.parametrize(
     ("entry", "fault"),
     [
-        ("{}", "either `criteria` or `rubric`"),
-        ("{criteria: [One], rubric: own_rubric.Words}", "either `criteria` or `rubric`"),
+        ("{}", "it must have either `criteria` or `rubric`, and has neither."),
+        ("{criteria: [One], rubric: own_rubric.Words}", "either `criteria` or `rubric`, and has b"),
         ("{criteria: []}", "`criteria` is empty"),
-        ('{criteria: "Is it good?"}', "must be a list of questions; found 'Is it good"),
-        ("{criteria: {ask: One}}", "must be a list of questions"),
-        ('{criteria: [One, " "]}', "criterion 2 .*the question is blank"),
-        ('{criteria: [{ask: ""}]}', "criterion 1 .*the question is blank"),
-        ('{criteria: [One, {ask: Two, wanted: "no"}]}', "criterion 2 .*wanted: no"),
-        ("{criteria: [{wanted: no}]}", "criterion 1 .*Field required"),
-        ("{criteria: [{ask: One, want: no}]}", "criterion 1 .*not permitted"),
-        ("{criteria: [3]}", "criterion 1 of the catalog cannot be used"),
-        ("{rubric: own_rubric.Missing}", "own_rubric.Missing: .*cannot be used"),
-        ("{rubric: no_such_module.Words}", "no_such_module.Words: .*cannot be used"),
-        ("{rubric: Words}", "Words: .*cannot be used"),
-        ("{rubric: own_rubric.Silent}", r"no method `criteria\(instruction\)`"),
-        ("{rubric: own_rubric.Demanding}", "without arguments"),
+        ('{criteria: "Is it good?"}', "`criteria` must be a list of questions; found 'Is it good"),
+        ("{criteria: {ask: One}}", "`criteria` must be a list of questions; found {'ask'"),
+        ('{criteria: [One, " "]}', "criterion 2, `ask`: Value error, the question is blank, found"),
+        ('{criteria: [{ask: ""}]}', "criterion 1, `ask`: Value error, the question is blank"),
+        (
+            '{criteria: [One, {ask: Two, wanted: "no"}]}',
+            "criterion 2, `wanted`: Input should be a valid boolean, found 'no'. Write a question, "
+            'or {ask: "a question?", wanted: no} with yes or no unquoted.',
+        ),
+        ("{criteria: [{wanted: no}]}", "criterion 1, `ask`: Field required, found {'wanted'"),
+        ("{criteria: [{ask: One, want: no}]}", "criterion 1, `want`: Extra inputs are not perm"),
+        ("{criteria: [3]}", "criterion 1: Input should be a valid dictionary"),
+        ("{rubric: own_rubric.Missing}", "`rubric: own_rubric.Missing` names no class that can"),
+        (
+            "{rubric: no_such_module.Words}",
+            "`rubric: no_such_module.Words` names no class that can be made: No module named "
+            "'no_such_module'. Write a class without arguments below src/ (or install a package "
+            "that has one), and name its module and itself: the class MyRubric of "
+            "src/my_rubric.py is `my_rubric.MyRubric`.",
+        ),
+        ("{rubric: Words}", "`rubric: Words` names no class that can be made: Empty module name"),
+        ("{rubric: own_rubric.Silent}", "must have a method `criteria(instruction)`"),
+        ("{rubric: own_rubric.Demanding}", "missing 1 required positional argument: 'needed'. W"),
+        ("{rubrik: a.B}", "CriteriaPromptDataset has no option `rubrik`; did you mean `rubric`?"),
+        ("{xyz: 1}", "no option `xyz`; it has filepath, criteria, rubric, answers, metadata"),
     ],
 )
 def test_an_entry_that_cannot_be_used_is_refused(template, rubric, entry, fault):
-    """When the catalog is built, with what to write."""
-    with pytest.raises(DatasetError, match=fault):
-        of_yaml(template, entry)
+    """On one line, with what was found and what to write, and without what Kedro says around it."""
+    said = told(template, entry)
+    assert said.startswith("criteria_prompt: its entry in the catalog cannot be used: ")
+    assert fault in said
+    assert "\n" not in said
+    assert ".." not in said
+    assert "Failed to instantiate" not in said
+    assert template not in said  # which has no fault
 
 
 def test_a_template_without_a_place_is_refused_when_it_is_loaded(tmp_path):
     """The criterion has nowhere to go."""
-    (tmp_path / "bare.txt").write_text("{response}", "utf-8")
+    file = tmp_path / "bare.txt"
+    file.write_text("{response}", "utf-8")
     with pytest.raises(DatasetError, match=r"\{criterion\}"):
-        CriteriaPromptDataset(str(tmp_path / "bare.txt"), ["Is it?"]).load()
+        CriteriaPromptDataset(str(file), ["Is it?"]).load()
+    assert told(str(file), "criteria: ['Is it?']").startswith(f"{file}: criteria prompt: 1 faults.")
 
 
 def test_the_fingerprint_tells_template_and_criteria(template, tmp_path):
