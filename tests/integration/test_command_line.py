@@ -80,14 +80,14 @@ def test_what_cannot_work_is_a_message_before_any_work(project, arguments, said)
     assert said in refusal(project, *arguments)
 
 
-def test_an_unknown_environment_is_told_with_those_there_are(project):
-    """The message lists the environments that exist."""
+def test_an_unknown_environment_is_told_with_the_one_that_was_meant(project):
+    """A typing error needs no list."""
     bootstrap_project(project.path)
     from srlm_kedro.cli import cli
 
     done = CliRunner().invoke(cli, ["run", "--env=shufled_rewards"])
     assert done.exit_code == 1
-    assert "has no environment 'shufled_rewards' (it has base, checked, cream" in done.output
+    assert "no environment 'shufled_rewards'; did you mean `shuffled_rewards`?" in done.output
 
 
 def test_all_faults_of_one_group_are_told_at_once(project):

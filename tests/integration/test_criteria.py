@@ -69,7 +69,7 @@ def test_a_checker_rewards_the_candidates(founded, reward):
 def test_labels_without_points_are_refused_before_any_work(project):
     """The microworld's rankings say nothing about single criteria."""
     project.configure("parameters", loop={"judge_form": "criteria", "eft": "labels"})
-    with pytest.raises(InputError, match=r"eft_seed, response .*: it has no `points`"):
+    with pytest.raises(InputError, match=r"eft_seed: .* ranked responses have no `points`"):
         project.run()
     assert not list((project.path / "data").rglob("*.parquet"))
 

@@ -5,11 +5,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from srlm_kedro.datasets.gguf import gguf_file
+from srlm_kedro.datasets.gguf import gguf_file, sound_header
 from srlm_kedro.datasets.hub import local_path, split_name
 from srlm_kedro.datasets.model_folder import read_tensors
 from srlm_kedro.datasets.read_only import ReadOnlyDataset
-from srlm_kedro.engines.gguf.header import is_gguf, read_header
+from srlm_kedro.engines.gguf.header import is_gguf
 from srlm_kedro.errors import InputError
 
 _NAMES = {
@@ -42,13 +42,14 @@ class ModelSizeDataset(ReadOnlyDataset[dict[str, Any]]):
             `hidden_size`, `kv_size` and `vocabulary`.
 
         Raises:
-            InputError: A file there is no safetensors file, or the configuration names no sizes.
+            InputError: A file there is no safetensors or sound GGUF file, or the configuration
+                names no sizes.
         """
         named = {"model": self._model}
         try:
             folder = self._folder()
             if folder and is_gguf(folder):
-                return {**named, **read_header(gguf_file(self._model)).sizes()}
+                return {**named, **sound_header(gguf_file(self._model)).sizes()}
             files = _weights(folder) if folder else []
             if not folder or not files:
                 return named
@@ -59,7 +60,7 @@ class ModelSizeDataset(ReadOnlyDataset[dict[str, Any]]):
         except (ValueError, TypeError, ArithmeticError, LookupError, StopIteration) as error:
             raise InputError(
                 f"{self._model}: the model's size cannot be read ({error}). Put the whole model "
-                "there, or state its size in `estimate.model`."
+                "there, or name another."
             ) from error
 
     def fingerprint(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ All faults are found before Kedro reads a file, each with its file and line.
 """
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,17 @@ def _unknown(conf: Path, env: str | None) -> list[str]:
         return []
     known = sorted(one.name for one in conf.iterdir() if one.is_dir())
     return [
-        f"--env: {conf} has no environment {name!r} (it has {', '.join(known)}). Join several by "
-        "a plus sign: `--env=smollm+shuffled_rewards`"
+        f"--env: {conf} has no environment {name!r}{_meant(name, known)}"
         for name in environments(env)
         if name not in known
     ]
+
+
+def _meant(name: str, known: list[str]) -> str:
+    if close := get_close_matches(name, known, n=1):
+        return f"; did you mean `{close[0]}`?"
+    listed = ", ".join(known)
+    return f" (it has {listed}). Join several by a plus sign: `--env=smollm+shuffled_rewards`"
 
 
 def _all_files(conf: Path, base: str | None, env: str | None, local: str | None) -> list[Path]:

@@ -43,6 +43,8 @@ GIVEN_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
 """Types of datasets that hold a model which no node makes."""
 _LONGEST = 2000
 """Characters of another library's message."""
+_GIVEN = {"oasst_messages": "oasst_file"}
+"""Files that a parameter names in the environments of the project."""
 _log = logging.getLogger(__name__)
 _TEMPLATES: dict[str, Callable[[Any], Any]] = {
     "judge_prompt": check_judge_prompt,
@@ -216,7 +218,8 @@ def _advice(name: str, pipelines: Mapping[str, Pipeline]) -> str:
     makers = [one for one in pipelines if name in pipelines[one].all_outputs()]
     if not makers:
         what = "model" if name.endswith(".model") else "file"
-        return f"Put the {what} there, or name another in its entry in the catalog."
+        given = f"by --params={_GIVEN[name]}=FILE or " if name in _GIVEN else ""
+        return f"Put the {what} there, or name another {given}in its entry in the catalog."
     least = min(makers, key=lambda one: len(pipelines[one].nodes))
     command = run_command("" if least == "__default__" else least)
     return f"Make it first ({command}), or correct its entry in the catalog."

@@ -264,8 +264,9 @@ def test_what_is_no_gguf_file_is_refused(tmp_path, content, words, made):
     file = tmp_path / "tiny.gguf"
     file.write_bytes(content)
     refused(given(file, tmp_path), str(file), *words)
-    with pytest.raises(DatasetError, match="size cannot be read"):
+    with pytest.raises(DatasetError, match="Name another one, or get it again") as size:
         ModelSizeDataset(str(file)).load()
+    assert "estimate.model" not in str(size.value)  # a stated size would not make it a model
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

@@ -140,7 +140,9 @@ def test_a_damaged_export_is_told_before_any_work(tmp_path):
     entry = {"type": "srlm_kedro.datasets.oasst.OasstDataset", "filepath": str(path)}
     catalog = DataCatalog.from_config({"oasst_messages": entry})
     catalog["params:oasst"], catalog["params:seed"] = {}, 0
-    assert "export is not there" in data_faults(create_pipeline(), catalog, {}, {})[0]
+    missing = data_faults(create_pipeline(), catalog, {}, {})[0]
+    assert "export is not there" in missing
+    assert "or name another by --params=oasst_file=FILE or in its entry" in missing
     path.write_bytes(json_lines([two_turns(), {"text": "no id"}]))
     (told,) = data_faults(create_pipeline(), catalog, {}, {})
     assert told.startswith(str(path))

@@ -88,8 +88,8 @@ def test_too_few_examples_stop_the_run():
     ("points", "fault"),
     [
         ([[True, False], [True]], "response e0-r1: it has 1 points, and the judge has 2"),
-        ([[True, False], None], "response e0-r1: it has no `points`"),
-        ([None, None], "response e0-r0: it has no `points`"),
+        ([[True, False], None], r"eft_seed: 1 of 2 .* have no `points` \(the first is e0-r1\)"),
+        ([None, None], "eft_seed: 2 of 2 .*e0-r0.*Give all of them `points`, or .*eft: baseline`"),
         ([[True, False, True], [True, False]], "response e0-r0: it has 3 points"),
     ],
 )
@@ -100,8 +100,8 @@ def test_points_that_do_not_fit_the_criteria_are_refused(points, fault):
 
 
 def test_all_faulty_responses_are_named_at_once():
-    """One line each; a sound pool has none."""
-    assert len(label_faults(pool(None, [True], [True, True]), PROMPT)) == 2
+    """One line for all without points, one for each other; a sound pool has none."""
+    assert len(label_faults(pool(None, [True], None, [True, True]), PROMPT)) == 2
     assert label_faults(pool([True, True], [True, False]), PROMPT) == []
 
 

@@ -221,7 +221,7 @@ def test_labels_need_points():
     labels = {"eft": "labels", "judge_form": "criteria"}
     table, _, _ = readiness(Model(), M0, loop=labels)
     assert table.loc["examples of EFT", "verdict"] == "not ready"
-    assert "it has no `points`" in table.loc["examples of EFT", "found"]
+    assert "have no `points`" in table.loc["examples of EFT", "found"]
     _, ranked = seed_data()
     marked = ranked.assign(points=[[rank < 2] for rank in ranked["rank"]])
     table, _, _ = readiness(Model(), M0, marked, loop=labels, readiness={"min_examples": 10})

@@ -73,6 +73,14 @@ def test_an_unknown_environment_is_refused(conf, env):
     assert "asked, base, big, control, empty, local, other, plain, real" in str(error.value)
 
 
+@pytest.mark.parametrize("env", ["contrl", "real+contrl"])
+def test_the_environment_that_was_meant_is_named(conf, env):
+    """And not all that there are."""
+    with pytest.raises(InputError, match="'contrl'; did you mean `control`") as error:
+        loader(conf, env)
+    assert "empty" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("env", "said"),
     [

@@ -13,9 +13,10 @@ COLUMNS = [
     *("prompt_id", "response_id", "prompt", "completion", "score", "rank", "complete", "kind"),
 ]
 """`complete` is False: only the answer's first token is trained on, for only it is read."""
-_RULE = (
-    "with `loop.eft: labels` every ranked response says whether it meets each criterion, in their "
-    "order (otherwise use `loop.eft: baseline`)."
+_REMEDY = (
+    "With `loop.eft: labels` each ranked response says by `points` which criteria it meets, in "
+    "their order (docs/reference/seed-data.md). Give all of them `points`, or choose `loop.eft: "
+    "baseline`, which needs none"
 )
 
 
@@ -32,7 +33,7 @@ def select_labelled(
         GateError: Fewer than `min_kept` examples are left.
     """
     if faults := label_faults(eft_pool, criteria_prompt):
-        raise InputError(summary(f"eft: {len(faults)} faults; {_RULE}", faults))
+        raise InputError(summary("eft: no examples can be made.", faults))
     examples = pd.DataFrame(_examples(eft_pool, criteria_prompt), columns=[*COLUMNS, "is_yes"])
     kept = _balanced(examples, eft.per_answer, seed)
     if len(kept) < eft.min_kept:
@@ -52,23 +53,29 @@ def select_labelled(
 
 
 def label_faults(ranked: pd.DataFrame, criteria_prompt: CriteriaPrompt) -> list[str]:
-    """Responses whose points are missing or do not fit the criteria, one line each.
+    """What is wrong with the points of ranked responses.
+
+    One line says how many responses have none, and one for each other response that its points do
+    not fit the criteria.
 
     Args:
         ranked: Ranked responses, as `prepare_eft` gives them.
         criteria_prompt: Knows the criteria for each prompt.
     """
-    faults = []
+    faults, missing = [], []
     for row in ranked.itertuples():
         points = getattr(row, "points", None)
         criteria = criteria_prompt.rubric.criteria(row.prompt)
         if points is None:
-            faults.append(f"eft_seed, response {row.response_id}: it has no `points`")
+            missing.append(row.response_id)
         elif len(points) != len(criteria):
             faults.append(
                 f"eft_seed, response {row.response_id}: it has {len(points)} points, and the "
                 f"judge has {len(criteria)} criteria for its prompt"
             )
+    if missing:
+        count = f"{len(missing):,} of {len(ranked):,} ranked responses have no `points`"
+        faults.insert(0, f"eft_seed: {count} (the first is {missing[0]}). {_REMEDY}")
     return faults
 
 
