@@ -172,6 +172,16 @@ def test_a_remedy_has_the_environment_and_the_parameters_of_the_command(
     assert said.format(given) in refusal(project, asked, given)
 
 
+def test_a_remedy_of_a_process_is_the_command_that_was_typed_with_another_pipeline(project):
+    """Kedro changes its name as it starts, and the environment is kept all the same."""
+    (project.path / "data/01_raw/ift.jsonl").unlink()
+    process = project.start("--params=data=data/other")
+    told = process.communicate(timeout=120)
+    assert process.returncode == 1
+    remedy = "(python -m kedro run --env=test --pipeline=seed_data --params=data=data/other)"
+    assert remedy in "".join(told)
+
+
 def test_what_must_be_made_before_a_model_is_tried_is_told_in_full(project, monkeypatch):
     """Without the parameters of the trial."""
     given = "--params=readiness.model=m2,dpo.beta=2"

@@ -51,6 +51,7 @@ def test_a_new_value_replaces_the_typed_one(monkeypatch):
     ("script", "program"),
     [
         ("/lib/kedro/__main__.py", "kedro run"),
+        ("python -m kedro", "python -m kedro run"),  # as kedro itself sets it
         ("/lib/srlm_kedro/__main__.py", "python -m srlm_kedro"),
     ],
 )

@@ -25,7 +25,7 @@ def run_command(pipeline: str = "", params: Mapping[str, str] | None = None) -> 
         pipeline: The pipeline that it runs; the default pipeline if empty.
         params: Parameters by their dotted names; they replace those of this process.
     """
-    program = f"python -m {_PACKAGE}" if _program() == _PACKAGE else "kedro run"
+    program = {_PACKAGE: f"python -m {_PACKAGE}"}.get(_program(), f"{_kedro() or 'kedro'} run")
     options = [f"{names[0]}={value}" for names in _KEPT if (value := _option(names))]
     if pipeline:
         options.append(f"--pipeline={pipeline}")
@@ -39,6 +39,12 @@ def _program() -> str:
     return script.parent.name if script.name == "__main__.py" else script.name
 
 
+def _kedro() -> str:
+    """How kedro was called: it names itself `python -m kedro` then; empty for another program."""
+    program = _program()
+    return program if program in ("kedro", "python -m kedro") else ""
+
+
 def _params(pipeline: str) -> dict[str, str]:
     """The parameters of this process's command, without those that only its pipeline reads."""
     items = (item.partition("=") for item in _option(_PARAMS).split(",") if "=" in item)
@@ -49,7 +55,7 @@ def _params(pipeline: str) -> dict[str, str]:
 
 def _option(names: tuple[str, ...]) -> str:
     """The value of an option of this process's command; empty if it is not there."""
-    if _program() not in ("kedro", _PACKAGE):
+    if not (_kedro() or _program() == _PACKAGE):
         return ""  # a notebook or a program of its own, whose options are others
     words, found = sys.argv[1:], ""
     for place, word in enumerate(words):
