@@ -39,7 +39,8 @@ from srlm_kedro.pipelines.prompts.params import PromptsParams, check_few_shot_pr
 from srlm_kedro.pipelines.published.mt_bench import check_mt_bench_prompt
 from srlm_kedro.validation.suite import read_suite
 
-GIVEN_MODELS = CheckpointDataset | GivenModelDataset | HubCheckpointDataset
+_FETCHED = GivenModelDataset | HubCheckpointDataset
+GIVEN_MODELS = CheckpointDataset | _FETCHED
 """Types of datasets that hold a model which no node makes."""
 _LONGEST = 2000
 """Characters of another library's message."""
@@ -69,7 +70,8 @@ def data_faults(
         catalog: Holds their files.
         given: All parameters.
         pipelines: Every registered pipeline, to name one that makes a missing input.
-        is_run: Whether nodes will run. If not, no given model is downloaded or converted.
+        is_run: Whether nodes will run. Given models are downloaded and converted only then, and
+            only if nothing else is wrong.
     """
     unusable = _entry_faults(pipeline, catalog)
     faults = list(dict.fromkeys(unusable.values()))
@@ -78,17 +80,33 @@ def data_faults(
         if name.startswith("params:"):
             continue
         try:
-            seeds |= _check_input(name, catalog, pipelines, is_run)
-        except DatasetError as error:
-            faults.append(str(error.__cause__ or error))
-        except InputError as error:
-            faults.append(str(error))
+            seeds |= _check_input(name, catalog, pipelines)
+        except (DatasetError, InputError) as error:
+            faults.append(_told(error))
     try:
         refuse_faulty_seed(seeds)
     except InputError as error:
         faults.append(str(error))
     faults += _label_faults(pipeline, seeds, catalog)
-    return faults + _count_faults(pipeline, seeds, given)
+    faults += _count_faults(pipeline, seeds, given)
+    return faults if faults or not is_run else _fetching_faults(pipeline, catalog)
+
+
+def _fetching_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
+    """Downloads and converts the given models; why some cannot be had, one line each."""
+    faults = []
+    for name in sorted(pipeline.inputs()):
+        try:
+            if isinstance(catalog.get(name), _FETCHED):
+                catalog.load(name)
+        except DatasetError as error:
+            faults.append(_told(error))
+    return faults
+
+
+def _told(error: Exception) -> str:
+    """Our own message inside of Kedro's, or the error's."""
+    return str(error.__cause__ or error) if isinstance(error, DatasetError) else str(error)
 
 
 def _entry_faults(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
@@ -132,7 +150,7 @@ def _no_entry_message(name: str) -> str:
 
 
 def _check_input(
-    name: str, catalog: CatalogProtocol, pipelines: Mapping[str, Pipeline], is_run: bool
+    name: str, catalog: CatalogProtocol, pipelines: Mapping[str, Pipeline]
 ) -> dict[str, pd.DataFrame]:
     """The rows of seed data by their name; nothing for other inputs.
 
@@ -144,9 +162,9 @@ def _check_input(
     if path is not None and not path.exists():
         raise InputError(f"{name}: {path} is not there. {_advice(name, pipelines)}")
     thinned = path is not None and is_thinned(path)  # refused or made again if a node needs it
-    if isinstance(dataset, GivenModelDataset | HubCheckpointDataset) and not is_run:
+    if isinstance(dataset, _FETCHED):
         dataset.check()
-    elif isinstance(dataset, GIVEN_MODELS | OasstDataset | ModelSizeDataset) and not thinned:
+    elif isinstance(dataset, CheckpointDataset | OasstDataset | ModelSizeDataset) and not thinned:
         dataset.load()
     if name in _TEMPLATES:
         prompt = dataset.load()

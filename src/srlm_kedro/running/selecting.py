@@ -88,8 +88,11 @@ def choose_nodes(context: KedroContext, request: RunRequest, is_run: bool = True
     faults = compose_loop(given, raw, names)
     faults += _version_faults(request.options.get("load_versions"), raw)
     chosen, unknown = _select(names, request)
-    faults += data_faults(chosen, raw, given, pipelines, is_run) if chosen is not None else unknown
     faults += _unknown_pipelines(request.pipelines or [])
+    if chosen is None:
+        faults += unknown
+    else:
+        faults += data_faults(chosen, raw, given, pipelines, is_run and not faults)
     if faults or chosen is None:
         raise InputError(summary("Refused before any work:", faults))
     return chosen

@@ -306,6 +306,16 @@ def test_what_only_reports_converts_and_downloads_nothing(file, tmp_path, made):
     assert len(made) == 1
 
 
+def test_a_run_that_is_refused_converts_and_downloads_nothing(file, tmp_path, made):
+    """The other fault is told at once."""
+    pipeline = Pipeline([Node(max, ["m0.model", "nowhere"], "out")])
+    for model in (file, "hub:nobody/none"):
+        catalog = DataCatalog.from_config({"m0.model": entry_of(model, tmp_path)})
+        (fault,) = data_faults(pipeline, catalog, {}, {})
+        assert fault.startswith("nowhere: ")
+    assert made == []
+
+
 def test_an_entry_must_say_where_the_folder_is_kept(file):
     """A catalog from before this feature is told what to write; unknown keys are refused."""
     refused(GivenModelDataset("m0", str(file)), str(file), "gguf: {folder:")
