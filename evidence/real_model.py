@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from evidence.real_model_page import COLUMNS, EXPERIMENTS, MODELS, lines, texts
+from srlm_kedro.datasets.values import TimingsDataset
 
 ENV = "smollm"
 _METRICS = (
@@ -93,12 +94,8 @@ def _of_experiment(seed: Path, control: str) -> Iterator[tuple[str, str, float]]
 
 def _minutes(folder: Path) -> float:
     """What the nodes took whose results lie in a folder, without published benchmarks."""
-    manifests = [
-        json.loads(file.read_text("utf-8"))
-        for file in sorted(folder.glob("0*/**/*.manifest.json"))
-        if not file.name.startswith("benchmark")
-    ]
-    return sum({one["node"]: one["seconds"] for one in manifests}.values()) / 60
+    timings = TimingsDataset([str(folder)]).load()
+    return float(timings.loc[timings["node"] != "run_benchmarks", "seconds"].sum()) / 60
 
 
 def _keep_peak(file: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from evidence import real_model
+from srlm_kedro.freshness.manifest import write_manifest
 
 
 @pytest.fixture
@@ -33,8 +34,9 @@ def runs(tmp_path):
     place = tmp_path / "data/seed3/07_model_output/m2"
     place.mkdir(parents=True)
     for name in ("log.json", "other.json", "benchmark_results.json"):
-        made = manifest | ({"node": "m2.benchmark"} if "benchmark" in name else {})
-        (place / f"{name}.manifest.json").write_text(json.dumps(made))
+        made = manifest | ({"node": "m2.run_benchmarks"} if "benchmark" in name else {})
+        (place / name).write_text("{}")
+        write_manifest(place / name, made)
     (tmp_path / "data/seed3/peak_gib.json").write_text("6.5")
     return tmp_path
 

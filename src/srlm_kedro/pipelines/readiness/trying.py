@@ -120,16 +120,9 @@ def judge_own_answers(
     judging: Annotated[JudgingParams, Reads("sampling", "retries", "cut", "empty")],
     seed: int,
 ) -> tuple[pd.DataFrame, Note]:
-    """The loop's judgements of these responses; none if the judge cannot be asked in this form.
-
-    All are drawn, even if the first ones have no score: that is what is to be told.
-    """
-    patient = judging.model_copy(update={"give_up_at": 1.0})
-
-    def judged() -> pd.DataFrame:
-        return judge_candidates(judge, responses, asked, judge_engine, patient, seed)
-
-    return _or_refused(judged)
+    """The loop's judgements of these responses; none if the judge cannot be asked in this form."""
+    given = judge, responses, asked, judge_engine, _patient(judging), seed
+    return _or_refused(lambda: judge_candidates(*given))
 
 
 def check_own_answers(
@@ -151,12 +144,8 @@ def judge_and_check_own_answers(
     seed: int,
 ) -> tuple[pd.DataFrame, Note]:
     """Both judgements of these responses; none if either can give none."""
-    patient = judging.model_copy(update={"give_up_at": 1.0})
-
-    def judged() -> pd.DataFrame:
-        return judge_and_check(checker, judge, responses, asked, judge_engine, patient, seed)
-
-    return _or_refused(judged)
+    given = judge, responses, asked, judge_engine, _patient(judging), seed
+    return _or_refused(lambda: judge_and_check(checker, *given))
 
 
 def try_writing(
@@ -184,6 +173,11 @@ def try_writing(
 def _refuse_nothing(rankings: pd.DataFrame) -> None:
     if rankings.empty:
         raise InputError("`readiness.other_rankings` is 0")
+
+
+def _patient(judging: JudgingParams) -> JudgingParams:
+    """Draws all judgements, even if the first ones have no score: that is what is to be told."""
+    return judging.model_copy(update={"give_up_at": 1.0})
 
 
 def _or_refused(judged: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, Note]:
