@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from srlm_kedro.engines import machine
 from srlm_kedro.engines.torch_device import GIB
@@ -79,8 +80,11 @@ def _free_memory(cpu: bool) -> int:
 
 
 def _still_needed(model: Any) -> int:
-    """Bytes that training still needs on the device: gradients, moments and unmoved weights."""
-    weights = list(model.parameters())
+    """Bytes that training still needs on the device: gradients, moments and unmoved weights.
+
+    Of sharded weights, a rank needs those of its part.
+    """
+    weights = [one.to_local() if isinstance(one, DTensor) else one for one in model.parameters()]
     absent = sum(one.nbytes for one in weights if one.device.type == "cpu")
     trained = sum(one.numel() for one in weights if one.requires_grad)
     return absent + _OPTIMIZER_BYTES * trained

@@ -14,14 +14,22 @@ from srlm_kedro.engines.torch_device import device_of, dtype_of, free_unused_mem
 from srlm_kedro.engines.training.base import Document, Trained
 from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams, TuningParams
 from srlm_kedro.engines.training.resume.unfinished import StateStore, UnfinishedTraining
-from srlm_kedro.engines.training.trl.fine_tuning import run_dpo, run_sft
+from srlm_kedro.engines.training.trl.fine_tuning import (
+    Workplace,
+    prepare_dpo,
+    prepare_sft,
+    run_dpo,
+    run_sft,
+)
 from srlm_kedro.engines.training.trl.guards import library_settings, progress_reporter
-from srlm_kedro.engines.training.trl.job import Job
+from srlm_kedro.engines.training.trl.job import Job, Prepared
+from srlm_kedro.engines.training.trl.launch.job_folder import Asked, options_of
+from srlm_kedro.engines.training.trl.launch.torchrun import train
 from srlm_kedro.engines.training.trl.likelihood import log_probs
 from srlm_kedro.engines.training.trl.policy import TrainingOptions, length_faults, load_tokenizer
 from srlm_kedro.engines.weights import refuse_encoder, unreadable
-from srlm_kedro.errors import InputError
-from srlm_kedro.params import Threads, at
+from srlm_kedro.errors import InputError, summary
+from srlm_kedro.params import Count, Retries, Threads, at
 from srlm_kedro.records import Checkpoint, Example, Preference
 
 
@@ -39,6 +47,8 @@ class TrlEngine:
         checkpoints: str | None = None,
         checkpoint_seconds: Annotated[float, Field(ge=0, le=10_000_000)] = 300.0,
         template: Mapping[str, Any] | None = None,
+        ranks: Count = 1,
+        tries: Retries = 3,
     ):
         """Sets precision and resources.
 
@@ -62,6 +72,9 @@ class TrlEngine:
             template: Arguments of the chat template, such as `{enable_thinking: false}`, and
                 `date`, the day that the template is told (default 2024-07-26). The generation
                 engine takes the same.
+            ranks: Processes that train together, each with a device and a part of the weights.
+                They take the steps that one would take. With 1, this process trains.
+            tries: How often ranks may die without having come further.
 
         Raises:
             InputError: An option has a value that is not allowed.
@@ -70,7 +83,7 @@ class TrlEngine:
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)
-        self._threads = threads
+        self._threads, self._ranks, self._tries = threads, ranks, tries
         self._setup = TrainingOptions(
             trust_remote_code=trust_remote_code,
             bf16=dtype_of(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16,
@@ -124,9 +137,10 @@ class TrlEngine:
         rates = params.learning_rate, params.min_learning_rate
         job = Job(f"SFT of {model.name}", model, params, *rates, seed)
         job.refuse_settings(len(examples))
+        prepared = prepare_sft(job, examples, self._setup)
         inputs = {**job.identity(), "examples": list(map(vars, examples))}
         with self._session() as folder, self._unfinished(job.label, "sft", **inputs) as unfinished:
-            return run_sft(job, examples, self._setup, folder, unfinished)
+            return self._train("sft", job, None, prepared, folder, unfinished)
 
     def dpo(
         self,
@@ -152,10 +166,11 @@ class TrlEngine:
         rates = [at(schedule, policy.iteration + 1) for schedule in schedules]
         job = Job(f"DPO of {policy.name}", policy, params, *rates, seed)
         job.refuse_settings(len(pairs))
+        prepared = prepare_dpo(job, pairs, self._setup)
         other = None if reference.path == policy.path else reference
         inputs = {**job.identity(), "reference": other, "pairs": list(map(vars, pairs))}
         with self._session() as folder, self._unfinished(job.label, "dpo", **inputs) as unfinished:
-            return run_dpo(job, other, pairs, self._setup, folder, unfinished)
+            return self._train("dpo", job, other, prepared, folder, unfinished)
 
     def length_faults(
         self, model: Checkpoint, examples: Sequence[Example], params: TuningParams
@@ -178,6 +193,50 @@ class TrlEngine:
                 return log_probs(model, examples, self._setup)
         finally:
             free_unused_memory(cuda=not self._cpu)
+
+    def _train(
+        self,
+        kind: Literal["sft", "dpo"],
+        job: Job,
+        reference: Checkpoint | None,
+        prepared: Prepared,
+        folder: str,
+        unfinished: UnfinishedTraining,
+    ) -> Trained:
+        """The training in this process, or by ranks that are started for it."""
+        report = progress_reporter(job.label)
+        if self._ranks > 1:
+            self._refuse_ranks(job)
+            asked = Asked(
+                kind,
+                job,
+                reference,
+                prepared,
+                options_of(self._setup),
+                self._threads,
+                1,
+                unfinished.folder,
+                unfinished.seconds,
+            )
+            return train(asked, self._ranks, self._tries, self._setup.work_dir, report)
+        place = Workplace(folder, unfinished, report)
+        if kind == "sft":
+            return run_sft(job, prepared, self._setup, place)
+        return run_dpo(job, reference, prepared, self._setup, place)
+
+    def _refuse_ranks(self, job: Job) -> None:
+        faults, params, ranks = [], job.params, self._ranks
+        if ranks > params.batch_size:
+            faults.append(
+                f"{ranks - params.batch_size} of {ranks} ranks would have no row of a step "
+                f"(`{params.GROUP}.batch_size` = {params.batch_size}); lower `ranks`"
+            )
+        if not self._cpu and ranks > (found := torch.cuda.device_count()):
+            faults.append(f"{ranks} ranks need as many GPUs, and there are {found}; lower `ranks`")
+        if params.lora and params.lora.quantise:
+            faults.append("quantised weights are not sharded; set lora.quantise = null")
+        if faults:
+            raise InputError(summary(f"{job.label}: many ranks cannot train it.", faults))
 
     def _unfinished(
         self, label: str, kind: str, **inputs: Any
