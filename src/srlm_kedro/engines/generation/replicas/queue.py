@@ -95,14 +95,21 @@ class ShardQueue:
         Raises:
             Exhausted: That shard has failed too often.
         """
-        first, *waiting = self._held.pop(replica, []) or [None]
-        for shard in waiting:
-            self._holders[shard].remove(replica)
-            self._return(shard)
+        first, *waiting = self._held.get(replica, []) or [None]
+        self._held[replica] = waiting
+        self.give_back(replica)
         if first is not None:
             self._held[replica] = [first]
             self.fail(replica, first)
-        self._held.pop(replica, None)
+            del self._held[replica]
+
+    def give_back(self, replica: Replica) -> None:
+        """The replica will not draw what it holds, and nothing has failed."""
+        for shard in reversed(self._held.pop(replica, [])):
+            self._holders[shard].remove(replica)
+            if not self._holders[shard]:
+                del self._holders[shard]
+            self._return(shard)
 
     def _next(self) -> int | None:
         while self._waiting:
