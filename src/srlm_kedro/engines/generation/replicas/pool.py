@@ -1,9 +1,10 @@
 """Shards drawn by replicas that may die, hang or answer garbage: each of those is replaced."""
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from srlm_kedro.engines.generation.replicas.queue import Exhausted, ShardQueue
@@ -22,7 +23,8 @@ class Event:
     replica: int
     kind: Literal["ready", "rows", "error", "lost"]
     """`error`: it raised an error and lives. `lost`: it died, or could not start."""
-    shard: int | None = None
+    ticket: int | None = None
+    """Of the work that has ended, see `Workers.send`."""
     value: Any = None
     """The rows, or the error."""
 
@@ -34,8 +36,15 @@ class Workers(Protocol):
         """Asks for a new replica; its number is used once. It is `ready` later, or `lost`."""
         ...
 
-    def send(self, replica: int, call: Call, shard: int, requests: Any) -> None:
-        """Gives a replica a shard; it works on what it was given in that order."""
+    def send(self, replica: int, call: Call, ticket: int, requests: Any) -> None:
+        """Gives a replica work; it works on what it was given in that order.
+
+        Args:
+            replica: Its number.
+            call: What it does.
+            ticket: The number of this work, used once.
+            requests: A shard.
+        """
         ...
 
     def events(self, timeout: float) -> Sequence[Event]:
@@ -85,6 +94,7 @@ class Pool:
         self._workers, self._limits, self._clock = workers, limits, clock
         self._replicas: dict[int, _Replica] = {}
         self._failed_starts = 0
+        self._tickets = itertools.count()
         self.replaced = 0
 
     def run(
@@ -105,7 +115,8 @@ class Pool:
             GateError: A shard failed too often, or replicas cannot start.
         """
         work = _Work(ShardQueue(range(len(shards)), self._limits.tries), shards, call, fault)
-        self._fill()
+        if shards:
+            self._fill()
         for replica, state in self._replicas.items():
             if state.ready:
                 self._feed(work, replica)
@@ -127,18 +138,19 @@ class Pool:
         state.since = now
         if event.kind == "ready":
             state.ready, self._failed_starts = True, 0
+        elif event.kind == "lost":
+            self._lose(work, replica, str(event.value))
+        elif (shard := work.tickets.pop(event.ticket, None)) is None:
+            pass  # The end of a copy that an earlier call no longer needed.
         elif event.kind == "rows":
-            assert event.shard is not None
-            if wrong := work.fault(work.shards[event.shard], event.value):
-                self._fail(work, replica, event.shard, wrong)
-            elif work.queue.end(replica, event.shard):
-                yield event.shard, event.value
+            if wrong := work.fault(work.shards[shard], event.value):
+                self._fail(work, replica, shard, wrong)
+            elif work.queue.end(replica, shard):
+                yield shard, event.value
         elif isinstance(event.value, InputError):
             raise event.value
-        elif event.kind == "error" and event.shard is not None:
-            self._fail(work, replica, event.shard, str(event.value))
         else:
-            self._lose(work, replica, str(event.value))
+            self._fail(work, replica, shard, str(event.value))
         for name, each in self._replicas.items():
             if each.ready and (name == replica or not work.queue.held_by(name)):
                 self._feed(work, name)
@@ -148,7 +160,9 @@ class Pool:
         if not work.queue.held_by(replica):
             self._replicas[replica].since = self._clock()
         while (shard := work.queue.take(replica)) is not None:
-            self._workers.send(replica, work.call, shard, work.shards[shard])
+            ticket = next(self._tickets)
+            work.tickets[ticket] = shard
+            self._workers.send(replica, work.call, ticket, work.shards[shard])
 
     def _fail(self, work: "_Work", replica: int, shard: int, why: str) -> None:
         """A shard failed on a replica, which is replaced: it may be what is wrong."""
@@ -173,9 +187,9 @@ class Pool:
         except Exhausted as error:
             first = next(iter(work.shards[error.shard]), None)
             raise GateError(
-                f"replicas: the shard that begins with request {getattr(first, 'id', first)} failed "
-                f"{error.tries} times (limit `tries` of the generation engine). The last time: "
-                f"{why}"
+                f"replicas: the shard that begins with request {getattr(first, 'id', first)} "
+                f"failed {error.tries} times (limit `tries` of the generation engine). The last "
+                f"time: {why}"
             ) from error
 
     def _replace(self, replica: int, why: str) -> None:
@@ -213,3 +227,5 @@ class _Work:
     shards: Sequence[Any]
     call: Call
     fault: Callable[[Any, Any], str | None]
+    tickets: dict[int | None, int] = field(default_factory=dict)
+    """The shard of each work that was sent."""
