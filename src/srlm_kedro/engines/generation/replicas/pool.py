@@ -139,6 +139,8 @@ class Pool:
         if event.kind == "ready":
             state.ready, self._failed_starts = True, 0
         elif event.kind == "lost":
+            if isinstance(event.value, InputError):
+                raise event.value
             self._lose(work, replica, str(event.value))
         elif (shard := work.tickets.pop(event.ticket, None)) is None:
             pass  # The end of a copy that an earlier call no longer needed.
