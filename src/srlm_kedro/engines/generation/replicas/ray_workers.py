@@ -1,6 +1,7 @@
 """Replicas as actors of Ray, which places them on devices and says when one has died."""
 
 import importlib
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,10 @@ class Replica:
             raise InputError(f"replica on {platform.node()}: " + "; ".join(faults) + ".")
         self._engine = self._build()
 
+    def process(self) -> int:
+        """The number of its process."""
+        return os.getpid()
+
     def draw(self, call: Call, requests: Any) -> Any:
         """What the call gives for a shard."""
         return call(self._engine, requests)
@@ -115,8 +120,8 @@ class RayWorkers:
         self._started = 0
         if not self._room() and placement.address is None:
             raise InputError(
-                f"replicas: one needs {placement.cpus:g} CPUs and {placement.gpus:g} GPUs, and this "
-                f"machine has {self._had('CPU'):g} and {self._had('GPU'):g}. Lower `cpus` or "
+                f"replicas: one needs {placement.cpus:g} CPUs and {placement.gpus:g} GPUs, and "
+                f"this machine has {self._had('CPU'):g} and {self._had('GPU'):g}. Lower `cpus` or "
                 "`gpus` of the generation engine."
             )
 
