@@ -1,4 +1,4 @@
-"""Replicas over Ray on this machine: the same bits as one engine, also where replicas are killed."""
+"""Replicas over Ray on this machine: the bits of one engine, also where replicas are killed."""
 
 import os
 import signal
