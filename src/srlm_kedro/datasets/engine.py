@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,9 @@ def _build(spec: Mapping[str, Any], credentials: dict[str, Any] | None) -> Any:
     _refuse_unknown(spec["engine"], factory, arguments)
     for name, value in arguments.items():
         if is_engine_spec(value):
-            arguments[name] = _build(value, credentials)
+            unbuilt = name in getattr(factory, "UNBUILT", ())
+            build = partial(_build, value, credentials)
+            arguments[name] = build if unbuilt else build()
         elif _is_text_file(value):
             arguments[name] = _read_text(value)
     arguments = check_options(spec["engine"], factory, arguments)

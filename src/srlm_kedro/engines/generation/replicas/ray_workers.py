@@ -1,0 +1,216 @@
+"""Replicas as actors of Ray, which places them on devices and says when one has died."""
+
+import importlib
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from srlm_kedro.engines.generation.replicas.pool import Call, Event
+from srlm_kedro.errors import InputError
+
+_EXTRA = 'pip install "srlm_kedro[cluster]"'
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How many replicas there are, and what each needs."""
+
+    replicas: int | Literal["auto"] = "auto"
+    """`auto`: as many as the cluster has room for, also when nodes join."""
+    cpus: float = 1.0
+    gpus: float = 0.0
+    address: str | None = None
+    """Of a running cluster; `auto` finds the one of this machine. None starts one here."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a replica compares with the driver before it works."""
+
+    versions: tuple[tuple[str, str], ...]
+    file: Path
+    """Written by the driver; it lies on a disk that all nodes must see."""
+    content: str
+
+    def faults(self) -> list[str]:
+        """Why a replica of this process could not work with the driver."""
+        here = dict(versions())
+        found = [
+            f"{name} is {here[name]} there and {value} here; install the same version"
+            for name, value in self.versions
+            if here[name] != value
+        ]
+        try:
+            same = self.file.read_text("utf-8") == self.content
+        except OSError:
+            same = False
+        if not same:
+            found.append(
+                f"it does not see {self.file.parent} as the driver does; put the data folder on a "
+                "disk that all nodes mount at the same place"
+            )
+        return found
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """What must be the same on all nodes."""
+    packages = ("srlm_kedro", "ray", "torch", "transformers")
+    python = ".".join(platform.python_version_tuple()[:2])
+    return (("Python", python), *((name, version(name)) for name in packages))
+
+
+class Replica:
+    """An engine in a process of its own."""
+
+    def __init__(self, build: Callable[[], Any], probe: Probe):
+        """Takes what builds the engine; nothing is built yet."""
+        self._build, self._probe = build, probe
+        self._engine: Any = None
+
+    def start(self) -> None:
+        """Builds the engine.
+
+        Raises:
+            InputError: This node differs from the driver's, or the engine refuses its options.
+        """
+        if faults := self._probe.faults():
+            raise InputError(f"replica on {platform.node()}: " + "; ".join(faults) + ".")
+        self._engine = self._build()
+
+    def process(self) -> int:
+        """The number of its process."""
+        return os.getpid()
+
+    def draw(self, call: Call, requests: Any) -> Any:
+        """What the call gives for a shard."""
+        return call(self._engine, requests)
+
+
+@dataclass(frozen=True)
+class _Awaited:
+    replica: int
+    kind: Literal["ready", "rows"]
+    ticket: int | None
+
+
+class RayWorkers:
+    """Starts replicas and brings them work; see `pool.Workers`."""
+
+    def __init__(self, build: Callable[[], Any], placement: Placement, probe: Probe):
+        """Connects to the cluster, or starts one on this machine.
+
+        Args:
+            build: Builds the engine of a replica, in its process.
+            placement: How many, and where.
+            probe: What is compared first.
+
+        Raises:
+            InputError: Ray is not installed, no cluster answers, or a replica needs more than the
+                cluster has.
+        """
+        self._ray = _connected(placement.address)
+        self._build, self._placement, self._probe = build, placement, probe
+        self._class = self._ray.remote(Replica)
+        self._actors: dict[int, Any] = {}
+        self._awaited: dict[Any, _Awaited] = {}
+        self._started = 0
+        if not self._room() and placement.address is None:
+            raise InputError(
+                f"replicas: one needs {placement.cpus:g} CPUs and {placement.gpus:g} GPUs, and "
+                f"this machine has {self._had('CPU'):g} and {self._had('GPU'):g}. Lower `cpus` or "
+                "`gpus` of the generation engine."
+            )
+
+    def wanted(self) -> int:
+        """How many replicas there shall be: the number set, or what the cluster has room for."""
+        if self._placement.replicas == "auto":
+            return max(self._room(), 1)
+        return self._placement.replicas
+
+    def start(self) -> int:
+        """Asks for a new actor; it starts when Ray has found a place for it."""
+        self._started += 1
+        options = {"num_cpus": self._placement.cpus, "num_gpus": self._placement.gpus}
+        # A dead actor is not restarted by Ray: its successor is a new one, which gets no work
+        # before it has started.
+        actor = self._class.options(**options, max_restarts=0).remote(self._build, self._probe)
+        self._actors[self._started] = actor
+        self._await(actor.start.remote(), _Awaited(self._started, "ready", None))
+        return self._started
+
+    def send(self, replica: int, call: Call, ticket: int, requests: Any) -> None:
+        """Calls the actor, which works on its calls in their order."""
+        reference = self._actors[replica].draw.remote(call, requests)
+        self._await(reference, _Awaited(replica, "rows", ticket))
+
+    def events(self, timeout: float) -> Sequence[Event]:
+        """What has ended."""
+        if not self._awaited:
+            return []
+        self._ray.wait(list(self._awaited), num_returns=1, timeout=timeout)
+        count = len(self._awaited)
+        ended, _ = self._ray.wait(list(self._awaited), num_returns=count, timeout=0)
+        return [self._event(reference) for reference in ended if reference in self._awaited]
+
+    def stop(self, replica: int) -> None:
+        """Kills the actor."""
+        self._ray.kill(self._actors.pop(replica), no_restart=True)
+        self._awaited = {
+            reference: one for reference, one in self._awaited.items() if one.replica != replica
+        }
+
+    def _await(self, reference: Any, awaited: _Awaited) -> None:
+        self._awaited[reference] = awaited
+
+    def _event(self, reference: Any) -> Event:
+        awaited = self._awaited.pop(reference)
+        errors = self._ray.exceptions
+        try:
+            value = self._ray.get(reference)
+        except errors.RayTaskError as error:
+            kind: Literal["lost", "error"] = "lost" if awaited.kind == "ready" else "error"
+            return Event(awaited.replica, kind, awaited.ticket, error.cause or error)
+        except errors.RayError as error:
+            return Event(awaited.replica, "lost", awaited.ticket, error)
+        return Event(awaited.replica, awaited.kind, awaited.ticket, value)
+
+    def _room(self) -> int:
+        """Replicas that the whole cluster has room for."""
+        needs = {"CPU": self._placement.cpus, "GPU": self._placement.gpus}
+        rooms = [int(self._had(name) // need) for name, need in needs.items() if need]
+        return min(rooms, default=1)
+
+    def _had(self, name: str) -> float:
+        return float(self._ray.cluster_resources().get(name, 0))
+
+
+def _connected(address: str | None) -> Any:
+    """Ray's module, connected to a cluster.
+
+    Raises:
+        InputError: It is not installed, or no cluster answers.
+    """
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError as error:
+        raise InputError(
+            f"replicas need Ray, which is not installed ({error}). {_EXTRA}"
+        ) from error
+    if ray.is_initialized():
+        return ray
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is None:
+            ray.init(**quiet)
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"replicas: no cluster of Ray answers at {address!r} ({error}). Start one with `ray "
+            "start --head`, or correct `address` of the generation engine."
+        ) from error
+    return ray
