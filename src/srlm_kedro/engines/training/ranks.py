@@ -33,9 +33,9 @@ class Ranks:
         """In how many parts the weights are."""
         return self.size // self.replicas
 
-    def micro_batches(self, batch_size: int, micro_batch_size: int) -> int:
-        """How many micro-batches each rank computes for a step."""
-        return math.ceil(math.ceil(batch_size / self.size) / micro_batch_size)
+    def micro_batches(self, rows: int, micro_batch_size: int) -> int:
+        """How many micro-batches each rank computes for a step of so many rows."""
+        return math.ceil(math.ceil(rows / self.size) / micro_batch_size)
 
     def sharding(self) -> dict[str, Any]:
         """Arguments of `from_pretrained` by which each rank reads its part of the weights."""
@@ -73,7 +73,8 @@ def shares(order: Sequence[int], batch: int, micro: int, ranks: int) -> list[int
     """The order in which N ranks read micro-batches by turns, so that all take the same steps.
 
     Rank r gets the rows r, r + N, ... of each step. A step's rows are sorted by length, so the
-    ranks get equal work. None stands for a filler: every micro-batch of every rank is full.
+    ranks get equal work. None stands for a filler: all ranks have the same number of full
+    micro-batches.
 
     Args:
         order: Numbers of rows, `batch` for each step; the last step may have fewer.
@@ -83,10 +84,10 @@ def shares(order: Sequence[int], batch: int, micro: int, ranks: int) -> list[int
     """
     if ranks == 1:
         return list(order)
-    rounds = Ranks(ranks).micro_batches(batch, micro)
     found: list[int | None] = []
     for start in range(0, len(order), batch):
         step = order[start : start + batch]
+        rounds = Ranks(ranks).micro_batches(len(step), micro)
         own = [step[rank::ranks] for rank in range(ranks)]
         for place in range(0, rounds * micro, micro):
             for rows in own:

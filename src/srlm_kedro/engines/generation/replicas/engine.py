@@ -1,6 +1,5 @@
 """Sampling and judging by replicas of another engine, on the devices of a cluster."""
 
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
+from srlm_kedro.engines.cluster import probe_of
 from srlm_kedro.engines.generation.base import (
     Choices,
     Completion,
@@ -18,9 +18,7 @@ from srlm_kedro.engines.generation.base import (
 from srlm_kedro.engines.generation.replicas.pool import Limits, Pool
 from srlm_kedro.engines.generation.replicas.ray_workers import (
     Placement,
-    Probe,
     RayWorkers,
-    versions,
 )
 from srlm_kedro.engines.generation.shard_calls import ShardCall, shards_of
 from srlm_kedro.params import Count, Retries, Seconds
@@ -134,12 +132,6 @@ class ReplicatedEngine:
 
     def _started(self) -> Pool:
         if self._pool is None:
-            workers = RayWorkers(self._build, self._placement, self._probe())
+            workers = RayWorkers(self._build, self._placement, probe_of(self._folder))
             self._pool = Pool(workers, self._limits)
         return self._pool
-
-    def _probe(self) -> Probe:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file, content = (self._folder / "driver.txt").resolve(), secrets.token_hex(16)
-        file.write_text(content, "utf-8")
-        return Probe(versions(), file, content)

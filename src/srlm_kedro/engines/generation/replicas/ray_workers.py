@@ -1,18 +1,13 @@
 """Replicas as actors of Ray, which places them on devices and says when one has died."""
 
-import importlib
 import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
+from srlm_kedro.engines.cluster import Probe, connected
 from srlm_kedro.engines.generation.replicas.pool import Call, Event
 from srlm_kedro.errors import InputError
-
-_EXTRA = 'pip install "srlm_kedro[cluster]"'
 
 
 @dataclass(frozen=True)
@@ -25,42 +20,6 @@ class Placement:
     gpus: float = 0.0
     address: str | None = None
     """Of a running cluster; `auto` finds the one of this machine. None starts one here."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a replica compares with the driver before it works."""
-
-    versions: tuple[tuple[str, str], ...]
-    file: Path
-    """Written by the driver; it lies on a disk that all nodes must see."""
-    content: str
-
-    def faults(self) -> list[str]:
-        """Why a replica of this process could not work with the driver."""
-        here = dict(versions())
-        found = [
-            f"{name} is {here[name]} there and {value} here; install the same version"
-            for name, value in self.versions
-            if here[name] != value
-        ]
-        try:
-            same = self.file.read_text("utf-8") == self.content
-        except OSError:
-            same = False
-        if not same:
-            found.append(
-                f"it does not see {self.file.parent} as the driver does; put the data folder on a "
-                "disk that all nodes mount at the same place"
-            )
-        return found
-
-
-def versions() -> tuple[tuple[str, str], ...]:
-    """What must be the same on all nodes."""
-    packages = ("srlm_kedro", "ray", "torch", "transformers")
-    python = ".".join(platform.python_version_tuple()[:2])
-    return (("Python", python), *((name, version(name)) for name in packages))
 
 
 class Replica:
@@ -77,8 +36,7 @@ class Replica:
         Raises:
             InputError: This node differs from the driver's, or the engine refuses its options.
         """
-        if faults := self._probe.faults():
-            raise InputError(f"replica on {platform.node()}: " + "; ".join(faults) + ".")
+        self._probe.refuse_difference()
         self._engine = self._build()
 
     def process(self) -> int:
@@ -112,7 +70,7 @@ class RayWorkers:
             InputError: Ray is not installed, no cluster answers, or a replica needs more than the
                 cluster has.
         """
-        self._ray = _connected(placement.address)
+        self._ray = connected(placement.address)
         self._build, self._placement, self._probe = build, placement, probe
         self._class = self._ray.remote(Replica)
         self._actors: dict[int, Any] = {}
@@ -186,31 +144,3 @@ class RayWorkers:
 
     def _had(self, name: str) -> float:
         return float(self._ray.cluster_resources().get(name, 0))
-
-
-def _connected(address: str | None) -> Any:
-    """Ray's module, connected to a cluster.
-
-    Raises:
-        InputError: It is not installed, or no cluster answers.
-    """
-    try:
-        ray = importlib.import_module("ray")
-    except ImportError as error:
-        raise InputError(
-            f"replicas need Ray, which is not installed ({error}). {_EXTRA}"
-        ) from error
-    if ray.is_initialized():
-        return ray
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if address is None:
-            ray.init(**quiet)
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"replicas: no cluster of Ray answers at {address!r} ({error}). Start one with `ray "
-            "start --head`, or correct `address` of the generation engine."
-        ) from error
-    return ray

@@ -8,7 +8,8 @@ that arrive but cannot be read, and their waiting times are not for the user to 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 from pydantic import SecretStr
@@ -32,6 +33,10 @@ _ADVICE = {
 
 _Call = TypeVar("_Call")
 _log = logging.getLogger(__name__)
+
+
+class NoAnswerError(GateError):
+    """Every try of a call has failed."""
 
 
 class Caller:
@@ -186,10 +191,10 @@ class Caller:
         where = f"{server.url}{path}, model {model}"
         return InputError(f"{where}: {outcome.reason}. {advice} {self._kept}")
 
-    def _no_answer(self, path: str, model: str, tries: int) -> GateError:
+    def _no_answer(self, path: str, model: str, tries: int) -> NoAnswerError:
         """The error of a call that no server answered, with the last outcome at each of them."""
         last = [f"{each.url}{path}: {each.last_outcome}" for each in self._servers]
-        return GateError(
+        return NoAnswerError(
             f"OpenAIEngine, model {model}: no answer after {tries} tries. "
             f"Last, {'; '.join(last)}. "
             f"Start what is down, or raise `retries` or `timeout`. {self._kept}"
@@ -228,3 +233,13 @@ def _key(credentials: Mapping[str, str] | None) -> SecretStr | None:
             "no header can carry. Correct it in credentials.yml."
         )
     return SecretStr(key)
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of `work`, even if an event loop runs already (in a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

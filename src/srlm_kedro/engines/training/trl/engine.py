@@ -24,12 +24,14 @@ from srlm_kedro.engines.training.trl.fine_tuning import (
 from srlm_kedro.engines.training.trl.guards import library_settings, progress_reporter
 from srlm_kedro.engines.training.trl.job import Job, Prepared
 from srlm_kedro.engines.training.trl.launch.job_folder import Asked, options_of
-from srlm_kedro.engines.training.trl.launch.torchrun import train
+from srlm_kedro.engines.training.trl.launch.launching import train
+from srlm_kedro.engines.training.trl.launch.ray_nodes import RayNodes
+from srlm_kedro.engines.training.trl.launch.torchrun import Torchrun
 from srlm_kedro.engines.training.trl.likelihood import log_probs
 from srlm_kedro.engines.training.trl.policy import TrainingOptions, length_faults, load_tokenizer
 from srlm_kedro.engines.weights import refuse_encoder, unreadable
 from srlm_kedro.errors import InputError, summary
-from srlm_kedro.params import Count, Retries, Threads, at
+from srlm_kedro.params import Count, Retries, Seconds, Threads, at
 from srlm_kedro.records import Checkpoint, Example, Preference
 
 
@@ -48,7 +50,11 @@ class TrlEngine:
         checkpoint_seconds: Annotated[float, Field(ge=0, le=10_000_000)] = 300.0,
         template: Mapping[str, Any] | None = None,
         ranks: Count = 1,
+        nodes: Count = 1,
+        replicas: Count = 1,
+        address: str = "auto",
         tries: Retries = 3,
+        patience: Seconds = 600.0,
     ):
         """Sets precision and resources.
 
@@ -74,7 +80,13 @@ class TrlEngine:
                 engine takes the same.
             ranks: Processes that train together, each with a device and a part of the weights.
                 They take the steps that one would take. With 1, this process trains.
+            nodes: Nodes of a cluster on which the ranks are, the same number on each. With 1, the
+                ranks are on this machine, and no cluster is needed.
+            replicas: Copies of the weights, each sharded over `ranks / replicas` ranks. As many
+                copies as nodes keep the traffic of weights within the nodes, for more memory.
+            address: Of the cluster; `auto` finds the one of this machine.
             tries: How often ranks may die without having come further.
+            patience: Seconds that the cluster may take to have room for the ranks.
 
         Raises:
             InputError: An option has a value that is not allowed.
@@ -83,7 +95,9 @@ class TrlEngine:
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)
-        self._threads, self._ranks, self._tries = threads, ranks, tries
+        self._threads, self._ranks, self._nodes = threads, ranks, nodes
+        self._replicas, self._address = replicas, address
+        self._tries, self._patience = tries, patience
         self._setup = TrainingOptions(
             trust_remote_code=trust_remote_code,
             bf16=dtype_of(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16,
@@ -214,15 +228,21 @@ class TrlEngine:
                 prepared,
                 options_of(self._setup),
                 self._threads,
-                1,
+                self._replicas,
                 unfinished.folder,
                 unfinished.seconds,
             )
-            return train(asked, self._ranks, self._tries, self._setup.work_dir, report)
+            return train(asked, self._start_ranks, self._tries, self._setup.work_dir, report)
         place = Workplace(folder, unfinished, report)
         if kind == "sft":
             return run_sft(job, prepared, self._setup, place)
         return run_dpo(job, reference, prepared, self._setup, place)
+
+    def _start_ranks(self, folder: Path) -> Torchrun | RayNodes:
+        if self._nodes == 1:
+            return Torchrun(folder, self._ranks)
+        room = self._address, self._patience
+        return RayNodes(folder, self._ranks, self._nodes, not self._cpu, *room)
 
     def _refuse_ranks(self, job: Job) -> None:
         faults, params, ranks = [], job.params, self._ranks
@@ -231,7 +251,10 @@ class TrlEngine:
                 f"{ranks - params.batch_size} of {ranks} ranks would have no row of a step "
                 f"(`{params.GROUP}.batch_size` = {params.batch_size}); lower `ranks`"
             )
-        if not self._cpu and ranks > (found := torch.cuda.device_count()):
+        for name, parts in (("nodes", self._nodes), ("replicas", self._replicas)):
+            if ranks % parts:
+                faults.append(f"{ranks} ranks are no multiple of {parts} {name}; correct `ranks`")
+        if self._nodes == 1 and not self._cpu and ranks > (found := torch.cuda.device_count()):
             faults.append(f"{ranks} ranks need as many GPUs, and there are {found}; lower `ranks`")
         if params.lora and params.lora.quantise:
             faults.append("quantised weights are not sharded; set lora.quantise = null")

@@ -94,6 +94,9 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
         with _without_hash(kwargs.get("ranks")):
             super().__init__(*args, **kwargs)
         if self.ranks.many:
+            # TRL gathers a value for each pair; ranks have different numbers of pairs.
+            self._gather = self.accelerator.gather
+            self.accelerator.gather = self._gather_rows
             # A forward without gradients leaves some modules whole, and these would never train.
             for module in self.model.modules():
                 if isinstance(module, FSDPModule):
@@ -225,7 +228,7 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The mean loss of the pairs. In training it is weighted for the mean over the step."""
-        real = inputs.pop("real", len(inputs["input_ids"]) // 2)
+        self._real = real = inputs.pop("real", len(inputs["input_ids"]) // 2)
         recorder = _Recorder(self._scorer_of(model))
         loss = super().compute_loss(recorder, inputs, *args, **kwargs)
         if self._nll_weight:
@@ -245,9 +248,14 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
         In a full step of one rank the weight is 1.
         """
         step, ranks = self.rows_of_step(), self.ranks
-        if ranks.many:  # fillers make all steps as long as a full one
-            return pairs * self.args.gradient_accumulation_steps * ranks.size / step
-        return pairs * math.ceil(step / self.args.per_device_train_batch_size) / step
+        rounds = ranks.micro_batches(step, self.args.per_device_train_batch_size)
+        return pairs * rounds * ranks.size / step
+
+    def _gather_rows(self, values: torch.Tensor) -> torch.Tensor:
+        """The values of all ranks; of a value for each pair, those that are no fillers."""
+        if values.dim() == 0:
+            return self._gather(values)
+        return torch.cat(self.ranks.gathered(values[: self._real].cpu())).to(values.device)
 
     def _scorer_of(self, model: Any) -> Any:
         scorer = _completion_scorer(self, model)

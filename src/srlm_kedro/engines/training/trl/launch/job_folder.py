@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from datasets import Dataset, load_from_disk
 
+from srlm_kedro.engines.guarded import marked
 from srlm_kedro.engines.training.base import Trained
 from srlm_kedro.engines.training.params import DpoParams, SftParams
 from srlm_kedro.engines.training.trl.job import Job, Prepared
@@ -115,10 +116,19 @@ class JobFolder:
         """What the ranks say, the first one first: the others lose their connection to it."""
         return [one["text"] for one in sorted(self._said(), key=lambda one: one["time"])]
 
-    def clear_errors(self) -> None:
-        """Forgets why an earlier attempt stopped."""
-        for file in self._errors():
-            file.unlink()
+    def begin(self) -> None:
+        """Forgets how far an earlier attempt came, and why it stopped."""
+        for file in (self.path / _PROGRESS, *self._errors()):
+            file.unlink(missing_ok=True)
+
+    @property
+    def output(self) -> Path:
+        """What the ranks print."""
+        return self.path / "ranks.log"
+
+    def last_lines(self) -> str:
+        """The end of what the ranks printed, marked for a message."""
+        return marked(self.output.read_bytes()[-20_000:])
 
     def _said(self) -> list[dict[str, Any]]:
         return [json.loads(file.read_text("utf-8")) for file in self._errors()]

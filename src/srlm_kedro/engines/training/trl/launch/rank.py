@@ -6,18 +6,18 @@ from pathlib import Path
 
 import torch
 
+from srlm_kedro.engines.guarded import end_with_guard
 from srlm_kedro.engines.training.ranks import Ranks
 from srlm_kedro.engines.training.resume.unfinished import UnfinishedTraining
 from srlm_kedro.engines.training.trl.fine_tuning import Workplace, run_dpo, run_sft
 from srlm_kedro.engines.training.trl.guards import library_settings
-from srlm_kedro.engines.training.trl.launch.agent import when_parent_ends
 from srlm_kedro.engines.training.trl.launch.job_folder import JobFolder
 from srlm_kedro.engines.training.trl.policy import TrainingOptions
 
 
 def main(folder: JobFolder) -> None:
     """Trains with the other ranks; the first one writes the model."""
-    when_parent_ends(lambda: os._exit(1))
+    end_with_guard()
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
         asked = folder.asked()

@@ -1,0 +1,91 @@
+"""A cluster of Ray: how it is reached, and what must be the same on all of its nodes."""
+
+import importlib
+import platform
+import secrets
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from srlm_kedro.errors import InputError
+
+_EXTRA = 'pip install "srlm_kedro[cluster]"'
+_PACKAGES = ("srlm_kedro", "ray", "torch", "transformers", "trl", "peft")
+
+
+def connected(address: str | None) -> Any:
+    """Ray's module, connected to a cluster.
+
+    Args:
+        address: Of a running cluster; `auto` finds the one of this machine. None starts one here.
+
+    Raises:
+        InputError: Ray is not installed, or no cluster answers.
+    """
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError as error:
+        raise InputError(f"a cluster needs Ray, which is not installed ({error}). {_EXTRA}") from (
+            error
+        )
+    if ray.is_initialized():
+        return ray
+    where = {"include_dashboard": False} if address is None else {"address": address}
+    try:
+        ray.init(**where, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"no cluster of Ray answers at {address!r} ({error}). Start one with `ray start "
+            "--head`, or correct `address` of the engine in the catalog."
+        ) from error
+    return ray
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a process of the cluster compares with the driver before it works."""
+
+    versions: tuple[tuple[str, str], ...]
+    file: Path
+    """Written by the driver; it lies on a disk that all nodes must see."""
+    content: str
+
+    def refuse_difference(self) -> None:
+        """Checks the node of this process.
+
+        Raises:
+            InputError: It differs from the driver's.
+        """
+        here = dict(_versions())
+        faults = [
+            f"{name} is {here[name]} there and {value} here; install the same version"
+            for name, value in self.versions
+            if here[name] != value
+        ]
+        if not self._sees_file():
+            faults.append(
+                f"it does not see {self.file.parent} as the driver does; put the data folder on a "
+                "disk that all nodes mount at the same place"
+            )
+        if faults:
+            raise InputError(f"node {platform.node()}: {'; '.join(faults)}.")
+
+    def _sees_file(self) -> bool:
+        try:
+            return self.file.read_text("utf-8") == self.content
+        except OSError:
+            return False
+
+
+def probe_of(folder: Path) -> Probe:
+    """A probe whose file lies in this folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, content = (folder / "driver.txt").resolve(), secrets.token_hex(16)
+    file.write_text(content, "utf-8")
+    return Probe(_versions(), file, content)
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    python = ".".join(platform.python_version_tuple()[:2])
+    return (("Python", python), *((name, version(name)) for name in _PACKAGES))
