@@ -20,6 +20,8 @@ _GUARD = "SRLM_GUARD"
 """The environment variable by which a program knows the script that guards it."""
 _LAST_LINES = 12
 """Lines at the end of a program's output that a message shows."""
+_LONGEST = 20_000
+"""Bytes at the end of an output in which these lines are looked for."""
 _SECONDS_TO_END = 60.0
 """Seconds that a program has to end by itself when it is told to."""
 _PAUSE = 0.5
@@ -45,16 +47,18 @@ class GuardedProgram:
         Raises:
             OSError: It cannot be started.
         """
-        self._output = output or tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
+        own = None if output else tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
+        self._output = own
+        self._last: list[bytes] = []
         self.process = subprocess.Popen(
             [sys.executable, __file__, str(os.getpid()), *command],
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
+            stdout=output or own,
+            stderr=output or own,
             start_new_session=True,
         )
-        self._end = weakref.finalize(self, _end, self.process)
+        self._end = weakref.finalize(self, _end, self.process, own, self._last)
 
     @property
     def status(self) -> int | None:
@@ -63,9 +67,9 @@ class GuardedProgram:
 
     def last_lines(self) -> str:
         """The end of what it printed into its temporary file, marked for a message."""
-        size = self._output.seek(0, os.SEEK_END)
-        self._output.seek(max(0, size - 20_000))
-        return marked(self._output.read())
+        if self._output is None:
+            return ""
+        return marked(self._last[0] if self._last else _tail(self._output))
 
     def end(self) -> None:
         """Ends the program and its children."""
@@ -104,7 +108,7 @@ def _lives(number: int) -> bool:
     return True
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], output: IO[bytes] | None, last: list[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
@@ -112,6 +116,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    if output is not None:
+        last.append(_tail(output))
+        output.close()
+
+
+def _tail(output: IO[bytes]) -> bytes:
+    """The last bytes of a file to which another process writes through the same descriptor."""
+    size = os.fstat(output.fileno()).st_size
+    return os.pread(output.fileno(), _LONGEST, max(0, size - _LONGEST))
 
 
 def _guard(parent: int, command: Sequence[str]) -> int:
