@@ -42,6 +42,28 @@ def connected(address: str | None) -> Any:
     return ray
 
 
+def refuse_without_room(address: str, nodes: int, each: int, kind: str) -> None:
+    """Checks that the cluster has so many nodes with so many devices, free or not.
+
+    Args:
+        address: Of the cluster.
+        nodes: How many.
+        each: Devices on each.
+        kind: CPU or GPU.
+
+    Raises:
+        InputError: No cluster answers, or it is too small.
+    """
+    alive = [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
+    if sum(one.get(kind, 0) >= each for one in alive) < nodes:
+        found = ", ".join(f"{one.get('CPU', 0):g} and {one.get('GPU', 0):g}" for one in alive)
+        raise InputError(
+            f"the cluster at {address} has no {nodes} nodes with {each} {kind}s each. CPUs and "
+            f"GPUs of its nodes: {found}. Lower `ranks` or `nodes` of the training engine, or add "
+            "nodes."
+        )
+
+
 @dataclass(frozen=True)
 class Probe:
     """What a process of the cluster compares with the driver before it works."""

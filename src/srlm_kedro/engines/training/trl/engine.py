@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from srlm_kedro.engines.cluster import refuse_without_room
 from srlm_kedro.engines.template import checked
 from srlm_kedro.engines.torch_device import device_of, dtype_of, free_unused_memory
 from srlm_kedro.engines.training.base import Document, Trained
@@ -121,6 +122,17 @@ class TrlEngine:
             load_tokenizer(model, self._setup)
         except (OSError, KeyError, ValueError) as error:
             raise unreadable(model, error) from error
+
+    def refuse_unready(self) -> None:
+        """Raises InputError if the devices of the ranks are not there."""
+        kind = "CPU" if self._cpu else "GPU"
+        if self._nodes > 1:
+            refuse_without_room(self._address, self._nodes, self._ranks // self._nodes, kind)
+        elif not self._cpu and self._ranks > (found := torch.cuda.device_count()):
+            raise InputError(
+                f"The training engine's {self._ranks} ranks need as many GPUs, and this machine "
+                f"has {found}. Lower `ranks`, or name `nodes` of a cluster."
+            )
 
     def forget(self) -> None:
         """Deletes the states of the trainings that this thread finished: their models are saved."""
@@ -254,8 +266,6 @@ class TrlEngine:
         for name, parts in (("nodes", self._nodes), ("replicas", self._replicas)):
             if ranks % parts:
                 faults.append(f"{ranks} ranks are no multiple of {parts} {name}; correct `ranks`")
-        if self._nodes == 1 and not self._cpu and ranks > (found := torch.cuda.device_count()):
-            faults.append(f"{ranks} ranks need as many GPUs, and there are {found}; lower `ranks`")
         if params.lora and params.lora.quantise:
             faults.append("quantised weights are not sharded; set lora.quantise = null")
         if faults:

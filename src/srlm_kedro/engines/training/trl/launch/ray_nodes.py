@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from srlm_kedro.engines.cluster import Probe, connected, probe_of
+from srlm_kedro.engines.cluster import Probe, connected, probe_of, refuse_without_room
 from srlm_kedro.engines.training.trl.launch.torchrun import Torchrun
-from srlm_kedro.errors import InputError
+from srlm_kedro.errors import GateError
 
 _PAUSE = 0.2
 
@@ -53,20 +53,21 @@ class RayNodes:
             patience: Seconds that the cluster may take to have room on so many nodes.
 
         Raises:
-            InputError: No cluster answers, it has no room, or a node differs from the driver's.
+            InputError: No cluster answers, it is too small, or a node differs from the driver's.
+            GateError: Other work held the cluster's devices for too long.
         """
         self._ray = ray = connected(address)
+        kind, each = "GPU" if gpus else "CPU", ranks // nodes
+        refuse_without_room(address, nodes, each, kind)
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        each = ranks // nodes
-        kind = "GPU" if gpus else "CPU"
         self._group = ray.util.placement_group([{kind: each}] * nodes, strategy="STRICT_SPREAD")
         if not self._group.wait(patience):
             self._remove_group()
-            raise InputError(
+            raise GateError(
                 f"ranks: the cluster at {address} had no {nodes} nodes with {each} free {kind}s "
-                f"each within {patience:g} s. It has {_had(ray)}. Lower `ranks` or `nodes` of the "
-                "training engine, or add nodes."
+                f"each within {patience:g} s (`patience` of the training engine). Other work "
+                "holds them."
             )
         options = {"num_gpus": each, "num_cpus": 0} if gpus else {"num_cpus": each}
         self._actors = [
@@ -111,10 +112,3 @@ class RayNodes:
 
     def _remove_group(self) -> None:
         self._ray.util.remove_placement_group(self._group)
-
-
-def _had(ray: Any) -> str:
-    found = ray.cluster_resources()
-    return (
-        f"{found.get('CPU', 0):g} CPUs and {found.get('GPU', 0):g} GPUs on {len(ray.nodes())} nodes"
-    )
