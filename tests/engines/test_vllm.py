@@ -141,7 +141,8 @@ from srlm_kedro.engines.generation.servers.vllm import VllmEngine
 from srlm_kedro.records import Checkpoint
 engine = VllmEngine(sys.executable, environment={environment!r})
 asked = [Request("a", "w1 w2 w3")]
-engine.generate(Checkpoint(Path({str(checkpoint.path)!r}), "m1"), asked, Sampling(max_new_tokens=6), 0)
+model = Checkpoint(Path({str(checkpoint.path)!r}), "m1")
+engine.generate(model, asked, Sampling(max_new_tokens=6), 0)
 print(engine._held.server.program.process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

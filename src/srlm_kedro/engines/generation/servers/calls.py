@@ -213,7 +213,8 @@ def _require_client() -> None:
         import openai  # noqa: F401
     except ImportError:
         raise InputError(
-            "servers are asked by the package `openai`, which is missing: pip install 'srlm_kedro[openai]'."
+            "servers are asked by the package `openai`, which is missing: pip install "
+            "'srlm_kedro[openai]'."
         ) from None
 
 
