@@ -1,6 +1,9 @@
 """The type that a device computes in: only devices made for bfloat16 get it."""
 
+import ctypes
 import logging
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -79,3 +82,21 @@ def test_engines_on_a_cpu_compute_in_float32(checkpoint):
         for dtype in ("auto", "float32")
     ]
     assert drawn[0] == drawn[1]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc alone has it")
+def test_memory_that_training_has_freed_goes_back_to_the_system():
+    """The C library would keep it, because a small block that is still used lies above it."""
+    blocks = [bytes(100_000) for _ in range(3000)]
+    used = blocks[::100]
+    before = resident()
+    del blocks
+    torch_device.free_unused_memory(cuda=False)
+    assert before - resident() > 100e6
+    assert len(used) == 30
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
