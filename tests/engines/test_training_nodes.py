@@ -1,5 +1,7 @@
 """Training by ranks on two nodes of a cluster, which are two sets of processes on this machine."""
 
+import time
+
 import pytest
 
 from srlm_kedro.engines.cluster import connected
@@ -44,6 +46,9 @@ def test_two_nodes_take_the_steps_of_one_process(tmp_path, checkpoint, address, 
 def test_the_cpus_are_free_afterwards(tmp_path, checkpoint, address):
     """Replicas that sample find room."""
     engine(tmp_path, address, ranks=2, nodes=2).sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
+    patience = time.monotonic() + 60
+    while connected(address).available_resources().get("CPU") != 2 and time.monotonic() < patience:
+        time.sleep(0.1)  # Ray hears of it a little later
     assert connected(address).available_resources().get("CPU") == 2
 
 

@@ -3,6 +3,7 @@
 import importlib
 import platform
 import secrets
+import socket
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from srlm_kedro.errors import InputError
 
 _EXTRA = 'pip install "srlm_kedro[cluster]"'
+_PATIENCE = 10.0
+"""Seconds in which a cluster must accept a connection."""
 _PACKAGES = ("srlm_kedro", "ray", "torch", "transformers", "trl", "peft")
 
 
@@ -33,13 +36,21 @@ def connected(address: str | None) -> Any:
         return ray
     where = {"include_dashboard": False} if address is None else {"address": address}
     try:
+        _refuse_silence(address)
         ray.init(**where, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"no cluster of Ray answers at {address!r} ({error}). Start one with `ray start "
             "--head`, or correct `address` of the engine in the catalog."
         ) from error
     return ray
+
+
+def _refuse_silence(address: str | None) -> None:
+    """Raises OSError if nothing listens at the address; Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def refuse_without_room(address: str, nodes: int, each: int, kind: str) -> None:
