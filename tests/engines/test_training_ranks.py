@@ -174,14 +174,15 @@ class TestDeath:
 
     def test_another_number_of_ranks_goes_on(self, make, checkpoint, monkeypatch, caplog):
         """From two ranks to one, and then to three; a kept optimizer is sharded anew."""
-        undisturbed = make(1).dpo(checkpoint, checkpoint, PAIRS, SMALL_DPO, 1)
-        for ranks, steps in ((2, 2), (1, 3)):
+        params = SMALL_DPO.model_copy(update={"epochs": 6})
+        undisturbed = make(1).dpo(checkpoint, checkpoint, PAIRS, params, 1)
+        for ranks, steps in ((2, 2), (1, 8)):
             with pytest.raises(KeyboardInterrupt):
                 interrupted(make(ranks, keeps=True), monkeypatch, steps).dpo(
-                    checkpoint, checkpoint, PAIRS, SMALL_DPO, 1
+                    checkpoint, checkpoint, PAIRS, params, 1
                 )
         monkeypatch.undo()
-        found = make(3, keeps=True).dpo(checkpoint, checkpoint, PAIRS, SMALL_DPO, 1)
+        found = make(3, keeps=True).dpo(checkpoint, checkpoint, PAIRS, params, 1)
         moved = distance(undisturbed.checkpoint, checkpoint)
         assert distance(found.checkpoint, undisturbed.checkpoint) < ROUNDING * moved
         assert found.log[-1]["loss"] == pytest.approx(undisturbed.log[-1]["loss"], rel=1e-3)

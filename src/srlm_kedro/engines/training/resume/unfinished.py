@@ -115,10 +115,16 @@ class UnfinishedTraining:
         """Whether the state was written. A full disk must not stop the training."""
         if self.folder is None:
             return False
-        ranks, folder = self._ranks, self.folder / name
+        ranks, folder, written = self._ranks, self.folder / name, False
         ranks.same(begin, folder)
-        written = self._write_parts(folder, parts)
-        return ranks.all_agree(written) and ranks.same(self._complete, folder)
+        try:
+            written = ranks.all_agree(self._write_parts(folder, parts)) and ranks.same(
+                self._complete, folder
+            )
+        finally:
+            if ranks.first and not written:
+                shutil.rmtree(folder, ignore_errors=True)
+        return written
 
     def _write_parts(self, folder: Path, parts: Mapping[str, Any]) -> bool:
         return self._kept_on_disk(folder, lambda: write_parts(folder, parts, self._ranks))
