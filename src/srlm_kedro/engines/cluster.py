@@ -12,6 +12,8 @@ from typing import Any
 from srlm_kedro.errors import InputError
 
 _EXTRA = 'pip install "srlm_kedro[cluster]"'
+_reached: list[str | None] = []
+"""The addresses of the clusters that this process has reached."""
 _PATIENCE = 10.0
 """Seconds in which a cluster must accept a connection."""
 _PACKAGES = ("srlm_kedro", "ray", "torch", "transformers", "trl", "peft")
@@ -33,8 +35,9 @@ def connected(address: str | None) -> Any:
             error
         )
     if ray.is_initialized():
+        _refuse_another(address)
         return ray
-    where = {"include_dashboard": False} if address is None else {"address": address}
+    where = {"address": address} if address else {"address": "local", "include_dashboard": False}
     try:
         _refuse_silence(address)
         ray.init(**where, log_to_driver=False, logging_level="ERROR")
@@ -43,7 +46,17 @@ def connected(address: str | None) -> Any:
             f"no cluster of Ray answers at {address!r} ({error}). Start one with `ray start "
             "--head`, or correct `address` of the engine in the catalog."
         ) from error
+    _reached.append(address)
     return ray
+
+
+def _refuse_another(address: str | None) -> None:
+    """Raises InputError if this process has reached a cluster at another address."""
+    if _reached and _reached[-1] != address:
+        raise InputError(
+            f"this run works on the cluster at {_reached[-1]!r}, and an engine names {address!r} "
+            "(null starts one on this machine). Name one `address` for all engines."
+        )
 
 
 def _refuse_silence(address: str | None) -> None:

@@ -24,6 +24,8 @@ _LONGEST = 20_000
 """Bytes at the end of an output in which these lines are looked for."""
 _SECONDS_TO_END = 60.0
 """Seconds that a program has to end by itself when it is told to."""
+_SECONDS_TO_DIE = 10.0
+"""Seconds that processes may take to vanish after they were killed."""
 _PAUSE = 0.5
 """Seconds between two looks at the parent."""
 
@@ -101,24 +103,45 @@ def _when(over: Callable[[], bool], act: Callable[[], None]) -> None:
 
 
 def _lives(number: int) -> bool:
+    """Whether a process runs; one that has ended counts no longer, even if nobody asks for it."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:
         return False
-    return True
+    except PermissionError:
+        return True
+    return not _is_zombie(number)
+
+
+def _is_zombie(number: int) -> bool:
+    try:
+        with open(f"/proc/{number}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):  # not Linux, or it has just gone
+        return False
 
 
 def _end(process: subprocess.Popen[bytes], output: IO[bytes] | None, last: list[bytes]) -> None:
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(_SECONDS_TO_END)
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    _wait_for_group(process.pid)
     if output is not None:
         last.append(_tail(output))
         output.close()
+
+
+def _wait_for_group(group: int) -> None:
+    """Waits until all processes of a killed group are gone, and so what they held on devices."""
+    end = time.monotonic() + _SECONDS_TO_DIE
+    with suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < end:
+            os.killpg(group, 0)
+            time.sleep(0.02)
 
 
 def _tail(output: IO[bytes]) -> bytes:

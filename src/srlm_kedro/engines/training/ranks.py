@@ -17,6 +17,8 @@ class Ranks:
     rank: int = 0
     replicas: int = 1
     """The weights are sharded over `size / replicas` ranks, and kept so many times."""
+    here: int = 1
+    """How many of them share this machine."""
 
     @property
     def many(self) -> bool:

@@ -93,7 +93,7 @@ class ReplicatedEngine:
         self, shards: Sequence[Sequence[Request]], call: ShardCall
     ) -> Iterator[tuple[int, list[Any]]]:
         """The place and the rows of each shard, as they are drawn."""
-        return self._started().run(shards, call, call.fault)
+        return self._started().run(shards, call, call.fault) if shards else iter(())
 
     def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling

@@ -145,6 +145,7 @@ class Pool:
         elif (shard := work.tickets.pop(event.ticket, None)) is None:
             pass  # The end of a copy that an earlier call no longer needed.
         elif event.kind == "rows":
+            self._failed_starts = 0
             if wrong := work.fault(work.shards[shard], event.value):
                 self._fail(work, replica, shard, wrong)
             elif work.queue.end(replica, shard):

@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from srlm_kedro.engines.cluster import Probe, connected
 from srlm_kedro.engines.generation.replicas.pool import Call, Event
 from srlm_kedro.errors import InputError
+
+_SECONDS_TO_RELEASE = 10.0
+"""Seconds that a replica has to free its devices before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class Replica:
     def process(self) -> int:
         """The number of its process."""
         return os.getpid()
+
+    def release(self) -> None:
+        """Frees the engine's devices."""
+        if self._engine is not None:
+            self._engine.release()
 
     def draw(self, call: Call, requests: Any) -> Any:
         """What the call gives for a shard."""
@@ -115,8 +124,11 @@ class RayWorkers:
         return [self._event(reference) for reference in ended if reference in self._awaited]
 
     def stop(self, replica: int) -> None:
-        """Kills the actor."""
-        self._ray.kill(self._actors.pop(replica), no_restart=True)
+        """Lets the engine free its devices, if it still answers, and kills the actor."""
+        actor = self._actors.pop(replica)
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.get(actor.release.remote(), timeout=_SECONDS_TO_RELEASE)
+        self._ray.kill(actor, no_restart=True)
         self._awaited = {
             reference: one for reference, one in self._awaited.items() if one.replica != replica
         }
@@ -137,10 +149,14 @@ class RayWorkers:
         return Event(awaited.replica, awaited.kind, awaited.ticket, value)
 
     def _room(self) -> int:
-        """Replicas that the whole cluster has room for."""
+        """Replicas that the nodes of the cluster have room for."""
         needs = {"CPU": self._placement.cpus, "GPU": self._placement.gpus}
-        rooms = [int(self._had(name) // need) for name, need in needs.items() if need]
-        return min(rooms, default=1)
+        wanted = {name: need for name, need in needs.items() if need}
+        alive = [one["Resources"] for one in self._ray.nodes() if one["Alive"]]
+        return sum(
+            min((int(node.get(name, 0) // need) for name, need in wanted.items()), default=1)
+            for node in alive
+        )
 
     def _had(self, name: str) -> float:
         return float(self._ray.cluster_resources().get(name, 0))

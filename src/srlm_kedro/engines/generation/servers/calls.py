@@ -51,8 +51,9 @@ class Caller:
         timeout: float,
         budget: int | None,
         kept: str,
+        name: str = "OpenAIEngine",
     ):
-        """Names the servers; `kept` says in errors what became of the answers that came.
+        """Names the servers; errors say who asked, and by `kept` what became of the answers.
 
         Raises:
             InputError: The package `openai` is missing, or the credentials have another form.
@@ -62,7 +63,7 @@ class Caller:
         self._servers = [Endpoint(url, backoff, timeout, self._redacted) for url in urls]
         # The first try at another server repeats nothing.
         self._tries = len(urls) + retries
-        self._budget, self._spent, self._kept = budget, 0, kept
+        self._budget, self._spent, self._kept, self._name = budget, 0, kept, name
 
     def refuse_unreachable(self) -> None:
         """Checks that a server answers; of several servers, one is enough.
@@ -195,7 +196,7 @@ class Caller:
         """The error of a call that no server answered, with the last outcome at each of them."""
         last = [f"{each.url}{path}: {each.last_outcome}" for each in self._servers]
         return NoAnswerError(
-            f"OpenAIEngine, model {model}: no answer after {tries} tries. "
+            f"{self._name}, model {model}: no answer after {tries} tries. "
             f"Last, {'; '.join(last)}. "
             f"Start what is down, or raise `retries` or `timeout`. {self._kept}"
         )

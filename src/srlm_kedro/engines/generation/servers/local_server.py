@@ -14,8 +14,11 @@ from typing import Any
 from srlm_kedro.engines.guarded import GuardedProgram
 from srlm_kedro.errors import GateError, InputError
 
-_OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-"""Variables that point into the environment of this process."""
+_OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_API_KEY")
+"""Variables that point into the environment of this process, and a key that the server would ask
+for."""
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks a server on this machine, whatever proxies the environment names."""
 _PAUSE = 0.2
 """Seconds between two looks at a server that loads its model."""
 
@@ -77,7 +80,7 @@ class LocalServer:
     def _model(self) -> dict[str, Any] | None:
         """The server's entry of its model; None if it does not answer yet."""
         try:
-            with urllib.request.urlopen(f"{self.url}/models", timeout=10) as reply:
+            with _DIRECT.open(f"{self.url}/models", timeout=10) as reply:
                 return json.load(reply)["data"][0]
         except (OSError, ValueError, LookupError, urllib.error.URLError):
             return None

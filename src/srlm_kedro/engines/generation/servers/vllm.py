@@ -210,16 +210,24 @@ class VllmEngine:
         """Asks for all that is missing; a server that fails is replaced by a new one."""
         left = self._retries
         while todo := missing():
-            held = self._load(model)
             try:
+                held = self._load(model)
                 run(_through(held, todo, min(self._concurrency, len(todo)), ask))
             except NoAnswerError as error:
-                message = f"{error}\n{held.server.program.last_lines()}"
+                failed: Exception = error
+                lines = self._held.server.program.last_lines() if self._held else ""
                 self.release()
-                if not left:
-                    raise GateError(message) from error
-                _log.warning("%s\n%s: a new server is started.", message, model.name)
-                left -= 1
+            except (InputError, GateError) as error:
+                if self._held is not None:
+                    raise  # a refusal, or who watches has seen enough
+                failed, lines = error, ""  # a server answered before, so another try may help
+            else:
+                continue
+            message = f"{failed}\n{lines}".strip()
+            if not left:
+                raise GateError(message) from failed
+            _log.warning("%s\n%s: a new server is started.", message, model.name)
+            left -= 1
 
     def _load(self, checkpoint: Checkpoint) -> _Held:
         """The checkpoint's model: that of the last call if its files are the same."""
@@ -253,7 +261,7 @@ class VllmEngine:
             said = server.wait(self._patience)
         except InputError as error:
             raise InputError(f"{checkpoint.name}: {error}") from error
-        caller = Caller([server.url], None, 1, 0.2, self._timeout, None, "")
+        caller = Caller([server.url], None, 1, 0.2, self._timeout, None, "", name="vLLM")
         ends = _ends(checkpoint.path, tokenizer)
         calls = TokenCalls(checkpoint.name, tokenizer, ends)
         return _Held(key, server, caller, calls, said.get("max_model_len"))

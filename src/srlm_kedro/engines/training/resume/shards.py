@@ -51,6 +51,8 @@ class Parts:
             needed = [ranks.rank] if same else range(held["shards"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedError(str(error)) from error
+        self.same = same
+        """Whether as many ranks have kept it."""
         self._snapshots = [Snapshot(folder / f"{_RANK}{number}") for number in needed]
 
     def __getitem__(self, part: str) -> Any:

@@ -14,6 +14,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from srlm_kedro.engines.training.resume.shards import Parts, as_part_of, own
 from srlm_kedro.engines.training.resume.unfinished import UnfinishedTraining
+from srlm_kedro.records import derive_seed
 
 
 class Resumable:
@@ -83,6 +84,9 @@ class Resumable:
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
             restore_random_states(self._found["random"])
+            if not self._found.same:  # all ranks have got the numbers of the first one
+                place = f"rank {self.args.process_index} from step {self.state.global_step}"
+                torch.manual_seed(derive_seed(self.args.seed, place))
 
 
 class _StateCallback(TrainerCallback):

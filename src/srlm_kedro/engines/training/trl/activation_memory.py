@@ -38,7 +38,7 @@ def must_recompute(
     """
     trained, *_ = models = [one for one in models if one is not None]
     needed = activation_bytes(trained.config, rows, longest, setup.cpu, setup.bf16)
-    room = _USABLE_SHARE * _free_memory(setup.cpu) - sum(map(_still_needed, models))
+    room = _USABLE_SHARE * _free_memory(setup) - sum(map(_still_needed, models))
     recomputed = needed > room
     if recomputed:
         _log.info(
@@ -72,11 +72,11 @@ def activation_bytes(config: Any, rows: int, longest: int, cpu: bool, bf16: bool
     return rows * longest * (config_size(text, "num_hidden_layers") * block + logits)
 
 
-def _free_memory(cpu: bool) -> int:
-    """Bytes: the free memory of the GPU, or all memory of the machine or its container."""
-    if not cpu:
+def _free_memory(setup: TrainingOptions) -> int:
+    """Bytes: the free memory of the GPU, or this rank's share of the machine's or container's."""
+    if not setup.cpu:
         return torch.cuda.mem_get_info()[0]
-    return machine.memory()
+    return machine.memory() // setup.ranks.here
 
 
 def _still_needed(model: Any) -> int:

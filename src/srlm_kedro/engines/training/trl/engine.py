@@ -124,7 +124,13 @@ class TrlEngine:
             raise unreadable(model, error) from error
 
     def refuse_unready(self) -> None:
-        """Raises InputError if the devices of the ranks are not there."""
+        """Raises InputError if the ranks cannot be laid out, or their devices are not there."""
+        ranks, nodes, replicas = self._ranks, self._nodes, self._replicas
+        if ranks % nodes or ranks % replicas:
+            raise InputError(
+                f"The training engine's ranks = {ranks} must be a multiple of nodes = {nodes} and "
+                f"of replicas = {replicas}. Correct its entry in the catalog."
+            )
         kind = "CPU" if self._cpu else "GPU"
         if self._nodes > 1:
             refuse_without_room(self._address, self._nodes, self._ranks // self._nodes, kind)
@@ -263,9 +269,6 @@ class TrlEngine:
                 f"{ranks - params.batch_size} of {ranks} ranks would have no row of a step "
                 f"(`{params.GROUP}.batch_size` = {params.batch_size}); lower `ranks`"
             )
-        for name, parts in (("nodes", self._nodes), ("replicas", self._replicas)):
-            if ranks % parts:
-                faults.append(f"{ranks} ranks are no multiple of {parts} {name}; correct `ranks`")
         if params.lora and params.lora.quantise:
             faults.append("quantised weights are not sharded; set lora.quantise = null")
         if faults:

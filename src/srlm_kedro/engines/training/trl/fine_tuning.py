@@ -202,7 +202,8 @@ def _is_recomputed(job: Job, setup: TrainingOptions, rows: Sequence[Row], *model
         return setup.activation_checkpointing
     held, longest = job.params.micro_batch_size, max(map(length, rows))
     sequences = held * (2 if "chosen_ids" in rows[0] else 1)
-    return must_recompute(job.label, models, sequences, longest, setup)
+    needed = must_recompute(job.label, models, sequences, longest, setup)
+    return any(setup.ranks.gathered(needed))
 
 
 def _arguments(job: Job, setup: TrainingOptions, reads: int, recomputed: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import datasets
@@ -78,6 +78,10 @@ class Guarded:
         super()._set_signature_columns_if_needed()  # type: ignore[misc]
         if FILLER not in self._signature_columns:
             self._signature_columns.append(FILLER)
+
+    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+        """Shards the gradients of each micro-batch; whole ones would wait for the last one."""
+        return nullcontext()
 
     def _send_telemetry(self) -> None:
         """Does nothing. By default TRL reports every trainer to a server."""

@@ -6,8 +6,11 @@ they have made. All files appear as a whole.
 
 import dataclasses
 import json
+import logging
+import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +26,8 @@ from srlm_kedro.freshness.digests import write_atomically
 from srlm_kedro.records import Checkpoint
 
 _ASKED, _PROGRESS, _RESULT = "asked.json", "progress.json", "result.json"
-_ROWS, _ERRORS = "rows", "errors"
+_ROWS, _ERRORS, _SAID = "rows", "errors", "said.log"
+_PACKAGE = __name__.partition(".")[0]
 _PARAMS = {"sft": SftParams, "dpo": DpoParams}
 _REFUSALS: dict[str, type[Exception]] = {"InputError": InputError, "GateError": GateError}
 
@@ -53,6 +57,7 @@ class JobFolder:
 
     def write(self, asked: Asked) -> None:
         """Writes what is asked for."""
+        self.output.touch()
         prepared = asked.prepared
         Dataset.from_list(prepared.rows).save_to_disk(str(self.path / _ROWS))
         job = {**vars(asked.job), "model": _plain(asked.job.model)}
@@ -83,8 +88,9 @@ class JobFolder:
         )
 
     def report(self, step: float, steps: int, loss: float) -> None:
-        """Says how far the training is."""
-        self._put(_PROGRESS, [step, steps, loss])
+        """Says how far the training is; a full disk must not stop it."""
+        with suppress(OSError):
+            self._put(_PROGRESS, [step, steps, loss])
 
     def progress(self) -> tuple[float, int, float] | None:
         """What was reported last."""
@@ -117,9 +123,24 @@ class JobFolder:
         return [one["text"] for one in sorted(self._said(), key=lambda one: one["time"])]
 
     def begin(self) -> None:
-        """Forgets how far an earlier attempt came, and why it stopped."""
-        for file in (self.path / _PROGRESS, *self._errors()):
+        """Forgets how far an earlier attempt came, and what it left."""
+        for file in (self.path / _PROGRESS, self.path / _SAID, *self._errors()):
             file.unlink(missing_ok=True)
+        for model in self.path.glob("model-*"):
+            shutil.rmtree(model)
+
+    def tell(self) -> None:
+        """Writes what this process logs, for the engine to log it too."""
+        handler = logging.FileHandler(self.path / _SAID, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        logger = logging.getLogger(_PACKAGE)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+
+    def said(self, known: int) -> list[str]:
+        """The lines that were logged, each with its level, without so many at the beginning."""
+        file = self.path / _SAID
+        return file.read_text("utf-8").splitlines()[known:] if file.exists() else []
 
     @property
     def output(self) -> Path:

@@ -1,6 +1,9 @@
 """One training by ranks from its start to its end: it goes on when one of them dies."""
 
+import dataclasses
 import logging
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +14,7 @@ from typing import Protocol
 from srlm_kedro.engines.training.base import Trained
 from srlm_kedro.engines.training.trl.launch.job_folder import Asked, JobFolder
 from srlm_kedro.errors import GateError
+from srlm_kedro.records import Checkpoint
 
 _log = logging.getLogger(__name__)
 _PAUSE = 0.2
@@ -55,11 +59,33 @@ def train(
         GateError: A rank stops at a limit, or ranks died too often.
     """
     path = Path(tempfile.mkdtemp(prefix="ranks-", dir=work_dir)).resolve()
-    folder, died, furthest = JobFolder(path), 0, -1.0
+    try:
+        return _kept(_trained(asked, JobFolder(path), start, tries, report), work_dir)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _kept(trained: Trained, work_dir: Path | None) -> Trained:
+    """The model in a scratch folder of its own."""
+    made = trained.checkpoint
+    place = Path(tempfile.mkdtemp(prefix="model-", dir=work_dir))
+    os.replace(made.path, place)
+    return dataclasses.replace(trained, checkpoint=Checkpoint(place, made.name))
+
+
+def _trained(
+    asked: Asked,
+    folder: JobFolder,
+    start: Callable[[Path], Ranks],
+    tries: int,
+    report: Report,
+) -> Trained:
+    """What ranks have trained, in the job's folder."""
+    died, furthest = 0, -1.0
     folder.write(asked)
     while True:
         folder.begin()
-        with closing(start(path)) as ranks:
+        with closing(start(folder.path)) as ranks:
             _follow(ranks, folder, report)
         if trained := folder.trained(asked.prepared.too_long):
             return trained
@@ -70,10 +96,15 @@ def train(
 
 
 def _follow(ranks: Ranks, folder: JobFolder, report: Report) -> None:
-    """Reports progress until the ranks have ended."""
-    last, ended = None, False
+    """Reports progress, and logs what the first rank logs, until the ranks have ended."""
+    last, said, ended = None, 0, False
     while not ended:
         ended = ranks.ended()
+        for line in folder.said(said):
+            word, _, rest = line.partition(" ")
+            level = logging.getLevelNamesMapping().get(word)
+            _log.log(level or logging.INFO, "%s", rest if level else line)
+            said += 1
         if (known := folder.progress()) and known != last:
             last = known
             report(*known)

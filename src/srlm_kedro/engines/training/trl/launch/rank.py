@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -14,6 +15,9 @@ from srlm_kedro.engines.training.trl.guards import library_settings
 from srlm_kedro.engines.training.trl.launch.job_folder import JobFolder
 from srlm_kedro.engines.training.trl.policy import TrainingOptions
 
+_PATIENCE = timedelta(days=7)
+"""How long ranks wait for one that writes a large model; torchrun notices those that die."""
+
 
 def main(folder: JobFolder) -> None:
     """Trains with the other ranks; the first one writes the model."""
@@ -21,10 +25,13 @@ def main(folder: JobFolder) -> None:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
         asked = folder.asked()
-        ranks = Ranks(size, rank, asked.replicas)
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        ranks = Ranks(size, rank, asked.replicas, here)
+        if ranks.first:
+            folder.tell()
         setup = TrainingOptions(**asked.options, work_dir=folder.path, ranks=ranks)
         _join(setup.cpu)
-        with library_settings(asked.threads):
+        with library_settings(asked.threads or _threads(here)):
             states = UnfinishedTraining(asked.job.label, asked.states, asked.seconds, ranks)
             place = Workplace(
                 str(folder.path / "trainer"), states, folder.report if ranks.first else _nothing
@@ -42,10 +49,16 @@ def main(folder: JobFolder) -> None:
         raise
 
 
+def _threads(ranks: int) -> int:
+    """Threads of one of so many ranks on this machine; torchrun would leave one to each."""
+    return max(1, (os.cpu_count() or 1) // ranks)
+
+
 def _join(cpu: bool) -> None:
     if not cpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("gloo" if cpu else "cpu:gloo,cuda:nccl")
+    kinds = "gloo" if cpu else "cpu:gloo,cuda:nccl"
+    torch.distributed.init_process_group(kinds, timeout=_PATIENCE)
 
 
 def _nothing(step: float, steps: int, loss: float) -> None:

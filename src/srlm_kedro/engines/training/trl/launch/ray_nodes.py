@@ -103,6 +103,8 @@ class RayNodes:
         except self._ray.exceptions.RayTaskError as error:
             self.close()
             raise (error.cause or error) from None
+        except self._ray.exceptions.RayError:
+            return []  # a node has died already
         host, port = places[0]
         where = ["--nnodes", str(len(places)), "--master-addr", host, "--master-port", str(port)]
         return [
