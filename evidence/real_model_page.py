@@ -87,17 +87,7 @@ def lines(figures: pd.DataFrame) -> list[str]:
         "",
         *_by_model(found, seeds, [*_JUDGING, "pairs true, false"], _judging),
         "",
-        "## IFEval",
-        "",
-        "In %, of prompts and of instructions, strictly and loosely.",
-        "",
-        *_by_model(
-            found,
-            seeds,
-            ["prompts, strict", "prompts, loose", "instructions, strict", "instructions, loose"],
-            _ifeval,
-        ),
-        "",
+        *_ifeval_lines(found, seeds),
         "## Time and memory",
         "",
         *table(["seed", "run", "minutes", "peak (GiB)"], _spent(found, seeds)),
@@ -229,16 +219,28 @@ def _ifeval(found: Found, seed: int, model: str) -> list[str]:
     return [NONE if value is None else f"{100 * value:.1f}" for value in values]
 
 
+def _ifeval_lines(found: Found, seeds: Sequence[int]) -> list[str]:
+    """The section on IFEval; empty if no seed was measured by it."""
+    columns = ["prompts, strict", "prompts, loose", "instructions, strict", "instructions, loose"]
+    if not any(_ifeval(found, seed, model) != [NONE] * 4 for seed in seeds for model in MODELS):
+        return []
+    return [
+        "## IFEval",
+        "",
+        "In %, of prompts and of instructions, strictly and loosely.",
+        "",
+        *_by_model(found, seeds, columns, _ifeval),
+        "",
+    ]
+
+
 def _spent(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
     for seed in seeds:
         for name, title in EXPERIMENTS.items():
             minutes = found.cell("{:.0f}", seed, "all", "cost/minutes", name)
-            yield (
-                str(seed),
-                title,
-                minutes,
-                found.cell("{:.1f}", seed, "all", "cost/peak_gib", name),
-            )
+            peak = found.cell("{:.1f}", seed, "all", "cost/peak_gib", name)
+            if (minutes, peak) != (NONE, NONE):
+                yield str(seed), title, minutes, peak
 
 
 def _claims(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, str]]:
