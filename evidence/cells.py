@@ -8,9 +8,15 @@ from evidence.figures import Figures
 NONE = "-"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table; rows that hold nothing but their name are left out."""
-    kept = [row for row in rows if any(cell not in ("", NONE) for cell in row[1:])]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) -> list[str]:
+    """The lines of a table, none if it holds nothing; rows that hold only names are left out.
+
+    Args:
+        head: Of the columns.
+        rows: Each begins with its names.
+        names: How many.
+    """
+    kept = [row for row in rows if any(cell not in ("", NONE) for cell in row[names:])]
     if not kept:
         return []
     lines = [head, ["---"] * len(head), *kept]

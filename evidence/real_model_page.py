@@ -87,20 +87,10 @@ def lines(figures: pd.DataFrame) -> list[str]:
         "",
         *_by_model(found, seeds, [*_JUDGING, "pairs true, false"], _judging),
         "",
-        "## IFEval",
-        "",
-        "In %, of prompts and of instructions, strictly and loosely.",
-        "",
-        *_by_model(
-            found,
-            seeds,
-            ["prompts, strict", "prompts, loose", "instructions, strict", "instructions, loose"],
-            _ifeval,
-        ),
-        "",
+        *_ifeval_lines(found, seeds),
         "## Time and memory",
         "",
-        *table(["seed", "run", "minutes", "peak (GiB)"], _spent(found, seeds)),
+        *table(["seed", "run", "minutes", "peak (GiB)"], _spent(found, seeds), names=2),
     ]
 
 
@@ -205,8 +195,7 @@ def _by_model(
     rows = [
         (str(seed), model.upper(), *cells(found, seed, model)) for seed in seeds for model in MODELS
     ]
-    kept = [row for row in rows if set(row[2:]) != {NONE}]
-    return table(["seed", "model", *columns], kept)
+    return table(["seed", "model", *columns], rows, names=2)
 
 
 def _costs(found: Found, seed: int, model: str) -> list[str]:
@@ -229,16 +218,20 @@ def _ifeval(found: Found, seed: int, model: str) -> list[str]:
     return [NONE if value is None else f"{100 * value:.1f}" for value in values]
 
 
+def _ifeval_lines(found: Found, seeds: Sequence[int]) -> list[str]:
+    """The section on IFEval; empty if no seed was measured by it."""
+    columns = ["prompts, strict", "prompts, loose", "instructions, strict", "instructions, loose"]
+    rows = _by_model(found, seeds, columns, _ifeval)
+    note = "In %, of prompts and of instructions, strictly and loosely."
+    return ["## IFEval", "", note, "", *rows, ""] if rows else []
+
+
 def _spent(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
     for seed in seeds:
         for name, title in EXPERIMENTS.items():
             minutes = found.cell("{:.0f}", seed, "all", "cost/minutes", name)
-            yield (
-                str(seed),
-                title,
-                minutes,
-                found.cell("{:.1f}", seed, "all", "cost/peak_gib", name),
-            )
+            peak = found.cell("{:.1f}", seed, "all", "cost/peak_gib", name)
+            yield str(seed), title, minutes, peak
 
 
 def _claims(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, str]]:
