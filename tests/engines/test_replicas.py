@@ -2,11 +2,13 @@
 
 import os
 import signal
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
 from srlm_kedro.engines.generation.base import Request, Sampling
+from srlm_kedro.engines.generation.replicas.replicas import Replicas
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.errors import InputError
@@ -30,12 +32,17 @@ def build():
 
 
 @pytest.fixture
-def replicated(build, tmp_path):
-    from srlm_kedro.engines.generation.replicas.engine import ReplicatedEngine
+def replicas(build, tmp_path):
+    """Two on this machine, nothing of which is left."""
+    made = Replicas(build, tmp_path / "probe", count=2, gpus=0)
+    yield made
+    made.release()
 
-    engine = ReplicatedEngine(build, str(tmp_path / "probe"), replicas=2, completions=8)
-    yield engine
-    engine.release()
+
+@pytest.fixture
+def replicated(build, replicas, tmp_path):
+    """An engine whose shards, of 4 requests each, replicas draw."""
+    return ShardedEngine(build(), "recipe", tmp_path / "shards", 8, replicas)
 
 
 def test_replicas_draw_the_bits_of_one_engine(replicated, build, checkpoint):
@@ -48,26 +55,34 @@ def test_replicas_draw_the_bits_of_one_engine(replicated, build, checkpoint):
     assert replicated.generate(checkpoint, REQUESTS, SAMPLING, 1) == expected
 
 
-def test_killed_replicas_lose_nothing(replicated, checkpoint, tmp_path):
+def kill_one(replicas: Replicas) -> None:
+    """Kills the process of a replica that lives."""
+    for actor in list(replicas._pool._workers._actors.values()):
+        with suppress(ray.exceptions.RayError):
+            os.kill(ray.get(actor.process.remote()), signal.SIGKILL)
+            return
+    pytest.fail("no replica lives")
+
+
+def test_killed_replicas_lose_nothing(replicated, replicas, checkpoint):
     """Their processes are killed while they draw; what is on disk is not drawn again."""
     expected = replicated.generate(checkpoint, REQUESTS, SAMPLING, 1)
-    sharded = ShardedEngine(replicated, "recipe", tmp_path / "shards", completions=8)
-    drawn, calls = [], replicated.in_any_order
+    replicated.forget()
+    drawn, calls = [], replicas.in_any_order
 
     def killing(shards, call):
         for place, rows in calls(shards, call):
             drawn.append(place)
             if len(drawn) in (1, 3):
-                for actor in list(replicated._pool._workers._actors.values())[:1]:
-                    os.kill(ray.get(actor.process.remote()), signal.SIGKILL)
+                kill_one(replicas)
             yield place, rows
 
-    replicated.in_any_order = killing
-    assert sharded.generate(checkpoint, REQUESTS, SAMPLING, 1) == expected
+    replicas.in_any_order = killing
+    assert replicated.generate(checkpoint, REQUESTS, SAMPLING, 1) == expected
     assert sorted(drawn) == list(range(6))
-    assert replicated._pool.replaced >= 1
+    assert replicas._pool.replaced >= 1
     drawn.clear()
-    assert sharded.generate(checkpoint, REQUESTS, SAMPLING, 1) == expected
+    assert replicated.generate(checkpoint, REQUESTS, SAMPLING, 1) == expected
     assert drawn == []
 
 
@@ -79,7 +94,7 @@ def test_what_an_engine_refuses_is_refused(replicated, checkpoint):
 
 def test_devices_are_free_after_release(replicated, checkpoint):
     """Training needs them; the next call starts new replicas."""
-    replicated.generate(checkpoint, REQUESTS[:4], SAMPLING, 1)
+    first = replicated.generate(checkpoint, REQUESTS[:4], SAMPLING, 1)
     assert ray.available_resources().get("CPU", 0) < 2
     replicated.release()
     for _ in range(100):
@@ -87,4 +102,5 @@ def test_devices_are_free_after_release(replicated, checkpoint):
             break
         ray.wait([ray.remote(num_cpus=0)(lambda: None).remote()], timeout=0.1)
     assert ray.available_resources()["CPU"] == 2
-    assert replicated.generate(checkpoint, REQUESTS[:4], SAMPLING, 1)
+    replicated.forget()
+    assert replicated.generate(checkpoint, REQUESTS[:4], SAMPLING, 1) == first

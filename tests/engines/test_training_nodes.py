@@ -32,11 +32,11 @@ def engine(tmp_path, address: str, **options) -> TrlEngine:
     return TrlEngine(device="cpu", threads=1, work_dir=work, address=address, **options)
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_two_nodes_take_the_steps_of_one_process(tmp_path, checkpoint, address, replicas):
+@pytest.mark.parametrize("copies", [1, 2])
+def test_two_nodes_take_the_steps_of_one_process(tmp_path, checkpoint, address, copies):
     """With one copy of the weights over both nodes, and with one on each."""
     one = engine(tmp_path, address).sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
-    two = engine(tmp_path, address, ranks=2, nodes=2, replicas=replicas)
+    two = engine(tmp_path, address, ranks=2, nodes=2, copies=copies)
     found = two.sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
     assert found.log[-1]["loss"] == pytest.approx(one.log[-1]["loss"], rel=1e-4)
     moved = distance(one.checkpoint, checkpoint)

@@ -66,6 +66,20 @@ def _refuse_silence(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
+def devices_of_nodes(address: str, kind: str) -> list[float]:
+    """How many devices each living node has, free or not.
+
+    Args:
+        address: Of the cluster.
+        kind: CPU or GPU.
+
+    Raises:
+        InputError: No cluster answers.
+    """
+    alive = [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
+    return [float(one.get(kind, 0)) for one in alive]
+
+
 def refuse_without_room(address: str, nodes: int, each: int, kind: str) -> None:
     """Checks that the cluster has so many nodes with so many devices, free or not.
 
@@ -78,9 +92,9 @@ def refuse_without_room(address: str, nodes: int, each: int, kind: str) -> None:
     Raises:
         InputError: No cluster answers, or it is too small.
     """
-    alive = [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
-    if sum(one.get(kind, 0) >= each for one in alive) < nodes:
-        found = ", ".join(f"{one.get('CPU', 0):g} and {one.get('GPU', 0):g}" for one in alive)
+    if sum(held >= each for held in devices_of_nodes(address, kind)) < nodes:
+        both = zip(devices_of_nodes(address, "CPU"), devices_of_nodes(address, "GPU"), strict=True)
+        found = ", ".join(f"{cpus:g} and {gpus:g}" for cpus, gpus in both)
         raise InputError(
             f"the cluster at {address} has no {nodes} nodes with {each} {kind}s each. CPUs and "
             f"GPUs of its nodes: {found}. Lower `ranks` or `nodes` of the training engine, or add "

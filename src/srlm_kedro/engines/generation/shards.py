@@ -19,6 +19,7 @@ from srlm_kedro.engines.generation.base import (
     Sampling,
     folder_state,
 )
+from srlm_kedro.engines.generation.replicas.replicas import Replicas
 from srlm_kedro.engines.generation.shard_calls import ShardCall, shards_of
 from srlm_kedro.freshness.digests import json_digest, write_atomically
 from srlm_kedro.params import Count
@@ -40,8 +41,9 @@ class ShardedEngine:
         self,
         engine: GenerationEngine,
         recipe: Any,
-        folder: Path,
-        completions: Count = 4096,
+        folder: Path | str,
+        completions: Count | None = None,
+        replicas: Replicas | None = None,
     ):
         """Sets what is kept and where.
 
@@ -49,10 +51,13 @@ class ShardedEngine:
             engine: The engine that samples.
             recipe: Everything about the engine that can change a result.
             folder: Shards are kept here until `forget`. It is made for the first one.
-            completions: About how many a shard holds: the most that a kill can lose.
+            completions: About how many a shard holds: the most that a kill can lose, on each
+                replica. Default: 4096; 512 with replicas, so that all are busy to the end.
+            replicas: Draw the shards in place of the engine.
         """
         self._engine, self._recipe = engine, recipe
-        self._folder, self._completions = folder, completions
+        self._folder, self._replicas = Path(folder), replicas
+        self._completions = completions or (512 if replicas else 4096)
         self._thread = threading.local()
 
     def generate(
@@ -116,9 +121,9 @@ class ShardedEngine:
     def _drawn(
         self, shards: Sequence[Sequence[Request]], call: ShardCall
     ) -> Iterator[tuple[int, list[Any]]]:
-        """The place and the rows of each shard: in their order, unless the engine has another."""
-        if hasattr(self._engine, "in_any_order"):
-            for place, rows in self._engine.in_any_order(shards, call):
+        """The place and the rows of each shard; replicas draw them in any order."""
+        if self._replicas is not None:
+            for place, rows in self._replicas.in_any_order(shards, call):
                 if call.method == "generate":
                     _tell(shards[place], rows)
                 yield place, rows
@@ -136,8 +141,10 @@ class ShardedEngine:
         }
 
     def refuse_unready(self) -> None:
-        """Raises InputError if the engine knows that no server answers."""
-        if hasattr(self._engine, "refuse_unready"):
+        """Raises InputError if no cluster, or no server, is there for the work."""
+        if self._replicas is not None:
+            self._replicas.refuse_unready()
+        elif hasattr(self._engine, "refuse_unready"):
             self._engine.refuse_unready()
 
     def refuse_unfit(self, model: Checkpoint) -> None:
@@ -152,8 +159,10 @@ class ShardedEngine:
         return self._engine.length_faults(model, requests, sampling)
 
     def release(self) -> None:
-        """Frees what the engine holds between calls."""
+        """Frees what the engine and its replicas hold between calls."""
         self._engine.release()
+        if self._replicas is not None:
+            self._replicas.release()
 
     def forget(self) -> None:
         """Deletes the shards that this thread has asked for: what was made of them is saved.

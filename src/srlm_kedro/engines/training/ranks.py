@@ -15,8 +15,8 @@ class Ranks:
 
     size: int = 1
     rank: int = 0
-    replicas: int = 1
-    """The weights are sharded over `size / replicas` ranks, and kept so many times."""
+    copies: int = 1
+    """The weights are sharded over `size / copies` ranks, and kept so many times."""
     here: int = 1
     """How many of them share this machine."""
 
@@ -33,7 +33,7 @@ class Ranks:
     @property
     def shards(self) -> int:
         """In how many parts the weights are."""
-        return self.size // self.replicas
+        return self.size // self.copies
 
     def micro_batches(self, rows: int, micro_batch_size: int) -> int:
         """How many micro-batches each rank computes for a step of so many rows."""
@@ -43,7 +43,7 @@ class Ranks:
         """Arguments of `from_pretrained` by which each rank reads its part of the weights."""
         if not self.many:
             return {}
-        sizes = {"fsdp_size": self.shards, "dp_replicate_size": self.replicas}
+        sizes = {"fsdp_size": self.shards, "dp_replicate_size": self.copies}
         return {"distributed_config": DistributedConfig(**sizes)}
 
     def same(self, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

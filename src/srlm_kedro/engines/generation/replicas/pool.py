@@ -179,7 +179,7 @@ class Pool:
             if self._failed_starts >= self._limits.tries:
                 raise GateError(
                     f"replicas: {self._failed_starts} in a row could not start (limit `tries` of "
-                    f"the generation engine). The last one: {why}"
+                    f"the engine's `replicas`). The last one: {why}"
                 )
         self._count(work, why, lambda: work.queue.lose(replica))
         self._replace(replica, why)
@@ -191,7 +191,7 @@ class Pool:
             first = next(iter(work.shards[error.shard]), None)
             raise GateError(
                 f"replicas: the shard that begins with request {getattr(first, 'id', first)} "
-                f"failed {error.tries} times (limit `tries` of the generation engine). The last "
+                f"failed {error.tries} times (limit `tries` of the engine's `replicas`). The last "
                 f"time: {why}"
             ) from error
 

@@ -18,10 +18,11 @@ _SECONDS_TO_RELEASE = 10.0
 class Placement:
     """How many replicas there are, and what each needs."""
 
-    replicas: int | Literal["auto"] = "auto"
+    count: int | Literal["auto"] = "auto"
     """`auto`: as many as the cluster has room for, also when nodes join."""
     cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: float | Literal["auto"] = "auto"
+    """`auto`: one, if any node has one."""
     address: str | None = None
     """Of a running cluster; `auto` finds the one of this machine. None starts one here."""
 
@@ -81,27 +82,28 @@ class RayWorkers:
         """
         self._ray = connected(placement.address)
         self._build, self._placement, self._probe = build, placement, probe
+        self._gpus = float(self._had("GPU") > 0) if placement.gpus == "auto" else placement.gpus
         self._class = self._ray.remote(Replica)
         self._actors: dict[int, Any] = {}
         self._awaited: dict[Any, _Awaited] = {}
         self._started = 0
         if not self._room() and placement.address is None:
             raise InputError(
-                f"replicas: one needs {placement.cpus:g} CPUs and {placement.gpus:g} GPUs, and "
+                f"replicas: one needs {placement.cpus:g} CPUs and {self._gpus:g} GPUs, and "
                 f"this machine has {self._had('CPU'):g} and {self._had('GPU'):g}. Lower `cpus` or "
-                "`gpus` of the generation engine."
+                "`gpus` of the engine's `replicas` in the catalog."
             )
 
     def wanted(self) -> int:
         """How many replicas there shall be: the number set, or what the cluster has room for."""
-        if self._placement.replicas == "auto":
+        if self._placement.count == "auto":
             return max(self._room(), 1)
-        return self._placement.replicas
+        return self._placement.count
 
     def start(self) -> int:
         """Asks for a new actor; it starts when Ray has found a place for it."""
         self._started += 1
-        options = {"num_cpus": self._placement.cpus, "num_gpus": self._placement.gpus}
+        options = {"num_cpus": self._placement.cpus, "num_gpus": self._gpus}
         # A dead actor is not restarted by Ray: its successor is a new one, which gets no work
         # before it has started.
         actor = self._class.options(**options, max_restarts=0).remote(self._build, self._probe)
@@ -150,7 +152,7 @@ class RayWorkers:
 
     def _room(self) -> int:
         """Replicas that the nodes of the cluster have room for."""
-        needs = {"CPU": self._placement.cpus, "GPU": self._placement.gpus}
+        needs = {"CPU": self._placement.cpus, "GPU": self._gpus}
         wanted = {name: need for name, need in needs.items() if need}
         alive = [one["Resources"] for one in self._ray.nodes() if one["Alive"]]
         return sum(

@@ -3,13 +3,13 @@
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 
-from srlm_kedro.engines.cluster import refuse_without_room
 from srlm_kedro.engines.template import checked
 from srlm_kedro.engines.torch_device import device_of, dtype_of, free_unused_memory
 from srlm_kedro.engines.training.base import Document, Trained
@@ -26,8 +26,7 @@ from srlm_kedro.engines.training.trl.guards import library_settings, progress_re
 from srlm_kedro.engines.training.trl.job import Job, Prepared
 from srlm_kedro.engines.training.trl.launch.job_folder import Asked, options_of
 from srlm_kedro.engines.training.trl.launch.launching import train
-from srlm_kedro.engines.training.trl.launch.ray_nodes import RayNodes
-from srlm_kedro.engines.training.trl.launch.torchrun import Torchrun
+from srlm_kedro.engines.training.trl.launch.layout import Layout
 from srlm_kedro.engines.training.trl.likelihood import log_probs
 from srlm_kedro.engines.training.trl.policy import TrainingOptions, length_faults, load_tokenizer
 from srlm_kedro.engines.weights import refuse_encoder, unreadable
@@ -50,9 +49,9 @@ class TrlEngine:
         checkpoints: str | None = None,
         checkpoint_seconds: Annotated[float, Field(ge=0, le=10_000_000)] = 300.0,
         template: Mapping[str, Any] | None = None,
-        ranks: Count = 1,
-        nodes: Count = 1,
-        replicas: Count = 1,
+        ranks: Count | Literal["auto"] = 1,
+        nodes: Count | Literal["auto"] = 1,
+        copies: Count = 1,
         address: str = "auto",
         tries: Retries = 3,
         patience: Seconds = 600.0,
@@ -80,10 +79,12 @@ class TrlEngine:
                 `date`, the day that the template is told (default 2024-07-26). The generation
                 engine takes the same.
             ranks: Processes that train together, each with a device and a part of the weights.
-                They take the steps that one would take. With 1, this process trains.
+                They take the steps that one would take. With 1, this process trains. `auto`: one
+                for each GPU, or on a CPU for each `threads` of the machine, and at most one for
+                each row of a step.
             nodes: Nodes of a cluster on which the ranks are, the same number on each. With 1, the
-                ranks are on this machine, and no cluster is needed.
-            replicas: Copies of the weights, each sharded over `ranks / replicas` ranks. As many
+                ranks are on this machine, and no cluster is needed. `auto`: all that have GPUs.
+            copies: Copies of the weights, each sharded over `ranks / copies` ranks. As many
                 copies as nodes keep the traffic of weights within the nodes, for more memory.
             address: Of the cluster; `auto` finds the one of this machine.
             tries: How often ranks may die without having come further.
@@ -96,9 +97,8 @@ class TrlEngine:
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)
-        self._threads, self._ranks, self._nodes = threads, ranks, nodes
-        self._replicas, self._address = replicas, address
-        self._tries, self._patience = tries, patience
+        self._threads, self._tries = threads, tries
+        self._layout = Layout(ranks, nodes, copies, self._cpu, threads, address, patience)
         self._setup = TrainingOptions(
             trust_remote_code=trust_remote_code,
             bf16=dtype_of(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16,
@@ -125,20 +125,7 @@ class TrlEngine:
 
     def refuse_unready(self) -> None:
         """Raises InputError if the ranks cannot be laid out, or their devices are not there."""
-        ranks, nodes, replicas = self._ranks, self._nodes, self._replicas
-        if ranks % nodes or ranks % replicas:
-            raise InputError(
-                f"The training engine's ranks = {ranks} must be a multiple of nodes = {nodes} and "
-                f"of replicas = {replicas}. Correct its entry in the catalog."
-            )
-        kind = "CPU" if self._cpu else "GPU"
-        if self._nodes > 1:
-            refuse_without_room(self._address, self._nodes, self._ranks // self._nodes, kind)
-        elif not self._cpu and self._ranks > (found := torch.cuda.device_count()):
-            raise InputError(
-                f"The training engine's {self._ranks} ranks need as many GPUs, and this machine "
-                f"has {found}. Lower `ranks`, or name `nodes` of a cluster."
-            )
+        self._layout.refuse_unready()
 
     def forget(self) -> None:
         """Deletes the states of the trainings that this thread finished: their models are saved."""
@@ -237,8 +224,9 @@ class TrlEngine:
     ) -> Trained:
         """The training in this process, or by ranks that are started for it."""
         report = progress_reporter(job.label)
-        if self._ranks > 1:
-            self._refuse_ranks(job)
+        ranks, nodes = self._layout.size(job.params.batch_size)
+        if ranks > 1:
+            _refuse_ranks(job, ranks)
             asked = Asked(
                 kind,
                 job,
@@ -246,33 +234,16 @@ class TrlEngine:
                 prepared,
                 options_of(self._setup),
                 self._threads,
-                self._replicas,
+                self._layout.copies,
                 unfinished.folder,
                 unfinished.seconds,
             )
-            return train(asked, self._start_ranks, self._tries, self._setup.work_dir, report)
+            start = partial(self._layout.start, ranks=ranks, nodes=nodes)
+            return train(asked, start, self._tries, self._setup.work_dir, report)
         place = Workplace(folder, unfinished, report)
         if kind == "sft":
             return run_sft(job, prepared, self._setup, place)
         return run_dpo(job, reference, prepared, self._setup, place)
-
-    def _start_ranks(self, folder: Path) -> Torchrun | RayNodes:
-        if self._nodes == 1:
-            return Torchrun(folder, self._ranks)
-        room = self._address, self._patience
-        return RayNodes(folder, self._ranks, self._nodes, not self._cpu, *room)
-
-    def _refuse_ranks(self, job: Job) -> None:
-        faults, params, ranks = [], job.params, self._ranks
-        if ranks > params.batch_size:
-            faults.append(
-                f"{ranks - params.batch_size} of {ranks} ranks would have no row of a step "
-                f"(`{params.GROUP}.batch_size` = {params.batch_size}); lower `ranks`"
-            )
-        if params.lora and params.lora.quantise:
-            faults.append("quantised weights are not sharded; set lora.quantise = null")
-        if faults:
-            raise InputError(summary(f"{job.label}: many ranks cannot train it.", faults))
 
     def _unfinished(
         self, label: str, kind: str, **inputs: Any
@@ -296,6 +267,20 @@ class TrlEngine:
         with library_settings(self._threads), folder as output_dir:
             yield output_dir
         free_unused_memory(cuda=not self._cpu)
+
+
+def _refuse_ranks(job: Job, ranks: int) -> None:
+    """Raises InputError if so many ranks cannot train it."""
+    faults, params = [], job.params
+    if ranks > params.batch_size:
+        faults.append(
+            f"{ranks - params.batch_size} of {ranks} ranks would have no row of a step "
+            f"(`{params.GROUP}.batch_size` = {params.batch_size}); lower `ranks`"
+        )
+    if params.lora and params.lora.quantise:
+        faults.append("quantised weights are not sharded; set lora.quantise = null")
+    if faults:
+        raise InputError(summary(f"{job.label}: many ranks cannot train it.", faults))
 
 
 def _refuse_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

@@ -43,7 +43,7 @@ class Asked:
     options: Mapping[str, Any]
     """Values of `TrainingOptions` that are plain."""
     threads: int | None
-    replicas: int
+    copies: int
     states: Path | None
     """Where states are kept, see `UnfinishedTraining`."""
     seconds: float

@@ -26,7 +26,7 @@ def main(folder: JobFolder) -> None:
     try:
         asked = folder.asked()
         here = int(os.environ["LOCAL_WORLD_SIZE"])
-        ranks = Ranks(size, rank, asked.replicas, here)
+        ranks = Ranks(size, rank, asked.copies, here)
         if ranks.first:
             folder.tell()
         setup = TrainingOptions(**asked.options, work_dir=folder.path, ranks=ranks)

@@ -1,0 +1,92 @@
+"""How many ranks train, and on which nodes; it also starts them."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from srlm_kedro.engines.cluster import devices_of_nodes, refuse_without_room
+from srlm_kedro.engines.training.trl.launch.ray_nodes import RayNodes
+from srlm_kedro.engines.training.trl.launch.torchrun import Torchrun
+from srlm_kedro.errors import InputError
+
+Amount = int | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The ranks and their places, as the engine's entry in the catalog names them."""
+
+    ranks: Amount = 1
+    nodes: Amount = 1
+    copies: int = 1
+    """Of the weights."""
+    cpu: bool = True
+    """Whether a rank needs a CPU; otherwise it needs a GPU."""
+    threads: int | None = None
+    """Of a rank on a CPU; None: all."""
+    address: str = "auto"
+    """Of the cluster, if there are several nodes."""
+    patience: float = 600.0
+    """Seconds that the cluster may take to have room."""
+
+    @property
+    def many(self) -> bool:
+        """Whether more than one process may train."""
+        return self.ranks != 1
+
+    @property
+    def kind(self) -> str:
+        """What each rank needs one of."""
+        return "CPU" if self.cpu else "GPU"
+
+    def size(self, rows: int) -> tuple[int, int]:
+        """Ranks and nodes for steps of so many rows; `auto` gives each rank a row at least.
+
+        Raises:
+            InputError: No cluster answers, or the devices cannot be divided so.
+        """
+        nodes, each = self._room()
+        ranks = nodes * max(1, min(each, rows // nodes)) if self.ranks == "auto" else self.ranks
+        if ranks % nodes or ranks % self.copies:
+            raise InputError(
+                f"The training engine's ranks = {ranks} must be a multiple of nodes = {nodes} and "
+                f"of copies = {self.copies}. Correct its entry in the catalog."
+            )
+        return ranks, nodes
+
+    def refuse_unready(self) -> None:
+        """Raises InputError if the ranks cannot be laid out, or their devices are not there."""
+        if not self.many and self.nodes == 1:
+            return
+        ranks, nodes = self.size(rows=10**9)
+        if nodes > 1:
+            refuse_without_room(self.address, nodes, ranks // nodes, self.kind)
+        elif not self.cpu and ranks > (found := torch.cuda.device_count()):
+            raise InputError(
+                f"The training engine's {ranks} ranks need as many GPUs, and this machine has "
+                f"{found}. Lower `ranks`, or name `nodes` of a cluster."
+            )
+
+    def start(self, folder: Path, ranks: int, nodes: int) -> Torchrun | RayNodes:
+        """Starts them for a job folder."""
+        if nodes == 1:
+            return Torchrun(folder, ranks)
+        return RayNodes(folder, ranks, nodes, not self.cpu, self.address, self.patience)
+
+    def _room(self) -> tuple[int, int]:
+        """How many nodes there are, and how many ranks each has room for."""
+        if self.nodes == 1:
+            devices = (os.cpu_count() or 1) if self.cpu else torch.cuda.device_count()
+            return 1, self._ranks_of([devices])
+        held = [one for one in devices_of_nodes(self.address, self.kind) if one >= 1]
+        nodes = max(1, len(held)) if self.nodes == "auto" else self.nodes
+        return nodes, self._ranks_of(sorted(held, reverse=True)[:nodes])
+
+    def _ranks_of(self, devices: Iterable[float]) -> int:
+        least = int(min(devices, default=1))
+        needed = (self.threads or least) if self.cpu else 1
+        return max(1, least // max(1, needed))
