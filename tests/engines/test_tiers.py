@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from srlm_kedro.engines.generation.tiered import tiered_rows, token_grids
+from srlm_kedro.engines.generation.tiered import tiered_rows, tiers, token_grids
 from srlm_kedro.engines.generation.tiered.attention import attend, join
 from srlm_kedro.engines.generation.tiered.strategies import refusal_of_tiers
 from srlm_kedro.engines.generation.tiered.tiered_rows import TieredDecoder
@@ -136,6 +136,23 @@ def test_short_prompts_behind_a_long_one_are_not_padded_to_it():
         assert len(held) == 1 or len(held) * max(held) <= tiered_rows.PREFILL_TOKENS
 
 
+@torch.inference_mode()
+def test_outgrown_buffers_go_back_to_the_system(tmp_path, monkeypatch):
+    """Once for each width that all layers have outgrown, and never for those that are in use."""
+    model = model_of(tmp_path, "llama")
+    assert refusal_of_tiers(model) is None
+    widths = []
+    decoder = TieredDecoder(model, [], Room(groups=1, rows=2, tail=40))
+    monkeypatch.setattr(tiers, "_TRIM_AT", 0)
+    monkeypatch.setattr(
+        tiers, "give_back_heap", lambda: widths.append(decoder._tiers._layers[0].tails.tokens)
+    )
+    decoder.admit([[3, 4, 5]], [2])
+    for _ in range(40):
+        decoder.step(torch.tensor([6, 7]))
+    assert widths == [32, 40]
+
+
 def test_buffers_go_with_their_decoder(tmp_path):
     """The tiers do not refer to themselves, so a finished wave frees its memory at once."""
     model = model_of(tmp_path, "llama")
@@ -145,9 +162,9 @@ def test_buffers_go_with_their_decoder(tmp_path):
         decoder = TieredDecoder(model, [3, 4], Room(groups=1, rows=2, tail=4))
         decoder.admit([[3, 4, 5]], [2])
         decoder.step(torch.tensor([6, 7]))
-        tiers = weakref.ref(decoder._tiers)
+        held = weakref.ref(decoder._tiers)
         del decoder
-        assert tiers() is None
+        assert held() is None
     finally:
         gc.enable()
 

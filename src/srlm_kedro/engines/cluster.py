@@ -1,6 +1,7 @@
 """A cluster of Ray: how it is reached, and what must be the same on all of its nodes."""
 
 import importlib
+import os
 import platform
 import secrets
 import socket
@@ -37,14 +38,17 @@ def connected(address: str | None) -> Any:
     if ray.is_initialized():
         _refuse_another(address)
         return ray
-    where = {"address": address} if address else {"address": "local", "include_dashboard": False}
+    place = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    where = {"address": place} if place else {"address": "local", "include_dashboard": False}
     try:
-        _refuse_silence(address)
+        _refuse_silence(place)
         ray.init(**where, log_to_driver=False, logging_level="ERROR")
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises bare ones too
+        if not place:
+            raise InputError(f"Ray did not start on this machine: {error}") from error
         raise InputError(
-            f"no cluster of Ray answers at {address!r} ({error}). Start one with `ray start "
-            "--head`, or correct `address` of the engine in the catalog."
+            f"no cluster of Ray answers at {place!r} ({error}). Start one with `ray start "
+            "--head`, or correct `address` in conf/cluster/globals.yml or the engine's entry."
         ) from error
     _reached.append(address)
     return ray

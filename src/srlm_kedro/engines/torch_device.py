@@ -68,6 +68,11 @@ def free_unused_memory(cuda: bool) -> None:
     gc.collect()
     if cuda:
         torch.cuda.empty_cache()
+    give_back_heap()
+
+
+def give_back_heap() -> None:
+    """Gives the pages that this process has freed in the machine's memory back to the system."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:  # not every C library has it
         trim(0)

@@ -11,6 +11,7 @@ import torch
 
 from srlm_kedro.engines.generation.tiered.attention import Part, attend, attend_causally, join
 from srlm_kedro.engines.generation.tiered.token_grids import PromptGrid, RowGrid
+from srlm_kedro.engines.torch_device import give_back_heap
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Room:
 
 _SHRINK_AT = 0.9
 """A tier is copied into a narrower one if less than this share of its tokens is in use."""
+_TRIM_AT = 2**28
+"""Bytes of outgrown buffers after which the machine's heap is given back. Wider buffers do not fit
+into the holes that they leave, so a process would come to hold several times what is in use."""
 
 
 class _Tier:
@@ -38,6 +42,10 @@ class _Tier:
     @property
     def tokens(self) -> int:
         return self.key.shape[2]
+
+    @property
+    def bytes(self) -> int:
+        return self.key.nbytes + self.value.nbytes
 
     def first(self, places: int) -> tuple[torch.Tensor, torch.Tensor]:
         return self.key[:places], self.value[:places]
@@ -87,6 +95,8 @@ class Tiers:
         # Not a bound method: a reference to itself would keep the buffers until garbage collection.
         self._pass: Callable[..., torch.Tensor] = Tiers._share
         self._grid: PromptGrid | RowGrid | None = None
+        self._outgrown = 0
+        """Bytes of buffers that were replaced by others since the heap was given back."""
 
     @property
     def groups(self) -> int:
@@ -141,6 +151,9 @@ class Tiers:
 
     def step(self) -> None:
         """The next pass is of one token per row."""
+        if self._outgrown > _TRIM_AT and self._device.type == "cpu":
+            give_back_heap()
+            self._outgrown = 0
         if not isinstance(self._grid, RowGrid):
             self._grid = RowGrid(self._group, self._lengths, self._device)
         self._grid.set_drawn(self._drawn, self._room.tail)
@@ -181,7 +194,7 @@ class Tiers:
         grid = self._grid
         query = grid.spread(rows).permute(0, 2, 3, 1, 4)
         own = [grid.spread(x.transpose(0, 1)).transpose(1, 2) for x in (key, value)]
-        layer.groups = layer.groups.fitted(max(self._lengths))
+        layer.groups = self._fitted(layer.groups, max(self._lengths))
         places = slice(len(self._lengths) - grid.groups, len(self._lengths))
         layer.groups.key[places, :, : grid.width] = own[0]
         layer.groups.value[places, :, : grid.width] = own[1]
@@ -193,7 +206,7 @@ class Tiers:
         self, layer: _Layer, rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
         grid = self._grid
-        layer.tails = layer.tails.fitted(grid.columns)
+        layer.tails = self._fitted(layer.tails, grid.columns)
         layer.tails.key[grid.rows, :, grid.drawn] = key.transpose(0, 1)
         layer.tails.value[grid.rows, :, grid.drawn] = value.transpose(0, 1)
         mask = grid.mask_of_tails(layer.tails.tokens)
@@ -206,6 +219,11 @@ class Tiers:
             Part(*(grid.gather(x.unflatten(2, query.shape[2:4]).transpose(1, 2)) for x in groups)),
         ]
         return join(parts + self._part_of_shared(layer, rows))
+
+    def _fitted(self, tier: _Tier, tokens: int) -> _Tier:
+        fitted = tier.fitted(tokens)
+        self._outgrown += 0 if fitted is tier else tier.bytes
+        return fitted
 
     def _part_of_shared(self, layer: _Layer, rows: torch.Tensor) -> list[Part]:
         if layer.shared is None:

@@ -1,5 +1,6 @@
 """The training engine: SFT and DPO by TRL's trainers, and pretraining of a small model."""
 
+import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -97,8 +98,10 @@ class TrlEngine:
         _refuse_option("dtype", dtype, ("float32", "bfloat16", "auto"))
         _refuse_option("activation_checkpointing", activation_checkpointing, (True, False, "auto"))
         _refuse_negative("checkpoint_seconds", checkpoint_seconds)
-        self._threads, self._tries = threads, tries
-        self._layout = Layout(ranks, nodes, copies, self._cpu, threads, address, patience)
+        self._threads, self._tries, self._dtype = threads, tries, dtype
+        # On other machines than this one, `auto` is what those have.
+        cpu = None if device == "auto" and nodes != 1 else self._cpu
+        self._layout = Layout(ranks, nodes, copies, cpu, threads, address, patience)
         self._setup = TrainingOptions(
             trust_remote_code=trust_remote_code,
             bf16=dtype_of(dtype, "cpu" if self._cpu else "cuda") is torch.bfloat16,
@@ -225,14 +228,14 @@ class TrlEngine:
         """The training in this process, or by ranks that are started for it."""
         report = progress_reporter(job.label)
         ranks, nodes = self._layout.size(job.params.batch_size)
-        if ranks > 1:
+        if ranks > 1 or self._layout.elsewhere:
             _refuse_ranks(job, ranks)
             asked = Asked(
                 kind,
                 job,
                 reference,
                 prepared,
-                options_of(self._setup),
+                options_of(self._setup_of_ranks()),
                 self._threads,
                 self._layout.copies,
                 unfinished.folder,
@@ -245,13 +248,22 @@ class TrlEngine:
             return run_sft(job, prepared, self._setup, place)
         return run_dpo(job, reference, prepared, self._setup, place)
 
+    def _setup_of_ranks(self) -> TrainingOptions:
+        """The options with the device and the type that ranks on other machines have."""
+        cpu = self._layout.on_cpu
+        if cpu is self._cpu:
+            return self._setup
+        bf16 = self._dtype == "bfloat16" or (self._dtype == "auto" and not cpu)
+        return dataclasses.replace(self._setup, cpu=cpu, bf16=bf16)
+
     def _unfinished(
         self, label: str, kind: str, **inputs: Any
     ) -> AbstractContextManager[UnfinishedTraining]:
         """The kept state of a training, found by its inputs and by how this engine computes."""
-        cpu = self._cpu or kind == "pretraining"
+        ranks = self._setup_of_ranks()
+        cpu = ranks.cpu or kind == "pretraining"
         setup = {
-            "bf16": self._setup.bf16,
+            "bf16": ranks.bf16,
             "cpu": cpu,
             # On a GPU, threads do not split sums.
             "threads": (self._threads or torch.get_num_threads()) if cpu else None,

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +25,8 @@ class Layout:
     nodes: Amount = 1
     copies: int = 1
     """Of the weights."""
-    cpu: bool = True
-    """Whether a rank needs a CPU; otherwise it needs a GPU."""
+    cpu: bool | None = True
+    """Whether a rank needs a CPU; otherwise it needs a GPU. None: a GPU if the cluster has one."""
     threads: int | None = None
     """Of a rank on a CPU; None: all."""
     address: str = "auto"
@@ -34,14 +35,22 @@ class Layout:
     """Seconds that the cluster may take to have room."""
 
     @property
-    def many(self) -> bool:
-        """Whether more than one process may train."""
-        return self.ranks != 1
+    def elsewhere(self) -> bool:
+        """Whether ranks are on nodes of a cluster, of which this machine may be none."""
+        return self.nodes != 1
+
+    @cached_property
+    def on_cpu(self) -> bool:
+        """Whether a rank needs a CPU; otherwise it needs a GPU.
+
+        Raises:
+            InputError: No cluster answers.
+        """
+        return not any(devices_of_nodes(self.address, "GPU")) if self.cpu is None else self.cpu
 
     @property
-    def kind(self) -> str:
-        """What each rank needs one of."""
-        return "CPU" if self.cpu else "GPU"
+    def _kind(self) -> str:
+        return "CPU" if self.on_cpu else "GPU"
 
     def size(self, rows: int) -> tuple[int, int]:
         """Ranks and nodes for steps of so many rows; `auto` gives each rank a row at least.
@@ -60,12 +69,10 @@ class Layout:
 
     def refuse_unready(self) -> None:
         """Raises InputError if the ranks cannot be laid out, or their devices are not there."""
-        if not self.many and self.nodes == 1:
-            return
         ranks, nodes = self.size(rows=10**9)
-        if nodes > 1:
-            refuse_without_room(self.address, nodes, ranks // nodes, self.kind)
-        elif not self.cpu and ranks > (found := torch.cuda.device_count()):
+        if self.elsewhere:
+            refuse_without_room(self.address, nodes, ranks // nodes, self._kind)
+        elif ranks > 1 and not self.on_cpu and ranks > (found := torch.cuda.device_count()):
             raise InputError(
                 f"The training engine's {ranks} ranks need as many GPUs, and this machine has "
                 f"{found}. Lower `ranks`, or name `nodes` of a cluster."
@@ -73,20 +80,20 @@ class Layout:
 
     def start(self, folder: Path, ranks: int, nodes: int) -> Torchrun | RayNodes:
         """Starts them for a job folder."""
-        if nodes == 1:
+        if not self.elsewhere:
             return Torchrun(folder, ranks)
-        return RayNodes(folder, ranks, nodes, not self.cpu, self.address, self.patience)
+        return RayNodes(folder, ranks, nodes, not self.on_cpu, self.address, self.patience)
 
     def _room(self) -> tuple[int, int]:
         """How many nodes there are, and how many ranks each has room for."""
-        if self.nodes == 1:
-            devices = (os.cpu_count() or 1) if self.cpu else torch.cuda.device_count()
+        if not self.elsewhere:
+            devices = (os.cpu_count() or 1) if self.on_cpu else torch.cuda.device_count()
             return 1, self._ranks_of([devices])
-        held = [one for one in devices_of_nodes(self.address, self.kind) if one >= 1]
+        held = [one for one in devices_of_nodes(self.address, self._kind) if one >= 1]
         nodes = max(1, len(held)) if self.nodes == "auto" else self.nodes
         return nodes, self._ranks_of(sorted(held, reverse=True)[:nodes])
 
     def _ranks_of(self, devices: Iterable[float]) -> int:
         least = int(min(devices, default=1))
-        needed = (self.threads or least) if self.cpu else 1
+        needed = (self.threads or least) if self.on_cpu else 1
         return max(1, least // max(1, needed))
