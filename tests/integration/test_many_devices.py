@@ -49,18 +49,22 @@ def test_one_node(project, foundation, iteration, this_machine):
     assert_same_tables(project, iteration)
 
 
-def test_cluster(project, foundation, iteration, two_nodes):
+def test_cluster(project, foundation, iteration, two_nodes, capsys):
     """A replica on each node of a cluster that runs already; it runs on afterwards."""
     project.take(foundation)
     project.run("iteration", env="test+cluster")
     assert_same_tables(project, iteration)
     assert ray.available_resources()["CPU"] == 2
+    project.run("status", env="test+cluster")
+    assert "The cluster: 2 nodes with no GPUs." in capsys.readouterr().out
 
 
-def test_no_cluster(project, foundation, monkeypatch):
+def test_no_cluster(project, foundation, monkeypatch, capsys):
     """The message says how one is started; nothing has been drawn."""
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     project.take(foundation)
     with pytest.raises(InputError, match=r"(?s)no cluster of Ray answers.*ray start --head"):
         project.run("iteration", env="test+cluster")
     assert not list((project.path / "data").rglob("m2/responses*"))
+    project.run("status", env="test+cluster")
+    assert "The cluster: no cluster of Ray answers" in capsys.readouterr().out

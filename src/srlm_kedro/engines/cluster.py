@@ -17,6 +17,8 @@ _reached: list[str | None] = []
 """The addresses of the clusters that this process has reached."""
 _PATIENCE = 10.0
 """Seconds in which a cluster must accept a connection."""
+_NAMED = "accelerator_type:"
+"""Ray names the kind of a node's GPUs as a resource that begins so."""
 _PACKAGES = ("srlm_kedro", "ray", "torch", "transformers", "trl", "peft")
 
 
@@ -82,6 +84,30 @@ def devices_of_nodes(address: str, kind: str) -> list[float]:
     """
     alive = [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
     return [float(one.get(kind, 0)) for one in alive]
+
+
+def machines_of(address: str) -> dict[str, float | str]:
+    """What a cluster has, for an estimate: `nodes`, `gpus`, `gpu` (their name) and `memory`.
+
+    Args:
+        address: Of the cluster.
+
+    Returns:
+        Only the nodes with GPUs count, or all if none has one. `memory` is the least of a node, in
+        GiB.
+
+    Raises:
+        InputError: No cluster answers.
+    """
+    alive = [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
+    nodes = [one for one in alive if one.get("GPU")] or alive
+    names = {name.partition(":")[2] for one in nodes for name in one if name.startswith(_NAMED)}
+    return {
+        "nodes": float(len(nodes)),
+        "gpus": float(sum(one.get("GPU", 0) for one in nodes)),
+        "gpu": ", ".join(sorted(names)),
+        "memory": round(min(one.get("memory", 0) for one in nodes) / 2**30, 1),
+    }
 
 
 def refuse_without_room(address: str, nodes: int, each: int, kind: str) -> None:

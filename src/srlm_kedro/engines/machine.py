@@ -1,4 +1,4 @@
-"""The memory of this machine. Imports nothing heavy: the catalog reads it too."""
+"""The memory and the GPUs of this machine. Imports nothing heavy: the catalog reads it too."""
 
 import os
 from pathlib import Path
@@ -15,3 +15,11 @@ def memory() -> int:
     held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = [path.read_text().strip() for path in LIMITS if path.is_file()]
     return min([held, *(int(one) for one in limits if one.isdigit())])
+
+
+def gpus() -> dict[str, float | str]:
+    """How many GPUs the machine has, as `gpus`, and the name of the first as `gpu`."""
+    import torch  # takes seconds, and only estimates of several devices ask
+
+    count = torch.cuda.device_count()
+    return {"gpus": float(count), "gpu": torch.cuda.get_device_name(0) if count else ""}
