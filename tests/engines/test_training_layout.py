@@ -2,9 +2,13 @@
 
 import pytest
 
+from srlm_kedro.engines.size_checks import parameters_of
+from srlm_kedro.engines.training.params import LoraParams
+from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.engines.training.trl.launch import layout
 from srlm_kedro.engines.training.trl.launch.layout import Layout
 from srlm_kedro.errors import InputError
+from tests.engines.tuning import SFT
 
 
 @pytest.fixture
@@ -68,3 +72,25 @@ def test_gpus_that_are_not_there_are_told(monkeypatch):
     monkeypatch.setattr(layout.torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match=r"2 ranks need as many GPUs.*this machine has 1"):
         Layout(2, cpu=False).refuse_unready()
+
+
+@pytest.mark.parametrize(
+    ("lora", "bytes_each"), [(None, 16), (LoraParams(), 4), (LoraParams(quantise="4bit"), 0.5)]
+)
+def test_what_cannot_fit_is_refused(checkpoint, monkeypatch, lora, bytes_each):
+    """The weights alone are counted, on all ranks together."""
+    weights = parameters_of(checkpoint)
+    two, params = TrlEngine(ranks=2, threads=1), SFT.model_copy(update={"lora": lora})
+    monkeypatch.setattr(layout.machine, "memory", lambda: weights * bytes_each + 1)
+    two.refuse_too_large(checkpoint, [params])
+    monkeypatch.setattr(layout.machine, "memory", lambda: weights * bytes_each - 1)
+    with pytest.raises(InputError, match=r"(?s)on each of 2 devices.*`sft`.*Train an adapter"):
+        two.refuse_too_large(checkpoint, [params])
+
+
+def test_copies_take_more(checkpoint, monkeypatch):
+    """Two copies on two ranks are whole."""
+    monkeypatch.setattr(layout.machine, "memory", lambda: 20 * parameters_of(checkpoint))
+    TrlEngine(ranks=2, threads=1).refuse_too_large(checkpoint, [SFT])
+    with pytest.raises(InputError, match="on each of 2 devices"):
+        TrlEngine(ranks=2, copies=2, threads=1).refuse_too_large(checkpoint, [SFT])

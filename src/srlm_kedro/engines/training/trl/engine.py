@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from srlm_kedro.engines.size_checks import parameters_of
 from srlm_kedro.engines.template import checked
-from srlm_kedro.engines.torch_device import device_of, dtype_of, free_unused_memory
+from srlm_kedro.engines.torch_device import GIB, device_of, dtype_of, free_unused_memory
 from srlm_kedro.engines.training.base import Document, Trained
 from srlm_kedro.engines.training.params import DpoParams, PretrainParams, SftParams, TuningParams
 from srlm_kedro.engines.training.resume.unfinished import StateStore, UnfinishedTraining
@@ -125,6 +126,29 @@ class TrlEngine:
             load_tokenizer(model, self._setup)
         except (OSError, KeyError, ValueError) as error:
             raise unreadable(model, error) from error
+
+    def refuse_too_large(self, model: Checkpoint, trainings: Sequence[TuningParams]) -> None:
+        """Checks that each device holds its part of the weights in training, and nothing beside.
+
+        Args:
+            model: To train.
+            trainings: Parameters of what it is trained by.
+
+        Raises:
+            InputError: It cannot fit.
+        """
+        weights, setup = parameters_of(model), self._setup_of_ranks()
+        for params in trainings:
+            ranks, nodes = self._layout.size(params.batch_size)
+            each = weights * _bytes_held(params, setup.bf16) * self._layout.copies / ranks
+            have = self._layout.memory(ranks, nodes)
+            if have is not None and each > have:
+                raise InputError(
+                    f"{model.name}: {weights / 1e9:.3g}B weights take {each / GIB:.1f} GiB on each "
+                    f"of {ranks} devices in training (`{params.GROUP}`), and one has "
+                    f"{have / GIB:.1f} GiB. Train an adapter (`{params.GROUP}.lora`), raise "
+                    "`ranks` of the training engine, or take a smaller model."
+                )
 
     def refuse_unready(self) -> None:
         """Raises InputError if the ranks cannot be laid out, or their devices are not there."""
@@ -279,6 +303,15 @@ class TrlEngine:
         with library_settings(self._threads), folder as output_dir:
             yield output_dir
         free_unused_memory(cuda=not self._cpu)
+
+
+def _bytes_held(params: TuningParams, bf16: bool) -> float:
+    """Bytes of each weight: with gradient and Adam's two moments, or frozen below an adapter."""
+    if params.lora is None:
+        return 16
+    if params.lora.quantise:
+        return 0.5
+    return 2 if bf16 else 4
 
 
 def _refuse_ranks(job: Job, ranks: int) -> None:

@@ -9,7 +9,8 @@ from typing import Literal
 
 import torch
 
-from srlm_kedro.engines.cluster import devices_of_nodes, refuse_without_room
+from srlm_kedro.engines import machine
+from srlm_kedro.engines.cluster import devices_of_nodes, memory_of_device, refuse_without_room
 from srlm_kedro.engines.training.trl.launch.ray_nodes import RayNodes
 from srlm_kedro.engines.training.trl.launch.torchrun import Torchrun
 from srlm_kedro.errors import InputError
@@ -77,6 +78,18 @@ class Layout:
                 f"The training engine's {ranks} ranks need as many GPUs, and this machine has "
                 f"{found}. Lower `ranks`, or name `nodes` of a cluster."
             )
+
+    def memory(self, ranks: int, nodes: int) -> float | None:
+        """Bytes that each rank has on its device at most; None if that cannot be known.
+
+        Raises:
+            InputError: No cluster answers.
+        """
+        if self.elsewhere:
+            return memory_of_device(self.address, self._kind, ranks // nodes)
+        if self.on_cpu:
+            return machine.memory() / ranks
+        return float(torch.cuda.get_device_properties(0).total_memory)
 
     def start(self, folder: Path, ranks: int, nodes: int) -> Torchrun | RayNodes:
         """Starts them for a job folder."""
