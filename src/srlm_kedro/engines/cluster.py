@@ -110,33 +110,6 @@ def machines_of(address: str) -> dict[str, float | str]:
     }
 
 
-def memory_of_device(address: str, kind: str, each: int) -> float | None:
-    """Bytes of a device on some node, or of a CPU's share of the memory if `each` are used there.
-
-    Args:
-        address: Of the cluster.
-        kind: CPU or GPU.
-        each: How many a node uses.
-
-    Returns:
-        None if no GPU is free to be asked.
-    """
-    ray = connected(address)
-    if kind == "CPU":
-        nodes = [one["Resources"] for one in ray.nodes() if one["Alive"]]
-        return min(one.get("memory", 0) for one in nodes) / each
-    try:
-        return float(ray.get(ray.remote(num_gpus=1)(_gpu_memory).remote(), timeout=_PATIENCE))
-    except ray.exceptions.RayError:
-        return None
-
-
-def _gpu_memory() -> int:
-    import torch
-
-    return torch.cuda.get_device_properties(0).total_memory
-
-
 def refuse_without_room(address: str, nodes: int, each: int, kind: str) -> None:
     """Checks that the cluster has so many nodes with so many devices, free or not.
 

@@ -8,6 +8,8 @@ LIMITS = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 """Files with a container's limit (bytes or "max"), for versions 2 and 1 of control groups."""
+GPUS = Path("/proc/driver/nvidia/gpus")
+"""The driver's folder with a folder for each GPU."""
 
 
 def memory() -> int:
@@ -18,8 +20,13 @@ def memory() -> int:
 
 
 def gpus() -> dict[str, float | str]:
-    """How many GPUs the machine has, as `gpus`, and the name of the first as `gpu`."""
-    import torch  # takes seconds, and only estimates of several devices ask
-
-    count = torch.cuda.device_count()
-    return {"gpus": float(count), "gpu": torch.cuda.get_device_name(0) if count else ""}
+    """How many GPUs of NVIDIA this process may use, as `gpus`, and the name of one as `gpu`."""
+    found = sorted(GPUS.glob("*/information"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        found = found[: len([one for one in visible.split(",") if one.strip()])]
+    names = [line for file in found for line in file.read_text().splitlines() if "Model:" in line]
+    return {
+        "gpus": float(len(found)),
+        "gpu": names[0].partition(":")[2].strip() if names else "",
+    }

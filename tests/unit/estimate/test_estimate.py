@@ -531,6 +531,22 @@ def test_the_machine_says_what_gpus_it_has(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("visible", "count"), [(None, 2), ("0,1", 2), ("1", 1), ("", 0), ("0,1,2", 2)]
+)
+def test_gpus_are_counted_without_a_library(tmp_path, monkeypatch, visible, count):
+    """By the driver's files; a process may be allowed fewer."""
+    for number in range(2):
+        (tmp_path / f"0000:{number}").mkdir()
+        text = "Model: \t\t NVIDIA H200\nIRQ:   \t\t 20\n"
+        (tmp_path / f"0000:{number}/information").write_text(text)
+    monkeypatch.setattr(machine, "GPUS", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.gpus() == {"gpus": count, "gpu": "NVIDIA H200" if count else ""}
+
+
+@pytest.mark.parametrize(
     ("found", "expected"),
     [
         ({"memory": 24.0}, ("cpu", 1)),

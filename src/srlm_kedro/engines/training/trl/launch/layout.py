@@ -10,11 +10,13 @@ from typing import Literal
 import torch
 
 from srlm_kedro.engines import machine
-from srlm_kedro.engines.cluster import devices_of_nodes, memory_of_device, refuse_without_room
+from srlm_kedro.engines.cluster import connected, devices_of_nodes, refuse_without_room
 from srlm_kedro.engines.training.trl.launch.ray_nodes import RayNodes
 from srlm_kedro.engines.training.trl.launch.torchrun import Torchrun
 from srlm_kedro.errors import InputError
 
+_PATIENCE = 60.0
+"""Seconds in which a node's GPU must say how much memory it has."""
 Amount = int | Literal["auto"]
 
 
@@ -85,17 +87,29 @@ class Layout:
         Raises:
             InputError: No cluster answers.
         """
-        if self.elsewhere:
-            return memory_of_device(self.address, self._kind, ranks // nodes)
         if self.on_cpu:
-            return machine.memory() / ranks
-        return float(torch.cuda.get_device_properties(0).total_memory)
+            held = self._memory_of_nodes() if self.elsewhere else machine.memory()
+            return held / (ranks // nodes)
+        return self._memory_of_gpu() if self.elsewhere else _gpu_memory()
 
     def start(self, folder: Path, ranks: int, nodes: int) -> Torchrun | RayNodes:
         """Starts them for a job folder."""
         if not self.elsewhere:
             return Torchrun(folder, ranks)
         return RayNodes(folder, ranks, nodes, not self.on_cpu, self.address, self.patience)
+
+    def _memory_of_nodes(self) -> float:
+        """Bytes of the node that has the least."""
+        nodes = [one["Resources"] for one in connected(self.address).nodes() if one["Alive"]]
+        return min(one.get("memory", 0.0) for one in nodes)
+
+    def _memory_of_gpu(self) -> float | None:
+        """Bytes of a GPU on some node; None if none is free to be asked."""
+        ray = connected(self.address)
+        try:
+            return ray.get(ray.remote(num_gpus=1)(_gpu_memory).remote(), timeout=_PATIENCE)
+        except ray.exceptions.RayError:
+            return None
 
     def _room(self) -> tuple[int, int]:
         """How many nodes there are, and how many ranks each has room for."""
@@ -110,3 +124,7 @@ class Layout:
         least = int(min(devices, default=1))
         needed = (self.threads or least) if self.on_cpu else 1
         return max(1, least // max(1, needed))
+
+
+def _gpu_memory() -> float:
+    return float(torch.cuda.get_device_properties(0).total_memory)
