@@ -19,6 +19,7 @@ PARTS = {
     "novelty": "benchmarks.novelty:run",
     "memory": "benchmarks.memory:run",
     "growth": "benchmarks.growth:run",
+    "scheduling": "benchmarks.scheduling:run",
     "protection": "benchmarks.protection:run",
 }
 """In the order of the report; each is a function that takes the setting and gives tables."""

@@ -51,7 +51,7 @@ def _cluster(catalog: CatalogProtocol) -> str:
     try:
         found = catalog.load("machine")
     except (InputError, DatasetError) as error:
-        return f"\nThe cluster: {error}"
+        return f"\nThe cluster: {error.__cause__ or error}"
     gpus = f"{found['gpus']:g} GPUs ({found['gpu'] or 'of no known kind'})"
     devices = gpus if found["gpus"] else "no GPUs"
     return f"\nThe cluster: {found['nodes']:g} nodes with {devices}."
