@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,21 @@ def test_one_server_takes_all_calls(start, checkpoint):
     assert "vLLM says hello" in engine._held.server.program.last_lines()
 
 
+def test_threads_share_one_server_also_after_its_death(start, checkpoint):
+    """A replica asks for two shards at once; a server that dies under both is replaced once."""
+    engine = start()
+    shards = [REQUESTS[::2], REQUESTS[1::2]]
+    draw = partial(engine.generate, checkpoint, sampling=SAMPLING, seed=0)
+    expected = [draw(shard) for shard in shards]
+    os.killpg(process(engine), signal.SIGKILL)
+    engine._held.server.program.process.wait()
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(draw, shards)) == expected
+    first = process(engine)
+    assert [draw(shard) for shard in shards] == expected
+    assert process(engine) == first
+
+
 def test_the_number_of_calls_under_way_changes_nothing(start, checkpoint):
     """Completions have seeds of their own."""
     rows = start(concurrency=1).generate(checkpoint, REQUESTS, SAMPLING, 0)
@@ -135,6 +152,8 @@ def test_a_server_ends_with_a_killed_run(tmp_path, checkpoint):
     environment = write_vllm(tmp_path, TINY.replace("FAULT", "pass"))
     script = f"""
 import os, signal, sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.servers.vllm import VllmEngine

@@ -52,7 +52,7 @@ _ENGINES = """
 An engine is an entry of `catalog.yml`. Its arguments are set under `options`, or under `resources`
 where they change speed or memory and no result.
 """
-_GIVEN = {ShardedEngine: {"engine", "recipe", "replicas"}, Replicas: {"build", "folder"}}
+_GIVEN = {ShardedEngine: {"engine", "recipe", "replicas"}, Replicas: {"build", "folder", "at_once"}}
 """Arguments that no catalog entry sets."""
 _PAPER = re.compile(r"[Pp]aper: (.+?)(?=[;)]| \(|\.(?:\s|$)|$)")
 _AS_PAPER = re.compile(r"\(paper\)|as in the paper")

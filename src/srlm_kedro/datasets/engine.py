@@ -91,7 +91,8 @@ class EngineDataset(ReadOnlyDataset[Any]):
         made = {"engine": engine, "recipe": recipe, "replicas": None}
         if self._replicas is not None:
             build = partial(_build, self.spec, self._credentials)
-            places = {"build": build, "folder": shards.get("folder")}
+            at_once = getattr(engine, "SHARDS_AT_ONCE", 1)
+            places = {"build": build, "folder": shards.get("folder"), "at_once": at_once}
             made["replicas"] = _made("replicas", Replicas, self._replicas, places)
         return _made("shards", ShardedEngine, shards, made)
 

@@ -25,6 +25,8 @@ class Placement:
     """`auto`: one, if any node has one."""
     address: str | None = None
     """Of a running cluster; `auto` finds the one of this machine. None starts one here."""
+    at_once: int = 1
+    """Calls that a replica works on at the same time."""
 
 
 class Replica:
@@ -106,13 +108,15 @@ class RayWorkers:
         options = {"num_cpus": self._placement.cpus, "num_gpus": self._gpus}
         # A dead actor is not restarted by Ray: its successor is a new one, which gets no work
         # before it has started.
-        actor = self._class.options(**options, max_restarts=0).remote(self._build, self._probe)
+        actor = self._class.options(
+            **options, max_restarts=0, max_concurrency=self._placement.at_once
+        ).remote(self._build, self._probe)
         self._actors[self._started] = actor
         self._await(actor.start.remote(), _Awaited(self._started, "ready", None))
         return self._started
 
     def send(self, replica: int, call: Call, ticket: int, requests: Any) -> None:
-        """Calls the actor, which works on its calls in their order."""
+        """Calls the actor, which begins its calls in their order."""
         reference = self._actors[replica].draw.remote(call, requests)
         self._await(reference, _Awaited(replica, "rows", ticket))
 

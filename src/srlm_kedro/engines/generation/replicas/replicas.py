@@ -31,6 +31,7 @@ class Replicas:
         address: str | None = None,
         tries: Retries = 3,
         patience: Seconds | None = 3600.0,
+        at_once: int = 1,
     ):
         """Names the engine and its places; nothing is started yet.
 
@@ -45,9 +46,10 @@ class Replicas:
                 this machine.
             tries: How often a shard may fail, and how often in a row replicas may fail to start.
             patience: Seconds that a replica may take to start or to draw a shard; null: any.
+            at_once: Shards that the engine may be asked for at the same time.
         """
         self._build, self._folder = build, Path(folder)
-        self._placement = Placement(count, cpus, gpus, address)
+        self._placement = Placement(count, cpus, gpus, address, at_once)
         self._limits = Limits(tries, patience)
         self._pool: Pool | None = None
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +44,6 @@ class _Held:
 
     key: tuple[Any, ...]
     server: LocalServer
-    caller: Caller
     calls: TokenCalls
     positions: int | None
     """Longest sequence, in tokens."""
@@ -54,7 +54,11 @@ class VllmEngine:
 
     Prompts are rendered in this process, as for every other engine, and sent as token ids. Each
     sample is a call with its own seed. vLLM computes what the samples of a prompt share once.
+    Threads may ask at the same time; they share the server.
     """
+
+    SHARDS_AT_ONCE = 2
+    """A replica asks for two shards together, so that one's last completions leave no room idle."""
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class VllmEngine:
         self._timeout, self._patience = timeout, patience
         self._template = checked(template)
         self._held: _Held | None = None
+        self._lock = threading.Lock()
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
@@ -131,13 +136,10 @@ class VllmEngine:
             rows: dict[int, list[float]] = {}
             with Progress(model.name, len(ids), "answers") as progress:
 
-                async def ask(place: int, held: _Held) -> None:
-                    calls = held.calls
-                    body, named = (
-                        calls.choices(ids[place], tokens),
-                        partial(calls.named, tokens=tokens),
-                    )
-                    reply = await held.caller.ask("/completions", body, named)
+                async def ask(place: int, calls: TokenCalls, caller: Caller) -> None:
+                    body = calls.choices(ids[place], tokens)
+                    named = partial(calls.named, tokens=tokens)
+                    reply = await caller.ask("/completions", body, named)
                     rows[place] = calls.choice_row(reply, tokens)
                     progress.add(1)
 
@@ -164,9 +166,8 @@ class VllmEngine:
 
     def release(self) -> None:
         """Ends the server, and so frees all that it holds."""
-        held, self._held = self._held, None
-        if held is not None:
-            held.server.program.end()
+        with self._lock:
+            self._end(self._held)
 
     def _complete(
         self,
@@ -183,14 +184,14 @@ class VllmEngine:
         drawn: dict[_Place, Completion] = {}
         with Progress(model.name, len(places)) as progress:
 
-            async def ask(place: _Place, held: _Held) -> None:
+            async def ask(place: _Place, calls: TokenCalls, caller: Caller) -> None:
                 row, sample = place
                 request = requests[row]
                 watching.begin_all(requests, [place])
                 task = Task(prompts[row], opened[row], request.chat, _seed(seed, request, sample))
-                read = partial(held.calls.completion, task=task, sampling=sampling)
-                body = held.calls.sample(task, sampling)
-                reply = await held.caller.ask("/completions", body, read)
+                read = partial(calls.completion, task=task, sampling=sampling)
+                body = calls.sample(task, sampling)
+                reply = await caller.ask("/completions", body, read)
                 (drawn[place],) = reply.completions
                 watching.end_all(requests, {place: drawn[place]})
                 progress.add(1, drawn[place].drawn or 0)
@@ -205,20 +206,23 @@ class VllmEngine:
         self,
         model: Checkpoint,
         missing: Callable[[], list[Any]],
-        ask: Callable[[Any, _Held], Awaitable[None]],
+        ask: Callable[[Any, TokenCalls, Caller], Awaitable[None]],
     ) -> None:
         """Asks for all that is missing; a server that fails is replaced by a new one."""
         left = self._retries
         while todo := missing():
+            held = None
             try:
                 held = self._load(model)
-                run(_through(held, todo, min(self._concurrency, len(todo)), ask))
+                caller = self._caller(held.server)
+                run(_through(caller, held.calls, todo, min(self._concurrency, len(todo)), ask))
             except NoAnswerError as error:
                 failed: Exception = error
-                lines = self._held.server.program.last_lines() if self._held else ""
-                self.release()
+                lines = held.server.program.last_lines() if held else ""
+                with self._lock:
+                    self._end(held)
             except (InputError, GateError) as error:
-                if self._held is not None:
+                if held is not None:
                     raise  # a refusal, or who watches has seen enough
                 failed, lines = error, ""  # a server answered before, so another try may help
             else:
@@ -232,10 +236,20 @@ class VllmEngine:
     def _load(self, checkpoint: Checkpoint) -> _Held:
         """The checkpoint's model: that of the last call if its files are the same."""
         key = files_key(checkpoint.path)
-        if self._held is None or self._held.key != key or not self._held.server.alive:
-            self.release()
-            self._held = self._start(checkpoint, key)
-        return self._held
+        with self._lock:
+            if self._held is None or self._held.key != key or not self._held.server.alive:
+                self._end(self._held)
+                self._held = self._start(checkpoint, key)
+            return self._held
+
+    def _end(self, held: _Held | None) -> None:
+        """Ends a server; another thread may have put a new one in its place already."""
+        if held is not None:
+            held.server.program.end()
+            self._held = None if self._held is held else self._held
+
+    def _caller(self, server: LocalServer) -> Caller:
+        return Caller([server.url], None, 1, 0.2, self._timeout, None, "", name="vLLM")
 
     def _start(self, checkpoint: Checkpoint, key: tuple[Any, ...]) -> _Held:
         tokenizer = _tokenizer(checkpoint, self._template)
@@ -261,17 +275,21 @@ class VllmEngine:
             said = server.wait(self._patience)
         except InputError as error:
             raise InputError(f"{checkpoint.name}: {error}") from error
-        caller = Caller([server.url], None, 1, 0.2, self._timeout, None, "", name="vLLM")
+        self._caller(server)  # without its package nothing can be asked
         ends = _ends(checkpoint.path, tokenizer)
         calls = TokenCalls(checkpoint.name, tokenizer, ends)
-        return _Held(key, server, caller, calls, said.get("max_model_len"))
+        return _Held(key, server, calls, said.get("max_model_len"))
 
 
 async def _through(
-    held: _Held, places: Sequence[Any], workers: int, ask: Callable[[Any, _Held], Awaitable[None]]
+    caller: Caller,
+    calls: TokenCalls,
+    places: Sequence[Any],
+    workers: int,
+    ask: Callable[[Any, TokenCalls, Caller], Awaitable[None]],
 ) -> None:
-    async with held.caller as caller:
-        await caller.work_through(places, workers, lambda place: ask(place, held))
+    async with caller:
+        await caller.work_through(places, workers, lambda place: ask(place, calls, caller))
 
 
 def _flags(options: Mapping[str, Any]) -> list[str]:
