@@ -57,8 +57,8 @@ class Cluster:
                 events.append(Event(replica, kind, ticket, value))
         return events
 
-    def stop(self, replica):
-        self.stopped.append(replica)
+    def stop(self, replicas):
+        self.stopped += replicas
 
 
 def call(_, requests):

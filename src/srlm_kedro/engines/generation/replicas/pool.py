@@ -51,8 +51,8 @@ class Workers(Protocol):
         """What has happened since the last call; waits so many seconds if nothing has."""
         ...
 
-    def stop(self, replica: int) -> None:
-        """Ends a replica, whatever it does; nothing more is heard of it."""
+    def stop(self, replicas: Sequence[int]) -> None:
+        """Ends replicas, whatever they do; nothing more is heard of them."""
         ...
 
     def wanted(self) -> int:
@@ -129,8 +129,8 @@ class Pool:
 
     def stop(self) -> None:
         """Ends all replicas."""
-        for replica in list(self._replicas):
-            self._end(replica)
+        self._workers.stop(list(self._replicas))
+        self._replicas.clear()
 
     def _take(self, work: "_Work", event: Event) -> Iterator[tuple[int, Any]]:
         replica, now = event.replica, self._clock()
@@ -198,10 +198,7 @@ class Pool:
     def _replace(self, replica: int, why: str) -> None:
         _log.warning("Replica %d is replaced. %s", replica, why)
         self.replaced += 1
-        self._end(replica)
-
-    def _end(self, replica: int) -> None:
-        self._workers.stop(replica)
+        self._workers.stop([replica])
         del self._replicas[replica]
 
     def _fill(self) -> None:

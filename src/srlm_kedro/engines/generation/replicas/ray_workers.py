@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from srlm_kedro.display.safe_text import one_line
 from srlm_kedro.engines.cluster import Probe, connected
 from srlm_kedro.engines.generation.replicas.pool import Call, Event
 from srlm_kedro.errors import InputError
 
 _SECONDS_TO_RELEASE = 10.0
-"""Seconds that a replica has to free its devices before it is killed."""
+"""Seconds that replicas have to free their devices before they are killed."""
+_LONGEST = 300
+"""Characters that a message shows of what Ray says."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +131,18 @@ class RayWorkers:
         ended, _ = self._ray.wait(list(self._awaited), num_returns=count, timeout=0)
         return [self._event(reference) for reference in ended if reference in self._awaited]
 
-    def stop(self, replica: int) -> None:
-        """Lets the engine free its devices, if it still answers, and kills the actor."""
-        actor = self._actors.pop(replica)
-        with suppress(self._ray.exceptions.RayError):
-            self._ray.get(actor.release.remote(), timeout=_SECONDS_TO_RELEASE)
-        self._ray.kill(actor, no_restart=True)
+    def stop(self, replicas: Sequence[int]) -> None:
+        """Lets the engines free their devices, if they still answer, and kills the actors."""
+        actors = [self._actors.pop(replica) for replica in replicas]
+        ends = [actor.release.remote() for actor in actors]
+        if ends:
+            self._ray.wait(ends, num_returns=len(ends), timeout=_SECONDS_TO_RELEASE)
+        for actor in actors:
+            self._ray.kill(actor, no_restart=True)
         self._awaited = {
-            reference: one for reference, one in self._awaited.items() if one.replica != replica
+            reference: one
+            for reference, one in self._awaited.items()
+            if one.replica not in replicas
         }
 
     def _await(self, reference: Any, awaited: _Awaited) -> None:
@@ -149,9 +155,9 @@ class RayWorkers:
             value = self._ray.get(reference)
         except errors.RayTaskError as error:
             kind: Literal["lost", "error"] = "lost" if awaited.kind == "ready" else "error"
-            return Event(awaited.replica, kind, awaited.ticket, error.cause or error)
+            return Event(awaited.replica, kind, awaited.ticket, error.cause or _told(error))
         except errors.RayError as error:
-            return Event(awaited.replica, "lost", awaited.ticket, error)
+            return Event(awaited.replica, "lost", awaited.ticket, _told(error))
         return Event(awaited.replica, awaited.kind, awaited.ticket, value)
 
     def _room(self) -> int:
@@ -166,3 +172,9 @@ class RayWorkers:
 
     def _had(self, name: str) -> float:
         return float(self._ray.cluster_resources().get(name, 0))
+
+
+def _told(error: Exception) -> str:
+    """The end of what Ray says of a death: its first lines are a trace or describe the actor."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return one_line(lines[-1], _LONGEST)
