@@ -225,7 +225,7 @@ def children(process: int) -> list[int]:
 
 def interrupted(engine: TrlEngine, monkeypatch, steps: int) -> TrlEngine:
     """The engine, whose next training is interrupted when it has kept so many steps."""
-    if engine._ranks == 1:
+    if engine._layout.ranks == 1:
         keep = UnfinishedTraining.keep
 
         def keeping(self, step, *args) -> None:
