@@ -20,6 +20,7 @@ PARTS = {
     "memory": "benchmarks.memory:run",
     "growth": "benchmarks.growth:run",
     "scheduling": "benchmarks.scheduling:run",
+    "replicas": "benchmarks.replicas:run",
     "protection": "benchmarks.protection:run",
 }
 """In the order of the report; each is a function that takes the setting and gives tables."""
