@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.utils import add_fused_lm_head
 
+from srlm_kedro.display.progress import Progress
 from srlm_kedro.engines.training.trl.policy import TrainingOptions, load_policy
 from srlm_kedro.engines.training.trl.scoring import CompletionScorer, lacks_backbone
 from srlm_kedro.engines.training.trl.token_rows import (
@@ -47,12 +48,14 @@ def log_probs(
     add_fused_lm_head(model)
     scorer = CompletionScorer(model) if setup.cpu or lacks_backbone(model) else model
     found = [0.0] * len(rows)
-    with torch.inference_mode(), _precision(setup):
+    progress = Progress(checkpoint.name, sum(map(length, rows)), "tokens")
+    with torch.inference_mode(), _precision(setup), progress:
         for batch in _batches(rows):
             inputs = _padded([rows[place] for place in batch], model.device)
             by_token = scorer(**inputs, use_cache=False, fused_lm_head=True).log_probs
             for place, value in zip(batch, by_token.double().sum(1).tolist(), strict=True):
                 found[place] = value
+                progress.add(length(rows[place]))
     return found
 
 
