@@ -13,9 +13,8 @@ from srlm_kedro.engines.generation.servers.vllm import VllmEngine
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from srlm_kedro.judge.judgements import judge_responses, reparse
-from srlm_kedro.pipelines.judging.nodes import JudgingParams, judge_candidates
-from srlm_kedro.pipelines.judging.rewards import reward_responses
-from srlm_kedro.pipelines.responses import ResponsesParams, draw_responses
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
+from srlm_kedro.pipelines.responses import ResponsesParams
 from srlm_kedro.records import Checkpoint
 from tests.engines.models import TEMPLATE, write_qwen2
 from tests.engines.test_vllm import write_vllm
@@ -28,6 +27,7 @@ from tests.engines.thinking import (
     write_reciter,
 )
 from tests.server import serve
+from tests.unit.in_memory import draw_responses, judge_candidates, reward_responses
 
 ASKED = [Request("a", "Why?")]
 OPENED = TEMPLATE.replace("<assistant>{% endif %}", "<assistant> <think>{% endif %}")

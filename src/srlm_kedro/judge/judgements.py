@@ -3,8 +3,9 @@
 The raw text of every judgement is kept, so a better parser needs no new judging (`reparse`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
@@ -21,6 +22,7 @@ from srlm_kedro.judge.criteria import (
 )
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.prompt import check_judge_prompt, fill_judge_prompt
+from srlm_kedro.parts import Made, Parts, tables
 from srlm_kedro.records import Checkpoint
 
 COLUMNS = ["response_id", "k", "attempt", "text", "finish", "thought", "score", "reason"]
@@ -39,7 +41,24 @@ def judge_responses(
     retries: int = 0,
     watch: Watch | None = None,
 ) -> pd.DataFrame:
+    """`judge_in_parts` as one table in memory."""
+    options = sampling, seed, retries, watch
+    return judge_in_parts(engine, judge, judge_prompt, responses, *options).whole()
+
+
+def judge_in_parts(
+    engine: GenerationEngine,
+    judge: Checkpoint,
+    judge_prompt: JudgePrompt,
+    responses: pd.DataFrame,
+    sampling: Sampling,
+    seed: int,
+    retries: int = 0,
+    watch: Watch | None = None,
+) -> Parts:
     """Draws `sampling.n` judgements for each response, and again those that have no score.
+
+    All are drawn when this returns; of an engine that keeps shards, they are read part by part.
 
     Each retry is a request of its own, with its own random draws. If a response leaves the judge no
     room for the longest judgement, its judgements are empty (`no_room`). A judge that is asked by
@@ -60,49 +79,67 @@ def judge_responses(
         All attempts, with the columns `COLUMNS`, and for criteria also `criteria.COLUMNS`.
     """
     if isinstance(judge_prompt, CriteriaPrompt):
-        return _by_criteria(judge_by_criteria(engine, judge, judge_prompt, responses))
+        return Parts.of(_by_criteria(judge_by_criteria(engine, judge, judge_prompt, responses)))
     check_judge_prompt(judge_prompt)
-    prompts = {
-        row.response_id: fill_judge_prompt(judge_prompt, row.prompt, row.response)
-        for row in responses.itertuples()
-    }
-    requests = [Request(f"{name}-j", prompt, optional=True) for name, prompt in prompts.items()]
+    names, prompts, texts = (
+        list(responses[name]) for name in ("response_id", "prompt", "response")
+    )
+
+    def asked(place: int, part: str = "") -> Request:
+        filled = fill_judge_prompt(judge_prompt, prompts[place], texts[place])
+        return Request(f"{names[place]}-j{part}", filled, optional=True)
+
     with watched_by(watch) if watch is not None else nullcontext():
-        drawn = engine.generate(judge, requests, sampling, seed)
-    rows = [
-        _row(name, k, 0, completion)
-        for name, completions in zip(prompts, drawn, strict=True)
-        for k, completion in enumerate(completions)
-    ]
+        drawn = engine.generate(judge, Made(len(names), asked), sampling, seed)
+    rounds = [_Round(0, None, drawn)]
     once = sampling.model_copy(update={"n": 1})
-    attempt, missing = 0, _unscored(rows)
-    while missing and attempt < retries:
-        attempt += 1
-        repeated = {(name, k): prompts[name] for name, k in missing}
-        drawn_again = _repeat(engine, judge, repeated, attempt, once, seed)
-        rows += drawn_again
-        missing = _unscored(drawn_again)
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"score": float})
+    while (missing := rounds[-1].unscored()) and len(rounds) <= retries:
+        attempt = len(rounds)
+        again = Made(
+            len(missing),
+            lambda number, missing=missing, attempt=attempt: asked(
+                missing[number][0], f"{missing[number][1]}-a{attempt}"
+            ),
+        )
+        rounds.append(_Round(attempt, missing, engine.generate(judge, again, once, seed)))
+
+    def parts() -> Iterator[pd.DataFrame]:
+        for part in tables((row for each in rounds for row in each.rows(names)), COLUMNS):
+            yield part.astype({"score": float})
+
+    return Parts(parts)
 
 
-def _repeat(
-    engine: GenerationEngine,
-    judge: Checkpoint,
-    prompts: Mapping[tuple[str, int], str],
-    attempt: int,
-    sampling: Sampling,
-    seed: int,
-) -> list[tuple]:
-    """One further attempt at each judgement (response, k), as rows of `COLUMNS`."""
-    requests = [
-        Request(f"{name}-j{k}-a{attempt}", prompt, optional=True)
-        for (name, k), prompt in prompts.items()
-    ]
-    drawn = engine.generate(judge, requests, sampling, seed)
-    return [
-        _row(name, k, attempt, completions[0])
-        for (name, k), completions in zip(prompts, drawn, strict=True)
-    ]
+@dataclass(frozen=True)
+class _Round:
+    """What was drawn at one attempt."""
+
+    attempt: int
+    missing: Sequence[tuple[int, int]] | None
+    """The judgements that were drawn again: the place of the response, and k. None: all."""
+    drawn: Sequence[Sequence[Completion]]
+
+    def unscored(self) -> list[tuple[int, int]]:
+        """Those without a score; a response that left no room will not leave any."""
+        return [
+            place
+            for place, one in self._each()
+            if one.finish != "no_room" and parse_score(one.text, one.finish).score is None
+        ]
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple]:
+        """Rows of `COLUMNS`; `names` are those of the responses."""
+        for (place, k), one in self._each():
+            yield _row(names[place], k, self.attempt, one)
+
+    def _each(self) -> Iterator[tuple[tuple[int, int], Completion]]:
+        if self.missing is not None:
+            for place, (one,) in zip(self.missing, self.drawn, strict=True):
+                yield place, one
+            return
+        for place, completions in enumerate(self.drawn):
+            for k, one in enumerate(completions):
+                yield (place, k), one
 
 
 def reparse(judgements: pd.DataFrame) -> pd.DataFrame:
@@ -123,6 +160,18 @@ def reparse(judgements: pd.DataFrame) -> pd.DataFrame:
     scores = pd.Series([one.score for one in parsed], index=judgements.index, dtype=float)
     reasons = pd.Series([one.reason for one in parsed], index=judgements.index, dtype=object)
     return judgements.assign(score=scores, reason=reasons.astype(str))
+
+
+def read_parts(judgements: Parts) -> pd.DataFrame:
+    """All judgements with their scores read again (`reparse`), with few of their texts.
+
+    `text` is kept where there is no score, and `thought` nowhere: both are most of the table.
+    """
+    read = [
+        part.assign(text=part["text"].where(part["score"].isna(), ""), thought="")
+        for part in map(reparse, judgements)
+    ]
+    return pd.concat(read, ignore_index=True)
 
 
 def given_judgements(
@@ -173,12 +222,6 @@ def _row(name: str, k: int, attempt: int, completion: Completion) -> tuple:
     parsed = parse_score(completion.text, completion.finish)
     raw = (completion.text, completion.finish, completion.thought)
     return name, k, attempt, *raw, parsed.score, parsed.reason
-
-
-def _unscored(rows: Sequence[tuple]) -> list[tuple[str, int]]:
-    """Response and k of each attempt to repeat; a response that left no room will not leave any."""
-    score, finish = COLUMNS.index("score"), COLUMNS.index("finish")
-    return [(row[0], row[1]) for row in rows if row[score] is None and row[finish] != "no_room"]
 
 
 DropOrKeep = Literal["drop", "keep"]

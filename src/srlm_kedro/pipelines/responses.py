@@ -1,11 +1,19 @@
 """N candidate responses to each new prompt. Paper: section 2.2, generate candidate responses."""
 
+from collections.abc import Iterator, Sequence
+
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
 from pydantic import Field
 
-from srlm_kedro.engines.generation.base import GenerationEngine, Request, StageSampling
+from srlm_kedro.engines.generation.base import (
+    Completion,
+    GenerationEngine,
+    Request,
+    StageSampling,
+)
 from srlm_kedro.params import Params
+from srlm_kedro.parts import Parts, tables
 from srlm_kedro.records import Checkpoint, derive_seed
 
 
@@ -32,7 +40,7 @@ def draw_responses(
     generation_engine: GenerationEngine,
     responses: ResponsesParams,
     seed: int,
-) -> pd.DataFrame:
+) -> Parts:
     """One row per response, raw, N for each prompt, in the order of the prompts.
 
     A prompt that leaves the policy no room for the longest response gets empty responses, whose
@@ -42,20 +50,17 @@ def draw_responses(
     drawn = generation_engine.generate(
         policy, requests, responses.sampling, derive_seed(seed, "responses")
     )
-    rows = [
-        (
-            request.id,
-            f"{request.id}-r{number}",
-            request.prompt,
-            completion.text,
-            completion.tokens,
-            completion.finish,
-            completion.thought,
-        )
-        for request, completions in zip(requests, drawn, strict=True)
-        for number, completion in enumerate(completions)
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return Parts(lambda: tables(_rows(requests, drawn), COLUMNS))
+
+
+def _rows(
+    requests: Sequence[Request], drawn: Sequence[Sequence[Completion]]
+) -> Iterator[tuple[str, str, str, str, int, str, str]]:
+    """Rows of `COLUMNS`."""
+    for request, completions in zip(requests, drawn, strict=True):
+        for number, one in enumerate(completions):
+            name = f"{request.id}-r{number}"
+            yield request.id, name, request.prompt, one.text, one.tokens, one.finish, one.thought
 
 
 def create_pipeline() -> Pipeline:

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 from mlflow import MlflowClient
 
+from srlm_kedro.parts import Parts
 from srlm_kedro.records import Checkpoint
-from srlm_kedro.tracking.artifacts import log_sample, log_training_input, reward_histogram
+from srlm_kedro.tracking.artifacts import SAMPLE, log_sample, log_training_input, reward_histogram
 from srlm_kedro.tracking.flat_parameters import flat_parameters
 from srlm_kedro.tracking.registry import (
     drop_weights,
@@ -172,12 +173,13 @@ class RunRecorder:
     def _pairs(self, model: str, dataset: str, data: pd.DataFrame) -> None:
         log_training_input(self._client, self.tree.child(model), dataset, data)
 
-    def _judgements(self, model: str, dataset: str, data: pd.DataFrame) -> None:
-        self._sample(model, "judgements", data)
+    def _judgements(self, model: str, dataset: str, data: Parts | pd.DataFrame) -> None:
+        first = next(iter(data)) if isinstance(data, Parts) else data
+        self._sample(model, "judgements", first.drop_duplicates("response_id").head(SAMPLE))
 
     def _judged(self, model: str, dataset: str, data: pd.DataFrame) -> None:
         run = self.tree.child(model)
-        self._sample(model, "judged", data)
+        self._sample(model, "judged", data.head(SAMPLE))
         figure = reward_histogram(data["reward"], f"{dataset}: {len(data)} responses")
         self._client.log_text(run, figure, "rewards.svg")
 

@@ -10,6 +10,8 @@ import pytest
 from srlm_kedro.engines.generation.base import Completion, Request, Sampling
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.engines.generation.watching import watched_by
+from srlm_kedro.errors import GateError
+from srlm_kedro.parts import Made
 from srlm_kedro.records import Checkpoint
 
 SAMPLING = Sampling(n=2)
@@ -68,7 +70,7 @@ def drawn(model, folder, **options):
     """What a run samples now, and which requests it asks for."""
     drawer = Drawer()
     rows = sharded(drawer, folder, **options).generate(model, REQUESTS, SAMPLING, 1)
-    return rows, [name for shard in drawer.shards for name in shard]
+    return list(rows), [name for shard in drawer.shards for name in shard]
 
 
 def test_who_watches_is_told_of_what_an_earlier_run_drew(model, shards):
@@ -101,6 +103,42 @@ def test_rows_come_in_the_order_of_the_requests(model, shards):
     rows = sharded(drawer, shards).generate(model, REQUESTS, SAMPLING, 1)
     assert rows == Drawer().generate(model, REQUESTS, SAMPLING, 1)
     assert drawer.shards == [["0", "1", "2"], ["3", "4", "5"], ["6", "7", "8"], ["9"]]
+
+
+def test_rows_are_read_when_they_are_asked_for(model, shards):
+    """One by one, as a slice, or all of them; what is gone by then is told."""
+    rows = sharded(Drawer(), shards).generate(model, REQUESTS, SAMPLING, 1)
+    expected = Drawer().generate(model, REQUESTS, SAMPLING, 1)
+    assert len(rows) == len(expected)
+    assert [rows[place] for place in range(-10, 10)] == 2 * expected
+    assert rows[2:8:3] == expected[2:8:3]
+    assert rows != expected[:-1]
+    assert rows != [*expected[:-1], expected[0]]
+    with pytest.raises(IndexError):
+        rows[10]
+    for file in shards.iterdir():
+        file.unlink()
+    with pytest.raises(GateError, match=r"gone or damaged.*the same command again"):
+        rows[0]
+
+
+def test_requests_are_made_shard_by_shard(model, shards):
+    """The long prompts of all requests are never in memory together."""
+    sizes = []
+
+    class Recorded(Made):
+        def __getitem__(self, place):
+            found = super().__getitem__(place)
+            sizes.append(len(found))
+            return found
+
+        def __iter__(self):
+            raise AssertionError("all are asked for")
+
+    requests = Recorded(len(REQUESTS), REQUESTS.__getitem__)
+    rows = sharded(Drawer(), shards).generate(model, requests, SAMPLING, 1)
+    assert rows == Drawer().generate(model, REQUESTS, SAMPLING, 1)
+    assert max(sizes) == 3
 
 
 def test_a_request_is_never_cut(model, shards):

@@ -12,9 +12,9 @@ from srlm_kedro.judge.judgements import reparse
 from srlm_kedro.pipelines.judging import create_checked_pipeline
 from srlm_kedro.pipelines.judging.checked import check_candidates, judge_and_check
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
-from srlm_kedro.pipelines.judging.rewards import reward_responses
 from srlm_kedro.records import Criterion
 from tests.unit.fakes import M1, FakeEngine
+from tests.unit.in_memory import reward_responses
 from tests.unit.judge.test_criteria import ChoosingEngine, log_odds
 
 WORDED = "{instruction} {response} Score:"

@@ -10,11 +10,10 @@ from srlm_kedro.errors import GateError
 from srlm_kedro.judge.judgements import COLUMNS
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.pipelines.judging import create_pipeline
-from srlm_kedro.pipelines.judging.consistency import measure_consistency
-from srlm_kedro.pipelines.judging.nodes import JudgingParams, judge_candidates
-from srlm_kedro.pipelines.judging.rewards import reward_responses
+from srlm_kedro.pipelines.judging.nodes import JudgingParams
 from tests.hostile import SOUND, is_harmless
 from tests.unit.fakes import M1, FakeEngine
+from tests.unit.in_memory import judge_candidates, measure_consistency, reward_responses
 
 LENIENT = JudgingParams(max_unparsed=1.0)
 PROMPT = "{instruction} <response>{response}</response> Score:"

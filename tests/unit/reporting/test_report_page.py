@@ -14,9 +14,10 @@ from srlm_kedro.pipelines.reporting.plots import (
     plot_rewards,
     plot_scores,
 )
-from srlm_kedro.pipelines.reporting.report import pick_answers, pick_judged, write_report
+from srlm_kedro.pipelines.reporting.report import pick_answers, write_report
 from srlm_kedro.pipelines.reporting.summary import summarise_run
 from tests.hostile import SOUND, Skeleton, is_harmless
+from tests.unit.in_memory import pick_judged
 
 from . import tables
 

@@ -5,8 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
-from srlm_kedro.pipelines.responses import COLUMNS, ResponsesParams, draw_responses
+from srlm_kedro.pipelines.responses import COLUMNS, ResponsesParams
 from tests.unit.fakes import M1, FakeEngine
+from tests.unit.in_memory import draw_responses
 
 PROMPTS = pd.DataFrame({"prompt_id": ["m2-p0001", "m2-p0002"], "prompt": ["Name two", "Say hi"]})
 

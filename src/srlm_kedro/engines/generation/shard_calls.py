@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from srlm_kedro.engines.generation.base import GenerationEngine, Request
+from srlm_kedro.parts import Made
 from srlm_kedro.records import Checkpoint
 
 
@@ -35,7 +36,11 @@ class ShardCall:
         return None
 
 
-def shards_of(requests: Sequence[Request], completions: int, width: int) -> list[Sequence[Request]]:
+def shards_of(
+    requests: Sequence[Request], completions: int, width: int
+) -> Sequence[Sequence[Request]]:
     """The requests in parts of about so many completions, of which each has `width`."""
     size = max(1, completions // width)
-    return [requests[start : start + size] for start in range(0, len(requests), size)]
+    return Made(
+        -(-len(requests) // size), lambda place: requests[size * place : size * (place + 1)]
+    )

@@ -3,9 +3,12 @@
 import hashlib
 import json
 import logging
+import operator
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,10 @@ from srlm_kedro.engines.generation.base import (
 )
 from srlm_kedro.engines.generation.replicas.replicas import Replicas
 from srlm_kedro.engines.generation.shard_calls import ShardCall, shards_of
+from srlm_kedro.errors import GateError
 from srlm_kedro.freshness.digests import json_digest, write_atomically
 from srlm_kedro.params import Count
+from srlm_kedro.parts import Made
 from srlm_kedro.records import Checkpoint
 
 _VERSION = 2
@@ -62,8 +67,11 @@ class ShardedEngine:
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
-    ) -> list[list[Completion]]:
-        """Rows of `sampling.n` completions, one row per request. Raises what the engine raises."""
+    ) -> Sequence[list[Completion]]:
+        """Rows of `sampling.n` completions, one row per request, read from disk when asked for.
+
+        Raises what the engine raises.
+        """
         asked = {"sampling": sampling.model_dump(), "seed": seed}
         return self._rows(
             ShardCall("generate", model, (sampling, seed), sampling.n),
@@ -75,7 +83,7 @@ class ShardedEngine:
 
     def choice_logprobs(
         self, model: Checkpoint, requests: Sequence[Request], choices: Choices
-    ) -> list[list[float]]:
+    ) -> Sequence[list[float]]:
         """The log-probability of each choice, one row per request. Raises what the engine raises.
 
         A value from disk has the bits that the engine returned.
@@ -95,28 +103,29 @@ class ShardedEngine:
         requests: Sequence[Request],
         progress: Progress,
         form: "_Form",
-    ) -> list[Any]:
-        """Rows from disk, and by the call those of shards that are not there."""
+    ) -> Sequence[Any]:
+        """Rows on disk; those of shards that are not there are drawn by the call first."""
+        if not requests:
+            return []
         name, n = call.model.name, call.width if form is _COMPLETIONS else 1
         shards = shards_of(requests, self._completions, n)
-        files = [self._file(task, shard) for shard in shards]
-        kept = [_read(file, form) for file in files]
-        if found := sum(rows is not None for rows in kept):
+        files, sizes = zip(*((self._file(task, one), len(one)) for one in shards), strict=True)
+        missing = [place for place, file in enumerate(files) if _content(file) is None]
+        if found := len(files) - len(missing):
             _log.info("%s: %d of %d shards are on disk already.", name, found, len(shards))
+        rows = _RowsOnDisk(files, sizes, form)
         with progress:
-            done = sum(len(held) for held in kept if held is not None) * n
+            done = n * (len(rows) - sum(sizes[place] for place in missing))
             progress.skip(done)
-            for shard, held in zip(shards, kept, strict=True):
-                if held is not None and form is _COMPLETIONS:
-                    _tell(shard, held)
-            missing = [place for place, held in enumerate(kept) if held is None]
-            for number, rows in self._drawn([shards[place] for place in missing], call):
-                place = missing[number]
-                _write(files[place], rows, form)
-                kept[place] = rows
-                done += len(rows) * n
+            if form is _COMPLETIONS and watching.current():
+                for place in sorted({*range(len(files))} - {*missing}):
+                    _tell(shards[place], rows.shard(place))
+            wanted = Made(len(missing), lambda number: shards[missing[number]])
+            for number, drawn in self._drawn(wanted, call):
+                _write(files[missing[number]], drawn, form)
+                done += len(drawn) * n
                 progress.reach(done)
-        return [row for rows in kept for row in rows or ()]
+        return rows
 
     def _drawn(
         self, shards: Sequence[Sequence[Request]], call: ShardCall
@@ -124,7 +133,7 @@ class ShardedEngine:
         """The place and the rows of each shard; replicas draw them in any order."""
         if self._replicas is not None:
             for place, rows in self._replicas.in_any_order(shards, call):
-                if call.method == "generate":
+                if call.method == "generate" and watching.current():
                     _tell(shards[place], rows)
                 yield place, rows
             return
@@ -203,15 +212,59 @@ def _tell(shard: Sequence[Request], held: Sequence[Sequence[Completion]]) -> Non
         watching.end_all(shard, {(place, sample): one for sample, one in enumerate(row)})
 
 
-def _read(file: Path, form: _Form) -> list[list[Any]] | None:
-    """The rows of a shard; None if it is not there, or if its bytes are not those written."""
+class _RowsOnDisk(Sequence[list[Any]]):
+    """The rows of shards; the shard that was read last is held in memory."""
+
+    def __init__(self, files: Sequence[Path], sizes: Sequence[int], form: _Form):
+        self._files, self._form = files, form
+        self._ends = list(accumulate(sizes))
+        self._held: tuple[int, list[list[Any]]] = -1, []
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, place: Any) -> Any:
+        found = range(len(self))[place]
+        if not isinstance(found, int):
+            return [self[one] for one in found]
+        number = bisect_right(self._ends, found)
+        return self.shard(number)[found - (self._ends[number - 1] if number else 0)]
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for number in range(len(self._files)):
+            yield from self.shard(number)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(map(operator.eq, self, other))
+
+    __hash__ = None
+
+    def shard(self, number: int) -> list[list[Any]]:
+        """The rows of a shard.
+
+        Raises:
+            GateError: Its file is gone, or not as it was written.
+        """
+        if self._held[0] != number:
+            if (text := _content(self._files[number])) is None:
+                raise GateError(
+                    f"{self._files[number]}: is gone or damaged since it was written. Run the same "
+                    "command again: it draws what is missing."
+                )
+            read = self._form.read
+            self._held = number, [[read(each) for each in row] for row in json.loads(text)]
+        return self._held[1]
+
+
+def _content(file: Path) -> bytes | None:
+    """What was written of a shard; None if it is not there, or if its bytes are not those."""
     try:
         checksum, _, text = file.read_bytes().partition(b"\n")
     except OSError:
         return None
-    if checksum.decode(errors="replace") != _checksum(text):
-        return None
-    return [[form.read(each) for each in row] for row in json.loads(text)]
+    return text if checksum.decode(errors="replace") == _checksum(text) else None
 
 
 def _write(file: Path, rows: Sequence[Sequence[Any]], form: _Form) -> None:

@@ -60,7 +60,7 @@ def judge_and_check(
     The checker is asked first: it costs little, and may stop the run.
     """
     checked = check_candidates(checker, responses, judging)
-    judged = judge_candidates(judge, responses, judge_prompt, judge_engine, judging, seed)
+    judged = judge_candidates(judge, responses, judge_prompt, judge_engine, judging, seed).whole()
     after = 1 + int(judged["k"].max()) if len(judged) else 0
     return pd.concat([judged, checked.assign(k=after)], ignore_index=True)
 

@@ -6,15 +6,16 @@ Source: CREAM (2410.12735). The less they agree, the less the rewards can be tru
 import pandas as pd
 
 from srlm_kedro.errors import GateError
-from srlm_kedro.judge.judgements import merge_attempts, reparse
+from srlm_kedro.judge.judgements import merge_attempts, read_parts
 from srlm_kedro.judge.statistics import with_rewards
+from srlm_kedro.parts import Parts
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 
 
 def measure_consistency(
     responses: pd.DataFrame,
-    judgements: pd.DataFrame,
-    elder_judgements: pd.DataFrame,
+    judgements: Parts,
+    elder_judgements: Parts,
     judging: JudgingParams,
 ) -> dict[str, float]:
     """Kendall's tau between two judges' rewards, as a mean over prompts; the rate is (tau + 1) / 2.
@@ -26,8 +27,8 @@ def measure_consistency(
         GateError: All prompts are undecided.
     """
     taus = kendall_taus(
-        with_rewards(responses, merge_attempts(reparse(judgements)), judging.min_scores),
-        with_rewards(responses, merge_attempts(reparse(elder_judgements)), judging.min_scores),
+        with_rewards(responses, merge_attempts(read_parts(judgements)), judging.min_scores),
+        with_rewards(responses, merge_attempts(read_parts(elder_judgements)), judging.min_scores),
     )
     if taus.isna().all():
         raise GateError(

@@ -9,9 +9,10 @@ from srlm_kedro.display.safe_text import quoted_end
 from srlm_kedro.errors import GateError
 from srlm_kedro.judge import refusals
 from srlm_kedro.judge.criteria import JudgePrompt, template_of
-from srlm_kedro.judge.judgements import DROP_REASONS, candidate_status, merge_attempts, reparse
+from srlm_kedro.judge.judgements import DROP_REASONS, candidate_status, merge_attempts, read_parts
 from srlm_kedro.judge.prompt import is_escaped
 from srlm_kedro.judge.statistics import with_rewards
+from srlm_kedro.parts import Parts
 from srlm_kedro.pipelines.judging.nodes import JudgingParams
 
 _TOP = 5
@@ -20,7 +21,7 @@ _SCORES = range(_TOP + 1)
 
 def reward_responses(
     responses: pd.DataFrame,
-    judgements: pd.DataFrame,
+    judgements: Parts,
     judge_prompt: JudgePrompt,
     judging: JudgingParams,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -41,7 +42,8 @@ def reward_responses(
     reasons = candidate_status(responses, judging.cut, judging.empty)
     drops = {reason: int((reasons == reason).sum()) for reason in DROP_REASONS}
     _refuse_dropped(responses, drops)
-    read = merge_attempts(reparse(judgements))
+    attempts = read_parts(judgements)
+    read = merge_attempts(attempts)
     asked = own_judgements(read)
     _refuse_unparsed(responses, asked, judging)
     table = with_rewards(responses, read, judging.min_scores).assign(reason=reasons)
@@ -55,7 +57,7 @@ def reward_responses(
     pairs = zip(judged["prompt"], judged["response"], strict=True)
     escaped = sum(is_escaped(template_of(judge_prompt), *pair) for pair in pairs)
     return table, {
-        **judge_metrics(judged, judgements, asked),
+        **judge_metrics(judged, attempts, asked),
         **{f"judge/dropped_{reason}": float(count) for reason, count in drops.items()},
         "judge/judged_share": len(judged) / len(table),
         "judge/escaped_responses": float(escaped),
@@ -70,7 +72,7 @@ def own_judgements(read: pd.DataFrame) -> pd.DataFrame:
 
 
 def judge_metrics(
-    judged: pd.DataFrame, judgements: pd.DataFrame, read: pd.DataFrame
+    judged: pd.DataFrame, attempts: pd.DataFrame, read: pd.DataFrame
 ) -> dict[str, float]:
     """Metrics that distinguish a useful judge from a collapsed one, on the judged responses.
 
@@ -85,7 +87,7 @@ def judge_metrics(
     return {
         "judge/judgements": float(len(read)),
         "judge/parse_rate": float(read["score"].notna().mean()),
-        "judge/retried": float((judgements["attempt"] > 0).sum()),
+        "judge/retried": float((attempts["attempt"] > 0).sum()),
         "judge/mean_tokens": float(judged["tokens"].mean()),
         "judge/unrewarded": float(judged["reward"].isna().sum()),
         "judge/mean_reward": float(rewards.mean()),

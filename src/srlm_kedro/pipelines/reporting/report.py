@@ -5,6 +5,7 @@ from importlib.resources import files
 import pandas as pd
 
 from srlm_kedro.display.safe_text import render_page
+from srlm_kedro.parts import Parts
 from srlm_kedro.pipelines.reporting.model_tables import ERRORS, POINTS, SECTIONS
 from srlm_kedro.records import derive_seed
 
@@ -45,9 +46,7 @@ def _formatted(value: float, form: str = "{:.2f}") -> str:
     return "-" if pd.isna(value) else form.format(value)
 
 
-def pick_judged(
-    judged_responses: pd.DataFrame, judgements: pd.DataFrame, seed: int
-) -> pd.DataFrame:
+def pick_judged(judged_responses: pd.DataFrame, judgements: Parts, seed: int) -> pd.DataFrame:
     """The responses with the highest and the lowest reward to a few prompts, with judgements.
 
     Returns:
@@ -60,7 +59,8 @@ def pick_judged(
         ["prompt_id", "reward"], ascending=[True, False], kind="stable"
     )
     ends = rows.groupby("prompt_id").nth([0, -1])
-    parsed = judgements.dropna(subset="score").drop_duplicates("response_id")
+    parts = [part[part["response_id"].isin(ends["response_id"])] for part in judgements]
+    parsed = pd.concat(parts).dropna(subset="score").drop_duplicates("response_id")
     texts = parsed.set_index("response_id")["text"]
     picked = ends.assign(judgement=ends["response_id"].map(texts).fillna(""))
     return picked[["prompt", "response", "reward", "judgement"]].reset_index(drop=True)
