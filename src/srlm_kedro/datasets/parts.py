@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import TablePreview
 
 from srlm_kedro.parts import ROWS, Parts
 
@@ -56,6 +57,11 @@ class PartsDataset(AbstractDataset[Parts | pd.DataFrame, Parts | pd.DataFrame]):
         unfinished.replace(file)
         if isinstance(data, Parts):
             data.move(lambda: _read(file))
+
+    def preview(self, nrows: int = 5) -> TablePreview:
+        """The first rows, for kedro-viz."""
+        first = next(_read(Path(self._filepath))).head(nrows)
+        return TablePreview(first.to_dict(orient="split"))
 
     def _exists(self) -> bool:
         return Path(self._filepath).exists()

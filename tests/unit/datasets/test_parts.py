@@ -76,6 +76,12 @@ def test_another_type_in_a_later_part_is_refused(dataset):
     assert not dataset.exists()
 
 
+def test_kedro_viz_shows_the_first_rows(dataset):
+    dataset.save(Parts(lambda: iter([FIRST, SECOND])))
+    assert dataset.preview(nrows=1)["data"] == [["a", 1.0, "x"]]
+    assert dataset.preview()["columns"] == ["id", "score", "text"]
+
+
 def test_no_file(dataset):
     with pytest.raises(DatasetError, match="there is no such file"):
         dataset.load()
