@@ -50,7 +50,9 @@ def _cluster(catalog: CatalogProtocol) -> str:
         return ""
     try:
         found = catalog.load("machine")
-    except (InputError, DatasetError) as error:
+    except InputError as error:
+        return f"\nThe cluster: {error}"
+    except DatasetError as error:
         return f"\nThe cluster: {error.__cause__ or error}"
     gpus = f"{found['gpus']:g} GPUs ({found['gpu'] or 'of no known kind'})"
     devices = gpus if found["gpus"] else "no GPUs"
