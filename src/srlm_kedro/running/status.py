@@ -50,11 +50,18 @@ def _cluster(catalog: CatalogProtocol) -> str:
         return ""
     try:
         found = catalog.load("machine")
-    except (InputError, DatasetError) as error:
-        return f"\nThe cluster: {error.__cause__ or error}"
+    except DatasetError as error:
+        return f"\nThe cluster: {_refusal(error)}"
     gpus = f"{found['gpus']:g} GPUs ({found['gpu'] or 'of no known kind'})"
     devices = gpus if found["gpus"] else "no GPUs"
     return f"\nThe cluster: {found['nodes']:g} nodes with {devices}."
+
+
+def _refusal(error: BaseException) -> BaseException:
+    """The refusal that Kedro has wrapped."""
+    while not isinstance(error, InputError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _state(node: Node, catalog: CatalogProtocol, plan: Plan) -> str:

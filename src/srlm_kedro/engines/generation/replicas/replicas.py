@@ -31,7 +31,7 @@ class Replicas:
         address: str | None = None,
         tries: Retries = 3,
         patience: Seconds | None = 3600.0,
-        at_once: int = 1,
+        at_once: Count = 1,
     ):
         """Names the engine and its places; nothing is started yet.
 
