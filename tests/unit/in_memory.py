@@ -14,14 +14,14 @@ def draw_responses(*arguments: Any, **named: Any) -> pd.DataFrame:
     return drawing.draw_responses(*arguments, **named).whole()
 
 
-def judge_candidates(*arguments: Any) -> pd.DataFrame:
-    return nodes.judge_candidates(*arguments).whole()
+def judge_candidates(*arguments: Any, **named: Any) -> pd.DataFrame:
+    return nodes.judge_candidates(*arguments, **named).whole()
 
 
 def reward_responses(
-    responses: pd.DataFrame, judgements: pd.DataFrame, *others: Any
+    responses: pd.DataFrame, judgements: pd.DataFrame, *others: Any, **named: Any
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    return rewards.reward_responses(responses, Parts.of(judgements), *others)
+    return rewards.reward_responses(responses, Parts.of(judgements), *others, **named)
 
 
 def measure_consistency(
