@@ -19,6 +19,8 @@ PARTS = {
     "novelty": "benchmarks.novelty:run",
     "memory": "benchmarks.memory:run",
     "growth": "benchmarks.growth:run",
+    "scheduling": "benchmarks.scheduling:run",
+    "replicas": "benchmarks.replicas:run",
     "protection": "benchmarks.protection:run",
 }
 """In the order of the report; each is a function that takes the setting and gives tables."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import memory, peak, roofline, targets
+from benchmarks import memory, peak, roofline, scheduling, targets
 from benchmarks.models import TINY, make
 from benchmarks.peers import lucidrains
 from benchmarks.report import Table, contest, markdown, write
@@ -200,6 +200,22 @@ class TestRounds:
         one, other = take_turns([slow, Contestant("b", lambda: 1.0)], setting)
         assert seen == ["warm", "work", "work"]
         assert (len(one.rates), len(other.rates)) == (2, 3)
+
+
+class TestScheduling:
+    @pytest.mark.parametrize("scenario", scheduling.SCENARIOS, ids=lambda one: one.name)
+    def test_all_is_drawn_and_nothing_is_faster_than_the_bound(self, scenario):
+        """64 replicas with two shards each and more; slow and lost ones keep nobody waiting."""
+        makespan, bound = scheduling.simulate(scenario, requests=100_000, completions=128)
+        assert 1 <= makespan / bound < 1.2
+
+    def test_without_chance_it_is_known_by_hand(self, monkeypatch):
+        """4 shards of 100 tokens on 2 replicas of 10 tokens a second."""
+        monkeypatch.setattr(scheduling, "RATE", 10.0)
+        monkeypatch.setattr(scheduling, "_MEAN", 50.0)
+        monkeypatch.setattr(scheduling, "_SPREAD", 0.0)
+        two = scheduling.Scenario("two", replicas=2)
+        assert scheduling.simulate(two, requests=8, completions=2) == pytest.approx((20, 20))
 
 
 class TestReport:

@@ -1,7 +1,7 @@
 """What every generation engine guarantees, the real ones and the scripted one.
 
 vLLM itself is tested if `SRLM_VLLM_PYTHON` names an interpreter that has it. Otherwise a stand-in
-samples in the same child process.
+is served in its place.
 """
 
 import json
@@ -60,7 +60,7 @@ def vllm_engine() -> VllmEngine:
     real = os.environ.get("SRLM_VLLM_PYTHON")
     if real:
         options = json.loads(os.environ.get("SRLM_VLLM_OPTIONS", "{}"))
-        return VllmEngine(real, dtype="float32", llm_options=options)
+        return VllmEngine(real, dtype="float32", serve_options=options)
     return VllmEngine(sys.executable, dtype="float32", environment=stand_in())
 
 

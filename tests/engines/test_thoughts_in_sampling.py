@@ -18,6 +18,7 @@ from srlm_kedro.pipelines.judging.rewards import reward_responses
 from srlm_kedro.pipelines.responses import ResponsesParams, draw_responses
 from srlm_kedro.records import Checkpoint
 from tests.engines.models import TEMPLATE, write_qwen2
+from tests.engines.test_vllm import write_vllm
 from tests.engines.thinking import (
     BRACKETS,
     CHANNELS,
@@ -52,13 +53,14 @@ def vllm(tmp_path):
         tokenizer = tokenizer_of(template)
         tokenizer.save_pretrained(model.path)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        (tmp_path / "vllm.py").write_text(reciting_vllm(ids, finish))
-        said.engine = VllmEngine(sys.executable, environment={"PYTHONPATH": str(tmp_path)})
+        environment = write_vllm(tmp_path, reciting_vllm(ids, finish))
+        said.engine = VllmEngine(sys.executable, environment=environment)
         said.tokenizer = tokenizer
         (row,) = said.engine.generate(model, ASKED, sampling or Sampling(), 0)
         return row[0]
 
-    return said
+    yield said
+    said.engine.release()
 
 
 def test_the_answer_stands_apart_from_the_thought(tmp_path):
@@ -146,7 +148,7 @@ class TestVllm:
         text = "Two.\n\nThree.\n</think>\n\nThe sea.\n\nThe oak."
         said = vllm(text, OPENING, sampling=Sampling(stop=("\n\n",)))
         assert (said.text, said.finish) == ("The sea.", "stop")
-        assert "stop strings: [[]]" in vllm.engine._held.child.last_lines()
+        assert "stop strings: []" in vllm.engine._held.server.program.last_lines()
 
 
 def reply(message: dict, finish: str = "stop", tokens: int = 100) -> Completion:

@@ -7,8 +7,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from srlm_kedro.engines import machine
+from srlm_kedro.engines.training.ranks import Ranks
 from srlm_kedro.engines.training.trl import activation_memory
 from srlm_kedro.engines.training.trl.engine import TrlEngine
+from srlm_kedro.engines.training.trl.policy import TrainingOptions
 from srlm_kedro.errors import InputError
 from tests.engines.tuning import DPO, EXAMPLES, PAIRS, SFT, weights_hash
 
@@ -83,10 +85,17 @@ def test_memory_of_the_machine_or_its_container(texts, limit, tmp_path, monkeypa
     """The smaller one counts. Control groups without a limit say "max" or a huge number."""
     paths = [tmp_path / str(index) for index in range(2)]
     monkeypatch.setattr(machine, "LIMITS", paths)
-    physical = activation_memory._free_memory(cpu=True)
+    physical = activation_memory._free_memory(TrainingOptions())
     for path, text in zip(paths, texts, strict=False):
         path.write_text(text)
-    assert activation_memory._free_memory(cpu=True) == (limit or physical)
+    assert activation_memory._free_memory(TrainingOptions()) == (limit or physical)
+
+
+def test_ranks_share_the_memory_of_their_machine():
+    """Each counts on its part."""
+    alone, beside = (TrainingOptions(ranks=Ranks(4, here=here)) for here in (1, 4))
+    whole = activation_memory._free_memory(alone)
+    assert activation_memory._free_memory(beside) == whole // 4
 
 
 class TestChoice:

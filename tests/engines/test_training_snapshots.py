@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from srlm_kedro.engines.training.ranks import Ranks
 from srlm_kedro.engines.training.resume import snapshots, unfinished
+from srlm_kedro.engines.training.resume.shards import complete
 from srlm_kedro.engines.training.resume.snapshots import DamagedError, Snapshot, write
 from srlm_kedro.engines.training.resume.unfinished import StateStore, UnfinishedTraining
 from srlm_kedro.records import Checkpoint
@@ -100,10 +102,11 @@ class TestUnfinished:
     def test_writing_takes_three_per_cent_at_most(self, tmp_path, clock, monkeypatch):
         """After a state that took 20 seconds, the next waits 660 seconds."""
 
-        def slow(folder, parts):
+        def slow(folder, parts, ranks):
+            folder.mkdir(parents=True)
             clock[0] += 20
 
-        monkeypatch.setattr(unfinished, "write", slow)
+        monkeypatch.setattr(unfinished, "write_parts", slow)
         one = UnfinishedTraining("DPO of m1", tmp_path / "x", seconds=300)
         clock[0] = 300
         one.keep(1, 9, {})
@@ -115,10 +118,11 @@ class TestUnfinished:
     def test_zero_is_every_step(self, tmp_path, clock, monkeypatch):
         """The time for writing does not matter. Without a folder no state is ever due."""
 
-        def slow(folder, parts):
+        def slow(folder, parts, ranks):
+            folder.mkdir(parents=True)
             clock[0] += 20
 
-        monkeypatch.setattr(unfinished, "write", slow)
+        monkeypatch.setattr(unfinished, "write_parts", slow)
         one = UnfinishedTraining("DPO of m1", tmp_path / "x", seconds=0)
         one.keep(1, 9, {})
         assert one.due()
@@ -148,24 +152,28 @@ class TestUnfinished:
         assert "step-10 could not be kept" in caplog.text
 
     def test_the_newest_whole_one_counts(self, tmp_path, caplog):
-        """Damaged and half-written states are logged. Step 10 is newer than step 9."""
+        """States that are damaged, half-written or lack a rank are logged. 10 is newer than 9."""
         caplog.set_level(logging.INFO)
         one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
-        for step in (9, 10, 11):
-            write(tmp_path / f"step-{step}", {"reached": {"step": step, "steps": 20}})
-        (tmp_path / "step-11" / "state.json").write_text("{")
-        (tmp_path / "writing-x").mkdir()
+        for step in (9, 10, 11, 12):
+            folder = tmp_path / f"step-{step}"
+            write(folder / "rank-0", {"reached": {"step": step, "steps": 20}})
+            if step < 12:
+                complete(folder, Ranks())
+        (tmp_path / "step-11" / "rank-0" / "state.json").write_text("{")
+        (tmp_path / "step-10" / "writing-x").mkdir()
         assert one.newest()["reached"]["step"] == 10
         said = "\n".join(caplog.messages)
         assert "DPO of m1: goes on at step 10 of 20." in caplog.messages
         assert "step-11 is damaged and is skipped: state.json: not as written" in said
+        assert "step-12 is damaged and is skipped: " in said
         assert "writing-x was never finished" in said
 
     def test_a_damaged_one_is_replaced(self, tmp_path):
         """The same step writes its state again."""
         one = UnfinishedTraining("DPO of m1", tmp_path, seconds=0)
         one.keep(3, 20, STATE)
-        (tmp_path / "step-3" / "sums.json").unlink()
+        (tmp_path / "step-3" / "rank-0" / "sums.json").unlink()
         one.keep(3, 20, STATE)
         assert one.newest()["reached"]["step"] == 3
 

@@ -117,24 +117,14 @@ def _successions(tokenizer: Any, script: Sequence[str], positions: int) -> Llama
 
 
 RECITING_VLLM = """
-from types import SimpleNamespace as Plain
+from tests.engines.vllm_http import serve
 
-class SamplingParams:
-    def __init__(self, **fields):
-        self.fields = fields
+def recite(body):
+    said = {said}
+    print("stop strings:", body["stop"], flush=True)
+    return {"token_ids": said["ids"], "finish_reason": said["finish"]}
 
-class LLM:
-    llm_engine = Plain(model_config=Plain(max_model_len=4096))
-
-    def __init__(self, **options):
-        pass
-
-    def generate(self, prompts, sampling_params, use_tqdm):
-        said = {said}
-        stops = [params.fields["stop"] for params in sampling_params]
-        one = Plain(token_ids=said["ids"], finish_reason=said["finish"])
-        print("stop strings:", stops, flush=True)
-        return [Plain(outputs=[one]) for _ in prompts]
+serve(lambda options: recite, longest=4096)
 """
 
 

@@ -10,9 +10,10 @@ from srlm_kedro.running.composition import compose_loop, raw_catalog
 from tests.integration.conftest import ROOT
 from tests.server import serve
 
-ENVIRONMENTS = sorted(p.name for p in (ROOT / "conf").iterdir() if (p / "parameters.yml").exists())
+ENVIRONMENTS = sorted(p.name for p in (ROOT / "conf").iterdir() if list(p.glob("*.yml")))
 REAL = ["one_gpu", "paper", "smollm"]
-CONTROLS = [name for name in ENVIRONMENTS if name not in ("base", "test", "criteria", *REAL)]
+OTHERS = ["base", "test", "criteria", "one_node", "cluster", *REAL]
+CONTROLS = [name for name in ENVIRONMENTS if name not in OTHERS]
 
 
 def leaves(values, name=""):

@@ -10,6 +10,7 @@ from kedro.utils import load_obj
 from pydantic import TypeAdapter
 
 from srlm_kedro.datasets.options import checked_types
+from srlm_kedro.engines.generation.replicas.replicas import Replicas
 from srlm_kedro.engines.generation.shards import ShardedEngine
 
 _ENGINE = re.compile(r"engine:\s*(srlm_kedro\.[\w.]+)")
@@ -51,14 +52,18 @@ def engine_numbers(conf: Path) -> dict[str, list[Number]]:
 
 
 def engine_factories(conf: Path) -> dict[str, Any]:
-    """What makes the engines that any environment of a folder names, by engine; and their shards.
+    """What makes the engines that any environment of a folder names, by engine, and what draws
+    by shards and replicas.
 
     Args:
         conf: The folder of the environments, whose catalogs name the engines.
     """
     texts = [file.read_text("utf-8") for file in sorted(conf.glob("*/catalog*.yml"))]
     names = sorted({name for text in texts for name in _ENGINE.findall(text)})
-    return {name: load_obj(name) for name in names} | {"shards": ShardedEngine}
+    return {name: load_obj(name) for name in names} | {
+        "shards": ShardedEngine,
+        "replicas": Replicas,
+    }
 
 
 def limits(schema: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from srlm_kedro.commands.bounds import engine_factories, limits
+from srlm_kedro.engines.generation.replicas.replicas import Replicas
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.params import is_schedule
 from srlm_kedro.pipeline_registry import register_pipelines
@@ -51,7 +52,7 @@ _ENGINES = """
 An engine is an entry of `catalog.yml`. Its arguments are set under `options`, or under `resources`
 where they change speed or memory and no result.
 """
-_GIVEN = ((ShardedEngine, "engine"), (ShardedEngine, "recipe"))
+_GIVEN = {ShardedEngine: {"engine", "recipe", "replicas"}, Replicas: {"build", "folder", "at_once"}}
 """Arguments that no catalog entry sets."""
 _PAPER = re.compile(r"[Pp]aper: (.+?)(?=[;)]| \(|\.(?:\s|$)|$)")
 _AS_PAPER = re.compile(r"\(paper\)|as in the paper")
@@ -150,7 +151,7 @@ def engine_arguments(factory: Any) -> list[Parameter]:
     return [
         Parameter(name, told.get(name, ""), one.default, _NOTHING, _values(hints[name]))
         for name, one in inspect.signature(made).parameters.items()
-        if name in hints and (factory, name) not in _GIVEN
+        if name in hints and name not in _GIVEN.get(factory, ())
     ]
 
 

@@ -1,7 +1,8 @@
 """Datasets that build an engine from its class name and options, so that `conf/` can swap it."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from kedro.utils import load_obj
 
 from srlm_kedro.datasets.options import check_options
 from srlm_kedro.datasets.read_only import ReadOnlyDataset
+from srlm_kedro.engines.generation.replicas.replicas import Replicas
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.manifest import content_digest
@@ -38,6 +40,7 @@ class EngineDataset(ReadOnlyDataset[Any]):
         resources: dict[str, Any] | None = None,
         credentials: dict[str, Any] | None = None,
         shards: dict[str, Any] | None = None,
+        replicas: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
         """Names the engine.
@@ -49,10 +52,12 @@ class EngineDataset(ReadOnlyDataset[Any]):
             credentials: Secrets, by their name in credentials.yml of the run's environment. They
                 go to the argument `credentials` of the engine and of nested engines that have one.
             shards: For a generation engine: `folder`, where completions are kept shard by shard
-                until a node's outputs are saved, and `completions` per shard (default 4096).
+                until a node's outputs are saved, and `completions` per shard.
+            replicas: For a generation engine with `shards`: arguments of `Replicas`, by which
+                copies of the engine draw the shards on a cluster; None: this process draws.
             metadata: Free notes.
         """
-        self._shards = shards
+        self._shards, self._replicas = shards, replicas
         self.spec = {"engine": engine, "options": options or {}, "resources": resources or {}}
         self._credentials = credentials
         self._built: Any = None
@@ -72,10 +77,24 @@ class EngineDataset(ReadOnlyDataset[Any]):
                 )
             self._built = _build(self.spec, self._credentials)
             if self._shards is not None:
-                shards = check_options("shards", ShardedEngine, self._shards)
-                recipe = {**self.fingerprint(), **engine_made_by(self.spec)}
-                self._built = _sharded(self._built, recipe, **shards)
+                self._built = self._sharded(self._built, self._shards)
+            elif self._replicas is not None:
+                raise InputError(
+                    f"{self.spec['engine']}: `replicas` needs `shards`, which keep what they draw. "
+                    "Add `shards` to the engine's entry in the catalog."
+                )
         return self._built
+
+    def _sharded(self, engine: Any, shards: dict[str, Any]) -> ShardedEngine:
+        """The engine, or replicas of it, drawing shard by shard."""
+        recipe = {**self.fingerprint(), **engine_made_by(self.spec)}
+        made = {"engine": engine, "recipe": recipe, "replicas": None}
+        if self._replicas is not None:
+            build = partial(_build, self.spec, self._credentials)
+            at_once = getattr(engine, "SHARDS_AT_ONCE", 1)
+            places = {"build": build, "folder": shards.get("folder"), "at_once": at_once}
+            made["replicas"] = _made("replicas", Replicas, self._replicas, places)
+        return _made("shards", ShardedEngine, shards, made)
 
     def free(self) -> None:
         """Frees what the engine holds between calls, if it is built."""
@@ -122,8 +141,10 @@ def _build(spec: Mapping[str, Any], credentials: dict[str, Any] | None) -> Any:
     return factory(**arguments)
 
 
-def _sharded(engine: Any, recipe: Any, folder: str, completions: int = 4096) -> ShardedEngine:
-    return ShardedEngine(engine, recipe, Path(folder), completions)
+def _made(name: str, factory: Any, options: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
+    """What a part of an entry makes of its options, and of arguments that come from elsewhere."""
+    _refuse_unknown(name, factory, options, hidden=others)
+    return factory(**others, **check_options(name, factory, options))
 
 
 def _is_text_file(value: Any) -> bool:
@@ -155,8 +176,13 @@ def _takes_credentials(spec: Mapping[str, Any]) -> bool:
     )
 
 
-def _refuse_unknown(name: str, factory: Any, arguments: Mapping[str, Any]) -> None:
-    known = [each for each in inspect.signature(factory).parameters if each != "credentials"]
+def _refuse_unknown(
+    name: str,
+    factory: Any,
+    arguments: Mapping[str, Any],
+    hidden: Collection[str] = ("credentials",),
+) -> None:
+    known = [each for each in inspect.signature(factory).parameters if each not in hidden]
     if unknown := sorted(set(arguments) - set(known)):
         raise InputError(
             f"{name}: no option {', '.join(unknown)}. "

@@ -61,7 +61,7 @@ def _is_checked(hint: Any) -> bool:
 
 
 def _not_finite(options: Mapping[str, Any]) -> Iterator[str]:
-    """The options that hold NaN or infinity at any depth (`extra_body`, `llm_options`)."""
+    """The options that hold NaN or infinity at any depth (`extra_body`, `serve_options`)."""
     return (name for name, value in options.items() if _holds_not_finite(value))
 
 

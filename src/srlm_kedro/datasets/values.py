@@ -12,6 +12,7 @@ from kedro_datasets.json import JSONDataset
 
 from srlm_kedro.datasets.read_only import ReadOnlyDataset
 from srlm_kedro.engines import machine
+from srlm_kedro.engines.cluster import machines_of
 from srlm_kedro.freshness.manifest import SUFFIX, read_manifest
 
 _GIB = 2**30
@@ -57,19 +58,47 @@ class GateDataset(JSONDataset):
         return {}
 
 
-class MachineDataset(ReadOnlyDataset[dict[str, float]]):
-    """`memory`: the GiB of RAM that the machine has, or that its container may use."""
+class MachineDataset(ReadOnlyDataset[dict[str, float | str]]):
+    """What a run has to work with.
+
+    `memory`: the GiB of RAM that the machine has, or that its container may use. `gpus` and `gpu`:
+    the number and the name of its GPUs. Of a cluster these are the figures of all its nodes
+    (`cluster.machines_of`), with their number as `nodes`.
+    """
 
     ORIGIN = "the machine's figures are measured"
 
-    def __init__(self, metadata: dict[str, Any] | None = None):
-        self.metadata = metadata
+    def __init__(
+        self, replicas: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+    ):
+        """Names the place.
 
-    def load(self) -> dict[str, float]:
-        """The figures."""
-        return {"memory": round(machine.memory() / _GIB, 1)}
+        Args:
+            replicas: Of the generation engine; with an `address` they are on a cluster. None: one
+                process works, which takes no GPU but its own.
+            metadata: Free notes.
+        """
+        self._replicas, self.metadata = replicas, metadata
 
-    def fingerprint(self) -> dict[str, float]:
+    @property
+    def of_cluster(self) -> bool:
+        """Whether the figures are those of a cluster."""
+        return bool((self._replicas or {}).get("address"))
+
+    def load(self) -> dict[str, float | str]:
+        """The figures.
+
+        Raises:
+            InputError: No cluster answers at the address.
+        """
+        found: dict[str, float | str] = {"memory": round(machine.memory() / _GIB, 1)}
+        if self._replicas is None:
+            return found
+        if address := self._replicas.get("address"):
+            return found | machines_of(address)
+        return found | machine.gpus()
+
+    def fingerprint(self) -> dict[str, float | str]:
         """The figures themselves."""
         return self.load()
 

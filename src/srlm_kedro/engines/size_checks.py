@@ -1,5 +1,6 @@
 """Checks that a tokenizer and weights have the sizes that the model's configuration states."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ def refuse_larger_tokenizer(checkpoint: Checkpoint, tokenizer: Any, config: Any)
             f"(ids 0 to {size - 1}). They belong to different models, or tokens were added to only "
             "one of them. Put the model's own tokenizer there."
         )
+
+
+def parameters_of(checkpoint: Checkpoint) -> int:
+    """The number of weights in the checkpoint's safetensors files; 0 if it has none."""
+    return sum(math.prod(shape) for shape in _shapes(checkpoint.path).values())
 
 
 def size_faults(checkpoint: Checkpoint, config: Any, trust_remote_code: bool = False) -> list[str]:

@@ -1,7 +1,7 @@
 """The last checks before work: damaged inputs, engines, models, folders that cannot be written."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from srlm_kedro.running.input_faults import GIVEN_MODELS
 from srlm_kedro.tracking.address import configuration, is_tracked
 from srlm_kedro.validation.validate import refuse_unknown
 
+_TRAININGS = ("params:sft", "params:dpo")
 _LISTED = 3
 """How many datasets a message lists for a folder."""
 
@@ -44,7 +45,9 @@ def refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> 
             faults.append(f"{name}: {error.__cause__ or error}")
     if not faults:
         given = sorted(asked & pipeline.inputs() - engines.keys())
-        faults = model_faults([n for n in given if not n.startswith("params:")], engines, catalog)
+        models = [name for name in given if not name.startswith("params:")]
+        trainings = [catalog.load(name) for name in _TRAININGS if name in asked]
+        faults = model_faults(models, engines, catalog, trainings)
     if faults:
         raise InputError(summary("Refused before any work:", faults))
 
@@ -79,7 +82,10 @@ def write_faults(outputs: Mapping[str, Path]) -> list[str]:
 
 
 def model_faults(
-    models: Iterable[str], engines: Mapping[str, Any], catalog: CatalogProtocol
+    models: Iterable[str],
+    engines: Mapping[str, Any],
+    catalog: CatalogProtocol,
+    trainings: Sequence[Any] = (),
 ) -> list[str]:
     """Why given models, and those of referees, cannot be drawn from or trained, one line each.
 
@@ -87,6 +93,7 @@ def model_faults(
         models: Datasets that no node makes; those that are no models are skipped.
         engines: The engines of the run, by their names in the catalog.
         catalog: Holds the models.
+        trainings: Parameters of the trainings of the run.
     """
     faults: list[str] = []
     for name, engine in engines.items():
@@ -102,6 +109,8 @@ def model_faults(
             try:
                 if hasattr(engine, "refuse_unfit"):
                     engine.refuse_unfit(catalog.load(name))
+                if hasattr(engine, "refuse_too_large"):
+                    engine.refuse_too_large(catalog.load(name), trainings)
             except InputError as error:
                 faults.append(str(error))
     return list(dict.fromkeys(faults))

@@ -7,10 +7,11 @@ although other code or libraries made them.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from srlm_kedro.errors import InputError
 from srlm_kedro.freshness.plan import Plan
 from srlm_kedro.freshness.recipe import manifest_of
 from srlm_kedro.freshness.thinning import models_to_thin
@@ -40,7 +41,27 @@ def status_table(pipeline: Pipeline, catalog: CatalogProtocol, plan: Plan) -> st
     deleted = models_to_thin(pipeline, catalog, plan)
     rows = [row for group in groups.values() for row in group]
     closing = _closing(rows, deleted, may_end_early=bool(plan.first))
-    return "\n\n".join([*parts, closing])
+    return "\n\n".join([*parts, closing + _cluster(catalog)])
+
+
+def _cluster(catalog: CatalogProtocol) -> str:
+    """A line with what the cluster has, or why it does not answer; empty on one machine."""
+    if "machine" not in catalog or not catalog.get("machine").of_cluster:
+        return ""
+    try:
+        found = catalog.load("machine")
+    except DatasetError as error:
+        return f"\nThe cluster: {_refusal(error)}"
+    gpus = f"{found['gpus']:g} GPUs ({found['gpu'] or 'of no known kind'})"
+    devices = gpus if found["gpus"] else "no GPUs"
+    return f"\nThe cluster: {found['nodes']:g} nodes with {devices}."
+
+
+def _refusal(error: BaseException) -> BaseException:
+    """The refusal that Kedro has wrapped."""
+    while not isinstance(error, InputError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _state(node: Node, catalog: CatalogProtocol, plan: Plan) -> str:

@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from kedro.io import DatasetError
 from pydantic import ValidationError
 
+from srlm_kedro.datasets import values
 from srlm_kedro.datasets.model_size import ModelSizeDataset
 from srlm_kedro.datasets.values import MachineDataset
 from srlm_kedro.engines import machine
@@ -214,7 +215,7 @@ def test_hours_are_work_over_rates():
 
     def hours(devices):
         knobs = estimate(device="h200", devices=devices)
-        table = costs.reckon(draws().reset_index(), training().reset_index(), SIZE, knobs)
+        table = costs.reckon(draws().reset_index(), training().reset_index(), SIZE, knobs, {})
         return table.loc[table["stage"] != "around", "hours"].sum()
 
     assert hours(2) == pytest.approx(hours(1) / 2)
@@ -265,7 +266,7 @@ def test_every_trained_model_lies_on_disk_once():
 
     def held(lora=None, **knobs):
         trained = training(sft=SftParams(lora=lora), dpo=DpoParams(lora=lora)).reset_index()
-        table = costs.reckon(draws().reset_index(), trained, SIZE, estimate())
+        table = costs.reckon(draws().reset_index(), trained, SIZE, estimate(), {})
         return costs.disk(table, trained, SIZE, estimate(**knobs))["models"]
 
     assert held() == held({"keep": "merged"}) == 4 * 4e6
@@ -420,7 +421,7 @@ def test_the_summary_tells_models_stages_memory_and_disk():
     """It has models, stages, memory and disk."""
     knobs = estimate()
     tables = draws().reset_index(), training().reset_index()
-    table = costs.reckon(*tables, SIZE, knobs)
+    table = costs.reckon(*tables, SIZE, knobs, {})
     size = {**SIZE, "model": "hub:a/b", "source": "read from its files"}
     text = summarise_estimate(table, *tables, size, knobs, {"memory": 24.0})
     for word in ("1.0M parameters", "two_cpu_cores", "judging", "m3", "memory", "disk", "it fits"):
@@ -435,7 +436,7 @@ def test_a_cpu_is_held_against_this_machines_memory(held, word):
     knobs = estimate(rows=512)
     tables = draws().reset_index(), training().reset_index()
     size = {**SIZE, "parameters": 4e8, "model": "m", "source": "stated"}
-    table = costs.reckon(*tables, size, knobs)
+    table = costs.reckon(*tables, size, knobs, {})
     text = summarise_estimate(table, *tables, size, knobs, {"memory": held})
     assert word in text
     assert f"this machine's {held:g}" in text
@@ -464,12 +465,12 @@ def test_a_gpu_that_this_machine_lacks_is_no_dead_end():
     tables = draws().reset_index(), training().reset_index()
     size = {**SIZE, "model": "m", "source": "stated"}
     text = summarise_estimate(
-        costs.reckon(*tables, SIZE, knobs), *tables, size, knobs, {"memory": 23.5}
+        costs.reckon(*tables, SIZE, knobs, {}), *tables, size, knobs, {"memory": 23.5}
     )
     assert "this machine's CPU (23.5 GiB): estimate that with `estimate.device=cpu`" in text
     here = estimate(device="cpu")
     assert "this machine's 23.5" in summarise_estimate(
-        costs.reckon(*tables, SIZE, here), *tables, size, here, {"memory": 23.5}
+        costs.reckon(*tables, SIZE, here, {}), *tables, size, here, {"memory": 23.5}
     )
     with pytest.raises(ValidationError, match="`devices` is 1"):
         estimate(device="cpu", devices=2)
@@ -482,7 +483,7 @@ def test_a_training_of_few_steps_is_warned_of():
     def told(epochs):
         sft = SftParams(epochs=epochs)
         tables = draws().reset_index(), training(sft=sft).reset_index()
-        table = costs.reckon(*tables, SIZE, knobs)
+        table = costs.reckon(*tables, SIZE, knobs, {})
         return summarise_estimate(table, *tables, size, knobs, {"memory": 24.0})
 
     assert "optimizer steps: sft 2, m1 2, m2 2, m3 2." in told(2)
@@ -518,11 +519,75 @@ def test_the_machine_says_what_memory_it_has(monkeypatch):
     assert MachineDataset().load() == {"memory": 24.0}
 
 
+def test_the_machine_says_what_gpus_it_has(monkeypatch):
+    """Where replicas may use them; a cluster's figures are those of its nodes."""
+    monkeypatch.setattr(machine, "memory", lambda: 24 * 2**30)
+    monkeypatch.setattr(machine, "gpus", lambda: {"gpus": 8.0, "gpu": "NVIDIA H200"})
+    here = MachineDataset(replicas={"address": None}).load()
+    assert here == {"memory": 24.0, "gpus": 8.0, "gpu": "NVIDIA H200"}
+    nodes = {"nodes": 2.0, "gpus": 16.0, "gpu": "H100", "memory": 900.0}
+    monkeypatch.setattr(values, "machines_of", {"HOST:6379": nodes}.get)
+    assert MachineDataset(replicas={"address": "HOST:6379"}).load() == nodes
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [(None, 2), ("0,1", 2), ("1", 1), ("", 0), ("0,1,2", 2)]
+)
+def test_gpus_are_counted_without_a_library(tmp_path, monkeypatch, visible, count):
+    """By the driver's files; a process may be allowed fewer."""
+    for number in range(2):
+        (tmp_path / f"0000:{number}").mkdir()
+        text = "Model: \t\t NVIDIA H200\nIRQ:   \t\t 20\n"
+        (tmp_path / f"0000:{number}/information").write_text(text)
+    monkeypatch.setattr(machine, "GPUS", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.gpus() == {"gpus": count, "gpu": "NVIDIA H200" if count else ""}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"memory": 24.0}, ("cpu", 1)),
+        ({"gpus": 0.0, "gpu": ""}, ("cpu", 1)),
+        ({"gpus": 8.0, "gpu": "NVIDIA H200"}, ("h200", 8)),
+        ({"gpus": 16.0, "gpu": "H100", "nodes": 2.0}, ("h100_80gb", 16)),
+    ],
+)
+def test_auto_is_what_the_run_would_use(found, expected):
+    """A number or a device that is given stays."""
+    knobs = estimate(device="auto", devices="auto").on(found)
+    assert (knobs.device, knobs.devices) == expected
+    given = estimate(device="a100_80gb", devices=4).on(found)
+    assert (given.device, given.devices) == ("a100_80gb", 4)
+
+
+def test_unknown_gpus_are_refused():
+    """The message names them and says what to set."""
+    with pytest.raises(InputError, match=r"4 GPUs 'GFX942'.*`estimate.device`"):
+        estimate(device="auto").on({"gpus": 4.0, "gpu": "GFX942"})
+
+
+def test_the_text_knows_the_cluster_and_its_slowest_stage():
+    """Devices, nodes, and what takes most of the time."""
+    knobs = estimate(device="auto", devices="auto")
+    cluster = {"memory": 900.0, "gpus": 16.0, "gpu": "H200", "nodes": 2.0}
+    tables = draws().reset_index(), training().reset_index()
+    size = {**SIZE, "model": "m", "source": "stated"}
+    table = costs.reckon(*tables, SIZE, knobs, cluster)
+    text = summarise_estimate(table, *tables, size, knobs, cluster)
+    assert "16 x h200, on 2 nodes of the cluster" in text
+    slowest = table.loc[table["hours"].idxmax()]
+    assert f"slowest: {slowest['stage']} ({slowest['model']}), " in text
+    assert "estimate.device=cpu" not in text
+
+
 def test_both_tables_of_the_summary_have_a_header():
     """The header says what the rows and the columns are."""
     tables = draws().reset_index(), training().reset_index()
     size = {**SIZE, "model": "m", "source": "stated"}
-    table = costs.reckon(*tables, size, estimate())
+    table = costs.reckon(*tables, size, estimate(), {})
     text = summarise_estimate(table, *tables, size, estimate(), {"memory": 24.0})
     heads = [line.split() for line in text.splitlines() if line.endswith(" time")]
     columns = ["read", "computed", "drawn", "trained", "on", "examples", "time"]

@@ -19,6 +19,8 @@ from srlm_kedro.engines.generation.base import (
     Sampling,
     folder_state,
 )
+from srlm_kedro.engines.generation.replicas.replicas import Replicas
+from srlm_kedro.engines.generation.shard_calls import ShardCall, shards_of
 from srlm_kedro.freshness.digests import json_digest, write_atomically
 from srlm_kedro.params import Count
 from srlm_kedro.records import Checkpoint
@@ -39,8 +41,9 @@ class ShardedEngine:
         self,
         engine: GenerationEngine,
         recipe: Any,
-        folder: Path,
-        completions: Count = 4096,
+        folder: Path | str,
+        completions: Count | None = None,
+        replicas: Replicas | None = None,
     ):
         """Sets what is kept and where.
 
@@ -48,10 +51,13 @@ class ShardedEngine:
             engine: The engine that samples.
             recipe: Everything about the engine that can change a result.
             folder: Shards are kept here until `forget`. It is made for the first one.
-            completions: About how many a shard holds: the most that a kill can lose.
+            completions: About how many a shard holds: the most that a kill can lose, on each
+                replica. Default: 4096; 512 with replicas, so that all are busy to the end.
+            replicas: Draw the shards in place of the engine.
         """
         self._engine, self._recipe = engine, recipe
-        self._folder, self._completions = folder, completions
+        self._folder, self._replicas = Path(folder), replicas
+        self._completions = completions or (512 if replicas else 4096)
         self._thread = threading.local()
 
     def generate(
@@ -60,12 +66,10 @@ class ShardedEngine:
         """Rows of `sampling.n` completions, one row per request. Raises what the engine raises."""
         asked = {"sampling": sampling.model_dump(), "seed": seed}
         return self._rows(
-            model.name,
+            ShardCall("generate", model, (sampling, seed), sampling.n),
             self._task(model, asked),
             requests,
-            sampling.n,
             Progress(model.name, len(requests) * sampling.n),
-            lambda shard: self._engine.generate(model, shard, sampling, seed),
             _COMPLETIONS,
         )
 
@@ -77,44 +81,55 @@ class ShardedEngine:
         A value from disk has the bits that the engine returned.
         """
         return self._rows(
-            model.name,
+            ShardCall("choice_logprobs", model, (choices,), len(choices)),
             self._task(model, {"choices": choices}),
             requests,
-            1,
             Progress(model.name, len(requests), "answers"),
-            lambda shard: self._engine.choice_logprobs(model, shard, choices),
             _NUMBERS,
         )
 
     def _rows(
         self,
-        name: str,
+        call: ShardCall,
         task: Mapping[str, Any],
         requests: Sequence[Request],
-        n: int,
         progress: Progress,
-        ask: Callable[[Sequence[Request]], list[Any]],
         form: "_Form",
     ) -> list[Any]:
-        """Rows from disk, and by `ask` those of shards that are not there; each counts as `n`."""
-        shards = list(self._shards(requests, n))
+        """Rows from disk, and by the call those of shards that are not there."""
+        name, n = call.model.name, call.width if form is _COMPLETIONS else 1
+        shards = shards_of(requests, self._completions, n)
         files = [self._file(task, shard) for shard in shards]
         kept = [_read(file, form) for file in files]
         if found := sum(rows is not None for rows in kept):
             _log.info("%s: %d of %d shards are on disk already.", name, found, len(shards))
-        rows: list[Any] = []
         with progress:
-            progress.skip(sum(len(held) for held in kept if held is not None) * n)
-            for shard, file, held in zip(shards, files, kept, strict=True):
-                if held is None:
-                    start = progress.done
-                    held = ask(shard)
-                    _write(file, held, form)
-                    progress.reach(start + len(shard) * n)
-                elif form is _COMPLETIONS:
+            done = sum(len(held) for held in kept if held is not None) * n
+            progress.skip(done)
+            for shard, held in zip(shards, kept, strict=True):
+                if held is not None and form is _COMPLETIONS:
                     _tell(shard, held)
-                rows += held
-        return rows
+            missing = [place for place, held in enumerate(kept) if held is None]
+            for number, rows in self._drawn([shards[place] for place in missing], call):
+                place = missing[number]
+                _write(files[place], rows, form)
+                kept[place] = rows
+                done += len(rows) * n
+                progress.reach(done)
+        return [row for rows in kept for row in rows or ()]
+
+    def _drawn(
+        self, shards: Sequence[Sequence[Request]], call: ShardCall
+    ) -> Iterator[tuple[int, list[Any]]]:
+        """The place and the rows of each shard; replicas draw them in any order."""
+        if self._replicas is not None:
+            for place, rows in self._replicas.in_any_order(shards, call):
+                if call.method == "generate":
+                    _tell(shards[place], rows)
+                yield place, rows
+            return
+        for place, shard in enumerate(shards):
+            yield place, call(self._engine, shard)
 
     def _task(self, model: Checkpoint, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Everything except the requests on which rows depend."""
@@ -126,8 +141,10 @@ class ShardedEngine:
         }
 
     def refuse_unready(self) -> None:
-        """Raises InputError if the engine knows that no server answers."""
-        if hasattr(self._engine, "refuse_unready"):
+        """Raises InputError if no cluster, or no server, is there for the work."""
+        if self._replicas is not None:
+            self._replicas.refuse_unready()
+        elif hasattr(self._engine, "refuse_unready"):
             self._engine.refuse_unready()
 
     def refuse_unfit(self, model: Checkpoint) -> None:
@@ -142,8 +159,10 @@ class ShardedEngine:
         return self._engine.length_faults(model, requests, sampling)
 
     def release(self) -> None:
-        """Frees what the engine holds between calls."""
+        """Frees what the engine and its replicas hold between calls."""
         self._engine.release()
+        if self._replicas is not None:
+            self._replicas.release()
 
     def forget(self) -> None:
         """Deletes the shards that this thread has asked for: what was made of them is saved.
@@ -156,10 +175,6 @@ class ShardedEngine:
 
     def _files_of_this_thread(self) -> list[Path]:
         return vars(self._thread).setdefault("files", [])
-
-    def _shards(self, requests: Sequence[Request], n: int) -> Iterator[Sequence[Request]]:
-        size = max(1, self._completions // n)
-        return (requests[start : start + size] for start in range(0, len(requests), size))
 
     def _file(self, task: Mapping[str, Any], shard: Sequence[Request]) -> Path:
         requests = [vars(request) for request in shard]

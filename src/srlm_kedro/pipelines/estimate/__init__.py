@@ -47,7 +47,7 @@ def create_pipeline() -> Pipeline:
                 "estimate_training",
                 name="expect_training",
             ),
-            Node(reckon, _TABLES, "estimate_table", name="reckon"),
+            Node(reckon, [*_TABLES, "machine"], "estimate_table", name="reckon"),
             Node(
                 summarise_estimate,
                 ["estimate_table", *_TABLES, "machine"],

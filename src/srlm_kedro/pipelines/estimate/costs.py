@@ -1,6 +1,7 @@
 """Tokens into hours, memory and disk."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -41,9 +42,10 @@ def reckon(
     estimate_training: pd.DataFrame,
     estimate_size: dict[str, Any],
     estimate: EstimateParams,
+    machine: Mapping[str, float | str],
 ) -> pd.DataFrame:
     """One row per sampling or training with its hours, and a row `around` for the rest of a run."""
-    size = estimate_size
+    size, estimate = estimate_size, estimate.on(machine)
     device = device_for(estimate.device, size["parameters"])
     drawn = estimate_draws.assign(
         hours=[draw_seconds(row, size, device, estimate) for row in estimate_draws.itertuples()]

@@ -73,6 +73,13 @@ def device_for(name: str, parameters: float) -> Device:
     return _LARGER if device is _TWO_CORES and parameters >= _LARGER_FROM else device
 
 
+def device_named(gpu: str) -> str | None:
+    """The entry of the table for a GPU as drivers and Ray call it; None if it has none."""
+    name = gpu.lower()
+    return next((known for word, known in _NAMES.items() if word in name), None)
+
+
+_NAMES = {"h200": "h200", "h100": "h100_80gb", "a100": "a100_80gb"}
 DEVICES = {
     "cpu": _TWO_CORES,
     "two_cpu_cores": _TWO_CORES,

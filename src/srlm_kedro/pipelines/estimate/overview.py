@@ -23,9 +23,10 @@ def summarise_estimate(
     estimate_training: pd.DataFrame,
     estimate_size: dict[str, Any],
     estimate: EstimateParams,
-    machine: dict[str, float],
+    machine: dict[str, float | str],
 ) -> str:
     """A table by model, one by stage, the total, memory, disk, and whether it fits the device."""
+    is_here, estimate = estimate.device == "auto", estimate.on(machine)
     device = device_for(estimate.device, estimate_size["parameters"])
     peak = costs.memory(estimate_draws, estimate_training, estimate_size, estimate)
     bytes_ = costs.disk(estimate_table, estimate_training, estimate_size, estimate)
@@ -38,13 +39,15 @@ def summarise_estimate(
         verdict = costs.machine_verdict(peak, machine["memory"])
     else:
         on = f"{estimate.devices} x {estimate.device}"
+        on += f", on {machine['nodes']:g} nodes of the cluster" if "nodes" in machine else ""
         room = f"memory, GiB per device of {device.memory:g}"
         verdict = costs.verdict(peak, estimate.devices, device.memory)
-        verdict += (
-            f". The process needs {costs.PROCESS} GiB more on the host. Without such a device, a "
-            f"run takes this machine's CPU ({machine['memory']:g} GiB): estimate that with "
-            "`estimate.device=cpu`"
-        )
+        verdict += f". The process needs {costs.PROCESS} GiB more on the host"
+        if not is_here:
+            verdict += (
+                ". Without such a device, a run takes this machine's CPU "
+                f"({machine['memory']:g} GiB): estimate that with `estimate.device=cpu`"
+            )
     parts = ", ".join(f"{name} {gib:.1f}" for name, gib in peak.items())
     return "\n".join(
         [
@@ -54,12 +57,22 @@ def summarise_estimate(
             "",
             _aligned(lines),
             "",
+            _slowest(estimate_table),
             f"{room}: {parts}; {verdict}.",
             *_steps(estimate_training),
             "disk: " + ", ".join(f"{name} {_size(value)}" for name, value in bytes_.items()) + ".",
             _LEGEND,
             "",
         ]
+    )
+
+
+def _slowest(table: pd.DataFrame) -> str:
+    """A line with the stage that takes the most time."""
+    row = table.loc[table["hours"].idxmax()]
+    share = row["hours"] / table["hours"].sum()
+    return (
+        f"slowest: {row['stage']} ({row['model']}), {duration(row['hours'])}, {share:.0%} of all."
     )
 
 

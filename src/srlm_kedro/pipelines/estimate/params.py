@@ -1,11 +1,13 @@
 """The parameters `estimate`, which change no run, and the figures that an estimate assumes."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from srlm_kedro.errors import InputError
 from srlm_kedro.params import MAX_COUNT, MAX_TOKENS, Params, Schedule
-from srlm_kedro.pipelines.estimate.devices import DEVICES
+from srlm_kedro.pipelines.estimate.devices import DEVICES, device_named
 from srlm_kedro.pipelines.loop import LoopParams
 
 _SomeShare = Annotated[float, Field(gt=0, le=1)]
@@ -37,10 +39,11 @@ class EstimateParams(Params):
 
     device: str = "two_cpu_cores"
     """One of `estimate.devices.DEVICES`: two_cpu_cores or cpu (this machine and its memory, at the
-    rates of two cores), a100_80gb, h100_80gb, h200."""
-    devices: int = Field(1, ge=1, le=1_000_000)
+    rates of two cores), a100_80gb, h100_80gb, h200. `auto`: the GPUs, or else the CPU, that the
+    run would use."""
+    devices: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = 1
     """Number of devices. The estimate spreads work and weights over them evenly, without loss. A
-    CPU is one machine."""
+    CPU is one machine. `auto`: as many as the run would use."""
     model: SizeParams | None = None
     """M0's size if M0 is not on this disk; files on the disk come first. None in the microworld:
     the size that `pretraining` will make."""
@@ -77,9 +80,33 @@ class EstimateParams(Params):
     @field_validator("device")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        if name not in DEVICES:
-            raise ValueError(f"no such device; known are {', '.join(DEVICES)}")
+        if name not in ("auto", *DEVICES):
+            raise ValueError(f"no such device; known are auto, {', '.join(DEVICES)}")
         return name
+
+    def on(self, machine: Mapping[str, float | str]) -> "EstimateParams":
+        """The parameters with what `auto` stands for.
+
+        Args:
+            machine: The figures of `MachineDataset`.
+
+        Raises:
+            InputError: The GPUs have a name that the table of devices lacks.
+        """
+        gpus, gpu = int(machine.get("gpus", 0)), str(machine.get("gpu", ""))
+        device = self.device
+        if device == "auto":
+            device = device_named(gpu) if gpus else "cpu"
+        if device is None:
+            raise InputError(
+                f"estimate: nothing is known of the {gpus} GPUs {gpu!r}. Set `estimate.device` to "
+                f"one of {', '.join(DEVICES)}, or add them to "
+                "src/srlm_kedro/pipelines/estimate/devices.py."
+            )
+        devices = self.devices
+        if devices == "auto":
+            devices = 1 if DEVICES[device].memory is None else max(gpus, 1)
+        return self.model_copy(update={"device": device, "devices": devices})
 
     @property
     def width(self) -> int:
@@ -89,7 +116,8 @@ class EstimateParams(Params):
 
     @model_validator(mode="after")
     def _is_one_machine(self) -> Self:
-        if self.devices > 1 and DEVICES[self.device].memory is None:
+        several = self.devices != "auto" and self.devices > 1
+        if several and self.device != "auto" and DEVICES[self.device].memory is None:
             raise ValueError(f"{self.device} is this machine: `devices` is 1, not {self.devices}")
         return self
 

@@ -8,7 +8,8 @@ that arrive but cannot be read, and their waiting times are not for the user to 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 from pydantic import SecretStr
@@ -34,6 +35,10 @@ _Call = TypeVar("_Call")
 _log = logging.getLogger(__name__)
 
 
+class NoAnswerError(GateError):
+    """Every try of a call has failed."""
+
+
 class Caller:
     """Asks the servers of one model. Its key appears in no message, no log and no `repr`."""
 
@@ -46,8 +51,9 @@ class Caller:
         timeout: float,
         budget: int | None,
         kept: str,
+        name: str = "OpenAIEngine",
     ):
-        """Names the servers; `kept` says in errors what became of the answers that came.
+        """Names the servers; errors say who asked, and by `kept` what became of the answers.
 
         Raises:
             InputError: The package `openai` is missing, or the credentials have another form.
@@ -57,7 +63,7 @@ class Caller:
         self._servers = [Endpoint(url, backoff, timeout, self._redacted) for url in urls]
         # The first try at another server repeats nothing.
         self._tries = len(urls) + retries
-        self._budget, self._spent, self._kept = budget, 0, kept
+        self._budget, self._spent, self._kept, self._name = budget, 0, kept, name
 
     def refuse_unreachable(self) -> None:
         """Checks that a server answers; of several servers, one is enough.
@@ -186,11 +192,11 @@ class Caller:
         where = f"{server.url}{path}, model {model}"
         return InputError(f"{where}: {outcome.reason}. {advice} {self._kept}")
 
-    def _no_answer(self, path: str, model: str, tries: int) -> GateError:
+    def _no_answer(self, path: str, model: str, tries: int) -> NoAnswerError:
         """The error of a call that no server answered, with the last outcome at each of them."""
         last = [f"{each.url}{path}: {each.last_outcome}" for each in self._servers]
-        return GateError(
-            f"OpenAIEngine, model {model}: no answer after {tries} tries. "
+        return NoAnswerError(
+            f"{self._name}, model {model}: no answer after {tries} tries. "
             f"Last, {'; '.join(last)}. "
             f"Start what is down, or raise `retries` or `timeout`. {self._kept}"
         )
@@ -208,7 +214,8 @@ def _require_client() -> None:
         import openai  # noqa: F401
     except ImportError:
         raise InputError(
-            "OpenAIEngine needs the package `openai`: pip install 'srlm_kedro[openai]'."
+            "servers are asked by the package `openai`, which is missing: pip install "
+            "'srlm_kedro[openai]'."
         ) from None
 
 
@@ -228,3 +235,13 @@ def _key(credentials: Mapping[str, str] | None) -> SecretStr | None:
             "no header can carry. Correct it in credentials.yml."
         )
     return SecretStr(key)
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of `work`, even if an event loop runs already (in a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

@@ -12,6 +12,7 @@ Reader = Callable[[Any], Reply | Failure]
 
 LONGEST_WAIT = 60.0
 """Most seconds between two tries, unless the server names more."""
+_HERE = ("http://127.0.0.1:", "http://localhost:")
 _CONNECT_WITHIN = 10.0
 """Seconds in which a server must accept a connection before a run begins."""
 
@@ -59,10 +60,17 @@ class Endpoint:
 
     def open(self, key: str) -> None:
         """Prepares for calls on the running event loop."""
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+        # A proxy that the environment names would not find a server of this machine.
+        here = self.url.startswith(_HERE)
+        client = DefaultAsyncHttpxClient(trust_env=False) if here else None
         self._client = AsyncOpenAI(
-            base_url=self.url, api_key=key, max_retries=0, timeout=self._timeout
+            base_url=self.url,
+            api_key=key,
+            max_retries=0,
+            timeout=self._timeout,
+            http_client=client,
         )
 
     async def close(self) -> None:

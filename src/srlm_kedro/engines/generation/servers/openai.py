@@ -1,8 +1,6 @@
 """Sampling from OpenAI-compatible servers: a hosted model, or `vllm serve` next door."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -19,7 +17,7 @@ from srlm_kedro.engines.generation.base import (
     folder_state,
 )
 from srlm_kedro.engines.generation.choices import check_choices
-from srlm_kedro.engines.generation.servers.calls import Caller
+from srlm_kedro.engines.generation.servers.calls import Caller, run
 from srlm_kedro.engines.generation.servers.journal import COMPLETIONS, TOP_TOKENS, Form, Journal
 from srlm_kedro.engines.generation.servers.tasks import SampleTask, Target, TopTask
 from srlm_kedro.engines.generation.servers.top_tokens import (
@@ -132,7 +130,7 @@ class OpenAIEngine:
         missing = [place for place in places if place not in drawn]
         if missing:
             with Progress(target.name, len(missing)) as progress:
-                drawn |= _run(self._sample(task, requests, missing, progress))
+                drawn |= run(self._sample(task, requests, missing, progress))
         rows = range(len(requests))
         return [[drawn[row, sample % count] for sample in range(sampling.n)] for row in rows]
 
@@ -155,7 +153,7 @@ class OpenAIEngine:
         missing = [place for place, top in enumerate(found) if top is None]
         if missing:
             with Progress(task.target.name, len(missing), "answers") as progress:
-                _run(self._read_top(task, requests, missing, found, progress))
+                run(self._read_top(task, requests, missing, found, progress))
         return [choice_row(top or (), choices) for top in found]
 
     def refuse_unready(self) -> None:
@@ -279,13 +277,3 @@ def _kept(folder: Path | None) -> str:
     if folder is not None:
         return f"Answers that came are kept in {folder}: a rerun asks only for the rest."
     return "With the engine's option `journal`, answers that came would be kept for a rerun."
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of `work`, even if an event loop runs already (in a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()

@@ -1,11 +1,15 @@
-"""Sampling with vLLM in a separate Python environment, since it needs other versions."""
+"""Sampling with a vLLM server in a Python environment of its own, since it needs other versions."""
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from srlm_kedro.display.progress import Progress
 from srlm_kedro.engines.generation import watching
@@ -19,36 +23,53 @@ from srlm_kedro.engines.generation.request_tokens import (
     read_fitting,
     tokenise,
 )
-from srlm_kedro.engines.generation.servers import vllm_worker
-from srlm_kedro.engines.generation.servers.child_process import ChildProcess
-from srlm_kedro.engines.generation.servers.vllm_held import Held, Task
+from srlm_kedro.engines.generation.servers.calls import Caller, NoAnswerError, run
+from srlm_kedro.engines.generation.servers.local_server import LocalServer
+from srlm_kedro.engines.generation.servers.token_calls import Task, TokenCalls
 from srlm_kedro.engines.template import Argument, checked
 from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
 from srlm_kedro.errors import GateError, InputError
-from srlm_kedro.params import Count, Retries, Seconds
+from srlm_kedro.params import Retries, Seconds
 from srlm_kedro.records import Checkpoint, derive_seed
 
-_Row = TypeVar("_Row")
 _log = logging.getLogger(__name__)
 _NO_TELEMETRY = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+_Place = tuple[int, int]
+"""A request's place among the requests, and the number of its sample."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A server that holds a model, and the model's tokenizer in this process."""
+
+    key: tuple[Any, ...]
+    server: LocalServer
+    calls: TokenCalls
+    positions: int | None
+    """Longest sequence, in tokens."""
 
 
 class VllmEngine:
-    """Samples completions with vLLM's offline engine in a child process.
+    """Samples completions by `vllm serve`, which this engine starts for each model.
 
     Prompts are rendered in this process, as for every other engine, and sent as token ids. Each
-    sample is a request with its own seed. vLLM computes what the samples of a prompt share once.
+    sample is a call with its own seed. vLLM computes what the samples of a prompt share once.
+    Threads may ask at the same time; they share the server.
     """
+
+    SHARDS_AT_ONCE = 2
+    """A replica asks for two shards together, so that one's last completions leave no room idle."""
 
     def __init__(
         self,
         python: str,
         dtype: str = "auto",
-        llm_options: dict[str, Any] | None = None,
+        serve_options: dict[str, Any] | None = None,
         environment: dict[str, str] | None = None,
-        chunk: Count = 4096,
+        concurrency: Annotated[int, Field(ge=1, le=100_000)] = 512,
         retries: Retries = 2,
-        patience: Seconds | None = 3600.0,
+        timeout: Seconds = 3600.0,
+        patience: Seconds = 1800.0,
         template: Mapping[str, Any] | None = None,
     ):
         """Names the environment.
@@ -56,14 +77,13 @@ class VllmEngine:
         Args:
             python: The interpreter of an environment with vLLM.
             dtype: Precision of the weights; `auto` takes the checkpoint's own.
-            llm_options: Further arguments of `vllm.LLM`, such as `{tensor_parallel_size: 2}`.
-            environment: Further variables of the child process, such as
-                `{CUDA_VISIBLE_DEVICES: "0"}`.
-            chunk: Completions that are asked for at once; progress is shown after each chunk.
-            retries: Further tries of a chunk, each in a new process, after one that died, did not
-                answer, or failed (ran out of memory).
-            patience: Seconds that a chunk may take before its process is killed; None sets no
-                limit.
+            serve_options: Further options of `vllm serve`, such as `{tensor_parallel_size: 2}`.
+            environment: Further variables of the server, such as `{CUDA_VISIBLE_DEVICES: "0"}`.
+            concurrency: Calls under way at once.
+            retries: How often a server that died or does not answer is replaced by a new one;
+                completions that have arrived are kept.
+            timeout: Seconds that a completion may take, waiting for others included.
+            patience: Seconds that a server may take to load its model.
             template: Arguments of the chat template, such as `{enable_thinking: false}`, and
                 `date`, its current date (default 2024-07-26). The training engine takes the same.
 
@@ -71,10 +91,12 @@ class VllmEngine:
             InputError: `template` holds what no template can be given.
         """
         self._python, self._environment = python, environment or {}
-        self._options = {"dtype": dtype, **(llm_options or {})}
-        self._chunk, self._retries, self._patience = chunk, retries, patience
+        self._options = {"dtype": dtype, **(serve_options or {})}
+        self._concurrency, self._retries = concurrency, retries
+        self._timeout, self._patience = timeout, patience
         self._template = checked(template)
-        self._held: Held | None = None
+        self._held: _Held | None = None
+        self._lock = threading.Lock()
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
@@ -83,12 +105,12 @@ class VllmEngine:
 
         Raises:
             InputError: vLLM or the model cannot be loaded, or requests do not fit the model.
-            GateError: All tries of a chunk died, did not answer, or failed.
+            GateError: Too many servers died, hung, or failed.
         """
         if not requests:
             return []
         held = self._load(model)
-        prompts = tokenise(held.tokenizer, requests)
+        prompts = tokenise(held.calls.tokenizer, requests)
 
         def draw(fitting: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
             return self._complete(model, fitting, ids, sampling, seed)
@@ -102,25 +124,27 @@ class VllmEngine:
 
         Raises:
             InputError: As by `generate`; or two choices begin with the same token.
-            GateError: All tries of a chunk died, did not answer, or failed.
+            GateError: Too many servers died, hung, or failed.
         """
         if not requests:
             return []
         held = self._load(model)
-        tokens = first_tokens(model, held.tokenizer, choices)
-        prompts = tokenise(held.tokenizer, requests, before_answers=True)
+        tokens = first_tokens(model, held.calls.tokenizer, choices)
+        prompts = tokenise(held.calls.tokenizer, requests, before_answers=True)
 
         def read(_: Sequence[Request], ids: Sequence[list[int]]) -> list[list[float]]:
-            rows: list[list[float]] = []
+            rows: dict[int, list[float]] = {}
             with Progress(model.name, len(ids), "answers") as progress:
-                for first in range(0, len(ids), self._chunk):
-                    chunk = ids[first : first + self._chunk]
-                    rows += self._tried(
-                        model,
-                        partial(Held.read, prompts=chunk, tokens=tokens, timeout=self._patience),
-                    )
-                    progress.add(len(chunk))
-            return rows
+
+                async def ask(place: int, calls: TokenCalls, caller: Caller) -> None:
+                    body = calls.choices(ids[place], tokens)
+                    named = partial(calls.named, tokens=tokens)
+                    reply = await caller.ask("/completions", body, named)
+                    rows[place] = calls.choice_row(reply, tokens)
+                    progress.add(1)
+
+                self._work(model, lambda: [one for one in range(len(ids)) if one not in rows], ask)
+            return [rows[place] for place in range(len(ids))]
 
         return read_fitting(model, held.positions, requests, prompts, len(choices), read)
 
@@ -129,7 +153,7 @@ class VllmEngine:
     ) -> list[str]:
         """Why each request leaves `model` no room, in tokens; an empty text for one that fits.
 
-        The limit is `max_model_len` of `llm_options` if it is set, else the checkpoint's own.
+        The limit is `max_model_len` of `serve_options` if it is set, else the checkpoint's own.
 
         Raises:
             InputError: The checkpoint's tokenizer or configuration cannot be read.
@@ -140,6 +164,11 @@ class VllmEngine:
         limit = named if isinstance(named, int) and named > 0 else positions
         return length_faults(tokenise(tokenizer, requests), limit, sampling)
 
+    def release(self) -> None:
+        """Ends the server, and so frees all that it holds."""
+        with self._lock:
+            self._end(self._held)
+
     def _complete(
         self,
         model: Checkpoint,
@@ -148,80 +177,133 @@ class VllmEngine:
         sampling: Sampling,
         seed: int,
     ) -> list[list[Completion]]:
-        opened = opened_thoughts(self._load(model).tokenizer, requests)
+        opened = opened_thoughts(self._load(model).calls.tokenizer, requests)
         # All greedy samples are the same text.
         count = 1 if sampling.temperature == 0 else sampling.n
         places = [(row, sample) for row in range(len(requests)) for sample in range(count)]
-        drawn: list[Completion] = []
+        drawn: dict[_Place, Completion] = {}
         with Progress(model.name, len(places)) as progress:
-            for first in range(0, len(places), self._chunk):
-                chunk = places[first : first + self._chunk]
-                tasks = [
-                    Task(
-                        prompts[row], opened[row], requests[row].chat, _seed(seed, requests[row], n)
-                    )
-                    for row, n in chunk
-                ]
-                ask = partial(Held.sample, tasks=tasks, sampling=sampling, timeout=self._patience)
-                new = self._tried(model, ask)
-                progress.add(len(new), sum(completion.drawn or 0 for completion in new))
-                watching.end_all(requests, dict(zip(chunk, new, strict=True)))
-                drawn += new
+
+            async def ask(place: _Place, calls: TokenCalls, caller: Caller) -> None:
+                row, sample = place
+                request = requests[row]
+                watching.begin_all(requests, [place])
+                task = Task(prompts[row], opened[row], request.chat, _seed(seed, request, sample))
+                read = partial(calls.completion, task=task, sampling=sampling)
+                body = calls.sample(task, sampling)
+                reply = await caller.ask("/completions", body, read)
+                (drawn[place],) = reply.completions
+                watching.end_all(requests, {place: drawn[place]})
+                progress.add(1, drawn[place].drawn or 0)
+
+            self._work(model, lambda: [one for one in places if one not in drawn], ask)
         return [
-            [drawn[row * count + sample % count] for sample in range(sampling.n)]
+            [drawn[row, sample % count] for sample in range(sampling.n)]
             for row in range(len(requests))
         ]
 
-    def release(self) -> None:
-        """Ends the child process, and so frees all that it holds."""
-        held, self._held = self._held, None
-        if held is not None:
-            held.child.end()
-
-    def _tried(self, model: Checkpoint, ask: Callable[[Held], list[_Row]]) -> list[_Row]:
-        """A chunk, in a new process if the last one failed."""
+    def _work(
+        self,
+        model: Checkpoint,
+        missing: Callable[[], list[Any]],
+        ask: Callable[[Any, TokenCalls, Caller], Awaitable[None]],
+    ) -> None:
+        """Asks for all that is missing; a server that fails is replaced by a new one."""
         left = self._retries
-        while True:
+        while todo := missing():
+            held = None
             try:
-                return ask(self._load(model))
-            except GateError as error:
-                if not left:
-                    raise
-                _log.warning("%s\n%s: tried again in a new process.", error, model.name)
+                held = self._load(model)
+                caller = self._caller(held.server)
+                run(_through(caller, held.calls, todo, min(self._concurrency, len(todo)), ask))
+            except NoAnswerError as error:
+                failed: Exception = error
+                lines = held.server.program.last_lines() if held else ""
+                with self._lock:
+                    self._end(held)
+            except (InputError, GateError) as error:
+                if held is not None:
+                    raise  # a refusal, or who watches has seen enough
+                failed, lines = error, ""  # a server answered before, so another try may help
+            else:
+                continue
+            message = f"{failed}\n{lines}".strip()
+            if not left:
+                raise GateError(message) from failed
+            _log.warning("%s\n%s: a new server is started.", message, model.name)
             left -= 1
 
-    def _load(self, checkpoint: Checkpoint) -> Held:
+    def _load(self, checkpoint: Checkpoint) -> _Held:
         """The checkpoint's model: that of the last call if its files are the same."""
         key = files_key(checkpoint.path)
-        if self._held is None or self._held.key != key or not self._held.child.alive:
-            self.release()
-            self._held = self._start(checkpoint, key)
-        return self._held
+        with self._lock:
+            if self._held is None or self._held.key != key or not self._held.server.alive:
+                self._end(self._held)
+                self._held = self._start(checkpoint, key)
+            return self._held
 
-    def _start(self, checkpoint: Checkpoint, key: tuple[Any, ...]) -> Held:
+    def _end(self, held: _Held | None) -> None:
+        """Ends a server; another thread may have put a new one in its place already."""
+        if held is not None:
+            held.server.program.end()
+            self._held = None if self._held is held else self._held
+
+    def _caller(self, server: LocalServer) -> Caller:
+        return Caller([server.url], None, 1, 0.2, self._timeout, None, "", name="vLLM")
+
+    def _start(self, checkpoint: Checkpoint, key: tuple[Any, ...]) -> _Held:
         tokenizer = _tokenizer(checkpoint, self._template)
         folder = str(checkpoint.path.resolve())
-        options = {
-            "model": folder,
-            "tokenizer": folder,
-            "enable_prefix_caching": True,
-            "generation_config": "vllm",  # without the checkpoint's defaults
-            "seed": 0,
-            **self._options,
-        }
-        environment = {**_NO_TELEMETRY, **self._environment}
-        child = ChildProcess(self._python, Path(vllm_worker.__file__), environment)
-        answer = child.ask(options)
-        if "error" in answer:
-            lines = child.last_lines()
-            child.end()
-            raise InputError(
-                f"{checkpoint.name}: vLLM of {self._python} cannot load it: {answer['error']}. "
-                "Correct the engine's options, or install vLLM there. "
-                f"Its last lines:\n{lines}"
-            )
+        server = LocalServer(
+            [
+                *(self._python, "-m", "vllm.entrypoints.cli.main", "serve", folder),
+                *(
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    "{port}",
+                    "--served-model-name",
+                    checkpoint.name,
+                ),
+                *("--generation-config", "vllm"),  # without the checkpoint's defaults
+                *("--enable-prefix-caching", "--seed", "0", "--disable-uvicorn-access-log"),
+                *_flags(self._options),
+            ],
+            {**_NO_TELEMETRY, **self._environment},
+        )
+        try:
+            said = server.wait(self._patience)
+        except InputError as error:
+            raise InputError(f"{checkpoint.name}: {error}") from error
+        self._caller(server)  # without its package nothing can be asked
         ends = _ends(checkpoint.path, tokenizer)
-        return Held(key, child, tokenizer, ends, answer["max_model_len"])
+        calls = TokenCalls(checkpoint.name, tokenizer, ends)
+        return _Held(key, server, calls, said.get("max_model_len"))
+
+
+async def _through(
+    caller: Caller,
+    calls: TokenCalls,
+    places: Sequence[Any],
+    workers: int,
+    ask: Callable[[Any, TokenCalls, Caller], Awaitable[None]],
+) -> None:
+    async with caller:
+        await caller.work_through(places, workers, lambda place: ask(place, calls, caller))
+
+
+def _flags(options: Mapping[str, Any]) -> list[str]:
+    """Options as `vllm serve` takes them."""
+    found: list[str] = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is False:
+            found.append(f"--no-{name.replace('_', '-')}")
+        elif value is True:
+            found.append(flag)
+        else:
+            found += [flag, value if isinstance(value, str) else json.dumps(value)]
+    return found
 
 
 def _tokenizer(checkpoint: Checkpoint, template: Mapping[str, Argument]) -> Any:

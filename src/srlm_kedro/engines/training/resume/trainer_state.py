@@ -12,8 +12,9 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
-from srlm_kedro.engines.training.resume.snapshots import Snapshot
+from srlm_kedro.engines.training.resume.shards import Parts, as_part_of, own
 from srlm_kedro.engines.training.resume.unfinished import UnfinishedTraining
+from srlm_kedro.records import derive_seed
 
 
 class Resumable:
@@ -26,7 +27,7 @@ class Resumable:
     def __init__(self, *args: Any, unfinished: UnfinishedTraining | None = None, **kwargs: Any):
         """Takes TRL's arguments; `unfinished` None keeps nothing."""
         self.unfinished = unfinished or UnfinishedTraining("training")
-        self._found: Snapshot | None = None
+        self._found: Parts | None = None
         super().__init__(*args, **kwargs)
         self.add_callback(_StateCallback(self))
 
@@ -36,8 +37,8 @@ class Resumable:
         if self._found is None:
             super().train()
             return
-        folder = Path(self.args.output_dir) / "found"
-        folder.mkdir(parents=True)
+        folder = Path(self.args.output_dir) / f"found-{self.args.process_index}"
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / TRAINER_STATE_NAME).write_text(json.dumps(self._found["trainer"]), "utf-8")
         super().train(resume_from_checkpoint=str(folder))
 
@@ -54,7 +55,7 @@ class Resumable:
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         sums = {
-            "loss": self._tr_loss,
+            "loss": own(self._tr_loss),
             "total_loss": self._total_loss_scalar,
             "last_logged": self._globalstep_last_logged,
             "metrics": self._metrics["train"],
@@ -76,11 +77,16 @@ class Resumable:
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
             self.optimizer.load_state_dict(self._found["optimizer"])
+            for weight, values in self.optimizer.state.items():
+                values.update({name: as_part_of(one, weight) for name, one in values.items()})
             self.lr_scheduler.load_state_dict(self._found["scheduler"])
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
             restore_random_states(self._found["random"])
+            if not self._found.same:  # all ranks have got the numbers of the first one
+                place = f"rank {self.args.process_index} from step {self.state.global_step}"
+                torch.manual_seed(derive_seed(self.args.seed, place))
 
 
 class _StateCallback(TrainerCallback):
@@ -105,7 +111,7 @@ def trained_weights(model: Any) -> dict[str, torch.Tensor]:
 def restore_weights(model: Any, kept: Mapping[str, torch.Tensor]) -> None:
     """Sets the trained parameters to the kept values, in place."""
     for name, weight in trained_weights(model).items():
-        weight.copy_(kept[name])
+        weight.copy_(as_part_of(kept[name], weight))
 
 
 def random_states() -> dict[str, Any]:

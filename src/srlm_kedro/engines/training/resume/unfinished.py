@@ -5,7 +5,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,9 @@ from typing import Any
 from safetensors import SafetensorError
 
 from srlm_kedro import __version__
-from srlm_kedro.engines.training.resume.snapshots import (
-    SCRATCH,
-    DamagedError,
-    Snapshot,
-    write,
-)
+from srlm_kedro.engines.training.ranks import Ranks
+from srlm_kedro.engines.training.resume.shards import Parts, begin, complete, write_parts
+from srlm_kedro.engines.training.resume.snapshots import SCRATCH, DamagedError
 from srlm_kedro.engines.weights import base_of, is_adapter
 from srlm_kedro.freshness.digests import json_digest
 from srlm_kedro.freshness.manifest import file_digests
@@ -35,30 +32,39 @@ _LIBRARIES = ("torch", "transformers", "trl", "peft")
 class UnfinishedTraining:
     """The kept states of one training, in a folder. The newest undamaged state counts.
 
-    The folder holds `step-N`, the whole state after N steps. For DPO it also holds `reference`.
+    The folder holds `step-N`, the whole state after N steps. For DPO it also holds `reference`. In
+    each, every rank keeps its part, and nothing counts before all parts are written.
     """
 
-    def __init__(self, label: str, folder: Path | None = None, seconds: float = 0.0):
+    def __init__(
+        self,
+        label: str,
+        folder: Path | None = None,
+        seconds: float = 0.0,
+        ranks: Ranks | None = None,
+    ):
         """Writes nothing yet.
 
         Args:
             label: What is trained, for messages: `DPO of m1`.
             folder: The training's own folder; None keeps nothing.
             seconds: The least time between two states; 0 keeps the state after every step.
+            ranks: The processes that train the model; None: this one alone.
         """
         self._label = label
-        self._folder = folder
-        self._seconds = seconds
+        self.folder = folder
+        self._ranks = ranks or Ranks()
+        self.seconds = seconds
         self._cost = 0.0
         self._since = time.monotonic()
 
-    def newest(self) -> Snapshot | None:
+    def newest(self) -> Parts | None:
         """The state to go on from. Half-written and damaged states are logged and skipped.
 
         It holds a part `reached`: `{"step": ..., "steps": ...}`.
         """
         self._clear_half_written()
-        for folder in sorted(self._kept(), key=_number, reverse=True):
+        for folder in self._ranks.same(lambda: sorted(self._kept(), key=_number, reverse=True)):
             if found := self._read(folder):
                 reached = found["reached"]
                 line = "%s: goes on at step %d of %d."
@@ -68,26 +74,30 @@ class UnfinishedTraining:
 
     def due(self) -> bool:
         """Whether it is time to keep a state."""
-        if self._folder is None:
+        if self.folder is None:
             return False
-        wait = max(self._seconds, _WAIT * self._cost) if self._seconds else 0
+        return self._ranks.same(self._is_time)
+
+    def _is_time(self) -> bool:
+        wait = max(self.seconds, _WAIT * self._cost) if self.seconds else 0
         return time.monotonic() - self._since >= wait
 
     def keep(self, step: int, steps: int, parts: Mapping[str, Any]) -> None:
         """Writes the state after `step` of `steps`, and then deletes the older states."""
         began = time.monotonic()
         reached = {"step": step, "steps": steps}
-        if self._write(f"{_STEP}{step}", {**parts, "reached": reached}):
+        written = self._write(f"{_STEP}{step}", {**parts, "reached": reached})
+        if written and self._ranks.first:
             for other in self._kept():
                 if _number(other) != step:
                     shutil.rmtree(other, ignore_errors=True)
         self._since = time.monotonic()
         self._cost = self._since - began
 
-    def reference(self) -> Snapshot | None:
+    def reference(self) -> Parts | None:
         """The kept values of the reference, if it has read the pairs before."""
-        folder = self._folder and self._folder / _REFERENCE
-        return self._read(folder) if folder and folder.is_dir() else None
+        folder = self.folder and self.folder / _REFERENCE
+        return self._read(folder) if folder and self._ranks.same(folder.is_dir) else None
 
     def keep_reference(self, parts: Mapping[str, Any]) -> None:
         """Writes the reference's values at once: they are small, and cost a pass over all pairs."""
@@ -95,33 +105,57 @@ class UnfinishedTraining:
 
     def forget(self) -> None:
         """Deletes all kept states."""
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _kept(self) -> list[Path]:
-        return list(self._folder.glob(f"{_STEP}*")) if self._folder else []
+        return list(self.folder.glob(f"{_STEP}*")) if self.folder else []
 
     def _write(self, name: str, parts: Mapping[str, Any]) -> bool:
         """Whether the state was written. A full disk must not stop the training."""
-        if self._folder is None:
+        if self.folder is None:
             return False
+        ranks, folder, written = self._ranks, self.folder / name, False
+        ranks.same(begin, folder)
         try:
-            write(self._folder / name, parts)
+            written = ranks.all_agree(self._write_parts(folder, parts)) and ranks.same(
+                self._complete, folder
+            )
+        finally:
+            if ranks.first and not written:
+                shutil.rmtree(folder, ignore_errors=True)
+        return written
+
+    def _write_parts(self, folder: Path, parts: Mapping[str, Any]) -> bool:
+        return self._kept_on_disk(folder, lambda: write_parts(folder, parts, self._ranks))
+
+    def _complete(self, folder: Path) -> bool:
+        return self._kept_on_disk(folder, lambda: complete(folder, self._ranks))
+
+    def _kept_on_disk(self, folder: Path, write: Callable[[], None]) -> bool:
+        try:
+            write()
         except (OSError, SafetensorError) as error:
             line = "%s: %s could not be kept, and training goes on without it: %s"
-            _log.warning(line, self._label, self._folder / name, error)
+            _log.warning(line, self._label, folder, error)
             return False
         return True
 
-    def _read(self, folder: Path) -> Snapshot | None:
+    def _read(self, folder: Path) -> Parts | None:
+        """The state in a folder, if all ranks find it undamaged."""
+        found = None
         try:
-            return Snapshot(folder)
+            found = Parts(folder, self._ranks)
         except DamagedError as error:
             _log.warning("%s: %s is damaged and is skipped: %s", self._label, folder, error)
-            return None
+        return found if self._ranks.all_agree(found is not None) else None
 
     def _clear_half_written(self) -> None:
-        for folder in self._folder.glob(f"{SCRATCH}*") if self._folder else ():
+        if self.folder:
+            self._ranks.same(self._clear, self.folder)
+
+    def _clear(self, kept: Path) -> None:
+        for folder in (*kept.glob(f"{SCRATCH}*"), *kept.glob(f"*/{SCRATCH}*")):
             _log.warning("%s: %s was never finished and is skipped.", self._label, folder)
             shutil.rmtree(folder, ignore_errors=True)
 

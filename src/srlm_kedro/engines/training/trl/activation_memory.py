@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from srlm_kedro.engines import machine
 from srlm_kedro.engines.torch_device import GIB
@@ -37,7 +38,7 @@ def must_recompute(
     """
     trained, *_ = models = [one for one in models if one is not None]
     needed = activation_bytes(trained.config, rows, longest, setup.cpu, setup.bf16)
-    room = _USABLE_SHARE * _free_memory(setup.cpu) - sum(map(_still_needed, models))
+    room = _USABLE_SHARE * _free_memory(setup) - sum(map(_still_needed, models))
     recomputed = needed > room
     if recomputed:
         _log.info(
@@ -71,16 +72,19 @@ def activation_bytes(config: Any, rows: int, longest: int, cpu: bool, bf16: bool
     return rows * longest * (config_size(text, "num_hidden_layers") * block + logits)
 
 
-def _free_memory(cpu: bool) -> int:
-    """Bytes: the free memory of the GPU, or all memory of the machine or its container."""
-    if not cpu:
+def _free_memory(setup: TrainingOptions) -> int:
+    """Bytes: the free memory of the GPU, or this rank's share of the machine's or container's."""
+    if not setup.cpu:
         return torch.cuda.mem_get_info()[0]
-    return machine.memory()
+    return machine.memory() // setup.ranks.here
 
 
 def _still_needed(model: Any) -> int:
-    """Bytes that training still needs on the device: gradients, moments and unmoved weights."""
-    weights = list(model.parameters())
+    """Bytes that training still needs on the device: gradients, moments and unmoved weights.
+
+    Of sharded weights, a rank needs those of its part.
+    """
+    weights = [one.to_local() if isinstance(one, DTensor) else one for one in model.parameters()]
     absent = sum(one.nbytes for one in weights if one.device.type == "cpu")
     trained = sum(one.numel() for one in weights if one.requires_grad)
     return absent + _OPTIMIZER_BYTES * trained

@@ -5,7 +5,7 @@ kept adapter is copied before its first step, and the copy is frozen.
 """
 
 import importlib.util
-import tempfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,26 +42,34 @@ class AdaptedPolicy(Policy):
     def write(self, folder: Path) -> None:
         """Writes only the adapter, or the whole model with the adapter merged into its base.
 
-        For merging, the base is read again, because it may be rounded in memory.
+        For merging, the base is read again, because it may be rounded in memory or sharded.
         """
         if self.keep == "adapter":
             self._write_adapter(folder)
             return
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="adapter-") as scratch:
-            self._write_adapter(Path(scratch))
+        scratch = folder / "adapter"
+        self._write_adapter(scratch)
+        if self.setup.ranks.first:
             merged = read_model(
-                Checkpoint(Path(scratch), "adapter"), torch.float32, self.setup.trust_remote_code
+                Checkpoint(scratch, "adapter"), torch.float32, self.setup.trust_remote_code
             )
-        self.write_full(merged, folder)
+            shutil.rmtree(scratch)
+            self.write_full(merged, folder)
 
     def _write_adapter(self, folder: Path) -> None:
+        """All ranks gather the adapter; the first one writes it."""
+        first = self.setup.ranks.first
         self.model.peft_config[_ADAPTER_NAME].base_model_name_or_path = str(
             self.base.path.resolve()
         )
         self.model.save_pretrained(
-            folder, selected_adapters=[_ADAPTER_NAME], save_embedding_layers=False
+            folder,
+            selected_adapters=[_ADAPTER_NAME],
+            save_embedding_layers=False,
+            is_main_process=first,
         )
-        (folder / "README.md").unlink(missing_ok=True)
+        if first:
+            (folder / "README.md").unlink(missing_ok=True)
 
 
 def load_adapted(
@@ -86,7 +94,7 @@ def load_adapted(
     config, original = read_configs(base, params.dropout, setup)
     dtype = torch.bfloat16 if setup.bf16 else torch.float32
     try:
-        options = _quantisation(setup) if lora.quantise else {}
+        options = _quantisation(setup) if lora.quantise else setup.ranks.sharding()
         model = read_model(base, dtype, setup.trust_remote_code, config=config, **options)
         tokenizer = load_tokenizer(checkpoint, setup)
     except (OSError, KeyError, ValueError, ImportError) as error:

@@ -1,12 +1,13 @@
 """What both trainers share: a check of the loss, the log, progress, and the libraries' settings."""
 
+import functools
 import logging
 import math
 import os
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import datasets
@@ -16,7 +17,9 @@ from transformers import TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from srlm_kedro.display.progress import Progress
+from srlm_kedro.engines.training.ranks import FILLER, Ranks, WithoutFillers
 from srlm_kedro.errors import GateError
+from srlm_kedro.records import derive_seed
 
 _log = logging.getLogger(__name__)
 _KEYS = ("loss", "learning_rate", "grad_norm", "log_ratio")
@@ -26,10 +29,22 @@ _PREFIXES = ("rewards/", "logps/")
 class Guarded:
     """A trainer that stops at the first loss that is not finite, and sends no telemetry."""
 
-    def __init__(self, *args: Any, label: str, **kwargs: Any):
-        """Takes TRL's arguments, and what is trained as a `label` for messages: `DPO of m1`."""
+    def __init__(self, *args: Any, label: str, ranks: Ranks | None = None, **kwargs: Any):
+        """Takes TRL's arguments and two of its own.
+
+        Args:
+            args: Of TRL.
+            label: What is trained, for messages: `DPO of m1`.
+            ranks: The processes that train the model; None: this one alone.
+            kwargs: Of TRL.
+        """
         self.label = label
+        self.ranks = ranks or Ranks()
         super().__init__(*args, **kwargs)
+        if self.ranks.many:
+            self.data_collator = WithoutFillers(self.data_collator)
+            # Until here all ranks have drawn the same; their dropout shall differ.
+            torch.manual_seed(derive_seed(self.args.seed, f"rank {self.ranks.rank}"))
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """The loss of a micro-batch.
@@ -47,6 +62,27 @@ class Guarded:
             )
         return loss
 
+    def rows_of_step(self) -> int:
+        """The rows of the running step, of all ranks and without fillers."""
+        args = self.args
+        held = args.per_device_train_batch_size * args.gradient_accumulation_steps * self.ranks.size
+        start = self.state.global_step * held
+        fillers = sum(self._fillers[start : start + held])
+        return min(held, len(self.train_dataset) - start) - fillers
+
+    @functools.cached_property
+    def _fillers(self) -> list[bool]:
+        return list(self.train_dataset[FILLER]) if self.ranks.many else []
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()  # type: ignore[misc]
+        if FILLER not in self._signature_columns:
+            self._signature_columns.append(FILLER)
+
+    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+        """Shards the gradients of each micro-batch; whole ones would wait for the last one."""
+        return nullcontext()
+
     def _send_telemetry(self) -> None:
         """Does nothing. By default TRL reports every trainer to a server."""
 
@@ -54,9 +90,9 @@ class Guarded:
 class ProgressCallback(TrainerCallback):
     """Reports the progress of training, and makes the trainer log its last step."""
 
-    def __init__(self, label: str):
-        """`label` says what is trained."""
-        self._report = progress_reporter(label)
+    def __init__(self, report: Callable[[float, int, float], None]):
+        """`report` takes the steps done, the number of all steps, and the loss."""
+        self._report = report
         self._loss = math.nan  # unknown until the first step is logged
         self._micro_batches = 0  # of the step at work
 

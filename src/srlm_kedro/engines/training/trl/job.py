@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from srlm_kedro.engines.training.trl.policy import Policy
 from srlm_kedro.engines.training.trl.token_rows import (
     Row,
     limit_of,
@@ -17,6 +16,17 @@ from srlm_kedro.errors import InputError, summary
 from srlm_kedro.records import Checkpoint, Example, Preference
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of a training, and the order in which they are read."""
+
+    rows: list[Row]
+    order: list[int]
+    """Numbers of rows, of all epochs."""
+    too_long: int
+    """Rows that were left out."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +52,43 @@ class Job:
         if faults := faults + params.contradictions():
             raise InputError(summary(f"{self.label}: training cannot start.", faults))
 
-    def rows_that_fit(
-        self, policy: Policy, rows: Sequence[Row], items: Sequence[Example | Preference]
-    ) -> list[Row]:
-        """The rows without those that are too long; the log names the first of those.
+    def prepare(
+        self, rows: Sequence[Row], items: Sequence[Example | Preference], positions: int | None
+    ) -> Prepared:
+        """The rows that fit, and their order; logs how much is trained before it is.
+
+        Args:
+            rows: In tokens.
+            items: What they were made from.
+            positions: The longest sequence that the model can see; None if it has no limit.
 
         Raises:
             InputError: More rows are too long than `max_too_long` allows.
         """
-        limit = limit_of(self.params.max_length, policy.positions)
+        fitting = self._rows_that_fit(rows, items, positions)
+        self._announce(fitting)
+        lengths = [tokens(row) for row in fitting]
+        params = self.params
+        order = reading_order(lengths, params.batch_size, params.epochs, self.seed)
+        return Prepared(fitting, order, len(rows) - len(fitting))
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the bits of the trained model, apart from the rows themselves."""
+        settings = self.params.recipe(self.model.iteration + 1, engine=True)
+        # It only changes rounding and the masks of dropout, but these change bits.
+        settings["micro_batch_size"] = self.params.micro_batch_size
+        return {
+            "model": self.model,
+            "iteration": self.model.iteration,
+            "params": settings,
+            "seed": self.seed,
+        }
+
+    def _rows_that_fit(
+        self, rows: Sequence[Row], items: Sequence[Example | Preference], positions: int | None
+    ) -> list[Row]:
+        """The rows without those that are too long; the log names the first of those."""
+        limit = limit_of(self.params.max_length, positions)
         long = long_rows(rows, [item.prompt for item in items], limit)
         allowed = self.params.max_too_long
         if len(long) > allowed * len(rows) or len(long) == len(rows):
@@ -67,7 +105,7 @@ class Job:
             )
         return [row for place, row in enumerate(rows) if place not in long]
 
-    def announce(self, rows: Sequence[Row]) -> None:
+    def _announce(self, rows: Sequence[Row]) -> None:
         """Logs how much is trained before it is; warns if that can hardly teach anything."""
         params = self.params
         _log.info(
@@ -77,22 +115,3 @@ class Job:
         )
         if few := params.too_few_steps(len(rows)):
             _log.warning("%s: %s", self.label, few)
-
-    def reading_order(self, rows: Sequence[Row]) -> list[int]:
-        """The row numbers of all epochs, in the order of training."""
-        params = self.params
-        return reading_order(
-            [tokens(row) for row in rows], params.batch_size, params.epochs, self.seed
-        )
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the bits of the trained model, apart from the rows themselves."""
-        settings = self.params.recipe(self.model.iteration + 1, engine=True)
-        # It only changes rounding and the masks of dropout, but these change bits.
-        settings["micro_batch_size"] = self.params.micro_batch_size
-        return {
-            "model": self.model,
-            "iteration": self.model.iteration,
-            "params": settings,
-            "seed": self.seed,
-        }

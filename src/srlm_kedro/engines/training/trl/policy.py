@@ -14,6 +14,7 @@ from srlm_kedro.engines import chat
 from srlm_kedro.engines.size_checks import refuse_larger_tokenizer
 from srlm_kedro.engines.template import Argument
 from srlm_kedro.engines.training.params import TuningParams
+from srlm_kedro.engines.training.ranks import Ranks
 from srlm_kedro.engines.training.trl.token_rows import limit_of, sft_rows
 from srlm_kedro.engines.weights import (
     positions_of,
@@ -43,6 +44,7 @@ class TrainingOptions:
     activation_checkpointing: bool | Literal["auto"] = "auto"
     work_dir: Path | None = None
     """Where scratch folders are made; None is the system's place."""
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,12 @@ class Policy:
         The saved configurations do not show the dropout and padding of the training. The weights
         stay in float32, because bfloat16 would lose steps of 1e-6.
         """
-        folder = Path(tempfile.mkdtemp(prefix="model-", dir=self.setup.work_dir))
+        folder = self.setup.ranks.same(tempfile.mkdtemp, prefix="model-", dir=self.setup.work_dir)
+        folder = Path(folder)
         try:
             self.write(folder)
-            _copy_code_and_tokenizer(checkpoint, folder, self.setup)
+            if self.setup.ranks.first:
+                _copy_code_and_tokenizer(checkpoint, folder, self.setup)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -81,9 +85,12 @@ class Policy:
 
     def write_full(self, model: Any, folder: Path) -> None:
         """Writes a full checkpoint of `model` with the configurations that the policy came with."""
+        sharding = getattr(model.config, "distributed_config", None)
         model.config = self.config
+        if sharding is not None:
+            model.config.distributed_config = sharding  # by which the weights are gathered
         model.generation_config = self.generation_config
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, is_main_process=self.setup.ranks.first)
 
 
 def load_policy(
@@ -100,7 +107,13 @@ def load_policy(
     setup = setup or TrainingOptions()
     config, original = read_configs(checkpoint, dropout, setup)
     try:
-        model = read_model(checkpoint, torch.float32, setup.trust_remote_code, config=config)
+        model = read_model(
+            checkpoint,
+            torch.float32,
+            setup.trust_remote_code,
+            config=config,
+            **setup.ranks.sharding(),
+        )
         tokenizer = load_tokenizer(checkpoint, setup)
     except (OSError, KeyError, ValueError) as error:
         raise unreadable(checkpoint, error) from error
@@ -116,13 +129,22 @@ def length_faults(
     setup: TrainingOptions,
 ) -> list[str]:
     """Why each example is too long, by tokenizer and configuration only; empty if it fits."""
+    tokenizer, positions = read_limits(checkpoint, setup)
+    limit = limit_of(params.max_length, positions)
+    return [limit.fault(row) for row in sft_rows(tokenizer, examples)]
+
+
+def read_limits(checkpoint: Checkpoint, setup: TrainingOptions) -> tuple[Any, int | None]:
+    """The tokenizer, and the longest sequence that the model can see; no weights are loaded.
+
+    Raises:
+        InputError: They cannot be read.
+    """
     try:
         tokenizer = load_tokenizer(checkpoint, setup)
-        config = read_config(checkpoint, setup.trust_remote_code)
+        return tokenizer, positions_of(read_config(checkpoint, setup.trust_remote_code))
     except (OSError, KeyError, ValueError) as error:
         raise unreadable(checkpoint, error) from error
-    limit = limit_of(params.max_length, positions_of(config))
-    return [limit.fault(row) for row in sft_rows(tokenizer, examples)]
 
 
 def load_reference(checkpoint: Checkpoint, setup: TrainingOptions | None = None) -> Any:

@@ -3,15 +3,20 @@
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from datasets import Dataset, concatenate_datasets
+from torch.distributed.fsdp import FSDPModule
 from trl import DPOTrainer, SFTTrainer
+from trl.trainer import dpo_trainer
 
 from srlm_kedro.engines.torch_device import is_out_of_memory
-from srlm_kedro.engines.training.resume.snapshots import Snapshot
+from srlm_kedro.engines.training.ranks import FILLER, Ranks
+from srlm_kedro.engines.training.resume.shards import Parts
 from srlm_kedro.engines.training.resume.trainer_state import (
     Resumable,
     random_states,
@@ -49,9 +54,10 @@ class GuardedSft(Guarded, Resumable, SFTTrainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """TRL's loss, computed only from the log-probabilities of the completions."""
+        inputs.pop("real", None)
         scorer = _completion_scorer(self, model)
         if self._per_example and num_items_in_batch is not None:
-            examples = _examples_of_step(self, len(self.train_dataset))
+            examples = self.rows_of_step()
             scorer = _PerExample(scorer, num_items_in_batch / examples)
         return super().compute_loss(scorer, inputs, return_outputs, num_items_in_batch)
 
@@ -66,18 +72,35 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
     def __init__(
         self,
         *args: Any,
-        reading: Sequence[int],
+        reading: Sequence[int | None],
         nll_weight: float = 0.0,
         max_log_ratio: float = math.inf,
         **kwargs: Any,
     ):
-        """Takes TRL's arguments, the order of the pairs (`reading`) and values of `DpoParams`."""
+        """Takes TRL's arguments and its own.
+
+        Args:
+            args: Of TRL.
+            reading: Numbers of pairs in the order of training; None is a filler.
+            nll_weight: See `DpoParams`.
+            max_log_ratio: See `DpoParams`.
+            kwargs: Of TRL and of `Guarded`.
+        """
         self._nll_weight = nll_weight
         self._max_log_ratio = max_log_ratio
         self._log_ratios: list[torch.Tensor] = []
         self._reading = reading
         self._shares_rows = False
-        super().__init__(*args, **kwargs)
+        with _without_hash(kwargs.get("ranks")):
+            super().__init__(*args, **kwargs)
+        if self.ranks.many:
+            # TRL gathers a value for each pair; ranks have different numbers of pairs.
+            self._gather = self.accelerator.gather
+            self.accelerator.gather = self._gather_rows
+            # A forward without gradients leaves some modules whole, and these would never train.
+            for module in self.model.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """The loss of a micro-batch. After the last one of a step, the log-ratio is checked.
@@ -91,7 +114,7 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
         return loss
 
     def _check_log_ratio(self) -> None:
-        ratio = torch.cat(self._log_ratios).mean().item()
+        ratio = self._mean_over_ranks(torch.cat(self._log_ratios))
         self._log_ratios.clear()
         self._metrics["train"]["log_ratio"].append(ratio)
         if not ratio <= self._max_log_ratio:
@@ -104,6 +127,12 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
                 "or raise the limit."
             )
 
+    def _mean_over_ranks(self, values: torch.Tensor) -> float:
+        if not self.ranks.many:
+            return values.mean().item()
+        found = self.ranks.gathered((values.double().sum().item(), len(values)))
+        return sum(total for total, _ in found) / sum(count for _, count in found)
+
     def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
         """The rows unchanged: they already hold the same ids that sampling uses."""
         return dataset
@@ -115,7 +144,7 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
         also decides whether the responses of a pair share a row.
         """
         if kept := self.unfinished.reference():
-            return self._with_reference(dataset, kept).select(self._reading)
+            return self._as_read(self._with_reference(dataset, kept))
         rows = dataset.to_list()
         if is_less_work(rows, self.model.config.get_text_config(decoder=True).hidden_size):
             if reason := self._reason_against_sharing(rows):
@@ -127,9 +156,16 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
         # Reading the pairs has drawn random numbers, so their state is kept as well.
         parts = {"said": values, "shares": self._shares_rows, "random": random_states()}
         self.unfinished.keep_reference(parts)
-        return found.select(self._reading)
+        return self._as_read(found)
 
-    def _with_reference(self, dataset: Dataset, kept: Snapshot) -> Dataset:
+    def _as_read(self, dataset: Dataset) -> Dataset:
+        """The pairs in the order of training; a filler is any pair, marked."""
+        read = dataset.select([place or 0 for place in self._reading])
+        if not self.ranks.many:
+            return read
+        return read.add_column(FILLER, [place is None for place in self._reading])
+
+    def _with_reference(self, dataset: Dataset, kept: Parts) -> Dataset:
         """The pairs with the kept log-probabilities of the reference; restores the rest, too."""
         if kept["shares"]:
             self._start_sharing()
@@ -192,6 +228,7 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The mean loss of the pairs. In training it is weighted for the mean over the step."""
+        self._real = real = inputs.pop("real", len(inputs["input_ids"]) // 2)
         recorder = _Recorder(self._scorer_of(model))
         loss = super().compute_loss(recorder, inputs, *args, **kwargs)
         if self._nll_weight:
@@ -199,21 +236,26 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
             loss = loss + self._nll_weight * nll
         if not self.model.training:
             return loss
-        self._log_ratios.append(
-            log_ratios(recorder.found.log_probs.detach(), inputs, self.ld_alpha)
-        )
-        weight = self._loss_weight(len(inputs["input_ids"]) // 2)
+        ratios = log_ratios(recorder.found.log_probs.detach(), inputs, self.ld_alpha)
+        self._log_ratios.append(ratios[: 2 * real])
+        weight = self._loss_weight(real)
         return loss if weight == 1 else loss * weight
 
     def _loss_weight(self, pairs: int) -> float:
         """The weight that turns the mean over micro-batches into a mean over the step's pairs.
 
-        The trainer gives all micro-batches the same weight, but the last one may hold fewer pairs.
-        In a full step the weight is 1.
+        The trainer gives all micro-batches of all ranks the same weight, but some hold fewer pairs.
+        In a full step of one rank the weight is 1.
         """
-        micro = self.args.per_device_train_batch_size
-        step = _examples_of_step(self, len(self._reading))
-        return pairs * math.ceil(step / micro) / step
+        step, ranks = self.rows_of_step(), self.ranks
+        rounds = ranks.micro_batches(step, self.args.per_device_train_batch_size)
+        return pairs * rounds * ranks.size / step
+
+    def _gather_rows(self, values: torch.Tensor) -> torch.Tensor:
+        """The values of all ranks; of a value for each pair, those that are no fillers."""
+        if values.dim() == 0:
+            return self._gather(values)
+        return torch.cat(self.ranks.gathered(values[: self._real].cpu())).to(values.device)
 
     def _scorer_of(self, model: Any) -> Any:
         scorer = _completion_scorer(self, model)
@@ -221,12 +263,6 @@ class GuardedDpo(Guarded, Resumable, DPOTrainer):
             return scorer
         config = self.model.config.get_text_config(decoder=True)
         return PairScorer(scorer, config._attn_implementation)
-
-
-def _examples_of_step(trainer: Any, reads: int) -> int:
-    """The examples of the running step, of which the last may have fewer; `reads` are of all."""
-    batch = trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps
-    return min(batch, reads - trainer.state.global_step * batch)
 
 
 @dataclass
@@ -261,6 +297,18 @@ class _Recorder:
 
 
 def _completion_scorer(trainer: Any, model: Any) -> Any:
-    """The model; on the CPU with a head that scores only completions, as TRL's does on GPUs."""
+    """The model; on the CPU with a head that scores only completions, as TRL's does on GPUs.
+
+    Ranks compute a micro-batch as a whole: each forward of one needs a forward of all others.
+    """
+    if trainer.ranks.many:
+        return model
     on_cpu = trainer.args.device.type == "cpu"
     return CompletionScorer(model) if on_cpu or lacks_backbone(trainer.model) else model
+
+
+def _without_hash(ranks: Ranks | None) -> AbstractContextManager[Any]:
+    """Inside, TRL does not hash the weights, of which each of many ranks has a part."""
+    if ranks is None or not ranks.many:
+        return nullcontext()
+    return patch.object(dpo_trainer, "hash_module", lambda _: "")

@@ -1,0 +1,181 @@
+"""A cluster of Ray: how it is reached, and what must be the same on all of its nodes."""
+
+import importlib
+import os
+import platform
+import secrets
+import socket
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from srlm_kedro.errors import InputError
+
+_EXTRA = 'pip install "srlm_kedro[cluster]"'
+_reached: list[str | None] = []
+"""The addresses of the clusters that this process has reached."""
+_PATIENCE = 10.0
+"""Seconds in which a cluster must accept a connection."""
+_NAMED = "accelerator_type:"
+"""Ray names the kind of a node's GPUs as a resource that begins so."""
+_PACKAGES = ("srlm_kedro", "ray", "torch", "transformers", "trl", "peft")
+
+
+def connected(address: str | None) -> Any:
+    """Ray's module, connected to a cluster.
+
+    Args:
+        address: Of a running cluster; `auto` finds the one of this machine. None starts one here.
+
+    Raises:
+        InputError: Ray is not installed, or no cluster answers.
+    """
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError as error:
+        raise InputError(f"a cluster needs Ray, which is not installed ({error}). {_EXTRA}") from (
+            error
+        )
+    if ray.is_initialized():
+        _refuse_another(address)
+        return ray
+    place = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    where = {"address": place} if place else {"address": "local", "include_dashboard": False}
+    try:
+        _refuse_silence(place)
+        ray.init(**where, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # Ray raises bare ones too
+        if not place:
+            raise InputError(f"Ray did not start on this machine: {error}") from error
+        raise InputError(
+            f"no cluster of Ray answers at {place!r} ({error}). Start one with `ray start "
+            "--head`, or correct `address` in conf/cluster/globals.yml or the engine's entry."
+        ) from error
+    _reached.append(address)
+    return ray
+
+
+def _refuse_another(address: str | None) -> None:
+    """Raises InputError if this process has reached a cluster at another address."""
+    if _reached and _reached[-1] != address:
+        raise InputError(
+            f"this run works on the cluster at {_reached[-1]!r}, and an engine names {address!r} "
+            "(null starts one on this machine). Name one `address` for all engines."
+        )
+
+
+def _refuse_silence(address: str | None) -> None:
+    """Raises OSError if nothing listens at the address; Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+
+
+def devices_of_nodes(address: str, kind: str) -> list[float]:
+    """How many devices each living node has, free or not.
+
+    Args:
+        address: Of the cluster.
+        kind: CPU or GPU.
+
+    Raises:
+        InputError: No cluster answers.
+    """
+    alive = [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
+    return [float(one.get(kind, 0)) for one in alive]
+
+
+def machines_of(address: str) -> dict[str, float | str]:
+    """What a cluster has, for an estimate: `nodes`, `gpus`, `gpu` (their name) and `memory`.
+
+    Args:
+        address: Of the cluster.
+
+    Returns:
+        Only the nodes with GPUs count, or all if none has one. `memory` is the least of a node, in
+        GiB.
+
+    Raises:
+        InputError: No cluster answers.
+    """
+    alive = [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
+    nodes = [one for one in alive if one.get("GPU")] or alive
+    names = {name.partition(":")[2] for one in nodes for name in one if name.startswith(_NAMED)}
+    return {
+        "nodes": float(len(nodes)),
+        "gpus": float(sum(one.get("GPU", 0) for one in nodes)),
+        "gpu": ", ".join(sorted(names)),
+        "memory": round(min(one.get("memory", 0) for one in nodes) / 2**30, 1),
+    }
+
+
+def refuse_without_room(address: str, nodes: int, each: int, kind: str) -> None:
+    """Checks that the cluster has so many nodes with so many devices, free or not.
+
+    Args:
+        address: Of the cluster.
+        nodes: How many.
+        each: Devices on each.
+        kind: CPU or GPU.
+
+    Raises:
+        InputError: No cluster answers, or it is too small.
+    """
+    if sum(held >= each for held in devices_of_nodes(address, kind)) < nodes:
+        both = zip(devices_of_nodes(address, "CPU"), devices_of_nodes(address, "GPU"), strict=True)
+        found = ", ".join(f"{cpus:g} and {gpus:g}" for cpus, gpus in both)
+        raise InputError(
+            f"the cluster at {address} has no {nodes} nodes with {each} {kind}s each. CPUs and "
+            f"GPUs of its nodes: {found}. Lower `ranks` or `nodes` of the training engine, or add "
+            "nodes."
+        )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a process of the cluster compares with the driver before it works."""
+
+    versions: tuple[tuple[str, str], ...]
+    file: Path
+    """Written by the driver; it lies on a disk that all nodes must see."""
+    content: str
+
+    def refuse_difference(self) -> None:
+        """Checks the node of this process.
+
+        Raises:
+            InputError: It differs from the driver's.
+        """
+        here = dict(_versions())
+        faults = [
+            f"{name} is {here[name]} there and {value} here; install the same version"
+            for name, value in self.versions
+            if here[name] != value
+        ]
+        if not self._sees_file():
+            faults.append(
+                f"it does not see {self.file.parent} as the driver does; put the data folder on a "
+                "disk that all nodes mount at the same place"
+            )
+        if faults:
+            raise InputError(f"node {platform.node()}: {'; '.join(faults)}.")
+
+    def _sees_file(self) -> bool:
+        try:
+            return self.file.read_text("utf-8") == self.content
+        except OSError:
+            return False
+
+
+def probe_of(folder: Path) -> Probe:
+    """A probe whose file lies in this folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, content = (folder / "driver.txt").resolve(), secrets.token_hex(16)
+    file.write_text(content, "utf-8")
+    return Probe(_versions(), file, content)
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    python = ".".join(platform.python_version_tuple()[:2])
+    return (("Python", python), *((name, version(name)) for name in _PACKAGES))

@@ -1,0 +1,77 @@
+"""Training by ranks on two nodes of a cluster, which are two sets of processes on this machine."""
+
+import time
+
+import pytest
+
+from srlm_kedro.engines.cluster import connected
+from srlm_kedro.engines.training.trl.engine import TrlEngine
+from srlm_kedro.errors import GateError, InputError
+from tests.engines.test_training_ranks import EXAMPLES, ROUNDING, SMALL_SFT, distance
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Of a cluster of two nodes with a CPU each."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    yield cluster.address
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def engine(tmp_path, address: str, **options) -> TrlEngine:
+    work = str(tmp_path / "work")
+    return TrlEngine(device="cpu", threads=1, work_dir=work, address=address, **options)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_two_nodes_take_the_steps_of_one_process(tmp_path, checkpoint, address, copies):
+    """With one copy of the weights over both nodes, and with one on each."""
+    one = engine(tmp_path, address).sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
+    two = engine(tmp_path, address, ranks=2, nodes=2, copies=copies)
+    found = two.sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
+    assert found.log[-1]["loss"] == pytest.approx(one.log[-1]["loss"], rel=1e-4)
+    moved = distance(one.checkpoint, checkpoint)
+    assert distance(one.checkpoint, found.checkpoint) < ROUNDING * moved
+
+
+def test_the_cpus_are_free_afterwards(tmp_path, checkpoint, address):
+    """Replicas that sample find room."""
+    engine(tmp_path, address, ranks=2, nodes=2).sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
+    patience = time.monotonic() + 60
+    while connected(address).available_resources().get("CPU") != 2 and time.monotonic() < patience:
+        time.sleep(0.1)  # Ray hears of it a little later
+    assert connected(address).available_resources().get("CPU") == 2
+
+
+def test_too_few_nodes_are_told(tmp_path, address):
+    """The message says what the cluster has."""
+    three = engine(tmp_path, address, ranks=3, nodes=3)
+    with pytest.raises(InputError, match=r"has no 3 nodes with 1 CPUs each.*: 1 and 0, 1 and 0\."):
+        three.refuse_unready()
+
+
+def test_devices_that_other_work_holds_are_told(tmp_path, checkpoint, address):
+    """After `patience`; nothing is left waiting for them."""
+    holder = connected(address).util.placement_group([{"CPU": 1}])
+    assert holder.wait(60)
+    two = engine(tmp_path, address, ranks=2, nodes=2, patience=2.0)
+    with pytest.raises(GateError, match=r"2 nodes with 1 free CPUs each within 2 s.*Other work"):
+        two.sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
+    connected(address).util.remove_placement_group(holder)
+
+
+def test_no_cluster_at_the_address(tmp_path):
+    """The message says how one is started."""
+    ray.shutdown()
+    lost = engine(tmp_path, "127.0.0.1:1", ranks=2, nodes=2)
+    with pytest.raises(InputError, match=r"no cluster of Ray answers at '127.0.0.1:1'.*ray start"):
+        lost.refuse_unready()
