@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import yaml
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
+
+from srlm_kedro.running.stopping import Terminated, exit_status
 
 _ROOT = Path(__file__).parents[1]
 
@@ -45,6 +48,21 @@ def write_environment(folder: Path, name: str, files: Mapping[str, Any]) -> None
     environment.mkdir(exist_ok=True)
     for file, content in files.items():
         (environment / f"{file}.yml").write_text(yaml.safe_dump(content), "utf-8")
+
+
+@contextmanager
+def stopped_in_words() -> Iterator[None]:
+    """Ends a program of many runs with a message where Ctrl-C or SIGTERM stops one of them.
+
+    Raises:
+        SystemExit: With the status by which shells report the signal.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        print("Stopped. Nothing is lost: the same command goes on from there.", flush=True)
+        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        raise SystemExit(exit_status(number)) from None
 
 
 def run_project(

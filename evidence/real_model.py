@@ -52,11 +52,11 @@ def run_all(folder: Path, seeds: Sequence[int], controls: Sequence[str], model: 
         model: M0, if it is not the one that `conf/smollm` names.
     """
     # Torch and Kedro are loaded late, so that `--help` is quick.
-    from benchmarks.project import inside, open_project, run_project
+    from benchmarks.project import inside, open_project, run_project, stopped_in_words
     from srlm_kedro.errors import GateError
 
     open_project(folder)
-    with inside(folder):
+    with stopped_in_words(), inside(folder):
         for seed in seeds:
             for control in dict.fromkeys(["main", *controls]):
                 print(f"seed {seed}: {EXPERIMENTS[control]}", flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.project import inside, open_project, quiet, run_project
+from benchmarks.project import inside, open_project, quiet, run_project, stopped_in_words
 from evidence.experiments import Experiment
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.freshness.digests import write_atomically
@@ -36,7 +36,7 @@ def run_all(
     open_project(folder)
     if threads is not None:
         _set_threads(folder / "conf/base/globals.yml", threads)
-    with inside(folder), quiet() if scripted else nullcontext():
+    with stopped_in_words(), inside(folder), quiet() if scripted else nullcontext():
         for seed in seeds:
             for experiment in experiments:
                 print(f"seed {seed}, {experiment.title}", flush=True)

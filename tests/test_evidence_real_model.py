@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from benchmarks import project
 from evidence import real_model
 from srlm_kedro.freshness.manifest import write_manifest
+from srlm_kedro.running.stopping import Terminated
 
 
 @pytest.fixture
@@ -65,3 +67,18 @@ def test_the_page(runs, tmp_path, capsys):
 def test_without_runs_there_is_a_page_without_figures(tmp_path):
     """Nothing is finished, and the page says so."""
     assert "- seeds: none is finished" in real_model.lines(real_model.read(tmp_path))
+
+
+@pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_a_stop_is_told_without_a_traceback(tmp_path, monkeypatch, capsys, stop, status):
+    """The shell learns of the signal, the user that nothing is lost."""
+
+    def run(*_):
+        raise stop
+
+    monkeypatch.setattr(project, "open_project", lambda folder: None)
+    monkeypatch.setattr(project, "run_project", run)
+    with pytest.raises(SystemExit) as ended:
+        real_model.run_all(tmp_path, [2], [], None)
+    assert ended.value.code == status
+    assert "the same command goes on" in capsys.readouterr().out

@@ -26,7 +26,7 @@ from tests.torture.processes import killing
 
 _SAMPLING = Sampling(n=4, max_new_tokens=32)
 _COMPLETIONS = 64
-_SECONDS_BETWEEN = 10.0
+_SECONDS_BETWEEN = 6.0
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture.replicas", description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="(50)")
     parser.add_argument("--replicas", type=int, default=2, help="(2)")
-    parser.add_argument("--requests", type=int, default=400, help="of a call (400)")
+    parser.add_argument("--requests", type=int, default=4000, help="of a call (4000)")
     parser.add_argument("--seed", type=int, default=0, help="of the random instants")
     options = parser.parse_args()
     requests = [Request(f"r{n}", f"w1 w{n % 30} w{n % 17}") for n in range(options.requests)]
