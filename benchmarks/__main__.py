@@ -19,6 +19,7 @@ PARTS = {
     "novelty": "benchmarks.novelty:run",
     "memory": "benchmarks.memory:run",
     "growth": "benchmarks.growth:run",
+    "driver": "benchmarks.driver:run",
     "scheduling": "benchmarks.scheduling:run",
     "replicas": "benchmarks.replicas:run",
     "protection": "benchmarks.protection:run",

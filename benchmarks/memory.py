@@ -5,15 +5,13 @@ model loaded and a first token drawn.
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks import peak
+from benchmarks.children import told_by
 from benchmarks.models import LARGE, SMALL, TINY, Shape, make
 from benchmarks.report import Cell, Table
 from benchmarks.rounds import Setting, seconds
@@ -54,7 +52,7 @@ def _row(
     checkpoint: Checkpoint, shape: Shape, responses: int, budget: float, setting: Setting
 ) -> dict[str, Cell]:
     asked = [str(checkpoint.path), shape.name, responses, budget, setting.device, setting.quick]
-    told = [_child(asked) for _ in range(1 if setting.quick else 2)]
+    told = [told_by("benchmarks.memory", asked) for _ in range(1 if setting.quick else 2)]
     peaks = [each["peak"] / _MIB for each in told]
     share = max(peaks) / (budget * 1024)
     return {
@@ -68,19 +66,6 @@ def _row(
         "target": str(_WITHIN),
         "met": _WITHIN.met(share),
     }
-
-
-def _child(asked: list[Any]) -> dict[str, float]:
-    """What `main` says in a process of its own, which imports from where this one does."""
-    said = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory", json.dumps(asked)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        cwd=Path(__file__).parents[1],
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    return json.loads(said.stdout.splitlines()[-1])
 
 
 def main() -> None:
