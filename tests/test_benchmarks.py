@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import torch
 
 from benchmarks import __main__ as command
 from benchmarks import memory, peak, roofline, scheduling, targets
+from benchmarks.children import told_by
 from benchmarks.models import TINY, make
 from benchmarks.peers import lucidrains
 from benchmarks.report import Table, contest, markdown, write
@@ -216,6 +218,19 @@ class TestScheduling:
         monkeypatch.setattr(scheduling, "_SPREAD", 0.0)
         two = scheduling.Scenario("two", replicas=2)
         assert scheduling.simulate(two, requests=8, completions=2) == pytest.approx((20, 20))
+
+
+class TestDriver:
+    def test_all_stages_are_measured_in_a_process_of_their_own(self, tmp_path):
+        """From prompts to pairs, as the real stages write them."""
+        found = told_by("benchmarks.driver", [40, str(tmp_path / "driver")])
+        assert list(found) == ["responses", "judging", "rewards", "pairs"]
+        assert all(one["seconds"] > 0 and 0.05 < one["peak"] < 2 for one in found.values())
+        judgements = pd.read_parquet(tmp_path / "driver/judgements.parquet")
+        assert len(judgements) == 40 * 4 * 3
+        assert judgements["score"].notna().all()
+        assert len(pd.read_parquet(tmp_path / "driver/pairs.parquet")) > 30
+        assert list((tmp_path / "driver/shards").iterdir()) == []
 
 
 class TestReport:
