@@ -21,7 +21,8 @@ SAMPLING = Sampling(n=2, max_new_tokens=8)
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """Two CPUs of this machine."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init("local", num_cpus=2, **quiet)
     yield
     ray.shutdown()
 

@@ -13,8 +13,8 @@ from typing import Any
 from srlm_kedro.errors import InputError
 
 _EXTRA = 'pip install "srlm_kedro[cluster]"'
-_reached: list[str | None] = []
-"""The addresses of the clusters that this process has reached."""
+_reached: dict[str, str | None] = {}
+"""What the clusters that this process has reached were called, by their own addresses."""
 _PATIENCE = 10.0
 """Seconds in which a cluster must accept a connection."""
 _NAMED = "accelerator_type:"
@@ -38,7 +38,7 @@ def connected(address: str | None) -> Any:
             error
         )
     if ray.is_initialized():
-        _refuse_another(address)
+        _refuse_another(ray, address)
         return ray
     place = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     where = {"address": place} if place else {"address": "local", "include_dashboard": False}
@@ -52,17 +52,22 @@ def connected(address: str | None) -> Any:
             f"no cluster of Ray answers at {place!r} ({error}). Start one with `ray start "
             "--head`, or correct `address` in conf/cluster/globals.yml or the engine's entry."
         ) from error
-    _reached.append(address)
+    _reached[_own_address(ray)] = address
     return ray
 
 
-def _refuse_another(address: str | None) -> None:
-    """Raises InputError if this process has reached a cluster at another address."""
-    if _reached and _reached[-1] != address:
+def _refuse_another(ray: Any, address: str | None) -> None:
+    """Raises InputError if this process is at a cluster that it reached by another address."""
+    known = _reached.get(_own_address(ray), address)
+    if known != address:
         raise InputError(
-            f"this run works on the cluster at {_reached[-1]!r}, and an engine names {address!r} "
-            "(null starts one on this machine). Name one `address` for all engines."
+            f"this run works on the cluster at {known!r}, and an engine names {address!r} (null "
+            "starts one on this machine). Name one `address` for all engines."
         )
+
+
+def _own_address(ray: Any) -> str:
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _refuse_silence(address: str | None) -> None:

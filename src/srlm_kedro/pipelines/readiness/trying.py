@@ -109,7 +109,7 @@ def answer_prompts(
     ids = sorted(ift["prompt_id"])
     drawn = draw_sample(ids, readiness.prompts, seed, "readiness prompts")
     asked = ift[ift["prompt_id"].isin(drawn)]
-    return draw_responses(policy, asked, generation_engine, responses, seed)
+    return draw_responses(policy, asked, generation_engine, responses, seed).whole()
 
 
 def judge_own_answers(
@@ -122,7 +122,7 @@ def judge_own_answers(
 ) -> tuple[pd.DataFrame, Note]:
     """The loop's judgements of these responses; none if the judge cannot be asked in this form."""
     given = judge, responses, asked, judge_engine, _patient(judging), seed
-    return _or_refused(lambda: judge_candidates(*given))
+    return _or_refused(lambda: judge_candidates(*given).whole())
 
 
 def check_own_answers(
