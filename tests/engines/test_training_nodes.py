@@ -1,5 +1,6 @@
 """Training by ranks on two nodes of a cluster, which are two sets of processes on this machine."""
 
+import signal
 import time
 
 import pytest
@@ -67,6 +68,14 @@ def test_devices_that_other_work_holds_are_told(tmp_path, checkpoint, address):
     with pytest.raises(GateError, match=r"2 nodes with 1 free CPUs each within 2 s.*Other work"):
         two.sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
     connected(address).util.remove_placement_group(holder)
+
+
+def test_what_a_run_does_when_it_is_told_to_end_stays(address):
+    """Ray would replace its handler of SIGTERM by one that exits at once."""
+    ray.shutdown()
+    before = signal.getsignal(signal.SIGTERM)
+    connected(address)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_no_cluster_at_the_address(tmp_path):

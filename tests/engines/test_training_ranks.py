@@ -207,7 +207,8 @@ def kill_once(monkeypatch, victim: str, times: int = 1, after: float = 2) -> lis
         def reporting(step, steps, loss) -> None:
             report(step, steps, loss)
             if step >= after and len(left) < 3 * times:
-                (torchrun,) = children(running.program.process.pid)
+                (guard,) = children(running.program.process.pid)
+                (torchrun,) = children(guard)
                 ranks = children(torchrun)
                 left.extend([torchrun, *ranks])
                 killed = {"first rank": ranks[0], "last rank": ranks[-1]}.get(victim, torchrun)

@@ -5,6 +5,7 @@ That it keeps the contract of all engines is tested in test_generation_contract.
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +104,35 @@ def test_threads_share_one_server_also_after_its_death(start, checkpoint):
     first = process(engine)
     assert [draw(shard) for shard in shards] == expected
     assert process(engine) == first
+
+
+def test_a_call_that_nobody_waits_for_starts_no_server_after_the_release(start, checkpoint):
+    """The last shards are drawn twice, so such a call is usual when a stage ends."""
+    engine = start("import time; time.sleep(60)")
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(engine.generate, checkpoint, REQUESTS, SAMPLING, 0)
+        while engine._held is None:
+            time.sleep(0.05)
+        engine.release()
+        with pytest.raises(GateError, match="nobody asks for it any more"):
+            call.result(timeout=60)
+    assert engine._held is None
+
+
+def test_a_call_of_an_earlier_model_gives_way_to_the_next_one(start, checkpoint, tmp_path):
+    """It does not end the next model's server."""
+    other = Checkpoint(tmp_path / "copy", "m2")
+    shutil.copytree(checkpoint.path, other.path)
+    engine = start("import time; time.sleep(8)")
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(engine.generate, checkpoint, REQUESTS, SAMPLING, 0)
+        while engine._held is None:
+            time.sleep(0.05)
+        assert len(engine.generate(other, REQUESTS, Sampling(max_new_tokens=2), 0)) == 2
+        number = process(engine)
+        with pytest.raises(GateError):
+            first.result(timeout=120)
+    assert process(engine) == number
 
 
 def test_the_number_of_calls_under_way_changes_nothing(start, checkpoint):

@@ -78,6 +78,21 @@ def test_no_number_of_the_microworld_reaches_real_models(env):
     assert set_in_base - leaves(own) == set()
 
 
+@pytest.mark.parametrize("env", ["base", "smollm", "one_gpu"])
+@pytest.mark.parametrize("place", ["one_node", "cluster"])
+def test_where_the_work_is_done_makes_nothing_stale(project, env, place):
+    """What an engine's results depend on is the same, and only the place differs."""
+    found = []
+    for name in (env, f"{env}+{place}"):
+        with project.session(name) as session:
+            catalog = session.load_context().catalog
+            engines = [catalog.get(f"{one}_engine") for one in ("generation", "training")]
+            found.append([one.fingerprint() for one in engines])
+    assert found[0] == found[1]
+    assert engines[0]._replicas["count"] == "auto"
+    assert engines[1].spec["resources"]["ranks"] == "auto"
+
+
 def test_the_paper_configuration_is_the_paper(project):
     """Effective values, as the nodes get them."""
     with project.session("paper") as session:

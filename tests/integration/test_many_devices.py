@@ -12,11 +12,11 @@ TABLES = ("prompts", "responses", "judgements", "judged_responses", "pairs")
 
 @pytest.fixture
 def two_nodes(monkeypatch):
-    """A cluster of two nodes with a CPU each, which `auto` finds."""
+    """A cluster of two nodes with two CPUs each, which `auto` finds."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    cluster.add_node(num_cpus=2)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     yield cluster
     ray.shutdown()
@@ -47,6 +47,7 @@ def test_one_node(project, foundation, iteration, this_machine):
     project.take(foundation)
     project.run("iteration", env="test+one_node")
     assert_same_tables(project, iteration)
+    assert not ray.is_initialized()
 
 
 def test_cluster(project, foundation, iteration, two_nodes, capsys):
@@ -54,7 +55,10 @@ def test_cluster(project, foundation, iteration, two_nodes, capsys):
     project.take(foundation)
     project.run("iteration", env="test+cluster")
     assert_same_tables(project, iteration)
-    assert ray.available_resources()["CPU"] == 2
+    assert not ray.is_initialized()
+    ray.init(two_nodes.address, log_to_driver=False)
+    assert ray.available_resources()["CPU"] == 4
+    ray.shutdown()
     project.run("status", env="test+cluster")
     assert "The cluster: 2 nodes with no GPUs." in capsys.readouterr().out
 

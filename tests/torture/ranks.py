@@ -70,7 +70,8 @@ def _train(folder: Path, model, ranks: int):
 def _ranks(seen: set[int]) -> list[int]:
     """The ranks that live: what torchrun started, which a guard started. All are noted."""
     guards = children(os.getpid())
-    torchruns = [one for guard in guards for one in children(guard)]
+    guards += [one for guard in guards for one in children(guard)]  # each guard has a second one
+    torchruns = [one for guard in guards for one in children(guard) if one not in guards]
     ranks = [one for torchrun in torchruns for one in children(torchrun)]
     seen |= {*guards, *torchruns, *ranks}
     return ranks

@@ -4,7 +4,12 @@ import importlib
 import os
 import platform
 import secrets
+import signal
 import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -44,7 +49,8 @@ def connected(address: str | None) -> Any:
     where = {"address": place} if place else {"address": "local", "include_dashboard": False}
     try:
         _refuse_silence(place)
-        ray.init(**where, log_to_driver=False, logging_level="ERROR")
+        with _own_handlers():
+            ray.init(**where, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # Ray raises bare ones too
         if not place:
             raise InputError(f"Ray did not start on this machine: {error}") from error
@@ -54,6 +60,27 @@ def connected(address: str | None) -> Any:
         ) from error
     _reached[_own_address(ray)] = address
     return ray
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keeps what this process does when it is told to end: Ray would exit at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def leave() -> None:
+    """Ends the connection to a cluster; Ray ends if it was started on this machine for the run."""
+    ray = sys.modules.get("ray")
+    if _reached and ray is not None and ray.is_initialized():
+        ray.shutdown()
+    _reached.clear()
 
 
 def _refuse_another(ray: Any, address: str | None) -> None:
@@ -176,7 +203,8 @@ class Probe:
 def probe_of(folder: Path) -> Probe:
     """A probe whose file lies in this folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
-    file, content = (folder / "driver.txt").resolve(), secrets.token_hex(16)
+    content = secrets.token_hex(16)
+    file = (folder / f"driver-{content}.txt").resolve()
     file.write_text(content, "utf-8")
     return Probe(_versions(), file, content)
 

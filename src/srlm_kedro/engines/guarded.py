@@ -151,10 +151,19 @@ def _tail(output: IO[bytes]) -> bytes:
 
 
 def _guard(parent: int, command: Sequence[str]) -> int:
-    _when(lambda: os.getppid() != parent, lambda: os.killpg(0, signal.SIGKILL))
+    """Runs the program below a second guard: whoever kills its children kills only the first."""
     signal.signal(signal.SIGTERM, lambda *_: None)  # the program gets it too, and ends
-    os.environ[_GUARD] = str(os.getpid())
-    return subprocess.run(command, check=False).returncode
+    first = os.getpid()
+    second = os.fork()
+    if not second:
+        _when(lambda: os.getppid() != first, lambda: os.killpg(0, signal.SIGKILL))
+        os.environ[_GUARD] = str(os.getpid())
+        os._exit(subprocess.run(command, check=False).returncode & 0xFF)
+    _when(lambda: os.getppid() != parent, lambda: os.killpg(0, signal.SIGKILL))
+    status = os.waitstatus_to_exitcode(os.waitpid(second, 0)[1])
+    if status < 0:  # it was killed, and the program lives
+        os.killpg(0, signal.SIGKILL)
+    return status
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from kedro.pipeline.node import Node
 
 from srlm_kedro.datasets.engine import free_engines
 from srlm_kedro.display import progress
+from srlm_kedro.engines import cluster
 from srlm_kedro.freshness.hooks import UnsavedOutputs
 from srlm_kedro.freshness.recipe import is_engine
 from srlm_kedro.running.stage_names import stage_name
@@ -98,11 +99,13 @@ class MemoryHooks:
     def after_pipeline_run(self, catalog: CatalogProtocol) -> None:
         """Frees all engines: the process may live on, in a notebook or for the next run."""
         free_engines(catalog, catalog)
+        cluster.leave()
 
     @hook_impl
     def on_pipeline_error(self, catalog: CatalogProtocol) -> None:
         """Frees all engines."""
         free_engines(catalog, catalog)
+        cluster.leave()
 
 
 def _clear_stage() -> None:

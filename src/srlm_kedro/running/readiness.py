@@ -1,7 +1,7 @@
 """The last checks before work: damaged inputs, engines, models, folders that cannot be written."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from srlm_kedro.running.input_faults import GIVEN_MODELS
 from srlm_kedro.tracking.address import configuration, is_tracked
 from srlm_kedro.validation.validate import refuse_unknown
 
+_TRAINER = "training_engine"
 _TRAININGS = ("params:sft", "params:dpo")
 _LISTED = 3
 """How many datasets a message lists for a folder."""
@@ -46,8 +47,10 @@ def refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> 
     if not faults:
         given = sorted(asked & pipeline.inputs() - engines.keys())
         models = [name for name in given if not name.startswith("params:")]
-        trainings = [catalog.load(name) for name in _TRAININGS if name in asked]
-        faults = model_faults(models, engines, catalog, trainings)
+        due = [node for node in pipeline.nodes if node.name in plan.stale]
+        trained = {name for node in due if _TRAINER in node.inputs for name in node.inputs}
+        trainings = [catalog.load(name) for name in _TRAININGS if name in trained]
+        faults = model_faults(models, engines, catalog, trainings, trained)
     if faults:
         raise InputError(summary("Refused before any work:", faults))
 
@@ -86,6 +89,7 @@ def model_faults(
     engines: Mapping[str, Any],
     catalog: CatalogProtocol,
     trainings: Sequence[Any] = (),
+    trained: Collection[str] = (),
 ) -> list[str]:
     """Why given models, and those of referees, cannot be drawn from or trained, one line each.
 
@@ -94,6 +98,7 @@ def model_faults(
         engines: The engines of the run, by their names in the catalog.
         catalog: Holds the models.
         trainings: Parameters of the trainings of the run.
+        trained: The models that they train.
     """
     faults: list[str] = []
     for name, engine in engines.items():
@@ -109,7 +114,7 @@ def model_faults(
             try:
                 if hasattr(engine, "refuse_unfit"):
                     engine.refuse_unfit(catalog.load(name))
-                if hasattr(engine, "refuse_too_large"):
+                if name in trained and hasattr(engine, "refuse_too_large"):
                     engine.refuse_too_large(catalog.load(name), trainings)
             except InputError as error:
                 faults.append(str(error))

@@ -1,6 +1,7 @@
 """Replicas that die, hang, refuse or answer garbage, by workers in simulated time."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -25,9 +26,12 @@ class Cluster:
     def start(self):
         self.number += 1
         self.sent[self.number] = []
-        if self.starts(self.number) != "hang":
-            error = GateError("no device") if self.starts(self.number) == "lost" else None
-            self.pending.append(Event(self.number, self.starts(self.number), value=error))
+        start = self.starts(self.number)
+        if start != "wait":
+            self.pending.append(Event(self.number, "placed"))
+        if start not in ("wait", "hang"):
+            error = GateError("no device") if start == "lost" else None
+            self.pending.append(Event(self.number, start, value=error))
         return self.number
 
     def send(self, replica, call, ticket, requests):
@@ -140,6 +144,30 @@ def test_replicas_that_cannot_start_end_the_run(start):
     with pytest.raises(GateError, match=r"3 in a row could not start.*(no device|start after 5 s)"):
         draw(Cluster(starts=lambda replica: start))
     draw(Cluster(starts=lambda replica: start if replica == 2 else "ready"))
+
+
+def test_replicas_that_wait_for_devices_keep_nobody_from_working():
+    """However long: other work may hold them, or there are fewer than were asked for."""
+    cluster = Cluster(count=6, starts=lambda replica: "ready" if replica == 1 else "wait")
+    pool = draw(cluster, Limits(patience=2.0))
+    assert cluster.now > 10
+    assert cluster.number == 6
+    assert pool.replaced == 0
+
+
+def test_a_cluster_without_any_room_is_told():
+    """Nothing would ever happen."""
+    with pytest.raises(GateError, match=r"none has found a place within 5 s \(`patience`"):
+        draw(Cluster(starts=lambda replica: "wait"))
+
+
+def test_threads_take_turns():
+    """Each gets its own rows; alone they would take each other's events."""
+    cluster = Cluster()
+    pool = Pool(cluster, Limits(patience=50.0), clock=lambda: cluster.now)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(draw, cluster, pool=pool) for _ in range(2)]
+        assert [one.result(timeout=60) for one in both] == [pool, pool]
 
 
 def test_replicas_that_join_later_help():

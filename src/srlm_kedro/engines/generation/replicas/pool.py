@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,9 @@ class Event:
     """What happened to a replica."""
 
     replica: int
-    kind: Literal["ready", "rows", "error", "lost"]
-    """`error`: it raised an error and lives. `lost`: it died, or could not start."""
+    kind: Literal["placed", "ready", "rows", "error", "lost"]
+    """`placed`: it has its devices, and starts. `error`: it raised an error and lives. `lost`: it
+    died, or could not start."""
     ticket: int | None = None
     """Of the work that has ended, see `Workers.send`."""
     value: Any = None
@@ -33,7 +35,10 @@ class Workers(Protocol):
     """Starts replicas and brings them work; nothing here waits, except `events`."""
 
     def start(self) -> int:
-        """Asks for a new replica; its number is used once. It is `ready` later, or `lost`."""
+        """Asks for a new replica; its number is used once.
+
+        It is `placed` once there are devices for it, and later `ready`, or it is `lost`.
+        """
         ...
 
     def send(self, replica: int, call: Call, ticket: int, requests: Any) -> None:
@@ -75,6 +80,7 @@ class _Replica:
     """One replica, and since when it has been busy with what it does."""
 
     since: float
+    placed: bool = False
     ready: bool = False
 
 
@@ -95,6 +101,7 @@ class Pool:
         self._replicas: dict[int, _Replica] = {}
         self._failed_starts = 0
         self._tickets = itertools.count()
+        self._lock = threading.RLock()
         self.replaced = 0
 
     def run(
@@ -104,6 +111,8 @@ class Pool:
         fault: Callable[[Any, Any], str | None],
     ) -> Iterator[tuple[int, Any]]:
         """The place and the rows of each shard, as they are drawn.
+
+        Another thread waits until all are drawn.
 
         Args:
             shards: Of requests.
@@ -115,29 +124,34 @@ class Pool:
             GateError: A shard failed too often, or replicas cannot start.
         """
         work = _Work(ShardQueue(range(len(shards)), self._limits.tries), shards, call, fault)
-        if shards:
-            self._fill()
-        for replica, state in self._replicas.items():
-            if state.ready:
-                self._feed(work, replica)
-        while not work.queue.finished:
-            for event in self._workers.events(self._pause()):
-                if event.replica in self._replicas:
-                    yield from self._take(work, event)
-            self._stop_hanging(work)
-            self._fill()
+        with self._lock:
+            if shards:
+                self._fill()
+            for replica, state in self._replicas.items():
+                if state.ready:
+                    self._feed(work, replica)
+            while not work.queue.finished:
+                for event in self._workers.events(self._pause()):
+                    if event.replica in self._replicas:
+                        yield from self._take(work, event)
+                self._stop_hanging(work)
+                self._fill()
 
     def stop(self) -> None:
         """Ends all replicas."""
-        self._workers.stop(list(self._replicas))
-        self._replicas.clear()
+        with self._lock:
+            self._workers.stop(list(self._replicas))
+            self._replicas.clear()
 
     def _take(self, work: "_Work", event: Event) -> Iterator[tuple[int, Any]]:
         replica, now = event.replica, self._clock()
         state = self._replicas[replica]
         state.since = now
-        if event.kind == "ready":
-            state.ready, self._failed_starts = True, 0
+        if event.kind == "placed":
+            state.placed = True
+        elif event.kind == "ready":
+            state.placed = state.ready = True
+            self._failed_starts = 0
         elif event.kind == "lost":
             if isinstance(event.value, InputError):
                 raise event.value
@@ -208,11 +222,25 @@ class Pool:
 
     def _stop_hanging(self, work: "_Work") -> None:
         patience, now = self._limits.patience, self._clock()
+        if patience is not None:
+            self._refuse_no_place(patience, now)
         for replica, state in list(self._replicas.items()):
-            busy = not state.ready or work.queue.held_by(replica)
+            # One that waits for devices takes none from the others.
+            busy = state.placed and (not state.ready or work.queue.held_by(replica))
             if patience is not None and busy and now - state.since > patience:
                 what = "work on its shard" if state.ready else "start"
                 self._lose(work, replica, f"It had not ended its {what} after {patience:g} s.")
+
+    def _refuse_no_place(self, patience: float, now: float) -> None:
+        """Raises GateError if for so long no replica at all has found a place."""
+        waiting = [one for one in self._replicas.values() if not one.placed]
+        longest = max((now - one.since for one in waiting), default=0.0)
+        if len(waiting) == len(self._replicas) and longest > patience:
+            raise GateError(
+                f"replicas: none has found a place within {patience:g} s (`patience` of the "
+                "engine's `replicas`). Other work holds the devices, or no node has as many as one "
+                "needs."
+            )
 
     def _pause(self) -> float:
         """Seconds to wait for an event: not longer than until somebody hangs."""

@@ -65,7 +65,7 @@ class Replica:
 @dataclass(frozen=True)
 class _Awaited:
     replica: int
-    kind: Literal["ready", "rows"]
+    kind: Literal["placed", "ready", "rows"]
     ticket: int | None
 
 
@@ -91,11 +91,13 @@ class RayWorkers:
         self._actors: dict[int, Any] = {}
         self._awaited: dict[Any, _Awaited] = {}
         self._started = 0
-        if not self._room() and placement.address is None:
+        if not self._room():
+            nodes = [one["Resources"] for one in self._ray.nodes() if one["Alive"]]
+            have = ", ".join(f"{one.get('CPU', 0):g} and {one.get('GPU', 0):g}" for one in nodes)
             raise InputError(
-                f"replicas: one needs {placement.cpus:g} CPUs and {self._gpus:g} GPUs, and "
-                f"this machine has {self._had('CPU'):g} and {self._had('GPU'):g}. Lower `cpus` or "
-                "`gpus` of the engine's `replicas` in the catalog."
+                f"replicas: one needs {placement.cpus:g} CPUs and {self._gpus:g} GPUs of a node, "
+                f"and the nodes have {have}. Lower `cpus` or `gpus` of the engine's `replicas` in "
+                "the catalog."
             )
 
     def wanted(self) -> int:
@@ -114,6 +116,7 @@ class RayWorkers:
             **options, max_restarts=0, max_concurrency=self._placement.at_once
         ).remote(self._build, self._probe)
         self._actors[self._started] = actor
+        self._await(actor.process.remote(), _Awaited(self._started, "placed", None))
         self._await(actor.start.remote(), _Awaited(self._started, "ready", None))
         return self._started
 
@@ -154,7 +157,7 @@ class RayWorkers:
         try:
             value = self._ray.get(reference)
         except errors.RayTaskError as error:
-            kind: Literal["lost", "error"] = "lost" if awaited.kind == "ready" else "error"
+            kind: Literal["lost", "error"] = "error" if awaited.kind == "rows" else "lost"
             return Event(awaited.replica, kind, awaited.ticket, error.cause or _told(error))
         except errors.RayError as error:
             return Event(awaited.replica, "lost", awaited.ticket, _told(error))

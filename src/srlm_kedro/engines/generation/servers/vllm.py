@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -97,6 +97,8 @@ class VllmEngine:
         self._template = checked(template)
         self._held: _Held | None = None
         self._lock = threading.Lock()
+        self._turn, self._asked = 0, None
+        """Counts the models that were asked for, and releases; and the key of the last model."""
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
@@ -109,11 +111,12 @@ class VllmEngine:
         """
         if not requests:
             return []
-        held = self._load(model)
+        turn = self._begin(model)
+        held = self._load(model, turn)
         prompts = tokenise(held.calls.tokenizer, requests)
 
         def draw(fitting: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
-            return self._complete(model, fitting, ids, sampling, seed)
+            return self._complete(model, turn, fitting, ids, sampling, seed)
 
         return draw_fitting(model, held.positions, requests, prompts, sampling, draw)
 
@@ -128,7 +131,8 @@ class VllmEngine:
         """
         if not requests:
             return []
-        held = self._load(model)
+        turn = self._begin(model)
+        held = self._load(model, turn)
         tokens = first_tokens(model, held.calls.tokenizer, choices)
         prompts = tokenise(held.calls.tokenizer, requests, before_answers=True)
 
@@ -143,7 +147,8 @@ class VllmEngine:
                     rows[place] = calls.choice_row(reply, tokens)
                     progress.add(1)
 
-                self._work(model, lambda: [one for one in range(len(ids)) if one not in rows], ask)
+                missing = partial(_without, range(len(ids)), rows)
+                self._work(model, turn, missing, ask)
             return [rows[place] for place in range(len(ids))]
 
         return read_fitting(model, held.positions, requests, prompts, len(choices), read)
@@ -167,17 +172,19 @@ class VllmEngine:
     def release(self) -> None:
         """Ends the server, and so frees all that it holds."""
         with self._lock:
+            self._turn, self._asked = self._turn + 1, None
             self._end(self._held)
 
     def _complete(
         self,
         model: Checkpoint,
+        turn: int,
         requests: Sequence[Request],
         prompts: Sequence[list[int]],
         sampling: Sampling,
         seed: int,
     ) -> list[list[Completion]]:
-        opened = opened_thoughts(self._load(model).calls.tokenizer, requests)
+        opened = opened_thoughts(self._load(model, turn).calls.tokenizer, requests)
         # All greedy samples are the same text.
         count = 1 if sampling.temperature == 0 else sampling.n
         places = [(row, sample) for row in range(len(requests)) for sample in range(count)]
@@ -196,7 +203,7 @@ class VllmEngine:
                 watching.end_all(requests, {place: drawn[place]})
                 progress.add(1, drawn[place].drawn or 0)
 
-            self._work(model, lambda: [one for one in places if one not in drawn], ask)
+            self._work(model, turn, partial(_without, places, drawn), ask)
         return [
             [drawn[row, sample % count] for sample in range(sampling.n)]
             for row in range(len(requests))
@@ -205,6 +212,7 @@ class VllmEngine:
     def _work(
         self,
         model: Checkpoint,
+        turn: int,
         missing: Callable[[], list[Any]],
         ask: Callable[[Any, TokenCalls, Caller], Awaitable[None]],
     ) -> None:
@@ -213,7 +221,7 @@ class VllmEngine:
         while todo := missing():
             held = None
             try:
-                held = self._load(model)
+                held = self._load(model, turn)
                 caller = self._caller(held.server)
                 run(_through(caller, held.calls, todo, min(self._concurrency, len(todo)), ask))
             except NoAnswerError as error:
@@ -222,8 +230,8 @@ class VllmEngine:
                 with self._lock:
                     self._end(held)
             except (InputError, GateError) as error:
-                if held is not None:
-                    raise  # a refusal, or who watches has seen enough
+                if held is not None or turn != self._turn:
+                    raise  # a refusal, who watches has seen enough, or nobody asks any more
                 failed, lines = error, ""  # a server answered before, so another try may help
             else:
                 continue
@@ -233,10 +241,24 @@ class VllmEngine:
             _log.warning("%s\n%s: a new server is started.", message, model.name)
             left -= 1
 
-    def _load(self, checkpoint: Checkpoint) -> _Held:
-        """The checkpoint's model: that of the last call if its files are the same."""
+    def _begin(self, checkpoint: Checkpoint) -> int:
+        """The turn of a call: another one if it asks for another model than the last call."""
         key = files_key(checkpoint.path)
         with self._lock:
+            if key != self._asked:
+                self._turn, self._asked = self._turn + 1, key
+            return self._turn
+
+    def _load(self, checkpoint: Checkpoint, turn: int) -> _Held:
+        """The checkpoint's model: that of the last call if its files are the same.
+
+        Raises:
+            GateError: Meanwhile another thread has asked for another model, or released the engine.
+        """
+        key = files_key(checkpoint.path)
+        with self._lock:
+            if turn != self._turn:
+                raise GateError(f"{checkpoint.name}: nobody asks for it any more.")
             if self._held is None or self._held.key != key or not self._held.server.alive:
                 self._end(self._held)
                 self._held = self._start(checkpoint, key)
@@ -279,6 +301,10 @@ class VllmEngine:
         ends = _ends(checkpoint.path, tokenizer)
         calls = TokenCalls(checkpoint.name, tokenizer, ends)
         return _Held(key, server, calls, said.get("max_model_len"))
+
+
+def _without(places: Iterable[Any], done: Container[Any]) -> list[Any]:
+    return [place for place in places if place not in done]
 
 
 async def _through(
