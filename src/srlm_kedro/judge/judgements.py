@@ -81,9 +81,8 @@ def judge_in_parts(
     if isinstance(judge_prompt, CriteriaPrompt):
         return Parts.of(_by_criteria(judge_by_criteria(engine, judge, judge_prompt, responses)))
     check_judge_prompt(judge_prompt)
-    names, prompts, texts = (
-        list(responses[name]) for name in ("response_id", "prompt", "response")
-    )
+    names = list(responses["response_id"])
+    prompts, texts = responses["prompt"].array, responses["response"].array
 
     def asked(place: int, part: str = "") -> Request:
         filled = fill_judge_prompt(judge_prompt, prompts[place], texts[place])
