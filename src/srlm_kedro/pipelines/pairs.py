@@ -1,6 +1,8 @@
 """Preference pairs: the best and the worst response to each prompt. Paper: section 2.3."""
 
 import random
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -61,14 +63,13 @@ def make_pairs(
     Raises:
         GateError: Fewer pairs than `min_pairs`.
     """
-    groups = _by_prompt(judged_responses)
-    made, drops = _found(groups, pairs, seed)
-    prompts = len(groups)
+    made, drops = _found(_by_prompt(judged_responses), pairs, seed)
+    prompts = judged_responses["prompt_id"].nunique()
     if len(made) < pairs.min_pairs:
         raise GateError(
             f"pairs: {len(made)} pairs of {prompts} prompts (limit `pairs.min_pairs` = "
             f"{pairs.min_pairs}). Without a pair: {counted(drops, DROPS)}. "
-            f"{_advice(groups, drops)}"
+            f"{_advice(list(_by_prompt(judged_responses)), drops)}"
         )
     table = pd.DataFrame([{name: pair[name] for name in COLUMNS} for pair in made])
     return table, _metrics(made, drops, prompts)
@@ -80,19 +81,21 @@ def count_pairs(judged_responses: pd.DataFrame, pairs: PairsParams) -> dict[str,
     return {"pairs": len(made), **drops}
 
 
-def _by_prompt(judged_responses: pd.DataFrame) -> dict[str, list[Any]]:
-    groups: dict[str, list[Any]] = {}
-    for row in judged_responses.itertuples():
-        groups.setdefault(row.prompt_id, []).append(row)
-    return groups
+def _by_prompt(judged_responses: pd.DataFrame) -> Iterator[list[Any]]:
+    """The responses to each prompt, one prompt at a time, in the order of their first ones."""
+    rows, numbers = judged_responses, pd.factorize(judged_responses["prompt_id"])[0]
+    if (numbers[1:] < numbers[:-1]).any():
+        rows = rows.iloc[numbers.argsort(kind="stable")]
+    for _, group in groupby(rows.itertuples(), key=lambda row: row.prompt_id):
+        yield list(group)
 
 
 def _found(
-    groups: dict[str, list[Any]], pairs: PairsParams, seed: int
+    groups: Iterable[list[Any]], pairs: PairsParams, seed: int
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The pairs, and the number of the prompts without one, by reason."""
     made, drops = [], {name: 0 for name in DROPS if name != "narrow" or pairs.min_margin}
-    for group in groups.values():
+    for group in groups:
         best, worst, drop = _extremes(group, pairs)
         if drop:
             drops[drop] += 1
@@ -101,10 +104,10 @@ def _found(
     return made, drops
 
 
-def _advice(groups: dict[str, list[Any]], drops: dict[str, int]) -> str:
+def _advice(groups: Sequence[list[Any]], drops: dict[str, int]) -> str:
     """What to do about too few pairs: first what concerns the candidates, then the judge."""
     parts = []
-    alike = sum(len(group) > 1 and _is_one_text(group) for group in groups.values())
+    alike = sum(len(group) > 1 and _is_one_text(group) for group in groups)
     if drops["few_complete"]:
         parts.append("Allow longer responses (`responses.sampling.max_new_tokens`).")
     if alike:

@@ -34,6 +34,17 @@ def test_the_highest_meets_the_lowest():
     assert (metrics["pairs/chosen_tokens"], metrics["pairs/rejected_tokens"]) == (2, 3)
 
 
+def test_responses_of_a_prompt_need_not_stand_together():
+    """Pairs come in the order of the prompts' first responses."""
+    judged = _judged([3, 5, 1], [2, 4, 5], [1, 2, 3])
+    mixed = judged.iloc[[8, 0, 3, 1, 6, 4, 2, 5, 7]]
+    found, metrics = make_pairs(mixed, PairsParams(), seed=0)
+    expected, told = make_pairs(judged, PairsParams(), seed=0)
+    assert found["prompt_id"].tolist() == ["m2-p2", "m2-p0", "m2-p1"]
+    assert found.sort_values("prompt_id").values.tolist() == expected.values.tolist()
+    assert metrics == told
+
+
 def test_every_prompt_without_a_pair_is_counted():
     """Ties, single rewards and identical texts are counted by reason."""
     judged = _judged([2, 2, 2], [3, NONE], [5, 1], [1, 4], [NONE, NONE])
