@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from srlm_kedro.engines.guarded import GuardedProgram
-
-
-def children(number: int) -> list[int]:
-    return list(map(int, Path(f"/proc/{number}/task/{number}/children").read_text().split()))
+from tests.torture.processes import children
 
 
 def lives(number: int) -> bool:

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -104,6 +104,23 @@ def _refuse_silence(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
+def resources_of_nodes(address: str | None) -> list[dict[str, float]]:
+    """What each living node has, free or not, by Ray's names: `CPU`, `GPU`, `memory`, ...
+
+    Args:
+        address: Of the cluster; None is the one that was started here.
+
+    Raises:
+        InputError: No cluster answers.
+    """
+    return [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
+
+
+def told_devices(nodes: Iterable[Mapping[str, float]]) -> str:
+    """The CPUs and GPUs of each node, for a message."""
+    return ", ".join(f"{one.get('CPU', 0):g} and {one.get('GPU', 0):g}" for one in nodes)
+
+
 def devices_of_nodes(address: str, kind: str) -> list[float]:
     """How many devices each living node has, free or not.
 
@@ -114,8 +131,7 @@ def devices_of_nodes(address: str, kind: str) -> list[float]:
     Raises:
         InputError: No cluster answers.
     """
-    alive = [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
-    return [float(one.get(kind, 0)) for one in alive]
+    return [float(one.get(kind, 0)) for one in resources_of_nodes(address)]
 
 
 def machines_of(address: str) -> dict[str, float | str]:
@@ -131,7 +147,7 @@ def machines_of(address: str) -> dict[str, float | str]:
     Raises:
         InputError: No cluster answers.
     """
-    alive = [one["Resources"] for one in connected(address).nodes() if one["Alive"]]
+    alive = resources_of_nodes(address)
     nodes = [one for one in alive if one.get("GPU")] or alive
     names = {name.partition(":")[2] for one in nodes for name in one if name.startswith(_NAMED)}
     return {
@@ -154,13 +170,12 @@ def refuse_without_room(address: str, nodes: int, each: int, kind: str) -> None:
     Raises:
         InputError: No cluster answers, or it is too small.
     """
-    if sum(held >= each for held in devices_of_nodes(address, kind)) < nodes:
-        both = zip(devices_of_nodes(address, "CPU"), devices_of_nodes(address, "GPU"), strict=True)
-        found = ", ".join(f"{cpus:g} and {gpus:g}" for cpus, gpus in both)
+    alive = resources_of_nodes(address)
+    if sum(one.get(kind, 0) >= each for one in alive) < nodes:
         raise InputError(
             f"the cluster at {address} has no {nodes} nodes with {each} {kind}s each. CPUs and "
-            f"GPUs of its nodes: {found}. Lower `ranks` or `nodes` of the training engine, or add "
-            "nodes."
+            f"GPUs of its nodes: {told_devices(alive)}. Lower `ranks` or `nodes` of the training "
+            "engine, or add nodes."
         )
 
 

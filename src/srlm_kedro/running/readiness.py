@@ -32,8 +32,9 @@ def refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> 
         InputError: Inputs are damaged, folders cannot be written, limits or options of engines are
             unknown, or models cannot be drawn from or trained.
     """
-    asked = {name for node in pipeline.nodes if node.name in plan.stale for name in node.inputs}
-    made = [name for node in pipeline.nodes if node.name in plan.stale for name in node.outputs]
+    due = [node for node in pipeline.nodes if node.name in plan.stale]
+    asked = {name for node in due for name in node.inputs}
+    made = [name for node in due for name in node.outputs]
     paths = {name: path for name in made if (path := output_path(catalog, name)) is not None}
     faults = input_faults(pipeline.filter(node_names=list(plan.stale)), catalog, run_command())
     faults += write_faults(paths)
@@ -47,7 +48,6 @@ def refuse_unready(pipeline: Pipeline, plan: Plan, catalog: CatalogProtocol) -> 
     if not faults:
         given = sorted(asked & pipeline.inputs() - engines.keys())
         models = [name for name in given if not name.startswith("params:")]
-        due = [node for node in pipeline.nodes if node.name in plan.stale]
         trained = {name for node in due if _TRAINER in node.inputs for name in node.inputs}
         trainings = [catalog.load(name) for name in _TRAININGS if name in trained]
         faults = model_faults(models, engines, catalog, trainings, trained)

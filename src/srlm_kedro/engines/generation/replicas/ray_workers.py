@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from srlm_kedro.display.safe_text import one_line
-from srlm_kedro.engines.cluster import Probe, connected
+from srlm_kedro.engines.cluster import Probe, connected, resources_of_nodes, told_devices
 from srlm_kedro.engines.generation.replicas.pool import Call, Event
 from srlm_kedro.errors import InputError
 
@@ -92,8 +92,7 @@ class RayWorkers:
         self._awaited: dict[Any, _Awaited] = {}
         self._started = 0
         if not self._room():
-            nodes = [one["Resources"] for one in self._ray.nodes() if one["Alive"]]
-            have = ", ".join(f"{one.get('CPU', 0):g} and {one.get('GPU', 0):g}" for one in nodes)
+            have = told_devices(resources_of_nodes(placement.address))
             raise InputError(
                 f"replicas: one needs {placement.cpus:g} CPUs and {self._gpus:g} GPUs of a node, "
                 f"and the nodes have {have}. Lower `cpus` or `gpus` of the engine's `replicas` in "
@@ -167,7 +166,7 @@ class RayWorkers:
         """Replicas that the nodes of the cluster have room for."""
         needs = {"CPU": self._placement.cpus, "GPU": self._gpus}
         wanted = {name: need for name, need in needs.items() if need}
-        alive = [one["Resources"] for one in self._ray.nodes() if one["Alive"]]
+        alive = resources_of_nodes(self._placement.address)
         return sum(
             min((int(node.get(name, 0) // need) for name, need in wanted.items()), default=1)
             for node in alive

@@ -10,7 +10,12 @@ from typing import Literal
 import torch
 
 from srlm_kedro.engines import machine
-from srlm_kedro.engines.cluster import connected, devices_of_nodes, refuse_without_room
+from srlm_kedro.engines.cluster import (
+    connected,
+    devices_of_nodes,
+    refuse_without_room,
+    resources_of_nodes,
+)
 from srlm_kedro.engines.training.trl.launch.ray_nodes import RayNodes
 from srlm_kedro.engines.training.trl.launch.torchrun import Torchrun
 from srlm_kedro.errors import InputError
@@ -100,8 +105,7 @@ class Layout:
 
     def _memory_of_nodes(self) -> float:
         """Bytes of the node that has the least."""
-        nodes = [one["Resources"] for one in connected(self.address).nodes() if one["Alive"]]
-        return min(one.get("memory", 0.0) for one in nodes)
+        return min(one.get("memory", 0.0) for one in resources_of_nodes(self.address))
 
     def _memory_of_gpu(self) -> float | None:
         """Bytes of a GPU on some node; None if none is free to be asked."""
