@@ -10,6 +10,7 @@ import os
 import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -32,8 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     folder = options.folder.resolve()
     if not options.page_only:
-        run_all(folder, options.seeds, options.controls, options.model)
+        shorter = options.control_iterations
+        run_all(folder, options.seeds, options.controls, options.model, shorter)
     figures = read(folder)
+    if options.add:
+        figures = joined(figures, pd.read_csv(options.add))
     options.out.mkdir(parents=True, exist_ok=True)
     figures.to_csv(options.out / "smollm.csv", index=False, float_format="%.6g")
     page = options.out / "smollm.md"
@@ -42,7 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"Written: {page}")
 
 
-def run_all(folder: Path, seeds: Sequence[int], controls: Sequence[str], model: str | None) -> None:
+def run_all(
+    folder: Path,
+    seeds: Sequence[int],
+    controls: Sequence[str],
+    model: str | None,
+    control_iterations: int | None = None,
+) -> None:
     """Each seed and its controls, seed by seed.
 
     Args:
@@ -50,6 +60,7 @@ def run_all(folder: Path, seeds: Sequence[int], controls: Sequence[str], model: 
         seeds: Of the loop.
         controls: Keys of `EXPERIMENTS` besides `main`.
         model: M0, if it is not the one that `conf/smollm` names.
+        control_iterations: 2 ends the controls at M2; None: as `conf/smollm` says.
     """
     # Torch and Kedro are loaded late, so that `--help` is quick.
     from benchmarks.project import inside, open_project, run_project, stopped_in_words
@@ -61,9 +72,13 @@ def run_all(folder: Path, seeds: Sequence[int], controls: Sequence[str], model: 
             for control in dict.fromkeys(["main", *controls]):
                 print(f"seed {seed}: {EXPERIMENTS[control]}", flush=True)
                 env = ENV if control == "main" else f"{ENV}+{control}"
-                given = {"seed": seed, "data": f"data/seed{seed}"}
+                given: dict[str, Any] = {"seed": seed, "data": f"data/seed{seed}"}
+                if model:
+                    given["model"] = model
+                if control != "main" and control_iterations:
+                    given["loop"] = {"iterations": control_iterations}
                 try:
-                    run_project(folder, env, given | ({"model": model} if model else {}))
+                    run_project(folder, env, given)
                 except GateError as error:
                     print(f"stopped: {error}", flush=True)
                 _keep_peak(folder / given["data"] / _PEAK)
@@ -78,6 +93,21 @@ def read(folder: Path) -> pd.DataFrame:
         for model, figure, value in _of_experiment(seed, control)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def joined(figures: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """The figures, and those of runs that are not among them, columns `COLUMNS`.
+
+    Args:
+        figures: Of the runs in a folder.
+        others: Of runs elsewhere. A run is an experiment with a seed.
+    """
+    run = ["experiment", "seed"]
+    here = pd.MultiIndex.from_frame(figures[run])
+    kept = others[~pd.MultiIndex.from_frame(others[run]).isin(here)]
+    both = pd.concat([kept, figures]) if len(figures) else kept
+    order = both["experiment"].map(list(EXPERIMENTS).index)
+    return both.assign(order=order).sort_values(["seed", "order"], kind="stable")[COLUMNS]
 
 
 def _of_experiment(seed: Path, control: str) -> Iterator[tuple[str, str, float]]:
@@ -131,8 +161,14 @@ def _parser() -> argparse.ArgumentParser:
         choices=[name for name in EXPERIMENTS if name != "main"],
         help="(both)",
     )
+    parser.add_argument(
+        "--control-iterations", type=int, metavar="T", help="2 ends the controls at M2"
+    )
     parser.add_argument("--model", help="M0, if not the one of conf/smollm")
     parser.add_argument("--out", type=Path, default=Path("docs/evidence"), help="(docs/evidence)")
+    parser.add_argument(
+        "--add", type=Path, metavar="CSV", help="figures of runs elsewhere that go on the page too"
+    )
     parser.add_argument("--page-only", action="store_true", help="runs nothing")
     return parser
 

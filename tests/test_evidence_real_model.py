@@ -64,9 +64,39 @@ def test_the_page(runs, tmp_path, capsys):
     assert "shuffled_rewards,3,m2,gain/vs_m1,0.01" in figures
 
 
+def test_figures_of_runs_elsewhere_are_kept(runs, tmp_path):
+    """A run that is in the folder replaces its earlier figures, and the others stay as they are."""
+    elsewhere = tmp_path / "elsewhere.csv"
+    elsewhere.write_text(
+        "experiment,seed,model,figure,value\n"
+        "main,3,m1,met/all/all,0.9\n"
+        "shuffled_rewards,4,m2,gain/vs_m1,0.25\n"
+        "main,4,m1,met/all/all,0.125\n"
+    )
+    out = tmp_path / "out"
+    places = ["--folder", str(runs), "--out", str(out), "--add", str(elsewhere)]
+    real_model.main(["--page-only", *places])
+    figures = (out / "smollm.csv").read_text("utf-8").splitlines()
+    assert "main,3,m1,met/all/all,0.4" in figures
+    assert "main,3,m1,met/all/all,0.9" not in figures
+    assert figures[-2:] == ["main,4,m1,met/all/all,0.125", "shuffled_rewards,4,m2,gain/vs_m1,0.25"]
+    assert "- seeds: 3, 4" in (out / "smollm.md").read_text("utf-8")
+
+
 def test_without_runs_there_is_a_page_without_figures(tmp_path):
     """Nothing is finished, and the page says so."""
     assert "- seeds: none is finished" in real_model.lines(real_model.read(tmp_path))
+
+
+def test_controls_may_end_at_m2(tmp_path, monkeypatch):
+    """The main run keeps its iterations."""
+    given = {}
+    monkeypatch.setattr(project, "open_project", lambda folder: None)
+    monkeypatch.setattr(project, "run_project", lambda _, env, values: given.update({env: values}))
+    (tmp_path / "data/seed2").mkdir(parents=True)
+    real_model.run_all(tmp_path, [2], ["checked"], None, control_iterations=2)
+    assert "loop" not in given["smollm"]
+    assert given["smollm+checked"]["loop"] == {"iterations": 2}
 
 
 @pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
