@@ -261,7 +261,7 @@ class TestStages:
                 self.RESPONSES,
                 Sampling(),
                 0,
-            )
+            ).whole()
         assert judged["score"].tolist() == [4, 4]
         assert set(judged["text"]) == {"All is there. Score: 4"}
         judged, _ = reward_responses(self.RESPONSES, judged, JUDGE_PROMPT, JudgingParams())

@@ -14,10 +14,11 @@ from srlm_kedro.engines.training.params import LoraParams
 from srlm_kedro.engines.training.ranks import WithoutFillers, shares
 from srlm_kedro.engines.training.resume.unfinished import UnfinishedTraining
 from srlm_kedro.engines.training.trl.engine import TrlEngine
-from srlm_kedro.engines.training.trl.launch import launching
+from srlm_kedro.engines.training.trl.launch import launching, layout
 from srlm_kedro.engines.training.trl.launch.job_folder import JobFolder
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint, Example, Preference
+from tests.engines.forked_ranks import ForkedRanks
 from tests.engines.tuning import DPO, SFT
 
 # 7 rows in steps of 4: the last step of an epoch's rest is not full, and ranks get fillers.
@@ -43,6 +44,14 @@ divides a gradient by its size, so the rounding of a tiny gradient is a large pa
 
 
 @pytest.fixture
+def forked():
+    """Ranks are forked, which takes a tenth of the time that torchrun takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "Torchrun", ForkedRanks)
+        yield
+
+
+@pytest.fixture
 def make(tmp_path):
     """An engine with so many ranks; if asked, it keeps every step's state."""
 
@@ -62,10 +71,12 @@ def make(tmp_path):
 
 @pytest.fixture(scope="module")
 def undisturbed(checkpoint, tmp_path_factory) -> Checkpoint:
-    """Trained by two ranks, none of which died."""
+    """Trained by two ranks that were forked, none of which died."""
     work = str(tmp_path_factory.mktemp("undisturbed"))
     engine = TrlEngine(device="cpu", threads=1, work_dir=work, ranks=2)
-    return engine.dpo(checkpoint, checkpoint, PAIRS, SMALL_DPO, 1).checkpoint
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "Torchrun", ForkedRanks)
+        return engine.dpo(checkpoint, checkpoint, PAIRS, SMALL_DPO, 1).checkpoint
 
 
 def weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
@@ -116,6 +127,7 @@ class TestShares:
         assert collate([filler, filler]) == {"names": ["b"], "real": 0}
 
 
+@pytest.mark.usefixtures("forked")
 class TestSameSteps:
     @pytest.mark.parametrize("weighting", ["token", "example"])
     def test_sft(self, make, checkpoint, weighting):
@@ -167,11 +179,19 @@ class TestDeath:
         assert left, "nothing was killed"
         assert not [number for number in left if Path(f"/proc/{number}").exists()]
 
+    @pytest.mark.usefixtures("forked")
     def test_the_tries_have_an_end(self, make, checkpoint, monkeypatch):
-        kill_once(monkeypatch, "last rank", times=9, after=0)
+        follow = launching._follow
+
+        def following(ranks: ForkedRanks, *rest) -> None:
+            ranks.kill_one()
+            follow(ranks, *rest)
+
+        monkeypatch.setattr(launching, "_follow", following)
         with pytest.raises(GateError, match="died 2 times without coming further"):
             make(2, tries=2).dpo(checkpoint, checkpoint, PAIRS, SMALL_DPO, 1)
 
+    @pytest.mark.usefixtures("forked")
     def test_another_number_of_ranks_goes_on(self, make, checkpoint, monkeypatch, caplog):
         """From two ranks to one, and then to three; a kept optimizer is sharded anew."""
         params = SMALL_DPO.model_copy(update={"epochs": 6})
@@ -188,6 +208,7 @@ class TestDeath:
         assert found.log[-1]["loss"] == pytest.approx(undisturbed.log[-1]["loss"], rel=1e-3)
 
 
+@pytest.mark.usefixtures("forked")
 class TestRefusals:
     def test_the_limit_of_a_rank_is_the_engines(self, make, checkpoint):
         params = SMALL_DPO.model_copy(update={"max_log_ratio": 1e-3})
@@ -199,14 +220,14 @@ class TestRefusals:
             make(5).sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
 
 
-def kill_once(monkeypatch, victim: str, times: int = 1, after: float = 2) -> list[int]:
-    """Kills a process of the next trainings after so many steps; gives those that must end too."""
+def kill_once(monkeypatch, victim: str) -> list[int]:
+    """Kills a process of the next training after two steps; gives those that must end too."""
     follow, left = launching._follow, []
 
     def following(running, folder: JobFolder, report) -> None:
         def reporting(step, steps, loss) -> None:
             report(step, steps, loss)
-            if step >= after and len(left) < 3 * times:
+            if step >= 2 and not left:
                 (guard,) = children(running.program.process.pid)
                 (torchrun,) = children(guard)
                 ranks = children(torchrun)

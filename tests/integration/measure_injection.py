@@ -48,7 +48,7 @@ def main() -> None:
     for name, suffix in SUFFIXES.items():
         asked = table.assign(response=table["response"] + suffix)
         judged = merge_attempts(
-            judge_responses(engine, judge, template, asked, sampling, 0, retries=2)
+            judge_responses(engine, judge, template, asked, sampling, 0, retries=2).whole()
         )
         rewards = judged.groupby("response_id")["score"].mean()
         before = rewards if before is None else before

@@ -40,25 +40,10 @@ def judge_responses(
     seed: int,
     retries: int = 0,
     watch: Watch | None = None,
-) -> pd.DataFrame:
-    """`judge_in_parts` as one table in memory."""
-    options = sampling, seed, retries, watch
-    return judge_in_parts(engine, judge, judge_prompt, responses, *options).whole()
-
-
-def judge_in_parts(
-    engine: GenerationEngine,
-    judge: Checkpoint,
-    judge_prompt: JudgePrompt,
-    responses: pd.DataFrame,
-    sampling: Sampling,
-    seed: int,
-    retries: int = 0,
-    watch: Watch | None = None,
 ) -> Parts:
     """Draws `sampling.n` judgements for each response, and again those that have no score.
 
-    All are drawn when this returns; of an engine that keeps shards, they are read part by part.
+    All are drawn when this returns. They are read part by part, or as one table (`whole`).
 
     Each retry is a request of its own, with its own random draws. If a response leaves the judge no
     room for the longest judgement, its judgements are empty (`no_room`). A judge that is asked by

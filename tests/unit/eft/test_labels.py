@@ -185,7 +185,7 @@ def test_judging_once_more_gives_the_same_table():
     """Nothing is drawn: neither seed nor retries have an effect."""
     ranked = pool(None, None)
     engine = ChoosingEngine(lambda request: log_odds(0.4, 0.2))
-    first = judge_responses(engine, M1, PROMPT, ranked, ANY.sampling, seed=0, retries=5)
-    second = judge_responses(engine, M1, PROMPT, ranked, ANY.sampling, seed=9)
+    first = judge_responses(engine, M1, PROMPT, ranked, ANY.sampling, seed=0, retries=5).whole()
+    second = judge_responses(engine, M1, PROMPT, ranked, ANY.sampling, seed=9).whole()
     pd.testing.assert_frame_equal(first, second)
     assert len(judge_by_criteria(engine, M1, PROMPT, ranked)) == 2

@@ -71,7 +71,7 @@ def log_odds(yes, no):
 def judged(read, prompt=PROMPT, responses=RESPONSES):
     engine = ChoosingEngine(read)
     sampling = Sampling(n=3, max_new_tokens=9)
-    table = judge_responses(engine, M1, prompt, responses, sampling, seed=0, retries=2)
+    table = judge_responses(engine, M1, prompt, responses, sampling, seed=0, retries=2).whole()
     return table, engine
 
 

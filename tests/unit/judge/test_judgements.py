@@ -16,7 +16,9 @@ def _responses(*ids: str) -> pd.DataFrame:
 
 
 def _judge(engine, table, n=3, retries=0):
-    return judge_responses(engine, M1, TEMPLATE, table, Sampling(n=n), seed=1, retries=retries)
+    return judge_responses(
+        engine, M1, TEMPLATE, table, Sampling(n=n), seed=1, retries=retries
+    ).whole()
 
 
 def test_each_response_is_judged_by_itself():

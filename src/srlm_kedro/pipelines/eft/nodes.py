@@ -80,7 +80,7 @@ def judge_ranked(
         eft.sampling,
         derive_seed(seed, "eft"),
         watch=first,
-    )
+    ).whole()
 
 
 def rank_as_judged(eft_pool: pd.DataFrame) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def judge_eft_eval(
         evaluation.judging,
         derive_seed(seed, "eft eval"),
         evaluation.retries,
-    )
+    ).whole()
     return judgements.assign(model=model.name)
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from srlm_kedro.engines.generation.base import GenerationEngine, StageSampling
 from srlm_kedro.judge.criteria import JudgePrompt
 from srlm_kedro.judge.first_judgements import FirstJudgements
-from srlm_kedro.judge.judgements import DropOrKeep, candidate_status, judge_in_parts
+from srlm_kedro.judge.judgements import DropOrKeep, candidate_status, judge_responses
 from srlm_kedro.judge.parsing import parse_score
 from srlm_kedro.judge.refusals import advice
 from srlm_kedro.params import LIMIT, MAX_TOKENS, Params, Reads
@@ -81,7 +81,7 @@ def judge_candidates(
         lambda drawn: parse_score(drawn.text, drawn.finish).reason,
         lambda reasons: advice(reasons, "judging.sampling", judging.sampling.max_new_tokens),
     )
-    return judge_in_parts(
+    return judge_responses(
         judge_engine,
         judge,
         judge_prompt,

@@ -71,7 +71,7 @@ def judge_in_words(
         _refuse_nothing(rankings)
         return judge_responses(
             *(judge_engine, judge, judge_prompt, rankings, sampling, derive_seed(seed, "eft"))
-        )
+        ).whole()
 
     return _or_refused(judged)
 
@@ -92,7 +92,9 @@ def judge_by_criteria(
         if not any(known):
             raise InputError("the rubric of `criteria_prompt` knows no criteria for these prompts")
         asked = rankings[known]
-        return judge_responses(judge_engine, judge, criteria_prompt, asked, eft.sampling, seed)
+        return judge_responses(
+            judge_engine, judge, criteria_prompt, asked, eft.sampling, seed
+        ).whole()
 
     return _or_refused(judged)
 

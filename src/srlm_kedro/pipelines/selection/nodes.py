@@ -95,7 +95,7 @@ def judge_validation_responses(
         selection.judging,
         derive_seed(seed, "validation"),
         selection.retries,
-    )
+    ).whole()
 
 
 def _requests(eft_eval: pd.DataFrame, limit: int, seed: int) -> list[Request]:

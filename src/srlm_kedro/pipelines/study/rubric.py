@@ -46,7 +46,7 @@ def judge_shuffled(
         if template != judge_prompt and len(eft_eval):
             judgements = judge_responses(
                 generation_engine, model, template, eft_eval, evaluation.judging, order_seed
-            )
+            ).whole()
             tables.append(judgements.assign(model=model.name, order=order))
     return pd.concat(tables[1:] or tables, ignore_index=True)
 

@@ -47,7 +47,7 @@ def judge_own(
         evaluation.judging,
         derive_seed(seed, "own"),
         evaluation.retries,
-    )
+    ).whole()
 
 
 def reward_own(own_responses: pd.DataFrame, own_judgements: pd.DataFrame) -> pd.DataFrame:
