@@ -27,15 +27,15 @@ def cluster():
     ray.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def build():
     return partial(TransformersEngine, device="cpu", threads=1)
 
 
-@pytest.fixture
-def replicas(build, tmp_path):
-    """Two on this machine, nothing of which is left."""
-    made = Replicas(build, tmp_path / "probe", count=2, gpus=0)
+@pytest.fixture(scope="module")
+def replicas(build, tmp_path_factory):
+    """Two on this machine, which all tests ask, because their start takes longer than the tests."""
+    made = Replicas(build, tmp_path_factory.mktemp("replicas") / "probe", count=2, gpus=0)
     yield made
     made.release()
 
@@ -65,7 +65,7 @@ def kill_one(replicas: Replicas) -> None:
     pytest.fail("no replica lives")
 
 
-def test_killed_replicas_lose_nothing(replicated, replicas, checkpoint):
+def test_killed_replicas_lose_nothing(replicated, replicas, checkpoint, monkeypatch):
     """Their processes are killed while they draw; what is on disk is not drawn again."""
     expected = replicated.generate(checkpoint, REQUESTS, SAMPLING, 1)
     replicated.forget()
@@ -78,7 +78,7 @@ def test_killed_replicas_lose_nothing(replicated, replicas, checkpoint):
                 kill_one(replicas)
             yield place, rows
 
-    replicas.in_any_order = killing
+    monkeypatch.setattr(replicas, "in_any_order", killing)
     assert replicated.generate(checkpoint, REQUESTS, SAMPLING, 1) == expected
     assert sorted(drawn) == list(range(6))
     assert replicas._pool.replaced >= 1

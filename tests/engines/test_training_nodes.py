@@ -35,18 +35,16 @@ def engine(tmp_path, address: str, **options) -> TrlEngine:
 
 @pytest.mark.parametrize("copies", [1, 2])
 def test_two_nodes_take_the_steps_of_one_process(tmp_path, checkpoint, address, copies):
-    """With one copy of the weights over both nodes, and with one on each."""
+    """With one copy of the weights over both nodes, and with one on each.
+
+    Their CPUs are free afterwards, so that replicas that sample find room.
+    """
     one = engine(tmp_path, address).sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
     two = engine(tmp_path, address, ranks=2, nodes=2, copies=copies)
     found = two.sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
     assert found.log[-1]["loss"] == pytest.approx(one.log[-1]["loss"], rel=1e-4)
     moved = distance(one.checkpoint, checkpoint)
     assert distance(one.checkpoint, found.checkpoint) < ROUNDING * moved
-
-
-def test_the_cpus_are_free_afterwards(tmp_path, checkpoint, address):
-    """Replicas that sample find room."""
-    engine(tmp_path, address, ranks=2, nodes=2).sft(checkpoint, EXAMPLES, SMALL_SFT, 1)
     patience = time.monotonic() + 60
     while connected(address).available_resources().get("CPU") != 2 and time.monotonic() < patience:
         time.sleep(0.1)  # Ray hears of it a little later
