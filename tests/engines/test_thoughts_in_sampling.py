@@ -148,7 +148,7 @@ class TestVllm:
         text = "Two.\n\nThree.\n</think>\n\nThe sea.\n\nThe oak."
         said = vllm(text, OPENING, sampling=Sampling(stop=("\n\n",)))
         assert (said.text, said.finish) == ("The sea.", "stop")
-        assert "stop strings: []" in vllm.engine._held.server.program.last_lines()
+        assert "stop strings: []" in vllm.engine._server.held.server.program.last_lines()
 
 
 def reply(message: dict, finish: str = "stop", tokens: int = 100) -> Completion:

@@ -70,7 +70,7 @@ def start(tmp_path):
 
 def process(engine: VllmEngine) -> int:
     """The process that guards the server."""
-    return engine._held.server.program.process.pid
+    return engine._server.held.server.program.process.pid
 
 
 def gone(number: int) -> bool:
@@ -88,7 +88,7 @@ def test_one_server_takes_all_calls(start, checkpoint):
     number = process(engine)
     assert engine.generate(checkpoint, REQUESTS, SAMPLING, 0) == first
     assert process(engine) == number
-    assert "vLLM says hello" in engine._held.server.program.last_lines()
+    assert "vLLM says hello" in engine._server.held.server.program.last_lines()
 
 
 def test_threads_share_one_server_also_after_its_death(start, checkpoint):
@@ -98,7 +98,7 @@ def test_threads_share_one_server_also_after_its_death(start, checkpoint):
     draw = partial(engine.generate, checkpoint, sampling=SAMPLING, seed=0)
     expected = [draw(shard) for shard in shards]
     os.killpg(process(engine), signal.SIGKILL)
-    engine._held.server.program.process.wait()
+    engine._server.held.server.program.process.wait()
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(draw, shards)) == expected
     first = process(engine)
@@ -111,12 +111,12 @@ def test_a_call_that_nobody_waits_for_starts_no_server_after_the_release(start, 
     engine = start("import time; time.sleep(60)")
     with ThreadPoolExecutor(1) as threads:
         call = threads.submit(engine.generate, checkpoint, REQUESTS, SAMPLING, 0)
-        while engine._held is None:
+        while engine._server.held is None:
             time.sleep(0.05)
         engine.release()
         with pytest.raises(GateError, match="nobody asks for it any more"):
             call.result(timeout=60)
-    assert engine._held is None
+    assert engine._server.held is None
 
 
 def test_a_call_of_an_earlier_model_gives_way_to_the_next_one(start, checkpoint, tmp_path):
@@ -126,7 +126,7 @@ def test_a_call_of_an_earlier_model_gives_way_to_the_next_one(start, checkpoint,
     engine = start("import time; time.sleep(8)")
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(engine.generate, checkpoint, REQUESTS, SAMPLING, 0)
-        while engine._held is None:
+        while engine._server.held is None:
             time.sleep(0.05)
         assert len(engine.generate(other, REQUESTS, Sampling(max_new_tokens=2), 0)) == 2
         number = process(engine)
@@ -153,7 +153,7 @@ def test_a_killed_server_is_replaced(start, checkpoint):
     engine = start()
     rows = engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
     os.killpg(process(engine), signal.SIGKILL)
-    engine._held.server.program.process.wait()
+    engine._server.held.server.program.process.wait()
     assert engine.generate(checkpoint, REQUESTS, SAMPLING, 0) == rows
 
 
@@ -192,7 +192,7 @@ engine = VllmEngine(sys.executable, environment={environment!r})
 asked = [Request("a", "w1 w2 w3")]
 model = Checkpoint(Path({str(checkpoint.path)!r}), "m1")
 engine.generate(model, asked, Sampling(max_new_tokens=6), 0)
-print(engine._held.server.program.process.pid, flush=True)
+print(engine._server.held.server.program.process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=False)
@@ -215,7 +215,7 @@ def test_a_failure_of_vllm_is_told(start, checkpoint):
     engine = start("raise RuntimeError('out of memory')", retries=0)
     with pytest.raises(GateError, match=r"status 500, RuntimeError: out of memory"):
         engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
-    assert engine._held is None
+    assert engine._server.held is None
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,8 @@
 """Sampling with a vLLM server in a Python environment of its own, since it needs other versions."""
 
-import json
 import logging
-import threading
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -16,7 +12,7 @@ from srlm_kedro.engines.generation import watching
 from srlm_kedro.engines.generation.base import Choices, Completion, Request, Sampling
 from srlm_kedro.engines.generation.choices import first_tokens
 from srlm_kedro.engines.generation.completions import opened_thoughts
-from srlm_kedro.engines.generation.loading import end_tokens, files_key, read_limits
+from srlm_kedro.engines.generation.loading import read_limits
 from srlm_kedro.engines.generation.request_tokens import (
     draw_fitting,
     length_faults,
@@ -24,29 +20,16 @@ from srlm_kedro.engines.generation.request_tokens import (
     tokenise,
 )
 from srlm_kedro.engines.generation.servers.calls import Caller, NoAnswerError, run
-from srlm_kedro.engines.generation.servers.local_server import LocalServer
 from srlm_kedro.engines.generation.servers.token_calls import Task, TokenCalls
-from srlm_kedro.engines.template import Argument, checked
-from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
+from srlm_kedro.engines.generation.servers.vllm_server import OneServer, Serve
+from srlm_kedro.engines.template import checked
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.params import Retries, Seconds
 from srlm_kedro.records import Checkpoint, derive_seed
 
 _log = logging.getLogger(__name__)
-_NO_TELEMETRY = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
 _Place = tuple[int, int]
 """A request's place among the requests, and the number of its sample."""
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A server that holds a model, and the model's tokenizer in this process."""
-
-    key: tuple[Any, ...]
-    server: LocalServer
-    calls: TokenCalls
-    positions: int | None
-    """Longest sequence, in tokens."""
 
 
 class VllmEngine:
@@ -90,15 +73,13 @@ class VllmEngine:
         Raises:
             InputError: `template` holds what no template can be given.
         """
-        self._python, self._environment = python, environment or {}
-        self._options = {"dtype": dtype, **(serve_options or {})}
         self._concurrency, self._retries = concurrency, retries
-        self._timeout, self._patience = timeout, patience
+        self._options = {"dtype": dtype, **(serve_options or {})}
         self._template = checked(template)
-        self._held: _Held | None = None
-        self._lock = threading.Lock()
-        self._turn, self._asked = 0, None
-        """Counts the models that were asked for, and releases; and the key of the last model."""
+        self._serve = Serve(
+            python, self._options, environment or {}, self._template, timeout, patience
+        )
+        self._server = OneServer(self._serve)
 
     def generate(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling, seed: int
@@ -111,8 +92,8 @@ class VllmEngine:
         """
         if not requests:
             return []
-        turn = self._begin(model)
-        held = self._load(model, turn)
+        turn = self._server.begin(model)
+        held = self._server.of(model, turn)
         prompts = tokenise(held.calls.tokenizer, requests)
 
         def draw(fitting: Sequence[Request], ids: Sequence[list[int]]) -> list[list[Completion]]:
@@ -131,8 +112,8 @@ class VllmEngine:
         """
         if not requests:
             return []
-        turn = self._begin(model)
-        held = self._load(model, turn)
+        turn = self._server.begin(model)
+        held = self._server.of(model, turn)
         tokens = first_tokens(model, held.calls.tokenizer, choices)
         prompts = tokenise(held.calls.tokenizer, requests, before_answers=True)
 
@@ -171,9 +152,7 @@ class VllmEngine:
 
     def release(self) -> None:
         """Ends the server, and so frees all that it holds."""
-        with self._lock:
-            self._turn, self._asked = self._turn + 1, None
-            self._end(self._held)
+        self._server.release()
 
     def _complete(
         self,
@@ -184,7 +163,7 @@ class VllmEngine:
         sampling: Sampling,
         seed: int,
     ) -> list[list[Completion]]:
-        opened = opened_thoughts(self._load(model, turn).calls.tokenizer, requests)
+        opened = opened_thoughts(self._server.of(model, turn).calls.tokenizer, requests)
         # All greedy samples are the same text.
         count = 1 if sampling.temperature == 0 else sampling.n
         places = [(row, sample) for row in range(len(requests)) for sample in range(count)]
@@ -221,16 +200,15 @@ class VllmEngine:
         while todo := missing():
             held = None
             try:
-                held = self._load(model, turn)
-                caller = self._caller(held.server)
+                held = self._server.of(model, turn)
+                caller = self._serve.caller(held.server)
                 run(_through(caller, held.calls, todo, min(self._concurrency, len(todo)), ask))
             except NoAnswerError as error:
                 failed: Exception = error
                 lines = held.server.program.last_lines() if held else ""
-                with self._lock:
-                    self._end(held)
+                self._server.end(held)
             except (InputError, GateError) as error:
-                if held is not None or turn != self._turn:
+                if held is not None or self._server.over(turn):
                     raise  # a refusal, who watches has seen enough, or nobody asks any more
                 failed, lines = error, ""  # a server answered before, so another try may help
             else:
@@ -240,67 +218,6 @@ class VllmEngine:
                 raise GateError(message) from failed
             _log.warning("%s\n%s: a new server is started.", message, model.name)
             left -= 1
-
-    def _begin(self, checkpoint: Checkpoint) -> int:
-        """The turn of a call: another one if it asks for another model than the last call."""
-        key = files_key(checkpoint.path)
-        with self._lock:
-            if key != self._asked:
-                self._turn, self._asked = self._turn + 1, key
-            return self._turn
-
-    def _load(self, checkpoint: Checkpoint, turn: int) -> _Held:
-        """The checkpoint's model: that of the last call if its files are the same.
-
-        Raises:
-            GateError: Meanwhile another thread has asked for another model, or released the engine.
-        """
-        key = files_key(checkpoint.path)
-        with self._lock:
-            if turn != self._turn:
-                raise GateError(f"{checkpoint.name}: nobody asks for it any more.")
-            if self._held is None or self._held.key != key or not self._held.server.alive:
-                self._end(self._held)
-                self._held = self._start(checkpoint, key)
-            return self._held
-
-    def _end(self, held: _Held | None) -> None:
-        """Ends a server; another thread may have put a new one in its place already."""
-        if held is not None:
-            held.server.program.end()
-            self._held = None if self._held is held else self._held
-
-    def _caller(self, server: LocalServer) -> Caller:
-        return Caller([server.url], None, 1, 0.2, self._timeout, None, "", name="vLLM")
-
-    def _start(self, checkpoint: Checkpoint, key: tuple[Any, ...]) -> _Held:
-        tokenizer = _tokenizer(checkpoint, self._template)
-        folder = str(checkpoint.path.resolve())
-        server = LocalServer(
-            [
-                *(self._python, "-m", "vllm.entrypoints.cli.main", "serve", folder),
-                *(
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    "{port}",
-                    "--served-model-name",
-                    checkpoint.name,
-                ),
-                *("--generation-config", "vllm"),  # without the checkpoint's defaults
-                *("--enable-prefix-caching", "--seed", "0", "--disable-uvicorn-access-log"),
-                *_flags(self._options),
-            ],
-            {**_NO_TELEMETRY, **self._environment},
-        )
-        try:
-            said = server.wait(self._patience)
-        except InputError as error:
-            raise InputError(f"{checkpoint.name}: {error}") from error
-        self._caller(server)  # without its package nothing can be asked
-        ends = _ends(checkpoint.path, tokenizer)
-        calls = TokenCalls(checkpoint.name, tokenizer, ends)
-        return _Held(key, server, calls, said.get("max_model_len"))
 
 
 def _without(places: Iterable[Any], done: Container[Any]) -> list[Any]:
@@ -316,38 +233,6 @@ async def _through(
 ) -> None:
     async with caller:
         await caller.work_through(places, workers, lambda place: ask(place, calls, caller))
-
-
-def _flags(options: Mapping[str, Any]) -> list[str]:
-    """Options as `vllm serve` takes them."""
-    found: list[str] = []
-    for name, value in options.items():
-        flag = f"--{name.replace('_', '-')}"
-        if value is False:
-            found.append(f"--no-{name.replace('_', '-')}")
-        elif value is True:
-            found.append(flag)
-        else:
-            found += [flag, value if isinstance(value, str) else json.dumps(value)]
-    return found
-
-
-def _tokenizer(checkpoint: Checkpoint, template: Mapping[str, Argument]) -> Any:
-    if is_adapter(checkpoint):
-        raise InputError(
-            f"{checkpoint.name}: {checkpoint.path} holds only an adapter, which this engine does "
-            "not load. Train with `lora.keep: merged`, or sample with TransformersEngine."
-        )
-    try:
-        return read_tokenizer(checkpoint, template=template)
-    except (OSError, ValueError, KeyError) as error:
-        raise unreadable(checkpoint, error) from error
-
-
-def _ends(folder: Path, tokenizer: Any) -> tuple[int, ...]:
-    files = [folder / name for name in ("generation_config.json", "config.json")]
-    named = [json.loads(f.read_text("utf-8")).get("eos_token_id") for f in files if f.is_file()]
-    return end_tokens(named, tokenizer)
 
 
 def _seed(seed: int, request: Request, sample: int) -> int:
