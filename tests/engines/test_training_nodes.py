@@ -1,5 +1,6 @@
 """Training by ranks on two nodes of a cluster, which are two sets of processes on this machine."""
 
+import os
 import signal
 import time
 
@@ -76,9 +77,19 @@ def test_what_a_run_does_when_it_is_told_to_end_stays(address):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_no_cluster_at_the_address(tmp_path):
-    """The message says how one is started."""
+def test_no_cluster_at_the_address(tmp_path, monkeypatch):
+    """The message says how one is started. A token that this machine has would have been shown."""
     ray.shutdown()
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # restored at the end, also where it was not set
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
     lost = engine(tmp_path, "127.0.0.1:1", ranks=2, nodes=2)
     with pytest.raises(InputError, match=r"no cluster of Ray answers at '127.0.0.1:1'.*ray start"):
         lost.refuse_unready()
+    assert "RAY_AUTH_MODE" not in os.environ
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray/auth_token").write_text("secret")
+    with pytest.raises(InputError, match=r"its ~/\.ray/auth_token"):
+        lost.refuse_unready()
+    assert os.environ["RAY_AUTH_MODE"] == "token"

@@ -50,9 +50,16 @@ class Ended:
 class TortureProject:
     """A copy of `conf/` and the seed data, and what runs leave there."""
 
-    def __init__(self, folder: Path, scripted: bool) -> None:
-        """Real engines on a tiny model, or `scripted` ones for a run of seconds."""
-        self.folder, self._env = folder, "test" if scripted else "torture"
+    def __init__(self, folder: Path, scripted: bool, overlay: str | None = None) -> None:
+        """Real engines on a tiny model, or `scripted` ones for a run of seconds.
+
+        Args:
+            folder: The project's.
+            scripted: Which engines.
+            overlay: An environment that says where the work is done.
+        """
+        own = "test" if scripted else "torture"
+        self.folder, self._env = folder, f"{own}+{overlay}" if overlay else own
         copy_project(folder)
         if not scripted:
             _write_environment(folder)

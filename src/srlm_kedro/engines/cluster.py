@@ -36,6 +36,8 @@ def connected(address: str | None) -> Any:
     Raises:
         InputError: Ray is not installed, or no cluster answers.
     """
+    place = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    _show_token(place)
     try:
         ray = importlib.import_module("ray")
     except ImportError as error:
@@ -45,7 +47,6 @@ def connected(address: str | None) -> Any:
     if ray.is_initialized():
         _refuse_another(ray, address)
         return ray
-    place = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     where = {"address": place} if place else {"address": "local", "include_dashboard": False}
     try:
         _refuse_silence(place)
@@ -56,10 +57,23 @@ def connected(address: str | None) -> Any:
             raise InputError(f"Ray did not start on this machine: {error}") from error
         raise InputError(
             f"no cluster of Ray answers at {place!r} ({error}). Start one with `ray start "
-            "--head`, or correct `address` in conf/cluster/globals.yml or the engine's entry."
+            "--head`, or correct `address` in conf/cluster/globals.yml or the engine's entry. If the "
+            "head asks for a token, put its ~/.ray/auth_token on this machine too."
         ) from error
     _reached[_own_address(ray)] = address
     return ray
+
+
+def _show_token(place: str | None) -> None:
+    """Lets Ray show the cluster a token if this machine has one; it reads that when it is imported.
+
+    `ray start --head` asks for a token as soon as its machine has one. Ray shows it by itself where
+    it finds the cluster, but not at an address that it is given.
+    """
+    files = (os.environ.get("RAY_AUTH_TOKEN_PATH"), Path.home() / ".ray/auth_token")
+    known = "RAY_AUTH_TOKEN" in os.environ or any(file and Path(file).is_file() for file in files)
+    if known and place not in (None, "auto"):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 @contextmanager

@@ -1,0 +1,126 @@
+"""`python -m tests.torture.head`: kills the head of a cluster under a run; status 1 on a loss.
+
+After each kill a new head is started, and the same command must go on, to the results of an
+undisturbed run.
+"""
+
+import argparse
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from benchmarks.project import inside
+from tests.torture.project import TortureProject
+
+_RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+
+
+def main() -> int:
+    """Runs what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture.head", description=__doc__)
+    parser.add_argument("--kills", type=int, default=10, help="(10)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random instants")
+    options = parser.parse_args()
+    chance, faults, kills, ends = random.Random(options.seed), [], 0, 0
+    address = _free_address()
+    os.environ["RAY_ADDRESS"] = address
+    with tempfile.TemporaryDirectory(prefix="torture-head-") as name:
+        folder = Path(name).resolve() / "project"
+        folder.mkdir()
+        with inside(folder):
+            project = TortureProject(folder, scripted=True, overlay="cluster")
+            start = time.monotonic()
+            with _head(address):
+                if project.run().status:
+                    raise SystemExit((folder / "run.log").read_text()[-4000:])
+            longest = time.monotonic() - start
+            print(f"Undisturbed: {longest:.0f} s.", flush=True)
+            expected = project.outputs(whole=True)
+            while kills < options.kills and not faults:
+                project.wipe()
+                status = -1
+                while status:
+                    after = chance.random() * longest if kills < options.kills else None
+                    with _head(address), _killed(after) as killed:
+                        status = project.run().status
+                        ended = time.monotonic()
+                    kills += len(killed)
+                    if killed and status:
+                        said = f"  killed; the run ended {ended - killed[0]:.0f} s later"
+                        print(said, flush=True)
+                    if status and not killed:
+                        faults.append((folder / "run.log").read_text()[-4000:])
+                        break
+                ends += 1
+                if not faults and project.outputs(whole=True) != expected:
+                    faults.append(f"other results after {kills} kills")
+    print("\n".join(faults) or f"{kills} kills, {ends} runs to their end: nothing lost.")
+    return bool(faults)
+
+
+@contextmanager
+def _head(address: str) -> Iterator[None]:
+    """The head of a cluster, with two CPUs; nothing of it is left afterwards."""
+    port = address.rpartition(":")[2]
+    size = ["--num-cpus=2", "--object-store-memory=200000000", "--include-dashboard=false"]
+    _ask("start", "--head", f"--port={port}", "--disable-usage-stats", *size)
+    try:
+        yield
+    finally:
+        _ask("stop", "--force")
+
+
+def _ask(*arguments: str) -> None:
+    subprocess.run([*_RAY, *arguments], check=True, capture_output=True)
+
+
+@contextmanager
+def _killed(after: float | None) -> Iterator[list[float]]:
+    """Kills the head after so many seconds, unless all is over; gives the instant."""
+    killed: list[float] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        if after is not None and not over.wait(after):
+            killed.append(time.monotonic())
+            for number in _processes(b"gcs_server", b"raylet"):
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
+
+
+def _processes(*names: bytes) -> list[int]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if Path(file.read_bytes().split(b"\0")[0].decode()).name.encode() in names:
+                found.append(int(file.parent.name))
+    return found
+
+
+def _free_address() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{one.getsockname()[1]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
