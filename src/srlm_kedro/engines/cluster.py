@@ -57,8 +57,8 @@ def connected(address: str | None) -> Any:
             raise InputError(f"Ray did not start on this machine: {error}") from error
         raise InputError(
             f"no cluster of Ray answers at {place!r} ({error}). Start one with `ray start "
-            "--head`, or correct `address` in conf/cluster/globals.yml or the engine's entry. If the "
-            "head asks for a token, put its ~/.ray/auth_token on this machine too."
+            "--head`, or correct `address` in conf/cluster/globals.yml or the engine's entry. If "
+            "the head asks for a token, put its ~/.ray/auth_token on this machine too."
         ) from error
     _reached[_own_address(ray)] = address
     return ray
