@@ -72,6 +72,15 @@ RUN_PARAMETERS: dict[str, Any] = {
 which model to make, the folder for the run's files, and where environments with real data find M0,
 an OASST export, IFEval's prompts and a referee. Most of them come from the command line."""
 
+_REAL = "An environment with real data does, such as `--env=one_gpu`, or `--env=one_gpu+cluster`."
+_READ_BY = {
+    "model": _REAL,
+    "referee": _REAL,
+    "oasst_file": _REAL,
+    "ifeval_file": "`--env=smollm` does.",
+    "iteration": "`--pipeline=iteration` does.",
+}
+"""What would read a parameter that a run does not read."""
 _PATHS = ("data", "model", "oasst_file", "ifeval_file", "referee")
 """Those of them that are parts of paths in the catalog."""
 _CONSEQUENCE = "default_factory_not_called"
@@ -132,7 +141,7 @@ def unused_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[st
         "iteration": "iteration" not in names,
     }
     faults = [
-        f"parameter `{name}`: nothing reads it in this run; see `--env` and `--pipeline`"
+        f"parameter `{name}`: nothing reads it in this run. {_READ_BY[name]}"
         for name, is_unused in unused.items()
         if is_unused and name in given
     ]

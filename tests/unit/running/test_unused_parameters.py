@@ -30,13 +30,14 @@ VERIFIABLE = {"world": "verifiable", "seed_data": "files"}
 def test_what_nothing_reads_is_refused(parameter, loop, pipelines, is_read):
     """Each rule where it holds and where it does not."""
     faults = unused_faults({parameter: "x"}, LoopParams(**loop), pipelines)
-    assert faults == (
-        []
-        if is_read
-        else [
-            f"parameter `{parameter}`: nothing reads it in this run; see `--env` and `--pipeline`"
-        ]
-    )
+    assert len(faults) == (not is_read)
+    assert all(f"parameter `{parameter}`: nothing reads it in this run." in one for one in faults)
+
+
+def test_a_model_for_an_environment_that_only_names_places_tells_how_they_are_combined():
+    """`--env=cluster` alone is the microworld's loop."""
+    (fault,) = unused_faults({"model": "x"}, LoopParams(), ["__default__"])
+    assert "`--env=one_gpu+cluster`" in fault
 
 
 def test_what_is_not_given_is_no_fault():
