@@ -1,5 +1,6 @@
 """Ranks on several nodes of a cluster: Ray places one actor on each, which starts torchrun."""
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -30,6 +31,10 @@ class Node:
 
     def run(self, folder: Path, ranks: int, where: list[str]) -> int:
         """Runs torchrun to its end, and gives its exit status."""
+        import ray
+
+        if interface := _interface_of(ray.util.get_node_ip_address()):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
         running = Torchrun(folder, ranks, where)
         while not running.ended():
             time.sleep(_PAUSE)
@@ -114,3 +119,14 @@ class RayNodes:
 
     def _remove_group(self) -> None:
         self._ray.util.remove_placement_group(self._group)
+
+
+def _interface_of(address: str) -> str | None:
+    """The network interface that has an address.
+
+    gloo takes the one that the host's name leads to, which on many systems is the loopback.
+    """
+    import psutil  # only ranks on several nodes need it
+
+    found = psutil.net_if_addrs().items()
+    return next((name for name, has in found if address in [one.address for one in has]), None)
