@@ -1,13 +1,14 @@
 """`python -m evidence.real_model`: SmolLM2 through the loop, with seeds and controls, and its page.
 
 The same command again goes on where it was. A seed takes about two hours on two cores, and a
-control, which shares M0 to M1 with its seed, about half of that.
+control, which shares M0 to M1 and what M1 drew with its seed, a third of that.
 """
 
 import argparse
 import json
 import os
 import resource
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ _METRICS = (
 )
 _SHARED = ("m0", "sft", "m1")
 _PEAK = "peak_gib.json"
+_DRAWN = ("written_prompts", "responses", "judgements")
+"""What M1 draws for M2: the same under every control."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,8 +78,10 @@ def run_all(
                 given: dict[str, Any] = {"seed": seed, "data": f"data/seed{seed}"}
                 if model:
                     given["model"] = model
-                if control != "main" and control_iterations:
-                    given["loop"] = {"iterations": control_iterations}
+                if control != "main":
+                    _lend(folder / given["data"], control)
+                    if control_iterations:
+                        given["loop"] = {"iterations": control_iterations}
                 try:
                     run_project(folder, env, given)
                 except GateError as error:
@@ -126,6 +131,17 @@ def _minutes(folder: Path) -> float:
     """What the nodes took whose results lie in a folder, without published benchmarks."""
     timings = TimingsDataset([str(folder)]).load()
     return float(timings.loc[timings["node"] != "run_benchmarks", "seconds"].sum()) / 60
+
+
+def _lend(seed: Path, control: str) -> None:
+    """Copies what M1 drew to a control that has not begun; a run checks that it holds there."""
+    layer = "07_model_output/m2"
+    place = seed / "controls" / control / layer
+    if not place.exists():
+        place.mkdir(parents=True)
+        for name in _DRAWN:
+            for file in (seed / layer).glob(f"{name}.parquet*"):
+                shutil.copy2(file, place)
 
 
 def _keep_peak(file: Path) -> None:

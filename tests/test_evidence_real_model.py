@@ -99,6 +99,25 @@ def test_controls_may_end_at_m2(tmp_path, monkeypatch):
     assert given["smollm+checked"]["loop"] == {"iterations": 2}
 
 
+def test_a_control_begins_with_what_m1_drew(tmp_path, monkeypatch):
+    """No figure is copied, and a control that has begun keeps what it has."""
+    monkeypatch.setattr(project, "open_project", lambda folder: None)
+    monkeypatch.setattr(project, "run_project", lambda *_: None)
+    drawn, metrics = (
+        tmp_path / "data/seed2" / layer for layer in ("07_model_output", "08_reporting")
+    )
+    for file in (drawn / "m2/responses.parquet", metrics / "m2/gain_metrics.json"):
+        file.parent.mkdir(parents=True)
+        file.write_text("first")
+    control = tmp_path / "data/seed2/controls/checked"
+    for text in ("first", "second"):
+        (drawn / "m2/responses.parquet").write_text(text)
+        real_model.run_all(tmp_path, [2], ["checked"], None)
+        (copied,) = [file for file in control.rglob("*") if file.is_file()]
+        assert copied == control / "07_model_output/m2/responses.parquet"
+        assert copied.read_text() == "first"
+
+
 @pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
 def test_a_stop_is_told_without_a_traceback(tmp_path, monkeypatch, capsys, stop, status):
     """The shell learns of the signal, the user that nothing is lost."""
