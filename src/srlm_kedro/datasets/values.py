@@ -117,13 +117,15 @@ class TimingsDataset(ReadOnlyDataset[pd.DataFrame]):
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        """One row per node of a model, with the seconds of the run that made its outputs."""
+        """One row per node of a model, with the seconds of the run that made its outputs.
+
+        What no node has made, such as a folder of weights from a GGUF file, has no row.
+        """
         files = sorted(file for folder in self._folders for file in folder.glob(f"0*/**/*{SUFFIX}"))
         outputs = [file.with_name(file.name.removesuffix(SUFFIX)) for file in files]
         notes = filter(None, map(read_manifest, outputs))
-        rows = [
-            (*note["node"].rsplit(".", 1), note["seconds"]) for note in notes if "." in note["node"]
-        ]
+        made = [note for note in notes if "." in note.get("node", "")]
+        rows = [(*note["node"].rsplit(".", 1), note["seconds"]) for note in made]
         table = pd.DataFrame(rows, columns=["model", "node", "seconds"])
         return table.drop_duplicates(["model", "node"]).reset_index(drop=True)
 

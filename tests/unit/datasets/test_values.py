@@ -19,12 +19,14 @@ def test_a_constant_is_given_as_it_is_or_as_a_table():
 
 
 def test_timings_have_one_row_per_node(tmp_path):
-    """Two outputs of a node give one row; nodes of no model are left out."""
+    """Two outputs of a node give one row; nodes of no model, and files of no node, are left out."""
     layer = tmp_path / "07_model_output"
     layer.mkdir()
     for name, node in [("a", "m2.judge"), ("b", "m2.judge"), ("c", "prepare_ift")]:
         (layer / name).touch()
         write_manifest(layer / name, {"node": node, "seconds": 1.5})
+    (layer / "weights-of-a-gguf-file").touch()
+    write_manifest(layer / "weights-of-a-gguf-file", {"parts": {}})
     expected = pd.DataFrame({"model": ["m2"], "node": ["judge"], "seconds": [1.5]})
     pd.testing.assert_frame_equal(TimingsDataset([str(tmp_path)]).load(), expected)
 
