@@ -101,6 +101,23 @@ def write_parameters(project, epochs, lora=None):
     (project.path / "conf/real/parameters.yml").write_text(yaml.safe_dump(values), "utf-8")
 
 
+def test_a_whole_run_from_a_gguf_file(project):
+    """The weights that it is turned into are nobody's output, and no table misses their node."""
+    gguf_files = pytest.importorskip("tests.gguf_files", exc_type=ImportError)
+    entry = {
+        "type": "srlm_kedro.datasets.hub.GivenModelDataset",
+        "model": str(gguf_files.write_gguf(project.path / "tiny.gguf", "Q8_0")),
+        "name": "m0",
+        "gguf": {"folder": "data/02_intermediate/gguf"},
+    }
+    project.configure("catalog", ready_m0=entry)
+    project.configure("parameters", loop={"iterations": 2, "pretrain": False}, microworld={})
+    project.run()
+    iterations = pd.read_csv(project.path / "data/08_reporting/iterations.csv")
+    assert list(iterations["model"]) == ["sft", "m1", "m2"]
+    assert list((project.path / "data/02_intermediate/gguf").glob("*.manifest.json"))
+
+
 def test_m0_to_m2_from_a_checkpoint_and_human_data(real):
     """Pairs out of the model's own judgements; all weights first, then adapters on its M1."""
     write_parameters(real, epochs=12)

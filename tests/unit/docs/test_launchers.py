@@ -15,16 +15,16 @@ def read(name: str) -> dict:
 
 
 def test_each_runs_an_environment_that_exists():
-    """With M0 and its seed data as parameters."""
+    """With M0, the seed data and the referee as parameters."""
     for file in FILES.iterdir():
         text = re.sub(r'["\\]', "", file.read_text("utf-8"))
-        ((env, model, oasst),) = re.findall(
-            r"kedro run --env=(\S+)\s+--params=model=([^,\s]+),oasst_file=(\S+)", text
+        ((env, *places),) = re.findall(
+            r"kedro run --env=(\S+)\s+--params=model=([^,\s]+),oasst_file=([^,\s]+),referee=(\S+)",
+            text,
         )
         assert env.endswith("+cluster")
         assert all((ROOT / "conf" / name).is_dir() for name in env.split("+"))
-        assert model
-        assert oasst
+        assert all(places)
 
 
 def test_the_script_for_slurm_is_sound():
@@ -51,5 +51,6 @@ def test_the_cloud_has_the_shared_volume():
     """Everything that the commands name lies on it."""
     task = read("sky.yaml")
     assert task["volumes"] == {"/srlm": "srlm"}
-    assert all(value.startswith("/srlm/") for value in task["envs"].values())
+    places = [task["envs"][name] for name in ("MODEL", "OASST", "REFEREE")]
+    assert all(value.startswith("/srlm/") for value in places)
     assert "cd /srlm/project" in task["run"]
