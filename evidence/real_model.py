@@ -25,8 +25,12 @@ _METRICS = (
 )
 _SHARED = ("m0", "sft", "m1")
 _PEAK = "peak_gib.json"
-_DRAWN = ("written_prompts", "responses", "judgements")
-"""What M1 draws for M2: the same under every control."""
+_DRAWN = {
+    "written_prompts": "write_prompts",
+    "responses": "draw_responses",
+    "judgements": "judge_candidates",
+}
+"""What M1 draws for M2, and by which node: a control takes it from its seed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,6 +74,7 @@ def run_all(
     from srlm_kedro.errors import GateError
 
     open_project(folder)
+    is_first = True
     with stopped_in_words(), inside(folder):
         for seed in seeds:
             for control in dict.fromkeys(["main", *controls]):
@@ -86,7 +91,9 @@ def run_all(
                     run_project(folder, env, given)
                 except GateError as error:
                     print(f"stopped: {error}", flush=True)
-                _keep_peak(folder / given["data"] / _PEAK)
+                if is_first and control == "main":
+                    _keep_peak(folder / given["data"] / _PEAK)
+                is_first = False  # the peak of a process is that of all its runs
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -101,47 +108,68 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def joined(figures: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """The figures, and those of runs that are not among them, columns `COLUMNS`.
+    """The figures, and those of runs elsewhere, columns `COLUMNS`.
 
     Args:
-        figures: Of the runs in a folder.
-        others: Of runs elsewhere. A run is an experiment with a seed.
+        figures: Of the runs in a folder. A run is an experiment with a seed. One that has come to
+            M2 replaces that of elsewhere, and another gives way to it.
+        others: Of runs elsewhere.
     """
-    run = ["experiment", "seed"]
-    here = pd.MultiIndex.from_frame(figures[run])
-    kept = others[~pd.MultiIndex.from_frame(others[run]).isin(here)]
-    both = pd.concat([kept, figures]) if len(figures) else kept
+
+    def runs(table: pd.DataFrame) -> pd.MultiIndex:
+        return pd.MultiIndex.from_frame(table[["experiment", "seed"]])
+
+    done = runs(figures[figures["model"] == "m2"])
+    kept = others[~runs(others).isin(done)]
+    own = figures[~runs(figures).isin(runs(kept))]
+    both = pd.concat([kept, own]) if len(own) else kept
     order = both["experiment"].map(list(EXPERIMENTS).index)
     return both.assign(order=order).sort_values(["seed", "order"], kind="stable")[COLUMNS]
 
 
 def _of_experiment(seed: Path, control: str) -> Iterator[tuple[str, str, float]]:
-    """Model, figure and value; the figures of the whole run are those of the model `all`."""
+    """Model, figure and value; the figures of the whole run are those of the model `all`.
+
+    A control has none of the models that it shares with its seed.
+    """
     for model in MODELS:
+        if control != "main" and model in _SHARED:
+            continue
         for figure, value in _figures(_place(seed, control, model), model):
             yield model, figure, value
     folder = _place(seed, control, "m3")
-    if minutes := _minutes(folder):
+    if minutes := _minutes(folder, () if control == "main" else tuple(_DRAWN.values())):
         yield "all", "cost/minutes", minutes
     if control == "main" and (peak := seed / _PEAK).exists():
         yield "all", "cost/peak_gib", json.loads(peak.read_text("utf-8"))
 
 
-def _minutes(folder: Path) -> float:
-    """What the nodes took whose results lie in a folder, without published benchmarks."""
+def _minutes(folder: Path, lent: Sequence[str]) -> float:
+    """What the nodes took whose results lie in a folder, without published benchmarks.
+
+    Args:
+        folder: Of a run.
+        lent: Nodes that M2 did not run here.
+    """
     timings = TimingsDataset([str(folder)]).load()
-    return float(timings.loc[timings["node"] != "run_benchmarks", "seconds"].sum()) / 60
+    elsewhere = (timings["model"] == "m2") & timings["node"].isin(lent)
+    counts = (timings["node"] != "run_benchmarks") & ~elsewhere
+    return float(timings.loc[counts, "seconds"].sum()) / 60
 
 
 def _lend(seed: Path, control: str) -> None:
     """Copies what M1 drew to a control that has not begun; a run checks that it holds there."""
     layer = "07_model_output/m2"
     place = seed / "controls" / control / layer
-    if not place.exists():
-        place.mkdir(parents=True)
-        for name in _DRAWN:
-            for file in (seed / layer).glob(f"{name}.parquet*"):
-                shutil.copy2(file, place)
+    drawn = [file for name in _DRAWN for file in (seed / layer).glob(f"{name}.parquet*")]
+    if place.exists() or not drawn:
+        return
+    scratch = place.with_name(f".{place.name}.new")
+    shutil.rmtree(scratch, ignore_errors=True)  # left behind by a kill
+    scratch.mkdir(parents=True)
+    for file in drawn:
+        shutil.copy2(file, scratch)
+    scratch.rename(place)
 
 
 def _keep_peak(file: Path) -> None:

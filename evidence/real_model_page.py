@@ -58,7 +58,7 @@ def lines(figures: pd.DataFrame) -> list[str]:
         "responses meet, as programs find them. Intervals: 95%, over prompts.",
         "",
         f"- seeds: {', '.join(map(str, seeds)) or 'none is finished'}",
-        f"- machine: {platform.machine()}, {os.cpu_count()} cores; Python "
+        f"- machine of the last run: {platform.machine()}, {os.cpu_count()} cores; Python "
         f"{sys.version.partition(' ')[0]}",
         "",
         "## What was to be shown",

@@ -2,10 +2,12 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from benchmarks import project
 from evidence import real_model
+from evidence.real_model_page import COLUMNS
 from srlm_kedro.freshness.manifest import write_manifest
 from srlm_kedro.running.stopping import Terminated
 
@@ -70,6 +72,7 @@ def test_figures_of_runs_elsewhere_are_kept(runs, tmp_path):
     elsewhere.write_text(
         "experiment,seed,model,figure,value\n"
         "main,3,m1,met/all/all,0.9\n"
+        "checked,5,m2,gain/vs_m1,0.5\n"
         "shuffled_rewards,4,m2,gain/vs_m1,0.25\n"
         "main,4,m1,met/all/all,0.125\n"
     )
@@ -79,8 +82,24 @@ def test_figures_of_runs_elsewhere_are_kept(runs, tmp_path):
     figures = (out / "smollm.csv").read_text("utf-8").splitlines()
     assert "main,3,m1,met/all/all,0.4" in figures
     assert "main,3,m1,met/all/all,0.9" not in figures
-    assert figures[-2:] == ["main,4,m1,met/all/all,0.125", "shuffled_rewards,4,m2,gain/vs_m1,0.25"]
-    assert "- seeds: 3, 4" in (out / "smollm.md").read_text("utf-8")
+    assert figures[-3:] == [
+        "main,4,m1,met/all/all,0.125",
+        "shuffled_rewards,4,m2,gain/vs_m1,0.25",
+        "checked,5,m2,gain/vs_m1,0.5",
+    ]
+    assert "- seeds: 3, 4, 5" in (out / "smollm.md").read_text("utf-8")
+    assert not [row for row in figures if row.startswith("checked,3,m1")]
+
+
+def test_a_run_that_has_begun_does_not_replace_one_that_is_finished():
+    """Before M2 it has nothing that was asked for."""
+
+    def row(model, value):
+        return pd.DataFrame([("main", 3, model, "met/all/all", value)], columns=COLUMNS)
+
+    finished, begun = pd.concat([row("m1", 0.5), row("m2", 0.6)]), row("m1", 0.4)
+    assert list(real_model.joined(begun, finished)["value"]) == [0.5, 0.6]
+    assert list(real_model.joined(finished, begun)["value"]) == [0.5, 0.6]
 
 
 def test_without_runs_there_is_a_page_without_figures(tmp_path):

@@ -54,6 +54,12 @@ def test_auto_takes_cpus_where_no_node_has_a_gpu(cluster):
     assert found.on_cpu
 
 
+def test_auto_takes_no_node_without_a_row(cluster):
+    """Steps of two rows on three nodes leave one out."""
+    cluster(GPU=[8, 8, 8])
+    assert Layout("auto", "auto", cpu=False).size(rows=2) == (2, 2)
+
+
 def test_auto_shares_rows_evenly_among_nodes(cluster):
     """Five rows on two nodes: two ranks on each."""
     cluster(CPU=[4, 4], GPU=[8, 8])
@@ -75,22 +81,30 @@ def test_gpus_that_are_not_there_are_told(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("lora", "bytes_each"), [(None, 16), (LoraParams(), 4), (LoraParams(quantise="4bit"), 0.5)]
+    ("lora", "bytes_each", "ranks"),
+    [(None, 16, 2), (LoraParams(), 4, 2), (LoraParams(quantise="4bit"), 0.5, 1)],
 )
-def test_what_cannot_fit_is_refused(checkpoint, monkeypatch, lora, bytes_each):
+def test_what_cannot_fit_is_refused(checkpoint, monkeypatch, lora, bytes_each, ranks):
     """The weights alone are counted, on all ranks together."""
     weights = parameters_of(checkpoint)
-    two, params = TrlEngine(ranks=2, threads=1), SFT.model_copy(update={"lora": lora})
+    engine, params = TrlEngine(ranks=ranks, threads=1), SFT.model_copy(update={"lora": lora})
     monkeypatch.setattr(layout.machine, "memory", lambda: weights * bytes_each + 1)
-    two.refuse_too_large(checkpoint, [params])
+    engine.refuse_trainings(checkpoint, [params])
     monkeypatch.setattr(layout.machine, "memory", lambda: weights * bytes_each - 1)
-    with pytest.raises(InputError, match=r"(?s)on each of 2 devices.*`sft`.*Train an adapter"):
-        two.refuse_too_large(checkpoint, [params])
+    with pytest.raises(InputError, match=rf"(?s)on each of {ranks} dev.*`sft`.*Train an adapter"):
+        engine.refuse_trainings(checkpoint, [params])
+
+
+def test_ranks_without_a_row_are_refused_before_any_work(checkpoint):
+    """Not only when the training begins, hours later; quantised weights are not sharded."""
+    params = SFT.model_copy(update={"batch_size": 4, "lora": LoraParams(quantise="4bit")})
+    with pytest.raises(InputError, match=r"(?s)1 of 5 ranks would have no row.*quantised"):
+        TrlEngine(ranks=5, threads=1).refuse_trainings(checkpoint, [params])
 
 
 def test_copies_take_more(checkpoint, monkeypatch):
     """Two copies on two ranks are whole."""
     monkeypatch.setattr(layout.machine, "memory", lambda: 20 * parameters_of(checkpoint))
-    TrlEngine(ranks=2, threads=1).refuse_too_large(checkpoint, [SFT])
+    TrlEngine(ranks=2, threads=1).refuse_trainings(checkpoint, [SFT])
     with pytest.raises(InputError, match="on each of 2 devices"):
-        TrlEngine(ranks=2, copies=2, threads=1).refuse_too_large(checkpoint, [SFT])
+        TrlEngine(ranks=2, copies=2, threads=1).refuse_trainings(checkpoint, [SFT])

@@ -32,6 +32,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10, help="(10)")
     parser.add_argument("--seed", type=int, default=0, help="of the random instants")
     options = parser.parse_args()
+    if _heads():
+        parser.error("Ray runs on this machine already, and would be killed too. End it first.")
     chance, faults, kills, ends = random.Random(options.seed), [], 0, 0
     address = _free_address()
     os.environ["RAY_ADDRESS"] = address
@@ -93,10 +95,10 @@ def _killed(after: float | None) -> Iterator[list[float]]:
 
     def kill() -> None:
         if after is not None and not over.wait(after):
-            killed.append(time.monotonic())
-            for number in _processes(b"gcs_server", b"raylet"):
+            for number in _heads():
                 with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
+            killed.append(time.monotonic())
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
@@ -107,11 +109,13 @@ def _killed(after: float | None) -> Iterator[list[float]]:
         thread.join()
 
 
-def _processes(*names: bytes) -> list[int]:
+def _heads() -> list[int]:
+    """The processes that make a head, of all clusters on this machine."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            if Path(file.read_bytes().split(b"\0")[0].decode()).name.encode() in names:
+            program = file.read_bytes().partition(b"\0")[0]
+            if os.path.basename(program) in (b"gcs_server", b"raylet"):
                 found.append(int(file.parent.name))
     return found
 

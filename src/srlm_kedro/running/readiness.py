@@ -114,8 +114,8 @@ def model_faults(
             try:
                 if hasattr(engine, "refuse_unfit"):
                     engine.refuse_unfit(catalog.load(name))
-                if name in trained and hasattr(engine, "refuse_too_large"):
-                    engine.refuse_too_large(catalog.load(name), trainings)
+                if name in trained and hasattr(engine, "refuse_trainings"):
+                    engine.refuse_trainings(catalog.load(name), trainings)
             except InputError as error:
                 faults.append(str(error))
     return list(dict.fromkeys(faults))

@@ -168,12 +168,17 @@ class RayWorkers:
         wanted = {name: need for name, need in needs.items() if need}
         alive = resources_of_nodes(self._placement.address)
         return sum(
-            min((int(node.get(name, 0) // need) for name, need in wanted.items()), default=1)
+            min((fits(node.get(name, 0), need) for name, need in wanted.items()), default=1)
             for node in alive
         )
 
     def _had(self, name: str) -> float:
         return float(self._ray.cluster_resources().get(name, 0))
+
+
+def fits(held: float, need: float) -> int:
+    """How often a need fits into what is held: a fifth five times into one, despite rounding."""
+    return int(held / need + 1e-6)
 
 
 def _told(error: Exception) -> str:

@@ -58,13 +58,16 @@ class Serve:
             *("--enable-prefix-caching", "--seed", "0", "--disable-uvicorn-access-log"),
             *_flags(self.options),
         ]
+        calls = TokenCalls(checkpoint.name, tokenizer, _ends(checkpoint.path, tokenizer))
         server = LocalServer(command, {**_NO_TELEMETRY, **self.environment})
         try:
+            self.caller(server)  # without its package nothing can be asked
             said = server.wait(self.patience)
-        except InputError as error:
-            raise InputError(f"{checkpoint.name}: {error}") from error
-        self.caller(server)  # without its package nothing can be asked
-        calls = TokenCalls(checkpoint.name, tokenizer, _ends(checkpoint.path, tokenizer))
+        except BaseException as error:
+            server.program.end()
+            if isinstance(error, InputError):
+                raise InputError(f"{checkpoint.name}: {error}") from error
+            raise
         return Held(key, server, calls, said.get("max_model_len"))
 
     def caller(self, server: LocalServer) -> Caller:

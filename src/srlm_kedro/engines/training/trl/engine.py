@@ -127,19 +127,20 @@ class TrlEngine:
         except (OSError, KeyError, ValueError) as error:
             raise unreadable(model, error) from error
 
-    def refuse_too_large(self, model: Checkpoint, trainings: Sequence[TuningParams]) -> None:
-        """Checks that each device holds its part of the weights in training, and nothing beside.
+    def refuse_trainings(self, model: Checkpoint, trainings: Sequence[TuningParams]) -> None:
+        """Checks that the ranks can train a model, and that its weights alone fit their devices.
 
         Args:
             model: To train.
             trainings: Parameters of what it is trained by.
 
         Raises:
-            InputError: It cannot fit.
+            InputError: A rank would have no row of a step, or the weights cannot fit.
         """
         weights, setup = parameters_of(model), self._setup_of_ranks()
         for params in trainings:
             ranks, nodes = self._layout.size(params.batch_size)
+            _refuse_ranks(model.name, params, ranks)
             each = weights * _bytes_held(params, setup.bf16) * self._layout.copies / ranks
             have = self._layout.memory(ranks, nodes)
             if have is not None and each > have:
@@ -253,7 +254,7 @@ class TrlEngine:
         report = progress_reporter(job.label)
         ranks, nodes = self._layout.size(job.params.batch_size)
         if ranks > 1 or self._layout.elsewhere:
-            _refuse_ranks(job, ranks)
+            _refuse_ranks(job.label, job.params, ranks)
             asked = Asked(
                 kind,
                 job,
@@ -314,18 +315,18 @@ def _bytes_held(params: TuningParams, bf16: bool) -> float:
     return 2 if bf16 else 4
 
 
-def _refuse_ranks(job: Job, ranks: int) -> None:
-    """Raises InputError if so many ranks cannot train it."""
-    faults, params = [], job.params
+def _refuse_ranks(label: str, params: TuningParams, ranks: int) -> None:
+    """Raises InputError if so many ranks cannot train a model."""
+    faults: list[str] = []
     if ranks > params.batch_size:
         faults.append(
             f"{ranks - params.batch_size} of {ranks} ranks would have no row of a step "
             f"(`{params.GROUP}.batch_size` = {params.batch_size}); lower `ranks`"
         )
-    if params.lora and params.lora.quantise:
+    if ranks > 1 and params.lora and params.lora.quantise:
         faults.append("quantised weights are not sharded; set lora.quantise = null")
     if faults:
-        raise InputError(summary(f"{job.label}: many ranks cannot train it.", faults))
+        raise InputError(summary(f"{label}: many ranks cannot train it.", faults))
 
 
 def _refuse_option(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

@@ -66,7 +66,7 @@ class Layout:
         Raises:
             InputError: No cluster answers, or the devices cannot be divided so.
         """
-        nodes, each = self._room()
+        nodes, each = self._room(rows)
         ranks = nodes * max(1, min(each, rows // nodes)) if self.ranks == "auto" else self.ranks
         if ranks % nodes or ranks % self.copies:
             raise InputError(
@@ -115,13 +115,13 @@ class Layout:
         except ray.exceptions.RayError:
             return None
 
-    def _room(self) -> tuple[int, int]:
-        """How many nodes there are, and how many ranks each has room for."""
+    def _room(self, rows: int) -> tuple[int, int]:
+        """How many nodes are taken, at most one for each row, and the ranks each has room for."""
         if not self.elsewhere:
             devices = (os.cpu_count() or 1) if self.on_cpu else torch.cuda.device_count()
             return 1, self._ranks_of([devices])
         held = [one for one in devices_of_nodes(self.address, self._kind) if one >= 1]
-        nodes = max(1, len(held)) if self.nodes == "auto" else self.nodes
+        nodes = max(1, min(len(held), rows)) if self.nodes == "auto" else self.nodes
         return nodes, self._ranks_of(sorted(held, reverse=True)[:nodes])
 
     def _ranks_of(self, devices: Iterable[float]) -> int:
