@@ -266,15 +266,19 @@ def test_a_wrong_option_is_told(start, checkpoint):
 
 
 def test_an_environment_without_vllm_is_told(checkpoint):
-    """The message names the interpreter."""
+    """The message names the interpreter, before any work too."""
     engine = VllmEngine(sys.executable)
+    with pytest.raises(InputError, match="no package vllm is installed there"):
+        engine.refuse_unready()
     with pytest.raises(InputError, match=r"(?s)ended with status 1.*No module named 'vllm'"):
         engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
 
 
 def test_a_missing_interpreter_is_told(checkpoint, tmp_path):
-    """The message names a mistyped path."""
+    """The message names a mistyped path, before any work too."""
     engine = VllmEngine(str(tmp_path / "python"))
+    with pytest.raises(InputError, match=r"python cannot be started: there is no such program"):
+        engine.refuse_unready()
     with pytest.raises(InputError, match=r"python cannot be started: there is no such program"):
         engine.generate(checkpoint, REQUESTS, SAMPLING, 0)
 

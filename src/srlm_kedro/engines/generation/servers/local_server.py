@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -40,11 +41,7 @@ class LocalServer:
         self.url = f"http://127.0.0.1:{port}/v1"
         self._command = [part.replace("{port}", str(port)) for part in command]
         variables = _environment(self._command[0], environment)
-        if not _is_program(self._command[0], variables["PATH"]):
-            raise InputError(
-                f"{self._command[0]} cannot be started: there is no such program. Correct the "
-                "engine's entry in the catalog."
-            )
+        _refuse_no_program(self._command[0], variables)
         self.program = GuardedProgram(self._command, variables)
 
     @property
@@ -99,5 +96,30 @@ def _environment(program: str, further: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, "PATH": path, **further}
 
 
-def _is_program(name: str, path: str) -> bool:
-    return shutil.which(name, path=path) is not None
+def refuse_without(python: str, package: str, environment: Mapping[str, str]) -> None:
+    """Checks that an interpreter's environment has a package, which is not imported.
+
+    Args:
+        python: The interpreter.
+        package: Its name.
+        environment: Variables in addition to those of this process.
+
+    Raises:
+        InputError: There is no such interpreter, or it has no such package.
+    """
+    variables = _environment(python, environment)
+    _refuse_no_program(python, variables)
+    looking = f"import importlib.util, sys; sys.exit(not importlib.util.find_spec({package!r}))"
+    if subprocess.run([python, "-c", looking], env=variables, capture_output=True).returncode:
+        raise InputError(
+            f"{python}: no package {package} is installed there. Install it, or correct the "
+            "engine's entry in the catalog."
+        )
+
+
+def _refuse_no_program(name: str, variables: Mapping[str, str]) -> None:
+    if shutil.which(name, path=variables["PATH"]) is None:
+        raise InputError(
+            f"{name} cannot be started: there is no such program. Correct the engine's entry in "
+            "the catalog."
+        )

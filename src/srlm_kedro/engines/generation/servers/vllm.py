@@ -134,6 +134,10 @@ class VllmEngine:
 
         return read_fitting(model, held.positions, requests, prompts, len(choices), read)
 
+    def refuse_unready(self) -> None:
+        """Raises InputError if vLLM, or what asks it, is not installed."""
+        self._serve.refuse_unready()
+
     def length_faults(
         self, model: Checkpoint, requests: Sequence[Request], sampling: Sampling
     ) -> list[str]:

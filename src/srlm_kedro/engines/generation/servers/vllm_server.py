@@ -9,7 +9,7 @@ from typing import Any
 
 from srlm_kedro.engines.generation.loading import end_tokens, files_key
 from srlm_kedro.engines.generation.servers.calls import Caller
-from srlm_kedro.engines.generation.servers.local_server import LocalServer
+from srlm_kedro.engines.generation.servers.local_server import LocalServer, refuse_without
 from srlm_kedro.engines.generation.servers.token_calls import TokenCalls
 from srlm_kedro.engines.template import Argument
 from srlm_kedro.engines.weights import is_adapter, read_tokenizer, unreadable
@@ -69,6 +69,11 @@ class Serve:
                 raise InputError(f"{checkpoint.name}: {error}") from error
             raise
         return Held(key, server, calls, said.get("max_model_len"))
+
+    def refuse_unready(self) -> None:
+        """Raises InputError if vLLM, or what asks it, is not installed."""
+        Caller(["http://127.0.0.1/v1"], None, 1, 0.2, self.timeout, None, "", name="vLLM")
+        refuse_without(self.python, "vllm", self.environment)
 
     def caller(self, server: LocalServer) -> Caller:
         """Asks a server."""
