@@ -91,8 +91,9 @@ def run_all(
                     run_project(folder, env, given)
                 except GateError as error:
                     print(f"stopped: {error}", flush=True)
-                if is_first and control == "main":
-                    _keep_peak(folder / given["data"] / _PEAK)
+                finally:
+                    if is_first and control == "main":
+                        _keep_peak(folder / given["data"] / _PEAK)
                 is_first = False  # the peak of a process is that of all its runs
 
 
@@ -176,6 +177,7 @@ def _keep_peak(file: Path) -> None:
     """Keeps this process's largest memory so far, if it is larger than what the file says."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     known = json.loads(file.read_text("utf-8")) if file.exists() else 0.0
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(max(peak, known)), "utf-8")
 
 
