@@ -3,9 +3,11 @@
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from srlm_kedro.engines import cluster
 from srlm_kedro.engines.cluster import connected
 from srlm_kedro.engines.training.trl.engine import TrlEngine
 from srlm_kedro.errors import GateError, InputError
@@ -22,11 +24,11 @@ def address():
     """Of a cluster of two nodes with a CPU each."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
-    yield cluster.address
+    two = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    two.add_node(num_cpus=1)
+    yield two.address
     ray.shutdown()
-    cluster.shutdown()
+    two.shutdown()
 
 
 def engine(tmp_path, address: str, **options) -> TrlEngine:
@@ -77,19 +79,27 @@ def test_what_a_run_does_when_it_is_told_to_end_stays(address):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_no_cluster_at_the_address(tmp_path, monkeypatch):
-    """The message says how one is started. A token that this machine has would have been shown."""
+def test_no_cluster_at_the_address(tmp_path):
+    """The message says how one is started, and that a head may ask for a token."""
     ray.shutdown()
+    lost = engine(tmp_path, "127.0.0.1:1", ranks=2, nodes=2)
+    with pytest.raises(InputError, match=r"no cluster of Ray answers at '127.0.0.1:1'.*ray start"):
+        lost.refuse_unready()
+
+
+@pytest.mark.parametrize(
+    ("place", "has", "shown"),
+    [("head:6379", True, "token"), ("head:6379", False, None), ("auto", True, None)],
+)
+def test_a_token_is_shown_at_an_address(tmp_path, monkeypatch, place, has, shown):
+    """If this machine has one; where Ray finds the cluster, it shows the token by itself."""
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.setenv(name, "")  # restored at the end, also where it was not set
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    lost = engine(tmp_path, "127.0.0.1:1", ranks=2, nodes=2)
-    with pytest.raises(InputError, match=r"no cluster of Ray answers at '127.0.0.1:1'.*ray start"):
-        lost.refuse_unready()
-    assert "RAY_AUTH_MODE" not in os.environ
-    (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray/auth_token").write_text("secret")
-    with pytest.raises(InputError, match=r"its ~/\.ray/auth_token"):
-        lost.refuse_unready()
-    assert os.environ["RAY_AUTH_MODE"] == "token"
+    monkeypatch.setattr(cluster, "sys", SimpleNamespace(modules={}))  # Ray is not imported yet
+    if has:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray/auth_token").write_text("secret")
+    cluster._show_token(place)
+    assert os.environ.get("RAY_AUTH_MODE") == shown

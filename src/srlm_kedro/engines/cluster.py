@@ -72,7 +72,7 @@ def _show_token(place: str | None) -> None:
     """
     files = (os.environ.get("RAY_AUTH_TOKEN_PATH"), Path.home() / ".ray/auth_token")
     known = "RAY_AUTH_TOKEN" in os.environ or any(file and Path(file).is_file() for file in files)
-    if known and place not in (None, "auto"):
+    if known and place not in (None, "auto") and "ray" not in sys.modules:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
