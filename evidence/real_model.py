@@ -74,7 +74,6 @@ def run_all(
     from srlm_kedro.errors import GateError
 
     open_project(folder)
-    is_first = True
     with stopped_in_words(), inside(folder):
         for seed in seeds:
             for control in dict.fromkeys(["main", *controls]):
@@ -92,9 +91,9 @@ def run_all(
                 except GateError as error:
                     print(f"stopped: {error}", flush=True)
                 finally:
-                    if is_first and control == "main":
+                    # The peak of a process is that of all its runs, so only its first one has it.
+                    if (seed, control) == (seeds[0], "main"):
                         _keep_peak(folder / given["data"] / _PEAK)
-                is_first = False  # the peak of a process is that of all its runs
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -133,12 +132,11 @@ def _of_experiment(seed: Path, control: str) -> Iterator[tuple[str, str, float]]
 
     A control has none of the models that it shares with its seed.
     """
+    folder = seed if control == "main" else seed / "controls" / control
     for model in MODELS:
-        if control != "main" and model in _SHARED:
-            continue
-        for figure, value in _figures(_place(seed, control, model), model):
-            yield model, figure, value
-    folder = _place(seed, control, "m3")
+        if control == "main" or model not in _SHARED:
+            for figure, value in _figures(folder, model):
+                yield model, figure, value
     if minutes := _minutes(folder, () if control == "main" else tuple(_DRAWN.values())):
         yield "all", "cost/minutes", minutes
     if control == "main" and (peak := seed / _PEAK).exists():
@@ -179,11 +177,6 @@ def _keep_peak(file: Path) -> None:
     known = json.loads(file.read_text("utf-8")) if file.exists() else 0.0
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(max(peak, known)), "utf-8")
-
-
-def _place(seed: Path, control: str, model: str) -> Path:
-    own = control == "main" or model in _SHARED
-    return seed if own else seed / "controls" / control
 
 
 def _figures(folder: Path, model: str) -> Iterator[tuple[str, float]]:

@@ -21,6 +21,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks.project import inside
+from tests.torture.processes import beside, running
 from tests.torture.project import TortureProject
 
 _RAY = [sys.executable, "-m", "ray.scripts.scripts"]
@@ -91,33 +92,22 @@ def _ask(*arguments: str) -> None:
 def _killed(after: float | None) -> Iterator[list[float]]:
     """Kills the head after so many seconds, unless all is over; gives the instant."""
     killed: list[float] = []
-    over = threading.Event()
 
-    def kill() -> None:
+    def kill(over: threading.Event) -> None:
         if after is not None and not over.wait(after):
             for number in _heads():
                 with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
             killed.append(time.monotonic())
 
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    try:
+    with beside(kill):
         yield killed
-    finally:
-        over.set()
-        thread.join()
 
 
 def _heads() -> list[int]:
     """The processes that make a head, of all clusters on this machine."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            program = file.read_bytes().partition(b"\0")[0]
-            if os.path.basename(program) in (b"gcs_server", b"raylet"):
-                found.append(int(file.parent.name))
-    return found
+    programs = (b"gcs_server", b"raylet")
+    return running(lambda line: os.path.basename(line.partition(b"\0")[0]) in programs)
 
 
 def _free_address() -> str:

@@ -23,9 +23,8 @@ def killing(
         wanted: The most kills.
     """
     killed: list[int] = []
-    over = threading.Event()
 
-    def kill() -> None:
+    def kill(over: threading.Event) -> None:
         while len(killed) < wanted and not over.wait(chance.random() * longest):
             if living := victims():
                 number = chance.choice(sorted(living))
@@ -33,13 +32,31 @@ def killing(
                     os.kill(number, signal.SIGKILL)
                     killed.append(number)
 
-    thread = threading.Thread(target=kill, daemon=True)
+    with beside(kill):
+        yield killed
+
+
+@contextmanager
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Runs `work` in a thread meanwhile; it is given an event that says that all is over."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,), daemon=True)
     thread.start()
     try:
-        yield killed
+        yield
     finally:
         over.set()
         thread.join()
+
+
+def running(is_one: Callable[[bytes], bool]) -> list[int]:
+    """The processes of this machine whose command line, as /proc has it, is one of those."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if is_one(file.read_bytes()):
+                found.append(int(file.parent.name))
+    return found
 
 
 def children(number: int) -> list[int]:

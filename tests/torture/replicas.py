@@ -22,7 +22,7 @@ from srlm_kedro.engines.generation.replicas.replicas import Replicas
 from srlm_kedro.engines.generation.shards import ShardedEngine
 from srlm_kedro.engines.generation.transformers import TransformersEngine
 from tests.engines.models import write_model
-from tests.torture.processes import killing
+from tests.torture.processes import killing, running
 
 _SAMPLING = Sampling(n=4, max_new_tokens=32)
 _COMPLETIONS = 64
@@ -87,15 +87,7 @@ def _counted(replicas: Replicas) -> Counter[int]:
 
 def _living(replicas: Replicas) -> list[int]:
     """The processes of the replicas: Ray gives them a title."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            title = file.read_bytes()
-        except OSError:
-            continue
-        if title.startswith(b"ray::Replica"):
-            found.append(int(file.parent.name))
-    return found
+    return running(lambda title: title.startswith(b"ray::Replica"))
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ which model to make, the folder for the run's files, and where environments with
 an OASST export, IFEval's prompts and a referee. Most of them come from the command line."""
 
 _REAL = "An environment with real data does, such as `--env=one_gpu`, or `--env=one_gpu+cluster`."
-_READ_BY = {
+READ_BY = {
     "model": _REAL,
     "referee": _REAL,
     "oasst_file": _REAL,
@@ -141,7 +141,7 @@ def unused_faults(given: Mapping[str, Any], loop: LoopParams, names: Iterable[st
         "iteration": "iteration" not in names,
     }
     faults = [
-        f"parameter `{name}`: nothing reads it in this run. {_READ_BY[name]}"
+        f"parameter `{name}`: nothing reads it in this run. {READ_BY[name]}"
         for name, is_unused in unused.items()
         if is_unused and name in given
     ]

@@ -205,7 +205,7 @@ class VllmEngine:
             held = None
             try:
                 held = self._server.of(model, turn)
-                caller = self._serve.caller(held.server)
+                caller = self._serve.caller(held.server.url)
                 run(_through(caller, held.calls, todo, min(self._concurrency, len(todo)), ask))
             except NoAnswerError as error:
                 failed: Exception = error

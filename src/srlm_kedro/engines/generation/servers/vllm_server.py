@@ -61,7 +61,7 @@ class Serve:
         calls = TokenCalls(checkpoint.name, tokenizer, _ends(checkpoint.path, tokenizer))
         server = LocalServer(command, {**_NO_TELEMETRY, **self.environment})
         try:
-            self.caller(server)  # without its package nothing can be asked
+            self.caller(server.url)  # without its package nothing can be asked
             said = server.wait(self.patience)
         except BaseException as error:
             server.program.end()
@@ -72,12 +72,12 @@ class Serve:
 
     def refuse_unready(self) -> None:
         """Raises InputError if vLLM, or what asks it, is not installed."""
-        Caller(["http://127.0.0.1/v1"], None, 1, 0.2, self.timeout, None, "", name="vLLM")
+        self.caller("http://127.0.0.1/v1")
         refuse_without(self.python, "vllm", self.environment)
 
-    def caller(self, server: LocalServer) -> Caller:
-        """Asks a server."""
-        return Caller([server.url], None, 1, 0.2, self.timeout, None, "", name="vLLM")
+    def caller(self, url: str) -> Caller:
+        """Asks the server at an address."""
+        return Caller([url], None, 1, 0.2, self.timeout, None, "", name="vLLM")
 
 
 class OneServer:
