@@ -5,9 +5,9 @@ torchrun starts each rank anew, and its imports take longer than the trainings o
 
 import multiprocessing
 import os
-import socket
 from pathlib import Path
 
+from srlm_kedro.engines.machine import free_port
 from srlm_kedro.engines.training.trl.launch.job_folder import JobFolder
 
 _RANK = "srlm_kedro.engines.training.trl.launch.rank"
@@ -19,9 +19,7 @@ class ForkedRanks:
     def __init__(self, folder: Path, ranks: int):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([_RANK])
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self._ranks = [
             context.Process(target=_run, args=(folder, rank, ranks, port), daemon=True)
             for rank in range(ranks)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from srlm_kedro.engines.machine import free_port
 from srlm_kedro.engines.published.alpaca_eval import AlpacaEvalAnnotator
 from srlm_kedro.engines.published.alpaca_eval_package import load
 from srlm_kedro.engines.published.base import COLUMNS
@@ -352,9 +353,7 @@ def test_a_missing_package_names_the_extra(monkeypatch):
 
 def test_a_server_that_nobody_runs_is_known_before_any_work(tmp_path):
     """The message has no key. A server that answers gets no request that costs money."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    nobody = f"http://127.0.0.1:{free_port()}/v1"
     with pytest.raises(InputError, match=f"no server answers at {nobody} ") as refusal:
         AlpacaEvalAnnotator(nobody, str(tmp_path), credentials={"api_key": KEY}).refuse_unready()
     assert KEY not in str(refusal.value)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import socket
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,6 +14,7 @@ from srlm_kedro.display.safe_text import redacted
 from srlm_kedro.engines.generation.base import Request, Sampling
 from srlm_kedro.engines.generation.scripted import ScriptedEngine
 from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
+from srlm_kedro.engines.machine import free_port
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
 from tests.server import serve
@@ -197,9 +197,7 @@ def test_lasting_faults_end_in_a_message(fault):
 
 def test_nobody_there():
     """The message names a server that is down."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    url = f"http://127.0.0.1:{free_port()}/v1"
     quick = OpenAIEngine(url, retries=1, backoff=0.001)
     with pytest.raises(GateError, match=rf"model m1: no answer.*{url}/chat/completions: Conn"):
         quick.generate(MODEL, REQUESTS, SAMPLING, 0)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import threading
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +15,7 @@ from srlm_kedro.engines.generation.servers import endpoint
 from srlm_kedro.engines.generation.servers.openai import OpenAIEngine
 from srlm_kedro.engines.generation.servers.replies import Failure, Reply, read_reply
 from srlm_kedro.engines.generation.shards import ShardedEngine
+from srlm_kedro.engines.machine import free_port
 from srlm_kedro.errors import GateError, InputError
 from srlm_kedro.records import Checkpoint
 from srlm_kedro.referee.llm_judge import LlmJudge
@@ -55,9 +55,7 @@ def undisturbed():
 @pytest.fixture
 def nobody():
     """An address without a server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    return f"http://127.0.0.1:{free_port()}/v1"
 
 
 @pytest.fixture

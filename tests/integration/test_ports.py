@@ -9,6 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from srlm_kedro.engines.machine import free_port
 from srlm_kedro.running.plugins import wrap_command
 
 
@@ -24,9 +25,7 @@ def taken():
 @pytest.fixture
 def free():
     """A free port."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return free_port()
 
 
 def mlflow_ui(monkeypatch, *arguments, status=0):

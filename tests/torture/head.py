@@ -8,7 +8,6 @@ import argparse
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks.project import inside
+from srlm_kedro.engines.machine import free_port
 from tests.torture.processes import beside, running
 from tests.torture.project import TortureProject
 
@@ -35,41 +35,52 @@ def main() -> int:
     options = parser.parse_args()
     if _heads():
         parser.error("Ray runs on this machine already, and would be killed too. End it first.")
-    chance, faults, kills, ends = random.Random(options.seed), [], 0, 0
-    address = _free_address()
-    os.environ["RAY_ADDRESS"] = address
+    address = os.environ["RAY_ADDRESS"] = f"127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory(prefix="torture-head-") as name:
         folder = Path(name).resolve() / "project"
         folder.mkdir()
         with inside(folder):
-            project = TortureProject(folder, scripted=True, overlay="cluster")
-            start = time.monotonic()
-            with _head(address):
-                if project.run().status:
-                    raise SystemExit((folder / "run.log").read_text()[-4000:])
-            longest = time.monotonic() - start
-            print(f"Undisturbed: {longest:.0f} s.", flush=True)
-            expected = project.outputs(whole=True)
-            while kills < options.kills and not faults:
-                project.wipe()
-                status = -1
-                while status:
-                    after = chance.random() * longest if kills < options.kills else None
-                    with _head(address), _killed(after) as killed:
-                        status = project.run().status
-                        ended = time.monotonic()
-                    kills += len(killed)
-                    if killed and status:
-                        said = f"  killed; the run ended {ended - killed[0]:.0f} s later"
-                        print(said, flush=True)
-                    if status and not killed:
-                        faults.append((folder / "run.log").read_text()[-4000:])
-                        break
-                ends += 1
-                if not faults and project.outputs(whole=True) != expected:
-                    faults.append(f"other results after {kills} kills")
-    print("\n".join(faults) or f"{kills} kills, {ends} runs to their end: nothing lost.")
-    return bool(faults)
+            fault = _torture(folder, address, options.kills, random.Random(options.seed))
+    print(fault or "Nothing was lost.")
+    return bool(fault)
+
+
+def _torture(folder: Path, address: str, kills: int, chance: random.Random) -> str | None:
+    """Runs a project until so many heads are killed; gives what went wrong."""
+    project = TortureProject(folder, scripted=True, overlay="cluster")
+    start = time.monotonic()
+    with _head(address):
+        if project.run().status:
+            return _end_of_log(folder)
+    longest = time.monotonic() - start
+    print(f"Undisturbed: {longest:.0f} s.", flush=True)
+    expected = project.outputs(whole=True)
+    done = 0
+    while done < kills:
+        after = chance.random() * longest
+        with _head(address), _killed(after) as killed:
+            status = project.run().status
+            ended = time.monotonic()
+        done += len(killed)
+        if killed and status:
+            print(f"  killed; the run ended {ended - killed[0]:.0f} s later", flush=True)
+        elif status:
+            return _end_of_log(folder)
+        else:
+            if project.outputs(whole=True) != expected:
+                return f"other results after {done} kills"
+            print(f"  a run came to its end, {done} kills so far", flush=True)
+            project.wipe()
+    with _head(address):
+        if project.run().status:
+            return _end_of_log(folder)
+    if project.outputs(whole=True) != expected:
+        return f"other results after {done} kills"
+    return None
+
+
+def _end_of_log(folder: Path) -> str:
+    return (folder / "run.log").read_text()[-4000:]
 
 
 @contextmanager
@@ -89,12 +100,12 @@ def _ask(*arguments: str) -> None:
 
 
 @contextmanager
-def _killed(after: float | None) -> Iterator[list[float]]:
+def _killed(after: float) -> Iterator[list[float]]:
     """Kills the head after so many seconds, unless all is over; gives the instant."""
     killed: list[float] = []
 
     def kill(over: threading.Event) -> None:
-        if after is not None and not over.wait(after):
+        if not over.wait(after):
             for number in _heads():
                 with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
@@ -108,12 +119,6 @@ def _heads() -> list[int]:
     """The processes that make a head, of all clusters on this machine."""
     programs = (b"gcs_server", b"raylet")
     return running(lambda line: os.path.basename(line.partition(b"\0")[0]) in programs)
-
-
-def _free_address() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{one.getsockname()[1]}"
 
 
 if __name__ == "__main__":

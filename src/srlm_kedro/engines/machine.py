@@ -1,6 +1,7 @@
-"""The memory and the GPUs of this machine. Imports nothing heavy: the catalog reads it too."""
+"""This machine's memory, GPUs and ports. Imports nothing heavy: the catalog reads it too."""
 
 import os
+import socket
 from pathlib import Path
 
 LIMITS = (
@@ -30,3 +31,10 @@ def gpus() -> dict[str, float | str]:
         "gpus": float(len(found)),
         "gpu": names[0].partition(":")[2].strip() if names else "",
     }
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on at an address of this machine; "" stands for all of them."""
+    with socket.socket() as one:
+        one.bind((host, 0))
+        return one.getsockname()[1]

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm_kedro.engines.guarded import GuardedProgram
+from srlm_kedro.engines.machine import free_port
 from srlm_kedro.errors import GateError, InputError
 
 _OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_API_KEY")
@@ -37,7 +37,7 @@ class LocalServer:
         Raises:
             InputError: The program cannot be found.
         """
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}/v1"
         self._command = [part.replace("{port}", str(port)) for part in command]
         variables = _environment(self._command[0], environment)
@@ -81,12 +81,6 @@ class LocalServer:
                 return json.load(reply)["data"][0]
         except (OSError, ValueError, LookupError, urllib.error.URLError):
             return None
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def _environment(program: str, further: Mapping[str, str]) -> dict[str, str]:

@@ -74,10 +74,9 @@ class VllmEngine:
             InputError: `template` holds what no template can be given.
         """
         self._concurrency, self._retries = concurrency, retries
-        self._options = {"dtype": dtype, **(serve_options or {})}
-        self._template = checked(template)
+        options = {"dtype": dtype, **(serve_options or {})}
         self._serve = Serve(
-            python, self._options, environment or {}, self._template, timeout, patience
+            python, options, environment or {}, checked(template), timeout, patience
         )
         self._server = OneServer(self._serve)
 
@@ -148,8 +147,8 @@ class VllmEngine:
         Raises:
             InputError: The checkpoint's tokenizer or configuration cannot be read.
         """
-        tokenizer, positions = read_limits(model, template=self._template)
-        named = self._options.get("max_model_len")
+        tokenizer, positions = read_limits(model, template=self._serve.template)
+        named = self._serve.options.get("max_model_len")
         # vLLM also takes words and -1. Then it finds the limit when it loads the model.
         limit = named if isinstance(named, int) and named > 0 else positions
         return length_faults(tokenise(tokenizer, requests), limit, sampling)

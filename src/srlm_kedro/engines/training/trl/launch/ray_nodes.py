@@ -1,12 +1,12 @@
 """Ranks on several nodes of a cluster: Ray places one actor on each, which starts torchrun."""
 
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from srlm_kedro.engines.cluster import Probe, connected, probe_of, refuse_without_room
+from srlm_kedro.engines.machine import free_port
 from srlm_kedro.engines.training.trl.launch.torchrun import Torchrun
 from srlm_kedro.errors import GateError
 
@@ -25,9 +25,7 @@ class Node:
         import ray
 
         probe.refuse_difference()
-        with socket.socket() as one:
-            one.bind(("", 0))
-            return ray.util.get_node_ip_address(), one.getsockname()[1]
+        return ray.util.get_node_ip_address(), free_port("")
 
     def run(self, folder: Path, ranks: int, where: list[str]) -> int:
         """Runs torchrun to its end, and gives its exit status."""
