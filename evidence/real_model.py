@@ -15,8 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from evidence.real_model_page import COLUMNS, EXPERIMENTS, MODELS, lines, texts
+from evidence.real_model_page import COLUMNS, EXPERIMENTS, MODELS, RANDOM, lines, texts
 from srlm_kedro.datasets.values import TimingsDataset
+from srlm_kedro.pipelines.verifiable.measures import measure_gains
+from srlm_kedro.pipelines.verifiable.params import VerifiableParams
+from srlm_kedro.verifiable.referee import Checker
 
 ENV = "smollm"
 _METRICS = (
@@ -141,6 +144,26 @@ def _of_experiment(seed: Path, control: str) -> Iterator[tuple[str, str, float]]
         yield "all", "cost/minutes", minutes
     if control == "main" and (peak := seed / _PEAK).exists():
         yield "all", "cost/peak_gib", json.loads(peak.read_text("utf-8"))
+    if control == "main":
+        yield from _over_random_order(seed)
+
+
+def _over_random_order(seed: Path) -> Iterator[tuple[str, str, float]]:
+    """What each model gained over that of the same pairs in random order, if there is one."""
+    for model in ("m2", "m3"):
+        file = f"07_model_output/{model}/eval_responses.parquet"
+        own, other = seed / file, seed / "controls" / RANDOM / file
+        if own.exists() and other.exists():
+            random_order = pd.read_parquet(other).assign(model=RANDOM)
+            _, gains = measure_gains(
+                pd.read_parquet(own),
+                *[random_order] * 3,
+                Checker(),
+                VerifiableParams(),
+                int(seed.name.removeprefix("seed")),
+            )
+            for figure, value in gains.items():
+                yield model, figure, value
 
 
 def _minutes(folder: Path, lent: Sequence[str]) -> float:

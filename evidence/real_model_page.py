@@ -11,9 +11,10 @@ import pandas as pd
 
 from evidence.cells import NONE, table
 
+RANDOM = "shuffled_rewards"
 EXPERIMENTS = {
     "main": "M2 and M3 by its own judge",
-    "shuffled_rewards": "the same pairs in random order",
+    RANDOM: "the same pairs in random order",
     "checked": "rewarded by the programs: the ceiling",
 }
 """By the environment that is added to `smollm`."""
@@ -28,6 +29,13 @@ _PARTS = {
     "unseen_topic": "unseen topics",
     "unseen_kind": "unseen kinds",
 }
+_BESIDE = {
+    "M2": ("m2", "main"),
+    "M2, random order": ("m2", RANDOM),
+    "M3": ("m3", "main"),
+    "M3, random order": ("m3", RANDOM),
+}
+"""Columns of the kinds, each with its model and experiment."""
 _COSTS = {
     "words": ("met/words", "{:.0f}"),
     "cut off": ("eval/cut_off", "{:.2f}"),
@@ -69,6 +77,7 @@ def lines(figures: pd.DataFrame) -> list[str]:
         "",
         *table(["seed", "rewards", "M2 - M1", "M3 - M1", "pairs"], _gains(found, seeds)),
         "",
+        *_over_random_order(found, seeds),
         "## Shares of constraints met",
         "",
         *_by_model(found, seeds, [*_PARTS.values(), "all of a prompt's"], _shares),
@@ -152,11 +161,48 @@ def _gains(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
             yield str(seed), title, *cells, found.cell("{:.0f}", seed, "m2", "pairs/count", control)
 
 
-def _gain(found: Found, seed: int, model: str, control: str) -> str:
-    values = [found.at(seed, model, f"gain/vs_m1{part}", control) for part in ("", "_low", "_high")]
+def _gain(found: Found, seed: int, model: str, control: str, against: str = "m1") -> str:
+    figure = f"gain/vs_{against}"
+    values = [found.at(seed, model, f"{figure}{part}", control) for part in ("", "_low", "_high")]
     if None in values:
         return NONE
     return "{:+.3f} ({:+.3f} to {:+.3f})".format(*values)
+
+
+def _over_random_order(found: Found, seeds: Sequence[int]) -> list[str]:
+    """The section on what the judge gives beyond random order; empty without that control."""
+    rows = [
+        (str(seed), *(_gain(found, seed, model, "main", RANDOM) for model in ("m2", "m3")))
+        for seed in seeds
+    ]
+    lines_ = table(["seed", "M2", "M3"], rows)
+    if not lines_:
+        return []
+    head = ["## Own judge over random order", ""]
+    head += [
+        "What the order of the pairs gives: training on the model's own texts cancels out.",
+        "",
+    ]
+    kinds = table(["kind", "M1", *_BESIDE], _kinds_beside(found, seeds))
+    return [*head, *lines_, "", "By kind, over the seeds that have both:", "", *kinds, ""]
+
+
+def _kinds_beside(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    """Means over the seeds whose model of random order is finished, of each kind of constraint."""
+    figures = found.figures["figure"]
+    kinds = sorted(set(figures[figures.str.fullmatch(r"met/all/\w+")]))
+    for kind in kinds:
+        cells = []
+        for model, experiment in (("m1", "main"), *_BESIDE.values()):
+            last = "m2" if model == "m1" else model
+            values = [
+                found.at(seed, model, kind, experiment)
+                for seed in seeds
+                if found.at(seed, last, kind, RANDOM) is not None
+            ]
+            known = [value for value in values if value is not None]
+            cells.append(f"{sum(known) / len(known):.3f}" if known else NONE)
+        yield kind.rpartition("/")[2], *cells
 
 
 def _shares(found: Found, seed: int, model: str) -> list[str]:
@@ -241,7 +287,11 @@ def _claims(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, str]]:
         yield f"{name}, clear of zero", _count(found, seeds, model, "main", lambda low, _: low > 0)
         yield (
             f"{name} with pairs in random order: the interval holds zero",
-            _count(found, seeds, model, "shuffled_rewards", lambda low, high: low <= 0 <= high),
+            _count(found, seeds, model, RANDOM, lambda low, high: low <= 0 <= high),
+        )
+        yield (
+            f"{model.upper()} gains on {model.upper()} of random order, clear of zero",
+            _count(found, seeds, model, "main", lambda low, _: low > 0, RANDOM),
         )
         yield f"{name}: share of what true rewards give", _share_of_ceiling(found, seeds, model)
 
@@ -252,10 +302,13 @@ def _count(
     model: str,
     experiment: str,
     holds: Callable[[float, float], bool],
+    against: str = "m1",
 ) -> str:
     """In how many seeds an interval is as claimed."""
     ends = [
-        tuple(found.at(seed, model, f"gain/vs_m1_{end}", experiment) for end in ("low", "high"))
+        tuple(
+            found.at(seed, model, f"gain/vs_{against}_{end}", experiment) for end in ("low", "high")
+        )
         for seed in seeds
     ]
     known = [(low, high) for low, high in ends if low is not None and high is not None]

@@ -66,6 +66,26 @@ def test_the_page(runs, tmp_path, capsys):
     assert "shuffled_rewards,3,m2,gain/vs_m1,0.01" in figures
 
 
+def test_the_judge_against_random_order(runs, tmp_path):
+    """The same prompts' responses are compared, and kinds are shown beside each other."""
+    for place, text in (("seed3", "Blue sky."), ("seed3/controls/shuffled_rewards", "Grey sky.")):
+        folder = runs / "data" / place / "07_model_output/m2"
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [
+            ("m2", f"p{number}", 'Describe the sky. Include the word "blue".', "include", "sampled")
+            for number in range(4)
+        ]
+        columns = ["model", "prompt_id", "prompt", "kind", "mode"]
+        responses = pd.DataFrame(rows, columns=columns).assign(response=text)
+        responses.to_parquet(folder / "eval_responses.parquet")
+    control = runs / "data/seed3/controls/shuffled_rewards/08_reporting/m2/constraint_metrics.json"
+    control.write_text(json.dumps({"met/all/include": 0.25}))
+    page = real_model.lines(real_model.read(runs))
+    assert "| 3 | +1.000 (+1.000 to +1.000) | - |" in page
+    assert "| M2 gains on M2 of random order, clear of zero | 1 of 1 seeds |" in page
+    assert "| include | 0.750 | 0.500 | 0.250 | - | - |" in page
+
+
 def test_figures_of_runs_elsewhere_are_kept(runs, tmp_path):
     """A run that is in the folder replaces its earlier figures, and the others stay as they are."""
     elsewhere = tmp_path / "elsewhere.csv"
