@@ -1,7 +1,8 @@
 """`python -m evidence.real_model`: SmolLM2 through the loop, with seeds and controls, and its page.
 
-The same command again goes on where it was. A seed takes about two hours on two cores, and a
-control, which shares M0 to M1 and what M1 drew with its seed, a third of that.
+The same command again goes on where it was. A seed takes less than two hours on two cores, and a
+control to M2, which shares M0 to M1 and what M1 drew with its seed, 20 minutes. Figures that the
+page's folder has of other seeds stay.
 """
 
 import argparse
@@ -23,8 +24,8 @@ from srlm_kedro.verifiable.referee import Checker
 
 ENV = "smollm"
 _METRICS = (
-    *("gain", "constraint", "fluency", "eval", "pair", "judge", "study", "own", "prompt"),
-    "benchmark",
+    *("gain", "constraint", "criteria", "fluency", "eval", "pair", "judge", "study", "own"),
+    *("prompt", "head_to_head", "benchmark"),
 )
 _SHARED = ("m0", "sft", "m1")
 _PEAK = "peak_gib.json"
@@ -45,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.page_only:
         shorter = options.control_iterations
         run_all(folder, options.seeds, options.controls, options.model, shorter)
-    figures = read(folder)
-    if options.add:
-        figures = joined(figures, pd.read_csv(options.add))
+    figures, file = read(folder), options.out / "smollm.csv"
+    if file.exists():
+        figures = joined(figures, pd.read_csv(file))
     options.out.mkdir(parents=True, exist_ok=True)
-    figures.to_csv(options.out / "smollm.csv", index=False, float_format="%.6g")
+    figures.to_csv(file, index=False, float_format="%.6g")
     page = options.out / "smollm.md"
     written = [*lines(figures), *texts(folder)]
     page.write_text("\n".join(written).rstrip() + "\n", "utf-8")
@@ -228,9 +229,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", help="M0, if not the one of conf/smollm")
     parser.add_argument("--out", type=Path, default=Path("docs/evidence"), help="(docs/evidence)")
-    parser.add_argument(
-        "--add", type=Path, metavar="CSV", help="figures of runs elsewhere that go on the page too"
-    )
     parser.add_argument("--page-only", action="store_true", help="runs nothing")
     return parser
 

@@ -1,9 +1,6 @@
 """The page about SmolLM2: gains, what they cost, and answers to read."""
 
-import os
-import platform
 import random
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -38,9 +35,16 @@ _BESIDE = {
 """Columns of the kinds, each with its model and experiment."""
 _COSTS = {
     "words": ("met/words", "{:.0f}"),
-    "cut off": ("eval/cut_off", "{:.2f}"),
+    "cut off": ("met/cut_off", "{:.2f}"),
+    "repeats itself": ("met/repeating", "{:.2f}"),
     "different pairs of words": ("met/distinct_pairs", "{:.3f}"),
     "log-probability under M0": ("fluency/log_prob", "{:.3f}"),
+}
+_PROMPTS = {
+    "written": ("prompts/written", "{:.0f}"),
+    "accepted": ("prompts/accepted", "{:.0f}"),
+    "accepted of those judged": ("prompts/accepted_share", "{:.2f}"),
+    "refused: not all constraints known": ("prompts/rejected_no_criteria", "{:.0f}"),
 }
 _JUDGING = {
     "right on held-out answers of M0": ("eval/pairwise_accuracy", "eval/judge_pairs"),
@@ -48,6 +52,8 @@ _JUDGING = {
     "its judge was right on candidates": ("study/judge_right", "study/judge_pairs"),
 }
 """Share and number of pairs."""
+_ACCURACY = ("eval/pairwise_accuracy", "{:.1f}%")
+_NOT_RUN = "not run"
 _IFEVAL = (
     *("prompt_level_strict_acc", "prompt_level_loose_acc"),
     *("inst_level_strict_acc", "inst_level_loose_acc"),
@@ -65,9 +71,7 @@ def lines(figures: pd.DataFrame) -> list[str]:
         "in [smollm.csv](smollm.csv). Shares are of the constraints in held-out prompts that the",
         "responses meet, as programs find them. Intervals: 95%, over prompts.",
         "",
-        f"- seeds: {', '.join(map(str, seeds)) or 'none is finished'}",
-        f"- machine of the last run: {platform.machine()}, {os.cpu_count()} cores; Python "
-        f"{sys.version.partition(' ')[0]}",
+        f"Seeds: {', '.join(map(str, seeds)) or 'none is finished'}.",
         "",
         "## What was to be shown",
         "",
@@ -75,7 +79,7 @@ def lines(figures: pd.DataFrame) -> list[str]:
         "",
         "## Gains over M1",
         "",
-        *table(["seed", "rewards", "M2 - M1", "M3 - M1", "pairs"], _gains(found, seeds)),
+        *table(["seed", "rewards", "M2 - M1", "M3 - M1", "M3 - M2", "pairs"], _gains(found, seeds)),
         "",
         *_over_random_order(found, seeds),
         "## Shares of constraints met",
@@ -88,13 +92,23 @@ def lines(figures: pd.DataFrame) -> list[str]:
         "",
         "## What it paid",
         "",
-        *_by_model(found, seeds, list(_COSTS), _costs),
+        "A response repeats itself if fewer than half of its runs of four words are different.",
+        "Different pairs of words are counted in the first 20 words of each response. Less of a",
+        "log-probability under M0 means texts that M0 would not write; repeated texts have more.",
+        "",
+        *table(["seed", "rewards", "model", *_COSTS], _costs(found, seeds), names=3),
         "",
         "## How it judged",
         "",
-        "Shares of pairs that it ordered as the programs do, and the number of pairs.",
+        "Shares of pairs that it ordered as the programs do, and the number of pairs; half is",
+        "chance. Of the pairs that DPO learnt from, the rest meet their constraints equally well.",
         "",
         *_by_model(found, seeds, [*_JUDGING, "pairs true, false"], _judging),
+        "",
+        *_known_kinds(found),
+        "## Prompts that it wrote",
+        "",
+        *_by_model(found, seeds, list(_PROMPTS), _written),
         "",
         *_ifeval_lines(found, seeds),
         "## Time and memory",
@@ -158,6 +172,7 @@ def _gains(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
             cells = [_gain(found, seed, model, control) for model in ("m2", "m3")]
             if set(cells) == {NONE}:
                 continue
+            cells.append(_gain(found, seed, "m3", control, "m2"))
             yield str(seed), title, *cells, found.cell("{:.0f}", seed, "m2", "pairs/count", control)
 
 
@@ -212,23 +227,19 @@ def _shares(found: Found, seed: int, model: str) -> list[str]:
 
 def _kinds(found: Found, seeds: Sequence[int]) -> list[str]:
     """The means over seeds, of all parts."""
-    rows = found.figures[found.figures["figure"].str.fullmatch(r"met/all/(?!all$)\w+")]
+    rows = _means_by_kind(found, r"met/all/(?!all$)\w+")
+    return table(["kind", *map(str.upper, MODELS)], rows)
+
+
+def _means_by_kind(found: Found, pattern: str) -> Iterator[tuple[str, ...]]:
+    """A row for each kind: the mean over seeds for each model."""
+    rows = found.figures[found.figures["figure"].str.fullmatch(pattern)]
     rows = rows[rows["experiment"] == "main"]
     means: Mapping = rows.groupby(["figure", "model"])["value"].mean().to_dict()
-    kinds = sorted({figure for figure, _ in means})
-    return table(
-        ["kind", *map(str.upper, MODELS)],
-        [
-            (
-                kind.rpartition("/")[2],
-                *(
-                    f"{means[kind, model]:.3f}" if (kind, model) in means else "-"
-                    for model in MODELS
-                ),
-            )
-            for kind in kinds
-        ],
-    )
+    for kind in sorted({figure for figure, _ in means}):
+        cells = [means.get((kind, model)) for model in MODELS]
+        shown = [NONE if value is None else f"{value:.3f}" for value in cells]
+        yield kind.rpartition("/")[2], *shown
 
 
 def _by_model(
@@ -244,8 +255,31 @@ def _by_model(
     return table(["seed", "model", *columns], rows, names=2)
 
 
-def _costs(found: Found, seed: int, model: str) -> list[str]:
-    return [found.cell(form, seed, model, name) for name, form in _COSTS.values()]
+def _costs(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    for seed in seeds:
+        for control, title in EXPERIMENTS.items():
+            for model in MODELS:
+                cells = [found.cell(form, seed, model, at, control) for at, form in _COSTS.values()]
+                yield str(seed), title, model.upper(), *cells
+
+
+def _written(found: Found, seed: int, model: str) -> list[str]:
+    return [found.cell(form, seed, model, name) for name, form in _PROMPTS.values()]
+
+
+def _known_kinds(found: Found) -> list[str]:
+    """What the judge knows of each kind; empty if no seed was measured."""
+    rows = _means_by_kind(found, r"criteria/auc/\w+")
+    lines_ = table(["kind", *map(str.upper, MODELS)], rows)
+    if not lines_:
+        return []
+    return [
+        "By kind of constraint, on its own held-out answers: how often a met one has more points",
+        "than one that is not met (half: by chance), mean over seeds.",
+        "",
+        *lines_,
+        "",
+    ]
 
 
 def _judging(found: Found, seed: int, model: str) -> list[str]:
@@ -281,19 +315,52 @@ def _spent(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
 
 
 def _claims(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, str]]:
-    """What the seeds were run for; a claim without figures is left out by `table`."""
+    """What the seeds were run for; what has no figures was not run."""
     for model in ("m2", "m3"):
-        name = f"{model.upper()} gains on M1"
-        yield f"{name}, clear of zero", _count(found, seeds, model, "main", lambda low, _: low > 0)
+        name = model.upper()
+        yield f"{name} gains on M1, clear of zero", _count(found, seeds, model, "main", _positive)
         yield (
-            f"{name} with pairs in random order: the interval holds zero",
+            f"{name} gains on M1 with pairs in random order: the interval holds zero",
             _count(found, seeds, model, RANDOM, lambda low, high: low <= 0 <= high),
         )
         yield (
-            f"{model.upper()} gains on {model.upper()} of random order, clear of zero",
-            _count(found, seeds, model, "main", lambda low, _: low > 0, RANDOM),
+            f"{name} gains on {name} of random order, clear of zero",
+            _count(found, seeds, model, "main", _positive, RANDOM),
         )
-        yield f"{name}: share of what true rewards give", _share_of_ceiling(found, seeds, model)
+        yield (
+            f"{name} gains on M1: share of what true rewards give; beyond random order",
+            _shares_of_ceiling(found, seeds, model),
+        )
+    strictly = f"benchmarks/ifeval/{_IFEVAL[0]}"
+    yield "IFEval, prompts strictly, M1 to M3", _change(found, seeds, strictly, "{:.3f}")
+    yield "its judge on held-out answers of M0, M1 to M3", _change(found, seeds, *_ACCURACY)
+    for name, (figure, form) in _COSTS.items():
+        yield f"{name}, M1 to M3", _change(found, seeds, figure, form)
+    for name, figure, limit in (
+        ("minutes below 120", "cost/minutes", 120),
+        ("peak below 8 GiB", "cost/peak_gib", 8),
+    ):
+        values = [value for seed in seeds if (value := found.at(seed, "all", figure)) is not None]
+        held = sum(value < limit for value in values)
+        yield name, f"{held} of {len(values)} seeds" if values else _NOT_RUN
+
+
+def _positive(low: float, high: float) -> bool:
+    return low > 0
+
+
+def _change(found: Found, seeds: Sequence[int], figure: str, form: str) -> str:
+    """The means of M1 and M3 over the seeds that have both."""
+    values = [[found.at(seed, model, figure) for model in ("m1", "m3")] for seed in seeds]
+    known = [(first, last) for first, last in values if first is not None and last is not None]
+    if not known:
+        return _NOT_RUN
+    first, last = (form.format(sum(each) / len(known)) for each in zip(*known, strict=True))
+    return f"{first} to {last} ({_seeds(len(known))})"
+
+
+def _seeds(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
 
 
 def _count(
@@ -312,15 +379,25 @@ def _count(
         for seed in seeds
     ]
     known = [(low, high) for low, high in ends if low is not None and high is not None]
-    return f"{sum(holds(*each) for each in known)} of {len(known)} seeds" if known else NONE
+    return f"{sum(holds(*each) for each in known)} of {len(known)} seeds" if known else _NOT_RUN
 
 
-def _share_of_ceiling(found: Found, seeds: Sequence[int], model: str) -> str:
-    """The mean gain by the own judge over that by the programs, on seeds that have both."""
-    gains = [
-        [found.at(seed, model, "gain/vs_m1", name) for name in ("main", "checked")]
-        for seed in seeds
-    ]
-    known = [(own, true) for own, true in gains if own is not None and true is not None]
-    ceiling = sum(true for _, true in known)
-    return f"{sum(own for own, _ in known) / ceiling:.0%}" if ceiling > 0 else NONE
+def _shares_of_ceiling(found: Found, seeds: Sequence[int], model: str) -> str:
+    """The mean gain by the own judge over that by the programs, on seeds that have both.
+
+    Then both without what random order gains, on seeds that have that too.
+    """
+    names = ("main", "checked", RANDOM)
+    gains = [[found.at(seed, model, "gain/vs_m1", name) for name in names] for seed in seeds]
+    known = [each for each in gains if None not in each[:2]]
+    if not known:
+        return _NOT_RUN
+    controlled = [each for each in known if each[2] is not None]
+    whole = _ratio([(own, true) for own, true, _ in known])
+    beyond = _ratio([(own - chance, true - chance) for own, true, chance in controlled])
+    return f"{whole} ({_seeds(len(known))}); {beyond} ({_seeds(len(controlled))})"
+
+
+def _ratio(gains: Sequence[tuple[float, float]]) -> str:
+    ceiling = sum(true for _, true in gains)
+    return f"{sum(own for own, _ in gains) / ceiling:.0%}" if ceiling > 0 else NONE

@@ -117,6 +117,10 @@ def test_smollms_loop_runs_from_its_seed_data_to_m2(verifiable):
     assert len(written) == 12
     gains = table(verifiable, "m2/gains", "data/smollm")
     assert {"m1", "sft"} <= set(gains["against"])
+    known = table(verifiable, "m2/criteria", "data/smollm")
+    assert {"all", "include"} <= set(known["kind"])
+    shown = pd.read_parquet(own / "08_reporting/answers.parquet")
+    assert list(shown["model"].unique()) == ["m0", "sft", "m1", "m2"]
     again = {file.name: file.read_bytes() for file in raw.glob("*.jsonl")}
     assert again == made
 

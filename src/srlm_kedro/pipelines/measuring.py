@@ -14,7 +14,8 @@ def measure(last: int, loop: LoopParams) -> Pipeline:
     cards_ = sum((_card(model, loop) for model in models), Pipeline([]))
     studied = models if loop.study else []
     studies = sum((_study(model, loop) for model in studied), Pipeline([]))
-    report = reporting.create_pipeline(models, loop.study)
+    start = ["m0"] if loop.world == "verifiable" else []
+    report = reporting.create_pipeline(models, loop.study, start)
     return _start(loop) + evaluations + select(last, loop) + studies + cards_ + report
 
 
@@ -97,6 +98,8 @@ def _study(model: str, loop: LoopParams) -> Pipeline:
         *("prompts", "judged_responses", "pairs", "reward_modelling"),
     )
     wiring |= {"eft_eval": "eft.eft_eval", **asked(loop)}
+    if loop.world == "verifiable" and loop.judge_form == "criteria":
+        stages += verifiable.create_criteria_pipeline()
     if model == "m1" and loop.judge_form == "worded":
         stages += study.create_rubric_pipeline()
         tables.append("rubric_metrics")

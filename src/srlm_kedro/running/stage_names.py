@@ -75,6 +75,7 @@ _NAMES = {
     "measure_criteria_judge": "measuring the judge by criteria",
     "measure_fluency": "measuring how probable M0 finds its answers",
     "measure_gains": "measuring what it gained",
+    "measure_criteria": "measuring how well it knows each kind of constraint",
     "measure_judge": "measuring the judge",
     "measure_model": "measuring the model",
     "measure_movement": "measuring how far training moved the model",

@@ -111,6 +111,8 @@ def test_a_card_tells_lineage_counts_and_drops():
     [
         ({"judge": "m1"}, "answered by M2 and judged by M1"),
         ({"judge": "external"}, "judged by an external judge"),
+        ({"reward": "checked"}, "answered by M2 and rewarded by programs that check them"),
+        ({"reward": "both"}, "rewarded by M2 as judge and by programs that check them"),
         ({"prompt_generator": "fixed"}, "written by a fixed model"),
         ({"when_worse": "best"}, "M3 is the best of M1 to M2, trained by DPO"),
         ({"update": "positives"}, "M3 is M0, fine-tuned (SFT) on seed data and responses of full"),

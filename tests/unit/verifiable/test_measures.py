@@ -8,9 +8,11 @@ import pytest
 from srlm_kedro.pipelines.verifiable.measures import (
     distinct_pairs,
     measure_constraints,
+    measure_criteria,
     measure_fluency,
     measure_gains,
     part_of,
+    repeats,
 )
 from srlm_kedro.pipelines.verifiable.params import VerifiableParams
 from srlm_kedro.records import Checkpoint
@@ -72,6 +74,50 @@ def test_greedy_responses_do_not_count():
     table = responses({"e1": ["a small dish", "a dish"]})
     table.loc[1, "mode"] = "greedy"
     assert measure_constraints(table, Checker())[1]["met/all/all"] == 1
+
+
+def test_cut_and_repeating_responses_are_counted():
+    """A text repeats itself if fewer than half of its runs of four words are different."""
+    table = responses({"e1": ["a small dish", "it is hot and " * 4], "e3": ["birds", "more birds"]})
+    table.loc[0, "finish"] = "length"
+    metrics = measure_constraints(table, Checker())[1]
+    assert (metrics["met/cut_off"], metrics["met/repeating"]) == (1 / 4, 1 / 4)
+    assert not repeats(["one", "two", "three", "four", "five", "six"])
+    assert not repeats([])
+
+
+def judgements(table, points):
+    """Answers to `a` and `b`, both wanted, of each response: log-odds of yes."""
+    zeros = [[0.0] * len(each) for each in points]
+    return pd.DataFrame(
+        {
+            "response_id": table["response_id"],
+            "wanted": [[True] * len(each) for each in points],
+            "log_yes": points,
+            "log_no": zeros,
+        }
+    )
+
+
+def test_a_judge_is_measured_by_kind():
+    """It knows `a`, is at chance on `b`, and `c` is never missed."""
+    table = responses({"e1": ["a+ b+", "a- b+"], "e2": ["a+ b- c+"], "e3": ["a- b-"]})
+    points = [[3.0, 0.0], [-1.0, 1.0], [2.0, 1.0, 0.0], [1.0, 0.0]]
+    found, metrics = measure_criteria(table, judgements(table, points), Read())
+    by_kind = found.set_index("kind")
+    assert by_kind["n"].to_dict() == {"all": 9, "a": 4, "b": 4, "c": 1}
+    assert (metrics["criteria/auc/a"], metrics["criteria/auc/b"]) == (1.0, 0.5)
+    assert pd.isna(by_kind.loc["c", "auc"])
+    assert "criteria/auc/c" not in metrics
+    assert (found["model"] == "m1").all()
+
+
+def test_a_judge_without_room_says_nothing_of_a_kind():
+    """Answers that could not be read are left out."""
+    table = responses({"e1": ["a+", "a-"], "e2": ["a-"]})
+    nan = float("nan")
+    found, _ = measure_criteria(table, judgements(table, [[1.0], [0.0], [nan]]), Read())
+    assert found.set_index("kind").loc["a", ["n", "auc"]].tolist() == [2, 1.0]
 
 
 def test_gains_are_paired_by_prompt():

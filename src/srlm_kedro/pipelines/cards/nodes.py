@@ -39,6 +39,7 @@ _METRICS = {
     "eval/mean_score": "mean score of sampled responses, 0 to 5, by the referee",
     "eval/greedy_score": "mean score of greedy responses",
     "eval/mean_score_unseen": "mean score on kinds of task unseen in training",
+    "eval/constraints_missed": "share of the prompts' constraints that sampled responses miss",
     "eval/mean_length": "mean response length, tokens",
     "eval/pairwise_accuracy": "as a judge: human orderings met, %",
     "eval/five_best": "as a judge: share of its full scores that people ranked first, %",
@@ -68,7 +69,7 @@ def write_seed_model_card(
         facts |= _drops("judgements of ranked responses", "eft/judgements", eft_metrics, "eft/")
         facts["of them kept as EFT examples"] = eft_metrics["eft/kept"]
     learnt = "IFT, instruction fine-tuning examples"
-    learnt += "" if eft_metrics is None else ", and EFT, judgements that agree with people"
+    learnt += "" if eft_metrics is None else ", and EFT, examples of judging"
     return _card(
         model,
         lineage=[f"{model.name.upper()} is M0, fine-tuned (SFT) on {learnt}."],
@@ -149,7 +150,12 @@ def _lineage(t: int, loop: LoopParams) -> list[str]:
     before = f"the best of M1 to M{t - 1}" if goes_back and t > 2 else f"M{t - 1}"
     judge = {"current": before, "m1": "M1", "external": "an external judge"}[loop.judge]
     writer = {"current": before, "m0": "M0", "fixed": "a fixed model"}[loop.prompt_generator]
-    made = f"New prompts were written by {writer}, answered by {before} and judged by {judge}."
+    rewarded = {
+        "judge": f"judged by {judge}",
+        "checked": "rewarded by programs that check them",
+        "both": f"rewarded by {judge} as judge and by programs that check them",
+    }[loop.reward]
+    made = f"New prompts were written by {writer}, answered by {before} and {rewarded}."
     if loop.update != "dpo":
         return [f"M{t} is M0, fine-tuned (SFT) on seed data and responses of full reward.", made]
     return [

@@ -48,7 +48,8 @@ class JudgingParams(Params):
     """The run stops if a larger share of the judgements has no score after the retries."""
     give_up_at: Annotated[float, LIMIT] = Field(0.1, ge=0, le=1)
     """The run stops if this share of the judgements is drawn, and at least 64, and none of them
-    has a score; no retry would help. 1, or `max_unparsed` above a half: all are drawn first."""
+    has a score; no retry would help. 1, or `max_unparsed` above a half: all are drawn first.
+    A judge that is asked by criteria draws nothing, and is not stopped early."""
 
     @model_validator(mode="after")
     def _can_be_rewarded(self) -> Self:

@@ -1,5 +1,7 @@
 """The report on a run: tables, figures, the page, and the summary."""
 
+from collections.abc import Sequence
+
 from kedro.pipeline import Node, Pipeline
 
 from srlm_kedro.pipelines.reporting.model_tables import (
@@ -53,14 +55,16 @@ def create_study_pipeline(metrics: list[str]) -> Pipeline:
     return Pipeline([Node(describe_study, ["model", *metrics], "study_row", name="describe_study")])
 
 
-def create_pipeline(models: list[str], studied: bool) -> Pipeline:
+def create_pipeline(models: list[str], studied: bool, start: Sequence[str] = ()) -> Pipeline:
     """All models: their rows -> `head_to_head`, `iterations`, `report`, `summary`, ...
 
     Args:
         models: Their namespaces in order: `sft`, `m1`, `m2`, ...
         studied: Whether they have a `study_row`, for the table `study`.
+        start: Models before them whose answers are shown too.
     """
     scores = _of(models, "eval_scores")
+    answers = _of([*start, *models], "eval_scores")
     duels = _of(models[1:], "head_to_head")
     judges = _of(models, "reward_modelling")
     rows = _of(models, "row")
@@ -72,7 +76,7 @@ def create_pipeline(models: list[str], studied: bool) -> Pipeline:
             Node(collect_judges, judges, "reward_modelling", name="judges"),
             Node(collect_iterations, ["timings", *rows], "iterations", name="iterations"),
             Node(tabulate_errors, scores, "errors", name="errors"),
-            Node(pick_answers, ["params:seed", *scores], "answers", name="answers"),
+            Node(pick_answers, ["params:seed", *answers], "answers", name="answers"),
             Node(plot_head_to_head, "head_to_head", "head_to_head_plot", name="head_to_head_plot"),
             Node(plot_scores, "errors", "score_plot", name="score_plot"),
             Node(plot_errors, "errors", "error_plot", name="error_plot"),
@@ -87,7 +91,7 @@ def create_pipeline(models: list[str], studied: bool) -> Pipeline:
     )
     if studied:
         stages += Pipeline([Node(collect_study, studies, "study", name="study")])
-    of_models = [*scores, *duels, *judges, *rows, *samples, *studies]
+    of_models = [*answers, *duels, *judges, *rows, *samples, *studies]
     shared = ["timings", *([] if studied else ["no_study"])]
     return Pipeline(
         stages,

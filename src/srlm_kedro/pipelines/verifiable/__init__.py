@@ -4,6 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from srlm_kedro.pipelines.verifiable.measures import (
     measure_constraints,
+    measure_criteria,
     measure_fluency,
     measure_gains,
 )
@@ -68,6 +69,20 @@ def create_gains_pipeline() -> Pipeline:
                 [*scores, "referee", "params:verifiable", "params:seed"],
                 ["gains", "gain_metrics"],
                 name="measure_gains",
+            )
+        ]
+    )
+
+
+def create_criteria_pipeline() -> Pipeline:
+    """`own_responses`, `own_judgements`, `referee` -> `criteria`, `criteria_metrics`."""
+    return Pipeline(
+        [
+            Node(
+                measure_criteria,
+                ["own_responses", "own_judgements", "referee"],
+                ["criteria", "criteria_metrics"],
+                name="measure_criteria",
             )
         ]
     )

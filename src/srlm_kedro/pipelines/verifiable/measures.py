@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from srlm_kedro.engines.training.base import TrainingEngine
+from srlm_kedro.judge.criteria import points
 from srlm_kedro.judge.statistics import bootstrap_interval
 from srlm_kedro.params import Reads
 from srlm_kedro.pipelines.verifiable.params import VerifiableParams
@@ -25,10 +26,16 @@ counts constraints of sampled responses, `met` is the share of them that is met.
 GAINS = ["model", "against", "part", "prompts", "gain", "low", "high"]
 """One row per earlier model and part: the difference of the mean shares of constraints met, with
 its 95% interval over prompts."""
+CRITERIA = ["model", "kind", "n", "met", "auc"]
+"""One row per kind of constraint and one for all: `n` questions about the model's own responses,
+the share `met`, and how often a met constraint has more of the judge's points than one that is not
+met (0.5: by chance; NaN if all or none are met)."""
 _ALL = "all"
 _SEEN, _UNSEEN_KIND = "seen", "unseen kind"
 _WORDS = 20
 """Words at the beginning of each response that count for its variety: longer texts repeat more."""
+_RUN = 4
+"""Words of a run; a text in which fewer than half of its runs are different repeats itself."""
 
 
 def measure_constraints(
@@ -70,6 +77,8 @@ def measure_constraints(
         "met/every_constraint": float(np.mean(whole)),
         "met/distinct_pairs": distinct_pairs(beginnings.tolist()),
         "met/words": float(words.str.len().mean()),
+        "met/cut_off": float((sampled["finish"] == "length").mean()),
+        "met/repeating": float(np.mean([repeats(each) for each in words])),
     }
     model = str(eval_responses["model"].iloc[0])
     return table.assign(model=model)[BY_KIND], metrics
@@ -139,6 +148,55 @@ def distinct_pairs(texts: list[list[str]]) -> float:
     """The share of different pairs of neighbouring words among all pairs, over all texts."""
     pairs = [pair for words in texts for pair in pairwise(words)]
     return len(set(pairs)) / max(len(pairs), 1)
+
+
+def repeats(words: list[str]) -> bool:
+    """Whether fewer than half of a text's runs of four words are different."""
+    runs = list(zip(*(words[start:] for start in range(_RUN)), strict=False))
+    return len(set(runs)) < len(runs) / 2
+
+
+def measure_criteria(
+    own_responses: pd.DataFrame, own_judgements: pd.DataFrame, referee: CheckingReferee
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """How well the judge knows each kind of constraint, columns `CRITERIA`; and `criteria/auc/...`.
+
+    Args:
+        own_responses: The model's own responses to held-out prompts.
+        own_judgements: What it said of them, asked by criteria.
+        referee: Says which constraints are met, in the order of the questions.
+    """
+    judged = own_responses.merge(own_judgements, on="response_id")
+    found = referee.assess_all(list(zip(judged["prompt"], judged["response"], strict=True)))
+    answers = judged[["wanted", "log_yes", "log_no"]].to_dict("records")
+    table = pd.DataFrame(
+        [
+            (kind, met, point)
+            for one, answer in zip(found, answers, strict=True)
+            for (kind, met), point in zip(one.verdicts, points(answer), strict=True)
+        ],
+        columns=["kind", "met", "point"],
+    ).dropna()
+    groups = {_ALL: table, **dict(iter(table.groupby("kind")))}
+    rows = [
+        (len(group), float(group["met"].mean()), _auc(group["met"], group["point"]))
+        for group in groups.values()
+    ]
+    result = pd.DataFrame(rows, columns=CRITERIA[2:]).assign(
+        kind=list(groups), model=str(own_responses["model"].iloc[0])
+    )
+    known = result.dropna()
+    metrics = zip(known["kind"], known["auc"], strict=True)
+    return result[CRITERIA], {f"criteria/auc/{kind}": float(auc) for kind, auc in metrics}
+
+
+def _auc(met: pd.Series, point: pd.Series) -> float:
+    """How often a point of a met constraint is the larger one; equal ones count half."""
+    positive, negative = int(met.sum()), int((~met).sum())
+    if not positive or not negative:
+        return float("nan")
+    ranks = point.rank()[met].sum()
+    return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
 
 
 def _shares(scores: pd.DataFrame, referee: CheckingReferee) -> pd.Series:
