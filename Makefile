@@ -39,7 +39,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadscope
 
 bench: $(READY)
-	$(UV) -e '.[benchmarks]'
+	$(UV) -e '.[benchmarks,smollm]'
 	$(BIN)/python -m benchmarks
 
 # Other seeds and controls: make evidence EVIDENCE="--seeds 5 6 --experiments no_eft frozen_judge"

@@ -302,8 +302,13 @@ def _ifeval_lines(found: Found, seeds: Sequence[int]) -> list[str]:
     """The section on IFEval; empty if no seed was measured by it."""
     columns = ["prompts, strict", "prompts, loose", "instructions, strict", "instructions, loose"]
     rows = _by_model(found, seeds, columns, _ifeval)
-    note = "In %, of prompts and of instructions, strictly and loosely."
-    return ["## IFEval", "", note, "", *rows, ""] if rows else []
+    note = [
+        "In %, of prompts and of instructions, strictly and loosely; the longest answer has 512",
+        "tokens. No prompt of IFEval shares 13 words in a row with one of seed data or training.",
+        "Of its 832 instructions 263 are of kinds that are trained too, in other words: no commas,",
+        "a number of words, words to use or to avoid, bullet points, a postscript.",
+    ]
+    return ["## IFEval", "", *note, "", *rows, ""] if rows else []
 
 
 def _spent(found: Found, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
