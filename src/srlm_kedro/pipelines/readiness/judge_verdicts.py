@@ -65,8 +65,8 @@ def _accuracy(form: Figures, name: str, needed: bool, asked: Asked) -> Line:
     if at_chance:
         verdict = "doubtful" if value >= bounds.ready else "not ready"
     found = (
-        f"{percent(value)} of {form['decided']} pairs are in people's order ({percent(low)} to "
-        f"{percent(high)}; chance {percent(_CHANCE)})."
+        f"{percent(value)} of {form['decided']} pairs are in the seed data's order "
+        f"({percent(low)} to {percent(high)}; chance {percent(_CHANCE)})."
     )
     unsure = at_chance and value >= bounds.ready
     helps = "Try more rankings (`readiness.rankings`)." if unsure else _judge_advice(asked)

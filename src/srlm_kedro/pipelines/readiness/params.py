@@ -78,7 +78,7 @@ class ReadinessParams(Params):
     """Share of judgements in words that have a score. The loop stops below 0.90
     (`judging.max_unparsed`). With two retries, a rate of 0.54 becomes 0.90."""
     accuracy: AtLeast = AtLeast(ready=0.65, doubtful=0.55)
-    """Share of the ranked pairs with unequal scores that are in people's order. Chance: 0.5. Paper,
+    """Share of the ranked pairs with unequal scores that are in the seed data's order. Chance: 0.5. Paper,
     table 4: 0.65 before EFT was enough to reach 0.79 after it. At 0.55, the gain that the
     microworld's seeds predict is no larger than their scatter. A judge whose interval reaches
     chance is not ready, or doubtful if its accuracy is above `ready`."""

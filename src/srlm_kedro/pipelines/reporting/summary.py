@@ -17,7 +17,7 @@ _LEGEND = {
     "constraints": "constraints: share of the requests that were missed.",
     "voice": "voice: share of responses without an assistant's tone.",
     "extras": "extras: share of responses with something that nobody asked for.",
-    "judge": "judge: share of human-ranked pairs that it orders rightly.",
+    "judge": "judge: share of EFT's ranked pairs that it orders rightly.",
     "length": "length: tokens per response.",
     "pairs": "pairs: those that it was trained on.",
     "time": "time: seconds that its making took.",
